@@ -1,0 +1,48 @@
+/* cpu: what the CPU kernels share.
+ *
+ * Every kernel file is compiled once per instruction set (DRAM_CPU_VARIANT: base, v3 = AVX2 and FMA, v4 = AVX-512) and
+ * src/device/cpu.c picks one set at run time. So a function that is not static must be named with DRAM_CPU(name).
+ *
+ * Vectorisation: plain loops over contiguous channels, `#pragma omp simd` (with reduction where needed, since without
+ * -ffast-math a sum is not vectorised by itself).
+ */
+#ifndef DRAM_KERNELS_CPU_H
+#define DRAM_KERNELS_CPU_H
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/kernel.h"
+
+#define DRAM_CPU_JOIN_(a, b) dram_cpu_##a##_##b
+#define DRAM_CPU_JOIN(a, b) DRAM_CPU_JOIN_(a, b)
+#define DRAM_CPU(name) DRAM_CPU_JOIN(DRAM_CPU_VARIANT, name)
+
+/* DRAM_CPU_KERNEL(relu) { ... args->in[0] ... } */
+#define DRAM_CPU_KERNEL(name)                               \
+    dram_status DRAM_CPU(name)(const dram_kernel_args *args); \
+    dram_status DRAM_CPU(name)(const dram_kernel_args *args)
+
+/* a b + c in one rounding where the processor has it. */
+#ifdef __FMA__
+#define DRAM_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define DRAM_FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+static inline int64_t dram_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t dram_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* How element-wise kernels cut n elements into tasks: pieces of 32 Ki elements keep both cores busy and the pool's
+ * overhead (about a microsecond a call) out of sight. Independent of the number of workers. */
+enum { DRAM_PIECE = 32768 };
+
+#endif

@@ -1,0 +1,16 @@
+/* log: messages for a person, handed to whoever installed a sink (src/cli does). Libraries never print. */
+#ifndef DRAM_BASE_LOG_H
+#define DRAM_BASE_LOG_H
+
+typedef enum { DRAM_LOG_INFO, DRAM_LOG_WARNING } dram_log_level;
+
+/* Receives one message without a newline; may be called from any thread, one call at a time. */
+typedef void (*dram_log_sink)(void *context, dram_log_level level, const char *message);
+
+/* Installs the sink (NULL: messages are dropped). Call it before other threads start. */
+void dram_log_set_sink(dram_log_sink sink, void *context);
+
+void dram_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void dram_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,47 @@
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char error_text[2048];
+
+dram_status dram_fail(dram_status status, const char *format, ...)
+{
+    if (error_text[0] == '\0') {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(error_text, sizeof error_text, format, args);
+        va_end(args);
+    }
+    return status;
+}
+
+const char *dram_error_text(void)
+{
+    return error_text;
+}
+
+void dram_error_clear(void)
+{
+    error_text[0] = '\0';
+}
+
+int dram_status_exit(dram_status status)
+{
+    static const int exit_code[DRAM_STATUS_COUNT] = {
+#define X(ID, EXIT, TEXT) [DRAM_##ID] = EXIT,
+        DRAM_STATUS_LIST(X)
+#undef X
+    };
+    return exit_code[status];
+}
+
+const char *dram_status_text(dram_status status)
+{
+    static const char *const text[DRAM_STATUS_COUNT] = {
+#define X(ID, EXIT, TEXT) [DRAM_##ID] = TEXT,
+        DRAM_STATUS_LIST(X)
+#undef X
+    };
+    return text[status];
+}

@@ -1,0 +1,113 @@
+#include "base/str.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+
+void dram_str_add(dram_str *s, const char *format, ...)
+{
+    va_list args, again;
+    if (s->failed) return;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    void *text = s->text;
+    if (n < 0 || !dram_grow(&text, &s->room, (int)s->length + n + 1, 1)) {
+        s->failed = true;
+    } else {
+        s->text = text;
+        vsnprintf(s->text + s->length, (size_t)n + 1, format, again);
+        s->length += (size_t)n;
+    }
+    va_end(again);
+}
+
+void dram_str_free(dram_str *s)
+{
+    dram_free(s->text);
+    *s = (dram_str){0};
+}
+
+enum { NAME_MAX_LENGTH = 128 };
+
+/* Levenshtein distance with one row; names longer than the bound count as far away. */
+static int edit_distance(const char *a, const char *b)
+{
+    int row[NAME_MAX_LENGTH + 1];
+    int n = (int)strlen(a), m = (int)strlen(b);
+    if (n > NAME_MAX_LENGTH || m > NAME_MAX_LENGTH) return NAME_MAX_LENGTH;
+    for (int j = 0; j <= m; j++) row[j] = j;
+    for (int i = 1; i <= n; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= m; j++) {
+            int best = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[m];
+}
+
+const char *dram_nearest(const char *name, const char *const *names, int n)
+{
+    const char *best = NULL;
+    int limit = (int)strlen(name) / 3;
+    int best_distance = (limit < 2 ? 2 : limit) + 1;
+    for (int i = 0; i < n; i++) {
+        int d = edit_distance(name, names[i]);
+        if (d < best_distance) {
+            best_distance = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+char *dram_format_bytes(int64_t bytes, char *out, size_t size)
+{
+    static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int u = -1;
+    while (u < 3 && fabs(value) >= 1024.0) {
+        value /= 1024.0;
+        u++;
+    }
+    if (u < 0)
+        snprintf(out, size, "%lld B", (long long)bytes);
+    else
+        snprintf(out, size, "%.*f %s", fabs(value) < 10 ? 2 : 1, value, unit[u]);
+    return out;
+}
+
+bool dram_parse_bytes(const char *text, int64_t *bytes)
+{
+    static const struct {
+        const char *name;
+        double factor;
+    } unit[] = {{"", 1},         {"B", 1},         {"KB", 1e3},       {"MB", 1e6},        {"GB", 1e9},
+                {"TB", 1e12},    {"KiB", 0x1p10},  {"MiB", 0x1p20},   {"GiB", 0x1p30},    {"TiB", 0x1p40}};
+    char *end;
+    if (!isdigit((unsigned char)text[0]) && text[0] != '.') return false;
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) return false;
+    double value = strtod(text, &end);
+    if (end == text) return false;
+    while (*end == ' ') end++;
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0]; i++) {
+        if (strcasecmp(end, unit[i].name) != 0) continue;
+        double total = value * unit[i].factor;
+        if (!(total >= 0 && total < 0x1p63)) return false;
+        *bytes = (int64_t)total;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,77 @@
+/* config: one YAML file, with its bases and overrides, as one checked struct.
+ *
+ * The keys, their types, ranges, defaults and meanings are the rows of config/keys.def; the struct below is made from
+ * them and mirrors the YAML: cfg->data.train.images, cfg->sam_distill.loss.type, cfg->memory.budget.
+ */
+#ifndef DRAM_CONFIG_CONFIG_H
+#define DRAM_CONFIG_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "base/str.h"
+#include "config/enums.h"
+
+/* A size in bytes that is a keyword. */
+#define DRAM_BYTES_NONE ((int64_t)-1)
+#define DRAM_BYTES_AUTO ((int64_t)-2)
+
+/* sam_distill.teacher.weights when the weights are drawn. No file has this name: input paths are absolute. */
+#define DRAM_WEIGHTS_RANDOM "random"
+
+typedef struct dram_config {
+#define BASE(PATH, HELP)
+#define SECTION(TAG, PATH, HELP) struct dram_config_##TAG {
+#define END(NAME)                                                                                                      \
+    }                                                                                                                  \
+    NAME;
+#define BOOL(NAME, PATH, DEFAULT, HELP) bool NAME;
+#define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, HELP) int NAME;
+#define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP) int64_t NAME;
+#define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP) double NAME;
+#define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP) int64_t NAME;
+#define TEXT(NAME, PATH, DEFAULT, HELP) char *NAME;
+#define INPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
+#define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
+#define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP) TYPE NAME;
+#define CHOICES(NAME, PATH, TYPE, HELP) unsigned NAME;
+#include "config/keys.def"
+    struct dram_config_origin *origin; /* where each value came from */
+} dram_config;
+
+/* Reads `file` (NULL: the defaults alone), the files it names as `base`, then overrides[0..n), each "key.path=value"
+ * with a YAML value, and checks the result. Later wins: base, file, overrides from left to right. The config and its
+ * strings belong to the caller: dram_config_free. *out is NULL on failure.
+ * DRAM_ERR_CONFIG: a key, a value or a file is wrong, or settings contradict each other; the text begins with
+ * file:line:column and names the key. DRAM_ERR_IO: a file exists and cannot be read. DRAM_ERR_MEMORY. */
+dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out);
+void dram_config_free(dram_config *cfg); /* NULL is allowed */
+
+/* What only a run needs and a plan does not: train.images and the teacher's weights are given, and every input path
+ * that is set and used exists. */
+dram_status dram_config_check_inputs(const dram_config *cfg);
+
+/* "file.yaml:12:9", "command line" or "default": where the value of a key (its full path) came from. Lives as long as
+ * the config. */
+const char *dram_config_where(const dram_config *cfg, const char *key);
+
+/* Fails with DRAM_ERR_CONFIG and the text "WHERE: KEY: ...". For a key that was not given, WHERE is the file's name. */
+dram_status dram_config_fail(const dram_config *cfg, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The YAML word of an enum's value: dram_precision_word(DRAM_PRECISION_BF16) is "bf16". */
+#define X(TYPE, LIST) const char *TYPE##_word(TYPE value);
+DRAM_ENUM_LISTS(X)
+#undef X
+
+/* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
+ * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that
+ *       run.dir and the cache stay relative to the working directory).
+ * schema: JSON schema (draft 2020-12) of a config file. markdown: a table of all keys. */
+dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out);
+dram_status dram_config_schema(dram_str *out);
+dram_status dram_config_markdown(dram_str *out);
+
+#endif

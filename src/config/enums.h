@@ -1,0 +1,78 @@
+/* enums: the words a config may use where only some words are allowed. One list each: the C name and the YAML word. */
+#ifndef DRAM_CONFIG_ENUMS_H
+#define DRAM_CONFIG_ENUMS_H
+
+#define DRAM_RUN_DEVICE_LIST(X)                                                                                        \
+    X(DRAM_RUN_DEVICE_AUTO, "auto")                                                                                    \
+    X(DRAM_RUN_DEVICE_CPU, "cpu")                                                                                      \
+    X(DRAM_RUN_DEVICE_CUDA, "cuda")
+
+#define DRAM_PRECISION_LIST(X)                                                                                         \
+    X(DRAM_PRECISION_FP32, "fp32")                                                                                     \
+    X(DRAM_PRECISION_BF16, "bf16")                                                                                     \
+    X(DRAM_PRECISION_FP16, "fp16")
+
+#define DRAM_PLACEMENT_LIST(X)                                                                                         \
+    X(DRAM_PLACEMENT_DEVICE, "device")                                                                                 \
+    X(DRAM_PLACEMENT_STREAM, "stream")                                                                                 \
+    X(DRAM_PLACEMENT_HOST, "host")
+
+#define DRAM_BETWEEN_LIST(X)                                                                                           \
+    X(DRAM_BETWEEN_NONE, "none")                                                                                       \
+    X(DRAM_BETWEEN_REUSE, "reuse")
+
+#define DRAM_SAM_LOSS_LIST(X)                                                                                          \
+    X(DRAM_SAM_LOSS_MSE, "mse")                                                                                        \
+    X(DRAM_SAM_LOSS_COSINE, "cosine")                                                                                  \
+    X(DRAM_SAM_LOSS_HUBER, "huber")                                                                                    \
+    X(DRAM_SAM_LOSS_CWD, "cwd")
+
+#define DRAM_TASK_LOSS_LIST(X) X(DRAM_TASK_LOSS_CROSS_ENTROPY, "cross_entropy")
+
+#define DRAM_OPTIM_LIST(X)                                                                                             \
+    X(DRAM_OPTIM_ADAMW, "adamw")                                                                                       \
+    X(DRAM_OPTIM_SGD, "sgd")
+
+#define DRAM_SCHEDULE_LIST(X)                                                                                          \
+    X(DRAM_SCHEDULE_COSINE, "cosine")                                                                                  \
+    X(DRAM_SCHEDULE_CONSTANT, "constant")
+
+#define DRAM_LOSS_SCALE_LIST(X) X(DRAM_LOSS_SCALE_DYNAMIC, "dynamic")
+
+#define DRAM_CHECKPOINT_LIST(X)                                                                                        \
+    X(DRAM_CHECKPOINT_NONE, "none")                                                                                    \
+    X(DRAM_CHECKPOINT_BLOCKS, "blocks")                                                                                \
+    X(DRAM_CHECKPOINT_SQRT, "sqrt")                                                                                    \
+    X(DRAM_CHECKPOINT_OPTIMAL, "optimal")
+
+/* Levers of effect "rounding" or "quality"; memory.may_change is a set of them, bit 1u << value. */
+#define DRAM_MAY_CHANGE_LIST(X)                                                                                        \
+    X(DRAM_MAY_CHANGE_PRECISION, "precision")                                                                          \
+    X(DRAM_MAY_CHANGE_ACCUMULATE, "accumulate")                                                                        \
+    X(DRAM_MAY_CHANGE_TEACHER_GROUP, "teacher_group")                                                                  \
+    X(DRAM_MAY_CHANGE_OPTIM_STATE, "optim_state")                                                                      \
+    X(DRAM_MAY_CHANGE_SAM_INPUT_SIZE, "sam_input_size")                                                                \
+    X(DRAM_MAY_CHANGE_MODEL_TYPE, "model_type")                                                                        \
+    X(DRAM_MAY_CHANGE_DISTILL_INTERVAL, "distill_interval")                                                            \
+    X(DRAM_MAY_CHANGE_SR_TARGET_SCALE, "sr_target_scale")
+
+/* Every list above, with the C type made from it. */
+#define DRAM_ENUM_LISTS(X)                                                                                             \
+    X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
+    X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
+    X(dram_placement, DRAM_PLACEMENT_LIST)                                                                             \
+    X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
+    X(dram_sam_loss, DRAM_SAM_LOSS_LIST)                                                                               \
+    X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
+    X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
+    X(dram_schedule, DRAM_SCHEDULE_LIST)                                                                               \
+    X(dram_loss_scale, DRAM_LOSS_SCALE_LIST)                                                                           \
+    X(dram_checkpoint, DRAM_CHECKPOINT_LIST)                                                                           \
+    X(dram_may_change, DRAM_MAY_CHANGE_LIST)
+
+#define DRAM_ENUM_ID(ID, WORD) ID,
+#define X(TYPE, LIST) typedef enum { LIST(DRAM_ENUM_ID) } TYPE;
+DRAM_ENUM_LISTS(X)
+#undef X
+
+#endif

@@ -1,0 +1,119 @@
+/* keys: the rows of config/keys.def as data, and a value on its way between YAML and the struct. Private to config. */
+#ifndef DRAM_CONFIG_KEYS_H
+#define DRAM_CONFIG_KEYS_H
+
+#include <stddef.h>
+
+#include "config/config.h"
+
+typedef enum {
+    DRAM_KEY_BASE,
+    DRAM_KEY_SECTION,
+    DRAM_KEY_BOOL,
+    DRAM_KEY_INT,
+    DRAM_KEY_INT64,
+    DRAM_KEY_REAL,
+    DRAM_KEY_BYTES,
+    DRAM_KEY_TEXT,
+    DRAM_KEY_INPUT,
+    DRAM_KEY_OUTPUT,
+    DRAM_KEY_CHOICE,
+    DRAM_KEY_CHOICES
+} dram_key_kind;
+
+/* One row; fields that the kind does not use are zero. */
+typedef struct {
+    const char *path; /* "data.train.images" */
+    const char *help;
+    dram_key_kind kind;
+    size_t offset; /* in dram_config; none for BASE and SECTION */
+    int64_t default_integer;
+    int64_t low, high, multiple;
+    double default_real, real_low, real_high;
+    bool open;            /* real_low itself is not allowed */
+    char *text;           /* default text, a literal */
+    const char *keywords; /* "none|auto", "" when there are none */
+    const char *const *words;
+    int n_words;
+} dram_key;
+
+extern const dram_key dram_keys[];
+extern const int dram_n_keys;
+
+/* A value of any kind: BOOL, INT, INT64, BYTES, CHOICE and CHOICES as integer; TEXT, INPUT and OUTPUT as text. */
+typedef struct {
+    int64_t integer;
+    double real;
+    char *text;
+} dram_value;
+
+/* Where a value was written. line 0: nowhere in particular; file NULL: the command line. */
+typedef struct {
+    const char *file;
+    const char *folder; /* absolute; where relative input paths start */
+    int line, column;   /* from 1 */
+} dram_place;
+
+/* One plain or quoted word of YAML. */
+typedef struct {
+    const char *text;
+    size_t length;
+    bool plain; /* not quoted */
+} dram_scalar;
+
+typedef enum {
+    DRAM_SCALAR_NULL, DRAM_SCALAR_BOOL, DRAM_SCALAR_INTEGER, DRAM_SCALAR_REAL, DRAM_SCALAR_TEXT } dram_scalar_kind;
+
+/* What a scalar is in YAML 1.2's core schema, without octal and hexadecimal numbers. */
+dram_scalar_kind dram_scalar_classify(const dram_scalar *s);
+
+/* Index of the key with this path, -1 if there is none. */
+int dram_key_find(const char *path);
+/* Last part of a path. */
+const char *dram_key_name(const char *path);
+/* Number of dots: how deep the key is nested. */
+int dram_key_depth(const char *path);
+/* True if `path` lies directly in `section` ("" for the top). */
+bool dram_key_is_in(const char *path, const char *section);
+/* True if `word` is one of the keywords. */
+bool dram_key_has_keyword(const dram_key *key, const char *word);
+/* Appends what a value may be: "a whole number from 1 to 256", "one of fp32, bf16, fp16". */
+void dram_key_describe(const dram_key *key, dram_str *out);
+/* Appends the range alone, "" if the kind has none: "from 1 to 256". */
+void dram_key_describe_range(const dram_key *key, dram_str *out);
+
+/* Moves a value between a struct and the outside. set takes over value->text; get lends it. default's text is lent by
+ * the row: duplicate before set. */
+void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value);
+dram_value dram_key_get(const dram_config *cfg, const dram_key *key);
+dram_value dram_key_default(const dram_key *key);
+
+/* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the caller.
+ * Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
+dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value);
+
+/* Fails at `place`: "expected ..., found FOUND". */
+dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found);
+
+/* Fails with DRAM_ERR_CONFIG and "file:line:column: key: text"; key may be NULL. */
+dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+dram_status dram_config_no_memory(void);
+
+/* Appends a value as YAML (one line, no newline). */
+dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_str *out);
+
+/* Takes over the value unless one of a higher rank is there; records where it came from. */
+dram_status dram_config_put(dram_config *cfg, int index, dram_value *value, const dram_place *place, int rank);
+
+/* Fails with what an unknown key was probably meant to be. */
+dram_status dram_key_unknown(const char *path, const dram_place *place);
+
+/* Reads a file with its bases; reads one override. */
+dram_status dram_config_read_file(dram_config *cfg, const char *file);
+dram_status dram_config_read_override(dram_config *cfg, const char *override);
+
+/* Contradictions, and settings that this version cannot do yet. */
+dram_status dram_config_check(const dram_config *cfg);
+
+#endif

@@ -1,0 +1,65 @@
+/* What an unknown key was probably meant to be. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "config/keys.h"
+
+/* The only key elsewhere whose last part is exactly `name` ("lr" under train is optim.lr), or NULL. */
+static const char *same_name(const char *name)
+{
+    const char *found = NULL;
+    for (int i = 0; i < dram_n_keys; i++) {
+        if (strcmp(dram_key_name(dram_keys[i].path), name) != 0) continue;
+        if (found) return NULL;
+        found = dram_keys[i].path;
+    }
+    return found;
+}
+
+/* The key of this section with the nearest name, else the nearest of all paths, else NULL. `names` has room for all. */
+static const char *nearest_key(const char *path, const char *section, const char **names)
+{
+    int n = 0;
+    for (int i = 0; i < dram_n_keys; i++)
+        if (dram_key_is_in(dram_keys[i].path, section)) names[n++] = dram_key_name(dram_keys[i].path);
+    const char *nearest = dram_nearest(dram_key_name(path), names, n);
+    for (int i = 0; nearest && i < dram_n_keys; i++)
+        if (dram_key_is_in(dram_keys[i].path, section) && dram_key_name(dram_keys[i].path) == nearest)
+            return dram_keys[i].path;
+    for (int i = 0; i < dram_n_keys; i++) names[i] = dram_keys[i].path;
+    return dram_nearest(path, names, dram_n_keys);
+}
+
+static dram_status list_section(const char *path, const char *section, const dram_place *place)
+{
+    dram_str all = {0};
+    int known = dram_key_find(section);
+    if (known < 0 || dram_keys[known].kind != DRAM_KEY_SECTION) section = "";
+    for (int i = 0; i < dram_n_keys; i++)
+        if (dram_key_is_in(dram_keys[i].path, section))
+            dram_str_add(&all, "%s%s", all.length ? ", " : "", dram_key_name(dram_keys[i].path));
+    dram_status status = DRAM_ERR_CONFIG;
+    if (all.failed)
+        status = dram_config_no_memory();
+    else
+        dram_place_fail(place, path, "unknown key; %s may have: %s", *section ? section : "a config", all.text);
+    dram_str_free(&all);
+    return status;
+}
+
+dram_status dram_key_unknown(const char *path, const dram_place *place)
+{
+    char section[128] = "";
+    const char *name = dram_key_name(path);
+    if (name > path) snprintf(section, sizeof section, "%.*s", (int)(name - 1 - path), path);
+    const char *meant = same_name(name);
+    if (!meant) {
+        const char **names = dram_alloc((size_t)dram_n_keys * sizeof *names);
+        if (!names) return dram_config_no_memory();
+        meant = nearest_key(path, section, names);
+        dram_free(names);
+    }
+    if (meant) return dram_place_fail(place, path, "unknown key, did you mean %s?", meant);
+    return list_section(path, section, place);
+}

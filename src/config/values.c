@@ -1,0 +1,264 @@
+/* One word of YAML becomes one checked value. */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "config/keys.h"
+
+dram_status dram_config_no_memory(void)
+{
+    return dram_fail(DRAM_ERR_MEMORY, "out of host memory while handling the config");
+}
+
+dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    for (char *c = text; *c; c++) /* an error is one line, whatever was quoted in it */
+        if (iscntrl((unsigned char)*c)) *c = '?';
+    const char *colon = key ? ": " : "";
+    if (!key) key = "";
+    if (!place->file) return dram_fail(DRAM_ERR_CONFIG, "command line: %s%s%s", key, colon, text);
+    if (!place->line) return dram_fail(DRAM_ERR_CONFIG, "%s: %s%s%s", place->file, key, colon, text);
+    return dram_fail(DRAM_ERR_CONFIG, "%s:%d:%d: %s%s%s", place->file, place->line, place->column, key, colon, text);
+}
+
+static const char *skip_digits(const char *p)
+{
+    while (isdigit((unsigned char)*p)) p++;
+    return p;
+}
+
+/* [-+]? digits  |  [-+]? (digits . digits? | . digits | digits) ([eE] [-+]? digits)?  |  [-+]? .inf  |  .nan */
+static dram_scalar_kind classify_number(const char *text)
+{
+    const char *p = text + (*text == '-' || *text == '+');
+    if (strcasecmp(p, ".inf") == 0 || strcasecmp(text, ".nan") == 0) return DRAM_SCALAR_REAL;
+    const char *whole = p;
+    p = skip_digits(p);
+    long digits = p - whole;
+    if (digits > 0 && *p == '\0') return DRAM_SCALAR_INTEGER;
+    if (*p == '.') {
+        const char *fraction = ++p;
+        p = skip_digits(p);
+        digits += p - fraction;
+    }
+    if (digits == 0) return DRAM_SCALAR_TEXT;
+    if (*p == 'e' || *p == 'E') {
+        p += 1 + (p[1] == '-' || p[1] == '+');
+        if (!isdigit((unsigned char)*p)) return DRAM_SCALAR_TEXT;
+        p = skip_digits(p);
+    }
+    return *p == '\0' ? DRAM_SCALAR_REAL : DRAM_SCALAR_TEXT;
+}
+
+static bool is_any_of(const char *text, const char *const *words)
+{
+    for (; *words; words++)
+        if (strcmp(text, *words) == 0) return true;
+    return false;
+}
+
+dram_scalar_kind dram_scalar_classify(const dram_scalar *s)
+{
+    static const char *const null_words[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const bool_words[] = {"true", "True", "TRUE", "false", "False", "FALSE", NULL};
+    if (!s->plain) return DRAM_SCALAR_TEXT;
+    if (is_any_of(s->text, null_words)) return DRAM_SCALAR_NULL;
+    if (is_any_of(s->text, bool_words)) return DRAM_SCALAR_BOOL;
+    return classify_number(s->text);
+}
+
+dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found)
+{
+    dram_str expected = {0};
+    dram_key_describe(key, &expected);
+    if (expected.failed)
+        dram_config_no_memory();
+    else
+        dram_place_fail(place, key->path, "expected %s, found %s", expected.text, found);
+    dram_status status = expected.failed ? DRAM_ERR_MEMORY : DRAM_ERR_CONFIG;
+    dram_str_free(&expected);
+    return status;
+}
+
+static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const dram_place *place)
+{
+    char found[160];
+    bool wants_text = key->kind == DRAM_KEY_TEXT || key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT;
+    const char *advice = wants_text ? " (put it in quotes)" : "";
+    switch (dram_scalar_classify(s)) {
+    case DRAM_SCALAR_NULL:
+        snprintf(found, sizeof found, "nothing%s", dram_key_has_keyword(key, "none") ? " (write none)" : "");
+        break;
+    case DRAM_SCALAR_BOOL:
+        snprintf(found, sizeof found, "%s%s", s->text, advice);
+        break;
+    case DRAM_SCALAR_INTEGER:
+    case DRAM_SCALAR_REAL:
+        snprintf(found, sizeof found, "the number %.60s%s", s->text, advice);
+        break;
+    case DRAM_SCALAR_TEXT:
+        snprintf(found, sizeof found, "the text \"%.60s\"", s->text);
+        break;
+    }
+    return dram_value_unexpected(key, place, found);
+}
+
+static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const dram_place *place)
+{
+    dram_str range = {0};
+    dram_key_describe_range(key, &range);
+    const char *noun = key->kind == DRAM_KEY_BYTES ? "number of bytes"
+                       : key->kind == DRAM_KEY_REAL ? "number"
+                                                    : "whole number";
+    if (range.failed)
+        dram_config_no_memory();
+    else
+        dram_place_fail(place, key->path, "%.60s is out of range: expected a %s %s", s->text, noun, range.text);
+    dram_status status = range.failed ? DRAM_ERR_MEMORY : DRAM_ERR_CONFIG;
+    dram_str_free(&range);
+    return status;
+}
+
+static dram_status read_integer(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+{
+    if (dram_scalar_classify(s) != DRAM_SCALAR_INTEGER) return wrong_type(key, s, place);
+    errno = 0;
+    long long v = strtoll(s->text, NULL, 10);
+    if (errno == ERANGE || v < key->low || v > key->high || v % key->multiple) return out_of_range(key, s, place);
+    *out = v;
+    return DRAM_OK;
+}
+
+static dram_status read_real(const dram_key *key, const dram_scalar *s, const dram_place *place, double *out)
+{
+    dram_scalar_kind kind = dram_scalar_classify(s);
+    if (kind != DRAM_SCALAR_INTEGER && kind != DRAM_SCALAR_REAL) return wrong_type(key, s, place);
+    if (isalpha((unsigned char)s->text[s->length - 1])) return out_of_range(key, s, place); /* .inf, .nan */
+    double v = strtod(s->text, NULL);
+    bool low_enough = v <= key->real_high;
+    bool high_enough = key->open ? v > key->real_low : v >= key->real_low;
+    if (!isfinite(v) || !low_enough || !high_enough) return out_of_range(key, s, place);
+    *out = v == 0 ? 0 : v; /* -0 is 0 */
+    return DRAM_OK;
+}
+
+static dram_status read_bytes(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+{
+    if (s->plain && dram_key_has_keyword(key, s->text)) {
+        *out = strcmp(s->text, "auto") == 0 ? DRAM_BYTES_AUTO : DRAM_BYTES_NONE;
+        return DRAM_OK;
+    }
+    dram_scalar_kind kind = dram_scalar_classify(s);
+    if (kind == DRAM_SCALAR_INTEGER) return read_integer(key, s, place, out);
+    if (kind != DRAM_SCALAR_TEXT) return wrong_type(key, s, place);
+    bool negative = s->text[0] == '-';
+    if (!dram_parse_bytes(s->text + negative, out)) return wrong_type(key, s, place);
+    if (negative || *out < key->low) return out_of_range(key, s, place);
+    return DRAM_OK;
+}
+
+/* The absolute path of `text` as written in `folder`, which is absolute and has no links in it: a leading ".." can be
+ * taken off by its name. NULL when memory is out. */
+static char *absolute_path(const char *folder, const char *text)
+{
+    if (text[0] == '/') return dram_strdup(text);
+    size_t n = strlen(folder);
+    for (;;) {
+        bool up = strncmp(text, "..", 2) == 0 && (text[2] == '/' || text[2] == '\0');
+        bool here = text[0] == '.' && (text[1] == '/' || text[1] == '\0');
+        if (!up && !here) break;
+        text += up ? 2 : 1;
+        while (*text == '/') text++;
+        if (up)
+            while (n > 1 && folder[--n] != '/') {
+            }
+    }
+    if (n == 1) n = 0; /* the root: its slash is added below */
+    size_t length = strlen(text);
+    char *path = dram_alloc(n + length + 2);
+    if (!path) return NULL;
+    memcpy(path, folder, n);
+    path[n] = '/';
+    memcpy(path + n + 1, text, length + 1);
+    if (length == 0 && n > 0) path[n] = '\0';
+    return path;
+}
+
+static dram_status read_text(const dram_key *key, const dram_scalar *s, const dram_place *place, char **out)
+{
+    *out = NULL;
+    bool keyword = s->plain && dram_key_has_keyword(key, s->text);
+    if (keyword && strcmp(s->text, "none") == 0) return DRAM_OK;
+    dram_scalar_kind kind = dram_scalar_classify(s);
+    /* A shell eats quotes, so on the command line a number may stand for a text. */
+    bool number = kind == DRAM_SCALAR_INTEGER || kind == DRAM_SCALAR_REAL;
+    if (kind != DRAM_SCALAR_TEXT && !(number && !place->file)) return wrong_type(key, s, place);
+    if (s->length == 0) return dram_place_fail(place, key->path, "must not be empty");
+    bool resolve = key->kind == DRAM_KEY_INPUT && !keyword;
+    *out = resolve ? absolute_path(place->folder, s->text) : dram_strdup(s->text);
+    return *out ? DRAM_OK : dram_config_no_memory();
+}
+
+static dram_status read_word(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+{
+    if (dram_scalar_classify(s) != DRAM_SCALAR_TEXT) return wrong_type(key, s, place);
+    for (int i = 0; i < key->n_words; i++) {
+        if (strcmp(s->text, key->words[i]) != 0) continue;
+        *out = key->kind == DRAM_KEY_CHOICES ? (int64_t)1 << i : i;
+        return DRAM_OK;
+    }
+    dram_str all = {0};
+    for (int i = 0; i < key->n_words; i++) dram_str_add(&all, "%s%s", i ? ", " : "", key->words[i]);
+    if (all.failed) {
+        dram_str_free(&all);
+        return dram_config_no_memory();
+    }
+    const char *nearest = dram_nearest(s->text, key->words, key->n_words);
+    if (nearest)
+        dram_place_fail(place, key->path, "unknown value \"%.60s\", did you mean %s? It may be: %s", s->text, nearest,
+                        all.text);
+    else
+        dram_place_fail(place, key->path, "unknown value \"%.60s\"; it may be: %s", s->text, all.text);
+    dram_str_free(&all);
+    return DRAM_ERR_CONFIG;
+}
+
+dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value)
+{
+    *value = (dram_value){0};
+    if (strlen(s->text) != s->length) return dram_place_fail(place, key->path, "a zero byte is not allowed");
+    switch (key->kind) {
+    case DRAM_KEY_SECTION:
+        break;
+    case DRAM_KEY_BOOL:
+        if (dram_scalar_classify(s) != DRAM_SCALAR_BOOL) return wrong_type(key, s, place);
+        value->integer = tolower((unsigned char)s->text[0]) == 't';
+        return DRAM_OK;
+    case DRAM_KEY_INT:
+    case DRAM_KEY_INT64:
+        return read_integer(key, s, place, &value->integer);
+    case DRAM_KEY_REAL:
+        return read_real(key, s, place, &value->real);
+    case DRAM_KEY_BYTES:
+        return read_bytes(key, s, place, &value->integer);
+    case DRAM_KEY_BASE:
+    case DRAM_KEY_TEXT:
+    case DRAM_KEY_INPUT:
+    case DRAM_KEY_OUTPUT:
+        return read_text(key, s, place, &value->text);
+    case DRAM_KEY_CHOICE:
+    case DRAM_KEY_CHOICES:
+        return read_word(key, s, place, &value->integer);
+    }
+    return wrong_type(key, s, place);
+}

@@ -1,0 +1,245 @@
+#include "data/dataset.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/rng.h"
+
+typedef struct {
+    const char *name; /* in the text block */
+    uint64_t key;     /* for the choice of labels */
+    bool has_label;
+} item;
+
+struct dram_dataset {
+    char *images, *labels; /* folders; labels may be NULL */
+    char *text;            /* all names, zero-terminated */
+    int text_length, text_room;
+    item *items;
+    int count, labelled;
+    int longest; /* name */
+};
+
+static dram_status no_memory(const char *folder)
+{
+    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while listing the folder", folder);
+}
+
+/* "WHERE: " if the caller said where the folder was named. */
+#define AT(where) (where) ? (where) : "", (where) ? ": " : ""
+
+static bool is_image_name(const char *name)
+{
+    static const char *const known[] = {".jpg", ".jpeg", ".png", ".webp"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof known / sizeof known[0]; i++)
+        if (strcasecmp(dot, known[i]) == 0) return true;
+    return false;
+}
+
+static bool is_file(DIR *folder, const struct dirent *entry)
+{
+    struct stat info;
+    if (entry->d_type == DT_REG) return true;
+    if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN) return false;
+    return fstatat(dirfd(folder), entry->d_name, &info, 0) != 0 || S_ISREG(info.st_mode);
+}
+
+static bool add_name(dram_dataset *d, const char *name)
+{
+    int n = (int)strlen(name) + 1;
+    void *text = d->text;
+    if (!dram_grow(&text, &d->text_room, d->text_length + n, 1)) return false;
+    d->text = text;
+    memcpy(d->text + d->text_length, name, (size_t)n);
+    d->text_length += n;
+    if (n - 1 > d->longest) d->longest = n - 1;
+    d->count++;
+    return true;
+}
+
+static dram_status list_images(dram_dataset *d, const dram_dataset_params *params)
+{
+    dram_status status = DRAM_OK;
+    int others = 0;
+    char other[256] = "";
+    DIR *folder = opendir(d->images);
+    if (!folder)
+        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot open the folder of images: %s", AT(params->images_where),
+                         d->images, strerror(errno));
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        if (entry->d_name[0] == '.' || !is_file(folder, entry)) continue;
+        if (!is_image_name(entry->d_name)) {
+            if (others++ == 0) snprintf(other, sizeof other, "%s", entry->d_name);
+        } else if (!add_name(d, entry->d_name)) {
+            status = no_memory(d->images);
+            break;
+        }
+    }
+    closedir(folder);
+    TRY(status);
+    if (d->count == 0)
+        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: no image in the folder (files *.jpg, *.jpeg, *.png, *.webp)",
+                         AT(params->images_where), d->images);
+    if (others)
+        dram_warn("%s: %d file%s left aside, not *.jpg, *.jpeg, *.png or *.webp (the first: %s)", d->images, others,
+                  others == 1 ? "" : "s", other);
+    return DRAM_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const item *)a)->name, ((const item *)b)->name);
+}
+
+static dram_status sort_items(dram_dataset *d)
+{
+    d->items = dram_calloc((size_t)d->count, sizeof *d->items);
+    if (!d->items) return no_memory(d->images);
+    const char *name = d->text;
+    for (int i = 0; i < d->count; i++, name += strlen(name) + 1) d->items[i].name = name;
+    qsort(d->items, (size_t)d->count, sizeof *d->items, by_name);
+    return DRAM_OK;
+}
+
+static dram_status find_labels(dram_dataset *d, const dram_dataset_params *params)
+{
+    dram_status status = DRAM_OK;
+    struct stat info;
+    int missing = 0, first = 0, room = dram_dataset_path_room(d);
+    if (stat(d->labels, &info) != 0 || !S_ISDIR(info.st_mode))
+        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot open the folder of labels: %s", AT(params->labels_where),
+                         d->labels, strerror(stat(d->labels, &info) != 0 ? errno : ENOTDIR));
+    char *path = dram_alloc((size_t)room);
+    if (!path) return no_memory(d->labels);
+    for (int i = 0; i < d->count; i++) {
+        dram_dataset_label_path(d, i, path, room);
+        d->items[i].has_label = stat(path, &info) == 0 && S_ISREG(info.st_mode);
+        d->labelled += d->items[i].has_label;
+        if (!d->items[i].has_label && missing++ == 0) first = i;
+    }
+    if (missing && !params->labels_optional)
+        status = dram_fail(DRAM_ERR_CONFIG, "%s%s%s/%s has no label: %s is missing (%d of %d images have none)",
+                           AT(params->labels_where), d->images, d->items[first].name,
+                           dram_dataset_label_path(d, first, path, room), missing, d->count);
+    dram_free(path);
+    return status;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const item *x = *(const item *const *)a, *y = *(const item *const *)b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* Keeps the labels with the smallest keys. */
+static dram_status choose_labels(dram_dataset *d, const dram_dataset_params *params)
+{
+    int keep = (int)(params->label_fraction * d->labelled + 0.5), n = 0;
+    if (keep >= d->labelled) return DRAM_OK;
+    item **order = dram_alloc((size_t)d->labelled * sizeof *order);
+    char *stem = dram_alloc((size_t)d->longest + 1);
+    if (!order || !stem) {
+        dram_free(order);
+        dram_free(stem);
+        return no_memory(d->labels);
+    }
+    for (int i = 0; i < d->count; i++) {
+        item *it = &d->items[i];
+        if (!it->has_label) continue;
+        strcpy(stem, it->name);
+        *strrchr(stem, '.') = '\0';
+        dram_rng r = dram_rng_make(params->seed, DRAM_RNG_LABELS, dram_hash_name(stem));
+        it->key = dram_rng_u64(&r);
+        order[n++] = it;
+    }
+    qsort(order, (size_t)n, sizeof *order, by_key);
+    for (int i = keep; i < n; i++) order[i]->has_label = false;
+    d->labelled = keep;
+    dram_free(order);
+    dram_free(stem);
+    return DRAM_OK;
+}
+
+dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **out)
+{
+    dram_status status;
+    *out = NULL;
+    dram_dataset *d = dram_calloc(1, sizeof *d);
+    if (!d) return no_memory(params->images);
+    d->images = dram_strdup(params->images);
+    d->labels = params->labels ? dram_strdup(params->labels) : NULL;
+    if (!d->images || (params->labels && !d->labels)) {
+        status = no_memory(params->images);
+        goto failed;
+    }
+    TRY_GOTO(list_images(d, params), failed);
+    TRY_GOTO(sort_items(d), failed);
+    if (d->labels) {
+        TRY_GOTO(find_labels(d, params), failed);
+        TRY_GOTO(choose_labels(d, params), failed);
+    }
+    *out = d;
+    return DRAM_OK;
+failed:
+    dram_dataset_close(d);
+    return status;
+}
+
+void dram_dataset_close(dram_dataset *d)
+{
+    if (!d) return;
+    dram_free(d->items);
+    dram_free(d->text);
+    dram_free(d->labels);
+    dram_free(d->images);
+    dram_free(d);
+}
+
+int dram_dataset_count(const dram_dataset *d)
+{
+    return d->count;
+}
+
+int dram_dataset_labelled(const dram_dataset *d)
+{
+    return d->labelled;
+}
+
+const char *dram_dataset_name(const dram_dataset *d, int i)
+{
+    return d->items[i].name;
+}
+
+bool dram_dataset_has_label(const dram_dataset *d, int i)
+{
+    return d->items[i].has_label;
+}
+
+int dram_dataset_path_room(const dram_dataset *d)
+{
+    size_t folder = strlen(d->images);
+    if (d->labels && strlen(d->labels) > folder) folder = strlen(d->labels);
+    return (int)folder + 1 + d->longest + (int)sizeof ".png";
+}
+
+const char *dram_dataset_image_path(const dram_dataset *d, int i, char *out, int room)
+{
+    snprintf(out, (size_t)room, "%s/%s", d->images, d->items[i].name);
+    return out;
+}
+
+const char *dram_dataset_label_path(const dram_dataset *d, int i, char *out, int room)
+{
+    const char *name = d->items[i].name;
+    snprintf(out, (size_t)room, "%s/%.*s.png", d->labels, (int)(strrchr(name, '.') - name), name);
+    return out;
+}

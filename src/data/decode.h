@@ -1,0 +1,42 @@
+/* decode: what the decoders of image.h share. Internal to src/data. */
+#ifndef DRAM_DATA_DECODE_H
+#define DRAM_DATA_DECODE_H
+
+#include "data/image.h"
+
+/* Sides above it are refused: no format's decoder is asked for rows of many gigabytes. */
+enum { DRAM_IMAGE_MAX_SIDE = 1 << 20 };
+
+typedef struct {
+    const uint8_t *bytes; /* the file */
+    size_t n;
+    const char *name;
+    dram_image_limits limits;
+} dram_source;
+
+/* Each fills *out with the image before EXIF orientation, and *orientation (1..8) with what the file asks for; the
+ * memory of turning it is already counted against max_bytes. On failure out->pixels may be held: the caller frees. */
+dram_status dram_decode_jpeg(const dram_source *source, dram_image *out, int *orientation);
+dram_status dram_decode_png(const dram_source *source, dram_image *out);
+dram_status dram_decode_webp(const dram_source *source, dram_image *out, int *orientation);
+
+/* Ids of a PNG label into out->ids [height,width], rules checked. On failure out->ids may be held. */
+dram_status dram_decode_label(const dram_source *source, const dram_label_rules *rules, dram_label *out);
+
+/* DRAM_ERR_FORMAT with the file's name and the reason. */
+dram_status dram_bad_image(const dram_source *source, const char *reason);
+
+/* Whether decoding that holds `bytes` beside the file itself keeps max_bytes: DRAM_OK or DRAM_ERR_FORMAT. */
+dram_status dram_check_memory(const dram_source *source, int height, int width, int64_t bytes);
+
+/* Sets full and decoded size and the scales of an image that the decoded pixels cover exactly. */
+void dram_image_sized(dram_image *image, int full_height, int full_width, int height, int width);
+
+/* Largest size of the same shape with height * width <= max_pixels (0: no limit), sides at least 1. */
+void dram_shrunk_size(int height, int width, int64_t max_pixels, int *out_height, int *out_width);
+
+/* Orientation of an EXIF block of n bytes, with or without its "Exif\0\0" (EXIF 2.3, tag 0x0112); 1 if it has none or is
+ * damaged. */
+int dram_exif_orientation(const uint8_t *exif, size_t n);
+
+#endif

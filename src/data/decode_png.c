@@ -1,0 +1,184 @@
+#include <spng.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "data/decode.h"
+#include "data/shrink.h"
+
+/* Text, profiles and the like of one file may take this much. */
+enum { CHUNK_LIMIT = 64 << 20 };
+
+static dram_status png_error(const dram_source *source, int error)
+{
+    if (error == SPNG_EMEM) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
+    return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
+}
+
+static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
+{
+    struct spng_alloc hook = {
+        .malloc_fn = dram_alloc, .realloc_fn = dram_realloc, .calloc_fn = dram_calloc, .free_fn = dram_free};
+    *png = spng_ctx_new2(&hook, 0);
+    if (!*png) return png_error(source, SPNG_EMEM);
+    int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
+    if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
+    if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
+    if (!error) error = spng_get_ihdr(*png, header);
+    return error ? png_error(source, error) : DRAM_OK;
+}
+
+/* Bytes of libspng's own buffers: the scanlines (two and a converted one) and zlib's window. */
+static int64_t library_bytes(const struct spng_ihdr *header)
+{
+    return 4 * (8 * (int64_t)header->width + 64) + 131072;
+}
+
+/* Rows one by one into the destination or, if it is smaller, into the filter. */
+static dram_status decode_rows(const dram_source *source, spng_ctx *png, int h, int w, dram_image *out, int small_h,
+                               int small_w)
+{
+    dram_status status = DRAM_OK;
+    dram_shrink shrink = {0};
+    bool shrinks = small_h < h || small_w < w;
+    size_t stride = (size_t)w * 3;
+    uint8_t *row = NULL;
+    if (shrinks) {
+        row = dram_alloc(stride);
+        if (!row) return png_error(source, SPNG_EMEM);
+        TRY_GOTO(dram_shrink_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
+    }
+    int error = spng_decode_image(png, NULL, 0, SPNG_FMT_RGB8, SPNG_DECODE_PROGRESSIVE);
+    for (int y = 0; y < h && !error; y++) {
+        uint8_t *to = shrinks ? row : out->pixels + (size_t)y * stride;
+        error = spng_decode_row(png, to, stride);
+        if (error == SPNG_EOI && y == h - 1) error = 0;
+        if (!error && shrinks) dram_shrink_push(&shrink, row);
+    }
+    if (error) status = png_error(source, error);
+done:
+    dram_shrink_end(&shrink);
+    dram_free(row);
+    return status;
+}
+
+dram_status dram_decode_png(const dram_source *source, dram_image *out)
+{
+    dram_status status;
+    struct spng_ihdr header;
+    spng_ctx *png = NULL;
+    int small_h, small_w;
+    TRY_GOTO(open_png(source, &png, &header), done);
+    int h = (int)header.height, w = (int)header.width;
+    dram_shrunk_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    bool whole = header.interlace_method != 0; /* Adam7 gives the image in seven passes */
+    size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
+    int64_t scratch = library_bytes(&header) + dram_shrink_bytes(small_w);
+    TRY_GOTO(dram_check_memory(source, h, w, (int64_t)(whole ? full : small) + scratch), done);
+    out->pixels = dram_alloc(whole ? full : small);
+    if (!out->pixels) {
+        status = png_error(source, SPNG_EMEM);
+        goto done;
+    }
+    if (whole) {
+        int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
+        if (error) {
+            status = png_error(source, error);
+            goto done;
+        }
+        if (small < full) {
+            TRY_GOTO(dram_shrink_in_place(out->pixels, h, w, small_h, small_w), done);
+            uint8_t *less = dram_realloc(out->pixels, small);
+            if (less) out->pixels = less;
+        }
+    } else {
+        TRY_GOTO(decode_rows(source, png, h, w, out, small_h, small_w), done);
+    }
+    dram_image_sized(out, h, w, small_h, small_w);
+done:
+    spng_ctx_free(png);
+    return status;
+}
+
+/* Samples of 1, 2, 4 or 8 bits, the leftmost in the high bits; out may be `row` itself only if bits is 8. */
+static void unpack(const uint8_t *row, int bits, int width, uint8_t *out)
+{
+    int per_byte = 8 / bits, mask = (1 << bits) - 1;
+    for (int x = 0; x < width; x++)
+        out[x] = (uint8_t)(row[x / per_byte] >> (8 - bits * (x % per_byte + 1)) & mask);
+}
+
+static dram_status read_ids(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, uint8_t *ids)
+{
+    int h = (int)header->height, w = (int)header->width, bits = header->bit_depth;
+    size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
+    bool whole = header->interlace_method != 0;
+    int error = 0;
+    uint8_t *packed = dram_alloc(whole ? stride * (size_t)h : stride);
+    if (!packed) return png_error(source, SPNG_EMEM);
+    if (whole)
+        error = spng_decode_image(png, packed, stride * (size_t)h, SPNG_FMT_RAW, 0);
+    else
+        error = spng_decode_image(png, NULL, 0, SPNG_FMT_RAW, SPNG_DECODE_PROGRESSIVE);
+    for (int y = 0; y < h && !error; y++) {
+        if (!whole) error = spng_decode_row(png, packed, stride);
+        if (error == SPNG_EOI && y == h - 1) error = 0;
+        if (!error) unpack(whole ? packed + (size_t)y * stride : packed, bits, w, ids + (size_t)y * (size_t)w);
+    }
+    dram_free(packed);
+    return error ? png_error(source, error) : DRAM_OK;
+}
+
+static dram_status check_header(const dram_source *source, const dram_label_rules *rules,
+                                const struct spng_ihdr *header)
+{
+    if (header->color_type != SPNG_COLOR_TYPE_GRAYSCALE && header->color_type != SPNG_COLOR_TYPE_INDEXED)
+        return dram_bad_image(source, "a label must be a PNG of one channel (grey or palette); this one has colour or "
+                                      "alpha");
+    if (header->bit_depth == 16)
+        return dram_bad_image(source, "a label must have 8 bits a pixel at most; this one has 16");
+    if (rules->height && ((int)header->height != rules->height || (int)header->width != rules->width))
+        return dram_fail(DRAM_ERR_FORMAT, "%s: the label has %ux%u pixels, its image %dx%d; they must be equal",
+                         source->name, header->width, header->height, rules->width, rules->height);
+    return DRAM_OK;
+}
+
+static dram_status check_ids(const dram_source *source, const dram_label_rules *rules, const dram_label *label)
+{
+    bool known[256];
+    for (int i = 0; i < 256; i++) known[i] = rules->classes == 0 || i < rules->classes || i == rules->ignore_index;
+    for (int y = 0; y < label->height; y++) {
+        const uint8_t *row = label->ids + (size_t)y * (size_t)label->width;
+        for (int x = 0; x < label->width; x++)
+            if (!known[row[x]])
+                return dram_fail(DRAM_ERR_FORMAT,
+                                 "%s: class id %d at x %d, y %d is out of range: data.classes is %d, data.ignore_index "
+                                 "is %d",
+                                 source->name, row[x], x, y, rules->classes, rules->ignore_index);
+    }
+    return DRAM_OK;
+}
+
+dram_status dram_decode_label(const dram_source *source, const dram_label_rules *rules, dram_label *out)
+{
+    dram_status status;
+    struct spng_ihdr header;
+    spng_ctx *png = NULL;
+    if (source->n < 8 || memcmp(source->bytes, "\x89PNG\r\n\x1a\n", 8) != 0)
+        return dram_bad_image(source, "a label must be a PNG; this file is not");
+    TRY_GOTO(open_png(source, &png, &header), done);
+    TRY_GOTO(check_header(source, rules, &header), done);
+    int h = (int)header.height, w = (int)header.width;
+    int64_t copies = header.interlace_method ? 2 : 1;
+    TRY_GOTO(dram_check_memory(source, h, w, copies * h * w + library_bytes(&header)), done);
+    *out = (dram_label){.ids = dram_alloc((size_t)h * (size_t)w), .height = h, .width = w};
+    if (!out->ids) {
+        status = png_error(source, SPNG_EMEM);
+        goto done;
+    }
+    TRY_GOTO(read_ids(source, png, &header, out->ids), done);
+    TRY_GOTO(check_ids(source, rules, out), done);
+done:
+    spng_ctx_free(png);
+    return status;
+}

@@ -1,0 +1,200 @@
+#include "data/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "data/decode.h"
+
+dram_status dram_bad_image(const dram_source *source, const char *reason)
+{
+    return dram_fail(DRAM_ERR_FORMAT, "%s: %s", source->name, reason);
+}
+
+dram_status dram_check_memory(const dram_source *source, int height, int width, int64_t bytes)
+{
+    int64_t need = bytes + (int64_t)source->n, limit = source->limits.max_bytes;
+    if (limit > 0 && need > limit)
+        return dram_fail(DRAM_ERR_FORMAT,
+                         "%s: %dx%d pixels: decoding it needs %lld MiB of host memory, the limit is %lld MiB; scale the "
+                         "file down",
+                         source->name, width, height, (long long)((need + (1 << 20) - 1) >> 20),
+                         (long long)(limit >> 20));
+    return DRAM_OK;
+}
+
+void dram_image_sized(dram_image *image, int full_height, int full_width, int height, int width)
+{
+    image->full_height = full_height;
+    image->full_width = full_width;
+    image->height = height;
+    image->width = width;
+    image->scale_y = (double)height / full_height;
+    image->scale_x = (double)width / full_width;
+}
+
+void dram_shrunk_size(int height, int width, int64_t max_pixels, int *out_height, int *out_width)
+{
+    *out_height = height;
+    *out_width = width;
+    if (max_pixels <= 0 || (int64_t)height * width <= max_pixels) return;
+    double scale = sqrt((double)max_pixels / ((double)height * width));
+    int h = (int)(height * scale), w = (int)(width * scale);
+    if (h < 1) h = 1;
+    if (w < 1) w = 1;
+    while ((int64_t)h * w > max_pixels) { /* one side was raised to 1, or the root rounded up */
+        if (h > w)
+            h = (int)(max_pixels / w < h ? max_pixels / w : h - 1);
+        else
+            w = (int)(max_pixels / h < w ? max_pixels / h : w - 1);
+    }
+    *out_height = h;
+    *out_width = w;
+}
+
+/* Turns the pixels as EXIF orientation 2..8 says; counts and origin follow. */
+static dram_status orient(dram_image *image, int orientation)
+{
+    bool swap = orientation >= 5;
+    bool flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    bool flip_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    int sh = image->height, sw = image->width;
+    int h = swap ? sw : sh, w = swap ? sh : sw;
+    uint8_t *turned = dram_alloc((size_t)h * (size_t)w * 3);
+    if (!turned) return dram_fail(DRAM_ERR_MEMORY, "out of host memory while turning an image");
+    uint8_t *out = turned;
+    for (int y = 0; y < h; y++) {
+        for (int x = 0; x < w; x++, out += 3) {
+            int sy = swap ? x : y, sx = swap ? y : x;
+            if (flip_y) sy = sh - 1 - sy;
+            if (flip_x) sx = sw - 1 - sx;
+            memcpy(out, image->pixels + 3 * ((size_t)sy * (size_t)sw + (size_t)sx), 3);
+        }
+    }
+    dram_free(image->pixels);
+    dram_image s = *image;
+    if (flip_y) s.origin_y = s.height - s.scale_y * s.full_height;
+    if (flip_x) s.origin_x = s.width - s.scale_x * s.full_width;
+    *image = s;
+    if (swap)
+        *image = (dram_image){.height = s.width,
+                              .width = s.height,
+                              .full_height = s.full_width,
+                              .full_width = s.full_height,
+                              .scale_y = s.scale_x,
+                              .scale_x = s.scale_y,
+                              .origin_y = s.origin_x,
+                              .origin_x = s.origin_y};
+    image->pixels = turned;
+    return DRAM_OK;
+}
+
+dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_limits *limits,
+                              dram_image *out)
+{
+    dram_source source = {.bytes = bytes, .n = n, .name = name, .limits = *limits};
+    dram_status status;
+    int orientation = 1;
+    *out = (dram_image){0};
+    if (n == 0) return dram_bad_image(&source, "the file is empty");
+    if (n >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0)
+        status = dram_decode_jpeg(&source, out, &orientation);
+    else if (n >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
+        status = dram_decode_png(&source, out);
+    else if (n >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0)
+        status = dram_decode_webp(&source, out, &orientation);
+    else
+        status = dram_bad_image(&source, "not a JPEG, PNG or WebP image");
+    if (status == DRAM_OK && orientation != 1) status = orient(out, orientation);
+    if (status != DRAM_OK) dram_image_free(out);
+    return status;
+}
+
+void dram_image_free(dram_image *image)
+{
+    dram_free(image->pixels);
+    *image = (dram_image){0};
+}
+
+/* The whole file into *bytes (owned by the caller). */
+static dram_status read_file(const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n)
+{
+    dram_status status = DRAM_OK;
+    struct stat info;
+    uint8_t *data = NULL;
+    size_t size = 0, have = 0;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
+    if (fstat(file, &info) != 0) {
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+        goto done;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        status = dram_fail(DRAM_ERR_IO, "%s: not a regular file", path);
+        goto done;
+    }
+    if (max_bytes > 0 && info.st_size > max_bytes) {
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: the file alone has %lld MiB, the limit of decoding is %lld MiB", path,
+                           (long long)(info.st_size >> 20), (long long)(max_bytes >> 20));
+        goto done;
+    }
+    size = (size_t)info.st_size;
+    data = dram_alloc(size);
+    if (!data) {
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading %zu bytes", path, size);
+        goto done;
+    }
+    while (have < size) {
+        ssize_t got = read(file, data + have, size - have);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+            goto done;
+        }
+        if (got == 0) break; /* it was cut meanwhile: the decoder will see a truncated file */
+        have += (size_t)got;
+    }
+    *bytes = data;
+    *n = have;
+    data = NULL;
+done:
+    dram_free(data);
+    close(file);
+    return status;
+}
+
+dram_status dram_image_load(const char *path, const dram_image_limits *limits, dram_image *out)
+{
+    uint8_t *bytes;
+    size_t n;
+    *out = (dram_image){0};
+    TRY(read_file(path, limits->max_bytes, &bytes, &n));
+    dram_status status = dram_image_decode(bytes, n, path, limits, out);
+    dram_free(bytes);
+    return status;
+}
+
+dram_status dram_label_load(const char *path, const dram_label_rules *rules, dram_label *out)
+{
+    uint8_t *bytes;
+    size_t n;
+    *out = (dram_label){0};
+    TRY(read_file(path, rules->max_bytes, &bytes, &n));
+    dram_source source = {.bytes = bytes, .n = n, .name = path, .limits = {.max_bytes = rules->max_bytes}};
+    dram_status status = dram_decode_label(&source, rules, out);
+    if (status != DRAM_OK) dram_label_free(out);
+    dram_free(bytes);
+    return status;
+}
+
+void dram_label_free(dram_label *label)
+{
+    dram_free(label->ids);
+    *label = (dram_label){0};
+}

@@ -1,0 +1,72 @@
+/* image: image files to RGB, label files to class ids, and back.
+ *
+ * A file's format is told by its first bytes, never by its extension: JPEG (libjpeg-turbo), PNG (libspng), WebP
+ * (libwebp). What comes out is always RGB u8 [H,W,3]: grey is repeated, a palette looked up, 16 bits cut to the high 8,
+ * CMYK taken in Adobe's inverted convention (as Pillow does), and alpha is dropped, not composited. EXIF orientation of
+ * JPEG and WebP is applied; PNG's eXIf chunk is ignored.
+ *
+ * Legend: H W height and width of what was decoded. "Original" means the file's image after EXIF orientation and before
+ * any scaling down; label files and geometries (augment.h) are in original pixels.
+ */
+#ifndef DRAM_DATA_IMAGE_H
+#define DRAM_DATA_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct {
+    int64_t max_pixels; /* a larger image is scaled down while it is decoded; 0: no limit */
+    int64_t max_bytes;  /* an image whose decoding would hold more host memory is refused; 0: no limit */
+} dram_image_limits;
+
+typedef struct {
+    uint8_t *pixels;               /* [height,width,3] RGB, owned; dram_image_free */
+    int height, width;             /* decoded size; height * width <= max_pixels */
+    int full_height, full_width;   /* original size */
+    double scale_y, scale_x;       /* decoded pixels per original pixel */
+    double origin_y, origin_x;     /* decoded y = origin_y + scale_y * original y; 0 unless a cut-off DCT block is first */
+} dram_image;
+
+/* Reads and decodes a file. JPEG is scaled by its DCT (the largest n/8 that keeps max_pixels, and below 1/8 by area),
+ * WebP inside its decoder, PNG row by row with an area filter, so that a huge image is never whole in memory (an
+ * interlaced PNG, a lossless WebP and a JPEG of several scans cannot be split: they count whole against max_bytes).
+ * On failure *out is {0} and the text names the file.
+ *   DRAM_ERR_FORMAT  a bad image: empty, truncated, damaged (any warning of libjpeg counts as damage), of another
+ *                    format, animated, or over max_bytes. Nothing else is wrong: the caller may skip the file.
+ *   DRAM_ERR_IO      the file cannot be read.       DRAM_ERR_MEMORY  memory is out. */
+dram_status dram_image_load(const char *path, const dram_image_limits *limits, dram_image *out);
+
+/* The same from bytes[0..n), which are only read; `name` stands for the file in messages. */
+dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_limits *limits,
+                              dram_image *out);
+
+void dram_image_free(dram_image *image); /* leaves {0}; {0} is allowed */
+
+typedef struct {
+    uint8_t *ids; /* [height,width] class ids, owned; dram_label_free */
+    int height, width;
+} dram_label;
+
+typedef struct {
+    int height, width;  /* size the label must have: the image's full_height, full_width; 0: any */
+    int classes;        /* ids must be below it, or be ignore_index; 0: any id */
+    int ignore_index;   /* -1: none */
+    int64_t max_bytes;  /* as in dram_image_limits */
+} dram_label_rules;
+
+/* Reads a label: a PNG of one channel with 1 to 8 bits. The id is the grey value as stored or the palette *index*,
+ * never a colour. Everything that breaks a rule, and any other kind of file, is DRAM_ERR_FORMAT with the file and the
+ * value in the text: a label must not be skipped silently. DRAM_ERR_IO and DRAM_ERR_MEMORY as above. */
+dram_status dram_label_load(const char *path, const dram_label_rules *rules, dram_label *out);
+
+void dram_label_free(dram_label *label);
+
+/* Write a file (replacing it): RGB u8 [height,width,3] as JPEG (4:2:0, quality 1..100) or PNG; grey u8 [height,width] as
+ * 8-bit PNG. DRAM_ERR_IO names the file. */
+dram_status dram_image_write_jpeg(const char *path, const uint8_t *rgb, int height, int width, int quality);
+dram_status dram_image_write_png(const char *path, const uint8_t *rgb, int height, int width);
+dram_status dram_label_write_png(const char *path, const uint8_t *ids, int height, int width);
+
+#endif

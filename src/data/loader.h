@@ -1,0 +1,80 @@
+/* loader: samples of a dataset, decoded and augmented by worker threads, handed out in the order of the stream.
+ *
+ * The training stream is infinite. Position p belongs to epoch p / n of n images, each epoch shuffled by
+ * (seed, DRAM_RNG_ORDER, epoch); its augmentation is drawn from (seed, p). What comes out at p depends on data and seed
+ * only: not on threads, timing, batch size or where the stream was started.
+ *
+ * A bad image (dram_image_load says DRAM_ERR_FORMAT) is skipped. In training, position p then takes image
+ * below(n) of the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in evaluation the position is left out.
+ * Each bad file is warned about once (dram_warn, with its name) and counted once, when the stream reaches it; more than
+ * 10 % of the dataset's files, or 64 bad draws in a row, end the stream with DRAM_ERR_RUN. A bad label is always an error.
+ */
+#ifndef DRAM_DATA_LOADER_H
+#define DRAM_DATA_LOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "data/augment.h"
+#include "data/dataset.h"
+#include "data/image.h"
+
+typedef struct dram_loader dram_loader;
+
+typedef struct {
+    const dram_dataset *dataset; /* must outlive the loader */
+    uint64_t seed;
+    bool train;                /* false: evaluation, one pass in the dataset's order with dram_geometry_fit */
+    int student_size;          /* S, > 0 */
+    int teacher_size;          /* T; 0: no teacher images */
+    int batch_size;            /* > 0 */
+    int workers;               /* threads, > 0 */
+    int prefetch;              /* samples in flight, the held batch included; at least batch_size are taken */
+    dram_augment augment;      /* read if train */
+    dram_image_limits limits;  /* of each worker's decoding */
+    int classes, ignore_index; /* label rules; ignore_index 0..255 also fills the padding. Read if there are labels */
+    int64_t start;             /* position of the first sample */
+} dram_loader_params;
+
+typedef struct {
+    const uint8_t *student; /* [S,S,3], padding bytes 0 */
+    const uint8_t *teacher; /* [T,T,3], or NULL */
+    const uint8_t *label;   /* [S,S]; all ignore_index if !has_label */
+    int student_height, student_width; /* valid pixels, top left */
+    int teacher_height, teacher_width;
+    bool has_label;
+    int64_t label_pixels;   /* pixels of `label` that are not ignore_index */
+    int64_t position;       /* in the stream: the global sample index */
+    int index;              /* in the dataset: dram_dataset_label_path(dataset, index, ...) */
+    const char *name;       /* file name, owned by the dataset */
+    int full_height, full_width; /* original size */
+    dram_geometry geometry;
+} dram_sample;
+
+typedef struct {
+    int count;                  /* batch_size; evaluation: fewer in the last batch, 0 at the end */
+    const dram_sample *samples; /* [count], in stream order; valid, with their pixels, until the batch is released */
+} dram_batch;
+
+/* Takes every sample buffer (max(prefetch, batch_size) slots) and starts the threads. Afterwards only decoding
+ * allocates. DRAM_ERR_CONFIG for parameters out of range. */
+dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out);
+
+/* Waits for the next batch. The batch of the call before is released if it was not. An error of a worker comes out here,
+ * with its text, when the stream reaches it, and again at every later call. One thread may call at a time. */
+dram_status dram_loader_next(dram_loader *loader, dram_batch *out);
+
+/* Gives the held batch's slots back to the workers; call it once the pixels are copied. */
+void dram_loader_release(dram_loader *loader);
+
+/* Distinct bad files that the stream has reached. */
+int dram_loader_skipped(const dram_loader *loader);
+
+/* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. */
+int64_t dram_loader_position(const dram_loader *loader);
+
+/* Stops the threads and frees everything, batches included, at any time. NULL is allowed. */
+void dram_loader_close(dram_loader *loader);
+
+#endif

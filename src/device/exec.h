@@ -1,0 +1,38 @@
+/* exec: runs the programs of a plan on a device.
+ *
+ * Opening takes the arena (one allocation) and binds every node to its kernel and addresses. Afterwards running takes
+ * no memory. Slots hold what the host last wrote or an update left.
+ */
+#ifndef DRAM_DEVICE_EXEC_H
+#define DRAM_DEVICE_EXEC_H
+
+#include "device/device.h"
+#include "plan/plan.h"
+
+typedef struct dram_exec dram_exec;
+
+/* The device and the plan must outlive it. */
+dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **exec);
+void dram_exec_close(dram_exec *exec); /* NULL is allowed */
+
+/* Runs plan->programs[program] from its first node to its last. A failing kernel's text names the node. */
+dram_status dram_exec_run(dram_exec *exec, int program);
+
+/* Copies between the host and a value of a program: staged inputs before it runs, outputs after. `bytes` must be the
+ * value's size without rounding. */
+dram_status dram_exec_write(dram_exec *exec, int program, dram_val v, const void *host, int64_t bytes);
+dram_status dram_exec_read(dram_exec *exec, int program, dram_val v, void *host, int64_t bytes);
+
+/* A piece of a staged input: `bytes` from `offset` on. */
+dram_status dram_exec_write_part(dram_exec *exec, int program, dram_val v, int64_t offset, const void *host,
+                                 int64_t bytes);
+
+/* Copies a piece of a slot, from byte `offset` on. */
+dram_status dram_exec_write_slot(dram_exec *exec, int slot, int64_t offset, const void *host, int64_t bytes);
+dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void *host, int64_t bytes);
+
+/* For tests on a CPU: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
+ * that a read of something dead shows. */
+void dram_exec_junk(dram_exec *exec, bool on);
+
+#endif

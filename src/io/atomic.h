@@ -1,0 +1,50 @@
+/* atomic: files and folders that are there whole or not at all.
+ *
+ * Writing goes to NAME.tmp in the same folder, which is synced and then renamed; at every error the temporary is
+ * removed and what was there before stays. A run that is killed may leave a NAME.tmp: the next writer of NAME removes
+ * it, and dram_remove_leftovers those of a whole folder. One writer at a time for one NAME.
+ */
+#ifndef DRAM_IO_ATOMIC_H
+#define DRAM_IO_ATOMIC_H
+
+#include <stddef.h>
+
+#include "base/status.h"
+
+/* A file being written. Start from {0}; open, write.., then commit or abort. */
+typedef struct {
+    char *path, *temporary;
+    int fd;
+} dram_atomic;
+
+/* On failure nothing is held. */
+dram_status dram_atomic_open(dram_atomic *file, const char *path);
+
+/* On failure (a full disk, say) the file is still to be aborted. */
+dram_status dram_atomic_write(dram_atomic *file, const void *data, size_t bytes);
+
+/* Releases the file whatever it returns. */
+dram_status dram_atomic_commit(dram_atomic *file);
+void dram_atomic_abort(dram_atomic *file); /* after {0} or a commit: does nothing */
+
+/* All three at once. */
+dram_status dram_atomic_save(const char *path, const void *data, size_t bytes);
+
+/* A folder being written. Start from {0}; begin, files by dram_dir_file, then commit or abort. */
+typedef struct {
+    char *path, *temporary;
+} dram_dir;
+
+dram_status dram_dir_begin(dram_dir *dir, const char *path);
+
+/* Name under which a file of the folder is to be written; *path is owned by the caller. */
+dram_status dram_dir_file(const dram_dir *dir, const char *name, char **path);
+
+/* Syncs every file, then the folder, then gives it its name; a folder of that name is replaced. Releases dir. */
+dram_status dram_dir_commit(dram_dir *dir);
+void dram_dir_abort(dram_dir *dir); /* after {0} or a commit: does nothing */
+
+/* Removes what ends in .tmp from a folder. No such folder is no error. */
+dram_status dram_remove_leftovers(const char *folder);
+
+#endif

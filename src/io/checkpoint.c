@@ -1,0 +1,137 @@
+#include "io/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "io/atomic.h"
+#include "io/path.h"
+
+enum { NAME_SIZE = 32 };
+
+static void step_name(int64_t step, char out[NAME_SIZE])
+{
+    snprintf(out, NAME_SIZE, "step-%08" PRId64, step);
+}
+
+/* The step of a name that step_name makes; -1 for all others. */
+static int64_t parse_name(const char *name)
+{
+    char again[NAME_SIZE];
+    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9' || strlen(name) >= NAME_SIZE) return -1;
+    char *end;
+    errno = 0;
+    int64_t step = strtoll(name + 5, &end, 10);
+    if (errno != 0 || *end) return -1;
+    step_name(step, again);
+    return strcmp(name, again) == 0 ? step : -1;
+}
+
+dram_status dram_checkpoint_path(const char *folder, int64_t step, char **path)
+{
+    char name[NAME_SIZE];
+    if (step < 0) return dram_fail(DRAM_ERR_INTERNAL, "%s: a checkpoint of step %" PRId64, folder, step);
+    step_name(step, name);
+    return dram_path_join(folder, name, path);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool is_complete(DIR *dir, const char *name)
+{
+    struct stat info;
+    char state[NAME_SIZE + 16];
+    snprintf(state, sizeof state, "%s/state.json", name);
+    return fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
+           fstatat(dirfd(dir), state, &info, 0) == 0 && S_ISREG(info.st_mode);
+}
+
+dram_status dram_checkpoint_list(const char *folder, int64_t **steps, int *n)
+{
+    dram_status status = DRAM_OK;
+    struct dirent *entry;
+    void *items = NULL;
+    int room = 0;
+    *steps = NULL;
+    *n = 0;
+    DIR *dir = opendir(folder);
+    if (!dir && errno == ENOENT) return DRAM_OK;
+    if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
+    while ((errno = 0, entry = readdir(dir)) != NULL) {
+        int64_t step = parse_name(entry->d_name);
+        if (step < 0 || !is_complete(dir, entry->d_name)) continue;
+        if (!dram_grow(&items, &room, *n + 1, sizeof **steps)) {
+            status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the list of checkpoints", folder);
+            goto done;
+        }
+        ((int64_t *)items)[(*n)++] = step;
+    }
+    if (errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);
+done:
+    closedir(dir);
+    if (status != DRAM_OK) {
+        dram_free(items);
+        *n = 0;
+        return status;
+    }
+    if (*n > 0) qsort(items, (size_t)*n, sizeof **steps, by_value);
+    *steps = items;
+    return DRAM_OK;
+}
+
+dram_status dram_checkpoint_latest(const char *folder, int64_t *step)
+{
+    int64_t *steps;
+    int n;
+    TRY(dram_checkpoint_list(folder, &steps, &n));
+    *step = n > 0 ? steps[n - 1] : -1;
+    dram_free(steps);
+    return DRAM_OK;
+}
+
+/* Under its .tmp name first: what is left of a deletion that was cut short is then a leftover, not a checkpoint. */
+static dram_status delete_checkpoint(const char *folder, int64_t step)
+{
+    dram_status status;
+    char name[NAME_SIZE], aside[NAME_SIZE + 8], *from = NULL, *to = NULL;
+    step_name(step, name);
+    snprintf(aside, sizeof aside, "%s.tmp", name);
+    TRY_GOTO(dram_path_join(folder, name, &from), done);
+    TRY_GOTO(dram_path_join(folder, aside, &to), done);
+    TRY_GOTO(dram_remove_tree(to), done);
+    if (rename(from, to) != 0) {
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot remove this old checkpoint: %m", from);
+        goto done;
+    }
+    status = dram_remove_tree(to);
+done:
+    dram_free(from);
+    dram_free(to);
+    return status;
+}
+
+dram_status dram_checkpoint_keep(const char *folder, int keep, int64_t newest)
+{
+    dram_status status = DRAM_OK;
+    int64_t *steps;
+    int n;
+    if (keep < 1) return dram_fail(DRAM_ERR_INTERNAL, "%s: asked to keep %d checkpoints", folder, keep);
+    TRY(dram_checkpoint_list(folder, &steps, &n));
+    int left = n;
+    for (int i = 0; i < n && left > keep && status == DRAM_OK; i++) {
+        if (steps[i] == newest) continue;
+        status = delete_checkpoint(folder, steps[i]);
+        left--;
+    }
+    dram_free(steps);
+    return status;
+}

@@ -1,0 +1,55 @@
+#include "io/hash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/alloc.h"
+
+enum { CHUNK = 1 << 16 };
+
+static void format_hash(XXH128_hash_t hash, char out[DRAM_HASH_SIZE])
+{
+    XXH128_canonical_t bytes;
+    XXH128_canonicalFromHash(&bytes, hash);
+    for (int i = 0; i < 16; i++) snprintf(out + 2 * i, 3, "%02x", bytes.digest[i]);
+}
+
+void dram_hash_memory(const void *data, size_t bytes, char out[DRAM_HASH_SIZE])
+{
+    format_hash(XXH3_128bits(data, bytes), out);
+}
+
+dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
+{
+    dram_status status = DRAM_OK;
+    char *chunk = NULL;
+    XXH3_state_t *state = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", path);
+    chunk = dram_alloc(CHUNK);
+    state = XXH3_createState();
+    if (!chunk || !state) {
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its hash", path);
+        goto done;
+    }
+    XXH3_128bits_reset(state);
+    for (;;) {
+        ssize_t n = read(fd, chunk, CHUNK);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
+            goto done;
+        }
+        if (n == 0) break;
+        XXH3_128bits_update(state, chunk, (size_t)n);
+    }
+    format_hash(XXH3_128bits_digest(state), out);
+done:
+    XXH3_freeState(state);
+    dram_free(chunk);
+    close(fd);
+    return status;
+}

@@ -1,0 +1,150 @@
+#include "io/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "io/atomic.h"
+
+enum { MAX_BYTES = 64 << 20 };
+
+/* Before main, so that no tree is made by one allocator and freed by the other. */
+__attribute__((constructor)) static void use_alloc_hook(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = dram_alloc, .free_fn = dram_free};
+    cJSON_InitHooks(&hooks);
+}
+
+dram_status dram_json_write(const char *path, const cJSON *root)
+{
+    dram_atomic file = {0};
+    dram_status status;
+    char *text = cJSON_Print(root);
+    if (!text) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
+    TRY_GOTO(dram_atomic_open(&file, path), done);
+    TRY_GOTO(dram_atomic_write(&file, text, strlen(text)), done);
+    TRY_GOTO(dram_atomic_write(&file, "\n", 1), done);
+    status = dram_atomic_commit(&file);
+done:
+    dram_atomic_abort(&file);
+    cJSON_free(text);
+    return status;
+}
+
+/* Line of a place in text, from 1. */
+static int line_of(const char *text, const char *place)
+{
+    int line = 1;
+    for (; text < place; text++) line += *text == '\n';
+    return line;
+}
+
+static dram_status parse(const char *path, const char *text, size_t bytes, cJSON **root)
+{
+    const char *end = NULL;
+    int64_t calls = dram_alloc_calls();
+    (void)calls;
+    *root = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, 1);
+    if (!*root) return dram_fail(DRAM_ERR_FORMAT, "%s:%d: not JSON", path, line_of(text, end ? end : text));
+    if (cJSON_IsObject(*root)) return DRAM_OK;
+    cJSON_Delete(*root);
+    *root = NULL;
+    return dram_fail(DRAM_ERR_FORMAT, "%s: not a JSON object", path);
+}
+
+dram_status dram_json_read(const char *path, cJSON **root)
+{
+    dram_status status = DRAM_OK;
+    struct stat info;
+    char *text = NULL;
+    size_t have = 0;
+    *root = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", path);
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: not a file", path);
+        goto done;
+    }
+    if (info.st_size > MAX_BYTES) {
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: too large for a JSON file (%lld bytes)", path, (long long)info.st_size);
+        goto done;
+    }
+    text = dram_alloc((size_t)info.st_size + 1);
+    if (!text) {
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
+        goto done;
+    }
+    while (have < (size_t)info.st_size) {
+        ssize_t n = read(fd, text + have, (size_t)info.st_size - have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
+            goto done;
+        }
+        if (n == 0) break;
+        have += (size_t)n;
+    }
+    text[have] = '\0';
+    if (memchr(text, 0, have)) {
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: not JSON (it holds a zero byte)", path);
+        goto done;
+    }
+    status = parse(path, text, have, root);
+done:
+    dram_free(text);
+    close(fd);
+    return status;
+}
+
+/* The member, or the error that it is absent or of another type. */
+static dram_status member(const cJSON *object, const char *path, const char *key, int types, const char *type,
+                          const cJSON **item)
+{
+    *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (!*item) return dram_fail(DRAM_ERR_FORMAT, "%s: %s is missing", path, key);
+    if (!((*item)->type & types)) return dram_fail(DRAM_ERR_FORMAT, "%s: %s is not %s", path, key, type);
+    return DRAM_OK;
+}
+
+dram_status dram_json_int(const cJSON *object, const char *path, const char *key, int64_t low, int64_t high,
+                          int64_t *value)
+{
+    const cJSON *item;
+    TRY(member(object, path, key, cJSON_Number, "a number", &item));
+    double x = item->valuedouble;
+    if (!(fabs(x) <= 0x1p53) || x != floor(x)) return dram_fail(DRAM_ERR_FORMAT, "%s: %s is not an integer", path, key);
+    if ((int64_t)x < low || (int64_t)x > high)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: %s is %" PRId64 ", not in %" PRId64 " .. %" PRId64, path, key, (int64_t)x,
+                         low, high);
+    *value = (int64_t)x;
+    return DRAM_OK;
+}
+
+dram_status dram_json_number(const cJSON *object, const char *path, const char *key, double *value)
+{
+    const cJSON *item;
+    TRY(member(object, path, key, cJSON_Number, "a number", &item));
+    *value = item->valuedouble;
+    return DRAM_OK;
+}
+
+dram_status dram_json_bool(const cJSON *object, const char *path, const char *key, bool *value)
+{
+    const cJSON *item;
+    TRY(member(object, path, key, cJSON_True | cJSON_False, "true or false", &item));
+    *value = cJSON_IsTrue(item);
+    return DRAM_OK;
+}
+
+dram_status dram_json_text(const cJSON *object, const char *path, const char *key, const char **value)
+{
+    const cJSON *item;
+    TRY(member(object, path, key, cJSON_String, "text", &item));
+    *value = item->valuestring;
+    return DRAM_OK;
+}

@@ -1,0 +1,30 @@
+/* json: summary.json, state.json and the like, as cJSON trees. cJSON's memory goes through base/alloc.h.
+ *
+ * Numbers are doubles: a 64-bit integer above 2^53 is to be written as text. NaN and infinities become null.
+ */
+#ifndef DRAM_IO_JSON_H
+#define DRAM_IO_JSON_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* Writes the tree, indented and with a last newline, through a temporary name (io/atomic.h). The tree stays the
+ * caller's. */
+dram_status dram_json_write(const char *path, const cJSON *root);
+
+/* Reads a file whose content must be one JSON object, of 64 MiB at most: *root is the caller's (cJSON_Delete).
+ * DRAM_ERR_CONFIG: cannot be opened; DRAM_ERR_FORMAT: not such an object. */
+dram_status dram_json_read(const char *path, cJSON **root);
+
+/* Members of an object that was read from the file `path`. DRAM_ERR_FORMAT names file and key if the member is absent,
+ * of another type, not an integer or out of range. Text belongs to the tree. */
+dram_status dram_json_int(const cJSON *object, const char *path, const char *key, int64_t low, int64_t high,
+                          int64_t *value);
+dram_status dram_json_number(const cJSON *object, const char *path, const char *key, double *value);
+dram_status dram_json_bool(const cJSON *object, const char *path, const char *key, bool *value);
+dram_status dram_json_text(const cJSON *object, const char *path, const char *key, const char **value);
+
+#endif

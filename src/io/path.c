@@ -1,0 +1,115 @@
+#include "io/path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+
+static dram_status out_of_memory(const char *path)
+{
+    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
+}
+
+dram_status dram_path_join(const char *folder, const char *name, char **path)
+{
+    size_t n = strlen(folder), m = strlen(name);
+    if (n == 0 || strcmp(folder, ".") == 0 || name[0] == '/') n = 0;
+    *path = dram_alloc(n + m + 2);
+    if (!*path) return out_of_memory(name);
+    memcpy(*path, folder, n);
+    if (n > 0 && folder[n - 1] != '/') (*path)[n++] = '/';
+    memcpy(*path + n, name, m + 1);
+    return DRAM_OK;
+}
+
+dram_status dram_path_folder(const char *path, char **folder)
+{
+    const char *slash = strrchr(path, '/');
+    *folder = dram_strdup(slash ? path : ".");
+    if (!*folder) return out_of_memory(path);
+    if (slash) (*folder)[slash == path ? 1 : slash - path] = '\0';
+    return DRAM_OK;
+}
+
+bool dram_path_exists(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+static dram_status make_folder(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) == 0) return DRAM_OK;
+    int reason = errno;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %s", path, strerror(reason));
+}
+
+dram_status dram_make_folders(const char *path)
+{
+    dram_status status = DRAM_OK;
+    char *part = dram_strdup(path);
+    if (!part) return out_of_memory(path);
+    for (char *p = part; *p; p++) {
+        if (*p != '/' || p == part) continue;
+        *p = '\0';
+        TRY_GOTO(make_folder(part), done);
+        *p = '/';
+    }
+    status = make_folder(part);
+done:
+    dram_free(part);
+    return status;
+}
+
+static dram_status remove_at(int parent, const char *name, const char *shown, int depth);
+
+/* Empties the folder that `fd` is open on; takes fd over. */
+static dram_status remove_content(int fd, const char *shown, int depth)
+{
+    dram_status status = DRAM_OK;
+    struct dirent *entry;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", shown);
+    }
+    while (status == DRAM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        status = remove_at(fd, entry->d_name, shown, depth);
+    }
+    if (status == DRAM_OK && errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", shown);
+    closedir(dir);
+    return status;
+}
+
+/* Each level holds one open folder: the depth is bounded well below what a process may open. */
+static dram_status remove_at(int parent, const char *name, const char *shown, int depth)
+{
+    struct stat info;
+    if (fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) return DRAM_OK;
+        return dram_fail(DRAM_ERR_IO, "%s: cannot look at %s: %m", shown, name);
+    }
+    bool folder = S_ISDIR(info.st_mode);
+    if (folder) {
+        if (depth == 64) return dram_fail(DRAM_ERR_IO, "%s: folders nested too deep to remove", shown);
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open %s: %m", shown, name);
+        TRY(remove_content(fd, shown, depth + 1));
+    }
+    if (unlinkat(parent, name, folder ? AT_REMOVEDIR : 0) != 0 && errno != ENOENT)
+        return dram_fail(DRAM_ERR_IO, "%s: cannot remove %s: %m", shown, name);
+    return DRAM_OK;
+}
+
+dram_status dram_remove_tree(const char *path)
+{
+    return remove_at(AT_FDCWD, path, path, 0);
+}

@@ -1,0 +1,24 @@
+/* path: names of files and folders. */
+#ifndef DRAM_IO_PATH_H
+#define DRAM_IO_PATH_H
+
+#include <stdbool.h>
+
+#include "base/status.h"
+
+/* folder + "/" + name; *path is owned by the caller (dram_free). folder "" or "." gives name; an absolute name gives
+ * itself. */
+dram_status dram_path_join(const char *folder, const char *name, char **path);
+
+/* The folder that holds path ("." if none is named); owned by the caller. */
+dram_status dram_path_folder(const char *path, char **folder);
+
+bool dram_path_exists(const char *path); /* whatever it is, a dangling link too */
+
+/* Makes a folder and those above it; it may exist. */
+dram_status dram_make_folders(const char *path);
+
+/* Removes a file, or a folder with all that is in it (links are not followed). Nothing there is no error. */
+dram_status dram_remove_tree(const char *path);
+
+#endif

@@ -1,0 +1,34 @@
+#include "ir/op.h"
+
+const dram_op_row dram_op_rows[DRAM_OP_COUNT] = {
+#define X(NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD) \
+    [DRAM_OP_##NAME] = {#NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD},
+    DRAM_OP_LIST(X)
+#undef X
+};
+
+const dram_rules *const *dram_op_rules;
+
+int dram_op_updates(dram_op op, int o)
+{
+    char digit = dram_op_rows[op].updates[o];
+    return digit == '-' ? DRAM_NONE : digit - '0';
+}
+
+int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
+{
+    const dram_rules *rules = dram_op_rules[node->op];
+    return rules->flops ? rules->flops(g, node) : dram_elements(dram_shape_of(g, node->out[0]));
+}
+
+int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_rules *rules = dram_op_rules[node->op];
+    return rules->workspace ? rules->workspace(g, node, profile) : 0;
+}
+
+dram_profile dram_profile_cpu(int workers)
+{
+    /* 64: a cache line. 1 MiB of scratch a worker stays within a core's L2 and feeds the matrix product well. */
+    return (dram_profile){.name = "cpu", .align = 64, .workers = workers, .scratch_per_worker = 1 << 20};
+}

@@ -1,0 +1,54 @@
+/* op: the rules of an op, called by the graph builder, autodiff and the planner. src/ops has them. */
+#ifndef DRAM_IR_OP_H
+#define DRAM_IR_OP_H
+
+#include "ir/graph.h"
+
+/* What the planner knows of a device: plain data, so a plan needs no device. */
+typedef struct {
+    char name[64];
+    int64_t align;             /* bytes; every offset and size is a multiple of it */
+    int workers;               /* compute threads, each with scratch of its own */
+    int64_t scratch_per_worker; /* bytes an op may ask for a worker */
+    int64_t memory_bytes;      /* of the device; 0 = not known */
+} dram_profile;
+
+/* The CPU with `workers` threads. */
+dram_profile dram_profile_cpu(int workers);
+
+typedef struct dram_backward dram_backward; /* ops/autodiff.h */
+
+/* The rules of an op: one const object `dram_rules_NAME` in src/ops/<family>.c. */
+typedef struct {
+    /* Checks inputs (dtypes, shapes, attributes; text on failure by dram_graph_fail) and fills dtype and shape of
+     * out[0..n_out). Places of in[] beyond the op's minimum may be DRAM_NONE. */
+    dram_status (*shape)(dram_graph *g, const dram_node *node, dram_value *const *out);
+    /* Appends the nodes of the gradient: see ops/autodiff.h. NULL where the op list says 0. */
+    dram_status (*grad)(dram_backward *b, const dram_node *node);
+    /* Floating-point operations of a run (a multiply-add is two). NULL: one for each element of output 0. */
+    int64_t (*flops)(const dram_graph *g, const dram_node *node);
+    /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
+    int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+} dram_rules;
+
+/* A row of the op list. */
+typedef struct {
+    const char *name;
+    int min_in, max_in, n_out;
+    unsigned saved_in, saved_out, alias;
+    const char *updates;
+    bool differentiable;
+} dram_op_row;
+
+extern const dram_op_row dram_op_rows[DRAM_OP_COUNT];
+
+/* The input whose bytes output o always takes over, DRAM_NONE if it has bytes of its own. */
+int dram_op_updates(dram_op op, int o);
+
+/* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
+extern const dram_rules *const *dram_op_rules;
+
+int64_t dram_node_flops(const dram_graph *g, const dram_node *node);
+int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+
+#endif

@@ -1,0 +1,117 @@
+/* op_list: every op of dram, one row each.
+ *
+ * The rules of an op (shape, gradient, FLOPs, workspace) are functions named after it in src/ops/<family>.c, its
+ * kernels in kernels/<device>/<family>.*, its test in tests/ops/<family>.c. A row without them does not build.
+ *
+ *   saved_in, saved_out  bit i: the gradient reads input i / output i. Nothing else of the forward is kept for it.
+ *   alias                bit i: output 0 may take over the bytes of input i, if that is its last reader.
+ *   updates              one digit an output: the input whose bytes that output always takes over (a weight, say), or -.
+ *   grad                 1: differentiable. 0: its outputs never carry a gradient.
+ */
+#ifndef DRAM_IR_OP_LIST_H
+#define DRAM_IR_OP_LIST_H
+
+/* clang-format off */
+/*    name               in     out saved_in saved_out alias   updates grad  */
+#define DRAM_OP_LIST(X) \
+    /* image: u8 [N,H,W,3], valid i32 [N,2] (h, w) -> f32 [N,H,W,3]: (x - mean) / std inside the valid part, 0 outside. \
+       attr: mean, std */ \
+    X(image_norm,         2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* x [N,H,W,I], w [O,kh,kw,I/groups], b [O]? -> [N,Ho,Wo,O]. attr: stride, pad, groups */ \
+    X(conv2d,             2, 3,  1,  0x003,   0x0,      0x000,  "-",    1) \
+    /* dy, w, acc? -> dx = conv^T(dy) (+ acc). attr: as conv2d, out_h out_w = H W of x */ \
+    X(conv2d_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \
+    /* x, dy -> dw; out_h out_w = kh kw */ \
+    X(conv2d_wgrad,       2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* x [...,I], w [O,I], b [O]? -> [...,O] */ \
+    X(linear,             2, 3,  1,  0x003,   0x0,      0x000,  "-",    1) \
+    /* dy, w, acc? -> dx = dy w (+ acc) */ \
+    X(linear_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \
+    /* x, dy -> dw [O,I] */ \
+    X(linear_wgrad,       2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* dy [...,C], acc [C]? -> [C]: sum over all but the last dimension (+ acc) */ \
+    X(bias_grad,          1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \
+    /* x [...,C] -> mean [C], var [C] (biased) over all but the last dimension, fp32. Its gradient is bn_apply's. */ \
+    X(bn_stats,           1, 1,  2,  0x000,   0x0,      0x000,  "--",   0) \
+    /* mean, var, running mean, running var -> the running ones, moved by attr.momentum; var unbiased by attr.scale = n/(n-1) */ \
+    X(bn_running,         4, 4,  2,  0x000,   0x0,      0x000,  "23",   0) \
+    /* x, mean, var, gamma, beta, residual? -> act(gamma (x - mean) / sqrt(var + eps) + beta + residual). attr: eps, act, \
+       batch_stats. The mask of the activation is recomputed from x; with a residual it is read from the output. */ \
+    X(bn_apply,           5, 6,  1,  0x01f,   0x1,      0x021,  "-",    1) \
+    /* x, mean, var, gamma, beta, dy -> dgamma, dbeta, dy first masked by the activation. attr: eps, act */ \
+    X(bn_reduce,          6, 6,  2,  0x000,   0x0,      0x000,  "--",   0) \
+    /* x, mean, var, gamma, beta, dy, dgamma, dbeta -> dx. attr: eps, act, batch_stats */ \
+    X(bn_dgrad,           8, 8,  1,  0x000,   0x0,      0x021,  "-",    0) \
+    X(relu,               1, 1,  1,  0x000,   0x1,      0x001,  "-",    1) \
+    /* y, dy -> dy where y > 0 */ \
+    X(relu_grad,          2, 2,  1,  0x000,   0x0,      0x003,  "-",    0) \
+    /* exact (erf) GELU */ \
+    X(gelu,               1, 1,  1,  0x001,   0x0,      0x001,  "-",    1) \
+    /* x, dy -> dx */ \
+    X(gelu_grad,          2, 2,  1,  0x000,   0x0,      0x003,  "-",    0) \
+    X(sigmoid,            1, 1,  1,  0x000,   0x1,      0x001,  "-",    1) \
+    /* y, dy -> dx */ \
+    X(sigmoid_grad,       2, 2,  1,  0x000,   0x0,      0x003,  "-",    0) \
+    /* a [N,...], b [N,...] or [1,...] -> a + b */ \
+    X(add,                2, 2,  1,  0x000,   0x0,      0x003,  "-",    1) \
+    /* x [N,...] -> [1,...]: sum over the batch */ \
+    X(sum_batch,          1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* x -> attr.scale x */ \
+    X(scale,              1, 1,  1,  0x000,   0x0,      0x001,  "-",    1) \
+    /* -> scalar [1] = attr.scale */ \
+    X(fill,               0, 0,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* scalars -> [1] = sum of attr.weight[i] in[i] */ \
+    X(weighted_sum,       1, 8,  1,  0x000,   0x0,      0x000,  "-",    1) \
+    /* x [N,H,W,C] -> [N,C]: mean over the image */ \
+    X(avgpool,            1, 1,  1,  0x000,   0x0,      0x000,  "-",    1) \
+    /* dy [N,C], acc [N,H,W,C]? -> [N,H,W,C] = dy / (H W) (+ acc). attr: out_h, out_w */ \
+    X(avgpool_grad,       1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \
+    /* x [N,H,W,C], s [N,C] -> x s */ \
+    X(scale_channels,     2, 2,  1,  0x003,   0x0,      0x001,  "-",    1) \
+    /* x, dy -> ds [N,C] = sum over the image of x dy */ \
+    X(scale_channels_sgrad, 2, 2, 1, 0x000,   0x0,      0x000,  "-",    0) \
+    /* x [...,C], gamma [C], beta [C] -> y. attr: eps. The gradient recomputes mean and rstd from x. */ \
+    X(layernorm,          3, 3,  1,  0x003,   0x0,      0x001,  "-",    1) \
+    /* x, gamma, dy, acc? -> dx (+ acc), dgamma, dbeta */ \
+    X(layernorm_grad,     3, 4,  3,  0x000,   0x0,      0x00d,  "---",  0) \
+    /* SAM's attention. qkv [N,H,W,3D] (q, k, v; each h x d), rel_h [2S-1,d], rel_w [2S-1,d] (S = window, or H and W), \
+       bias [3D] -> out [N,H,W,D], lse f32 [N,h,H,W]. attr: heads, window. Windows that reach over the edge hold padding \
+       tokens whose q, k, v are the bias; they are keys like any other. No L x L tensor, no bias tensor. */ \
+    X(attention,          4, 4,  2,  0x00f,   0x3,      0x000,  "--",   1) \
+    /* qkv, rel_h, rel_w, bias, out, lse, dout -> dqkv, drel_h, drel_w, dbias (what the padding tokens' k and v receive) */ \
+    X(attention_grad,     7, 7,  4,  0x000,   0x0,      0x000,  "----", 0) \
+    /* x [N,H,W,C] -> [N,out_h,out_w,C]. attr: mode, out_h, out_w */ \
+    X(resize,             1, 1,  1,  0x000,   0x0,      0x000,  "-",    1) \
+    /* dy [N,h,w,C], acc? -> dx [N,out_h,out_w,C] (+ acc); out_h out_w = size of x */ \
+    X(resize_grad,        1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \
+    /* s [N,H,W,C], t [N,H,W,C], mask f32 [N,H,W] (1 valid, 0 padding) -> [1]: (1/N) sum_n (sum_hw m e) / (sum_hw m), where e \
+       is the mean over C of (s-t)^2, or of Huber (delta 1), or 1 - cos(s, t). An image with no valid cell counts 0. \
+       attr: mode */ \
+    X(embed_loss,         3, 3,  1,  0x007,   0x0,      0x000,  "-",    1) \
+    /* s, t, mask, dloss [1], acc? -> ds (+ acc). The loss is symmetric: swap s and t for dt. */ \
+    X(embed_loss_grad,    4, 5,  1,  0x000,   0x0,      0x010,  "-",    0) \
+    /* logits [N,h,w,K], labels u8 [N,H,W], count f32 [1] -> [1]: sum over labelled pixels of the cross-entropy of the \
+       logits upsampled bilinearly to [H,W], divided by count (valid pixels of the whole effective batch). attr: ignore */ \
+    X(cross_entropy,      3, 3,  1,  0x007,   0x0,      0x000,  "-",    1) \
+    /* logits, labels, count, dloss [1] -> dlogits */ \
+    X(cross_entropy_grad, 4, 4,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* g, acc [1]? -> [1]: sum of squares (+ acc), in fp64 inside */ \
+    X(sumsq,              1, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* sum of squares [1] -> [2]: the norm, and the factor min(1, clip / (norm + 1e-6)) that gradients are multiplied with \
+       (1 when attr.clip is 0; 0 when the norm is not finite, so that such a gradient never reaches a weight) */ \
+    X(clip_factor,        1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* w, g, m, v, hyper [4] (lr, 1/(1-beta1^t), 1/(1-beta2^t), -), clip [2] -> w, m, v. attr: beta1, beta2, eps, decay. \
+       A clip factor of 0 leaves all three as they are. */ \
+    X(adamw,              6, 6,  3,  0x000,   0x0,      0x000,  "023",  0) \
+    /* w, g, m, hyper [4] (lr, ...), clip [2] -> w, m. attr: momentum, decay. m = momentum m + g + decay w; w -= lr m */ \
+    X(sgd,                5, 5,  2,  0x000,   0x0,      0x000,  "02",   0)
+/* clang-format on */
+
+typedef enum {
+#define X(NAME, ...) DRAM_OP_##NAME,
+    DRAM_OP_LIST(X)
+#undef X
+    DRAM_OP_COUNT
+} dram_op;
+
+#endif

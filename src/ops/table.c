@@ -1,0 +1,43 @@
+/* The rules of all ops as one table, and the helpers that rules share. */
+#include "ops/rules.h"
+
+#include <stdio.h>
+
+static const dram_rules *const rules[DRAM_OP_COUNT] = {
+#define X(NAME, ...) [DRAM_OP_##NAME] = &dram_rules_##NAME,
+    DRAM_OP_LIST(X)
+#undef X
+};
+
+void dram_ops_init(void)
+{
+    dram_op_rules = rules;
+}
+
+void dram_like_input(const dram_graph *g, const dram_node *node, int i, dram_value *out)
+{
+    const dram_value *in = dram_value_at(g, node->in[i]);
+    out->dtype = in->dtype;
+    out->shape = in->shape;
+}
+
+dram_status dram_bad_input(dram_graph *g, const dram_node *node, int i, const char *want)
+{
+    char shape[96] = "";
+    if (!dram_given(node, i)) return dram_graph_fail(g, "%s: input %d is missing, it must be %s", node->name, i, want);
+    const dram_value *in = dram_value_at(g, node->in[i]);
+    dram_format_shape(&in->shape, shape, sizeof shape);
+    return dram_graph_fail(g, "%s: input %d (%s) is %s %s, but must be %s", node->name, i, in->name,
+                           dram_dtype_name(in->dtype), shape, want);
+}
+
+int64_t dram_rows(const dram_shape *shape)
+{
+    return shape->rank == 0 ? 1 : dram_elements(shape) / dram_last(shape, 0);
+}
+
+dram_status dram_shape_as_first(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}

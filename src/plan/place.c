@@ -1,0 +1,253 @@
+#include "plan/place.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+
+typedef enum { FIRST_FIT, BEST_FIT } fit_rule;
+
+typedef struct {
+    dram_buffer *buffers;
+    int n;
+    int64_t *pressure;  /* of each buffer: most bytes alive at a node of its life */
+    int *order;         /* the order tried now */
+    int *best_order;
+    int *placed;        /* placed buffers by offset */
+    int64_t *offset;    /* of the present try */
+    int64_t *best_offset;
+    int64_t best_top;
+} search;
+
+/* Bytes alive at each node, by differences: live[t] for t in [0, nodes). */
+static void live_bytes(const dram_buffer *buffers, int n, int64_t *live, int nodes)
+{
+    memset(live, 0, ((size_t)nodes + 1) * sizeof *live);
+    for (int i = 0; i < n; i++) {
+        live[buffers[i].first] += buffers[i].bytes;
+        live[buffers[i].last + 1] -= buffers[i].bytes;
+    }
+    for (int t = 1; t < nodes; t++) live[t] += live[t - 1];
+}
+
+/* Places all buffers in the order given; gives the top, or `limit` at once when it would be at or above it. */
+static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limit)
+{
+    int64_t top = 0;
+    int placed = 0;
+    for (int k = 0; k < s->n; k++) {
+        const dram_buffer *x = &s->buffers[order[k]];
+        int64_t cursor = 0, best = -1, best_gap = INT64_MAX;
+        for (int p = 0; p < placed; p++) {
+            const dram_buffer *y = &s->buffers[s->placed[p]];
+            if (y->first > x->last || x->first > y->last) continue;
+            int64_t gap = s->offset[s->placed[p]] - cursor;
+            if (gap >= x->bytes && gap < best_gap) {
+                best = cursor;
+                best_gap = gap;
+                if (fit == FIRST_FIT) break;
+            }
+            int64_t end = s->offset[s->placed[p]] + y->bytes;
+            if (end > cursor) cursor = end;
+        }
+        int64_t offset = best >= 0 ? best : cursor;
+        s->offset[order[k]] = offset;
+        if (offset + x->bytes > top) top = offset + x->bytes;
+        if (top >= limit) return limit;
+        int at = placed++;
+        while (at > 0 && s->offset[s->placed[at - 1]] > offset) {
+            s->placed[at] = s->placed[at - 1];
+            at--;
+        }
+        s->placed[at] = order[k];
+    }
+    return top;
+}
+
+static void keep_if_better(search *s, int64_t top)
+{
+    if (top >= s->best_top) return;
+    s->best_top = top;
+    memcpy(s->best_order, s->order, (size_t)s->n * sizeof *s->order);
+    memcpy(s->best_offset, s->offset, (size_t)s->n * sizeof *s->offset);
+}
+
+typedef enum { BY_DURATION, BY_AREA, BY_PRESSURE, BY_SIZE, BY_BIRTH, ORDERS } order_key;
+
+typedef struct {
+    double key;
+    int index;
+} keyed;
+
+static int compare_keyed(const void *left, const void *right)
+{
+    const keyed *a = left, *b = right;
+    if (a->key != b->key) return a->key > b->key ? -1 : 1;
+    return a->index - b->index;
+}
+
+static double key_of(const search *s, int i, order_key by)
+{
+    const dram_buffer *x = &s->buffers[i];
+    double duration = (double)x->last - x->first + 1;
+    switch (by) {
+    case BY_DURATION: return duration;
+    case BY_AREA: return duration * (double)x->bytes;
+    case BY_PRESSURE: return (double)s->pressure[i];
+    case BY_SIZE: return (double)x->bytes;
+    default: return -(double)x->first;
+    }
+}
+
+/* Random moves of one buffer to an earlier place of the order, while the top is above the bound. The work is bounded
+ * in steps of try_order, not in time, so that a plan is the same everywhere. */
+static void local_search(search *s, int64_t bound)
+{
+    dram_rng rng = dram_rng_make(1, DRAM_RNG_ORDER, (uint64_t)s->n);
+    int64_t work = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
+    memcpy(s->order, s->best_order, (size_t)s->n * sizeof *s->order);
+    while (s->best_top > bound && work < 150000000) {
+        work += per_try;
+        int from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
+        for (int tries = 0; tries < 20; tries++) { /* rather one of those that make the top */
+            int i = s->order[from];
+            if (s->best_offset[i] + s->buffers[i].bytes >= s->best_top) break;
+            from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
+        }
+        int to = (int)dram_rng_below(&rng, (uint64_t)from);
+        int moved = s->order[from];
+        memmove(&s->order[to + 1], &s->order[to], (size_t)(from - to) * sizeof *s->order);
+        s->order[to] = moved;
+        int64_t top = try_order(s, s->order, FIRST_FIT, s->best_top + 1);
+        if (top <= s->best_top) {
+            s->best_top++; /* equal counts as better, to drift along plateaus */
+            keep_if_better(s, top);
+        } else {
+            memmove(&s->order[to], &s->order[to + 1], (size_t)(from - to) * sizeof *s->order);
+            s->order[from] = moved;
+        }
+    }
+}
+
+static dram_status open_search(search *s, dram_buffer *buffers, int n, keyed **keys)
+{
+    *s = (search){.buffers = buffers, .n = n, .best_top = INT64_MAX};
+    size_t count = (size_t)n + 1;
+    s->pressure = dram_calloc(count, sizeof *s->pressure);
+    s->order = dram_calloc(count, sizeof *s->order);
+    s->best_order = dram_calloc(count, sizeof *s->best_order);
+    s->placed = dram_calloc(count, sizeof *s->placed);
+    s->offset = dram_calloc(count, sizeof *s->offset);
+    s->best_offset = dram_calloc(count, sizeof *s->best_offset);
+    *keys = dram_calloc(count, sizeof **keys);
+    if (s->pressure && s->order && s->best_order && s->placed && s->offset && s->best_offset && *keys) return DRAM_OK;
+    return dram_fail(DRAM_ERR_MEMORY, "no memory to place %d buffers", n);
+}
+
+static void close_search(search *s, keyed *keys)
+{
+    dram_free(s->pressure);
+    dram_free(s->order);
+    dram_free(s->best_order);
+    dram_free(s->placed);
+    dram_free(s->offset);
+    dram_free(s->best_offset);
+    dram_free(keys);
+}
+
+static dram_status measure_live(search *s, dram_placement *result)
+{
+    int nodes = 0;
+    for (int i = 0; i < s->n; i++)
+        if (s->buffers[i].last >= nodes) nodes = s->buffers[i].last + 1;
+    int64_t *live = dram_alloc(((size_t)nodes + 1) * sizeof *live);
+    if (!live) return dram_fail(DRAM_ERR_MEMORY, "no memory to place %d buffers", s->n);
+    live_bytes(s->buffers, s->n, live, nodes);
+    for (int t = 0; t < nodes; t++)
+        if (live[t] > result->max_live) {
+            result->max_live = live[t];
+            result->max_live_at = t;
+        }
+    for (int i = 0; i < s->n; i++)
+        for (int t = s->buffers[i].first; t <= s->buffers[i].last; t++)
+            if (live[t] > s->pressure[i]) s->pressure[i] = live[t];
+    dram_free(live);
+    return DRAM_OK;
+}
+
+dram_status dram_place(dram_buffer *buffers, int n, dram_placement *result)
+{
+    search s;
+    keyed *keys = NULL;
+    *result = (dram_placement){0};
+    dram_status status;
+    TRY_GOTO(open_search(&s, buffers, n, &keys), done);
+    TRY_GOTO(measure_live(&s, result), done);
+    for (int by = 0; by < ORDERS; by++) {
+        for (int i = 0; i < n; i++) keys[i] = (keyed){key_of(&s, i, (order_key)by), i};
+        qsort(keys, (size_t)n, sizeof *keys, compare_keyed);
+        for (int i = 0; i < n; i++) s.order[i] = keys[i].index;
+        keep_if_better(&s, try_order(&s, s.order, FIRST_FIT, s.best_top));
+        keep_if_better(&s, try_order(&s, s.order, BEST_FIT, s.best_top));
+        if (s.best_top <= result->max_live) break;
+    }
+    if (n > 1) local_search(&s, result->max_live);
+    for (int i = 0; i < n; i++) buffers[i].offset = s.best_offset[i];
+    result->top = n ? s.best_top : 0;
+done:
+    close_search(&s, keys);
+    return status;
+}
+
+typedef struct {
+    int32_t time;
+    int index;
+} event;
+
+static int compare_events(const void *left, const void *right)
+{
+    const event *a = left, *b = right;
+    return a->time != b->time ? (a->time < b->time ? -1 : 1) : a->index - b->index;
+}
+
+static bool overlap(const dram_buffer *a, const dram_buffer *b)
+{
+    return a->first <= b->last && b->first <= a->last && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
+}
+
+int dram_place_overlap(const dram_buffer *buffers, int n, int *a, int *b)
+{
+    event *births = dram_alloc(((size_t)n + 1) * sizeof *births);
+    int *alive = dram_alloc(((size_t)n + 1) * sizeof *alive);
+    int found = 0, n_alive = 0;
+    if (!births || !alive) { /* without memory the answer is not known, and not known is not good */
+        found = 1;
+        *a = *b = 0;
+        goto done;
+    }
+    for (int i = 0; i < n; i++) births[i] = (event){buffers[i].first, i};
+    qsort(births, (size_t)n, sizeof *births, compare_events);
+    for (int k = 0; k < n && !found; k++) {
+        const dram_buffer *x = &buffers[births[k].index];
+        int kept = 0;
+        for (int j = 0; j < n_alive; j++) {
+            const dram_buffer *y = &buffers[alive[j]];
+            if (y->last < x->first) continue;
+            alive[kept++] = alive[j];
+            if (!found && x->bytes && y->bytes && overlap(x, y)) {
+                found = 1;
+                *a = alive[j];
+                *b = births[k].index;
+            }
+        }
+        n_alive = kept;
+        alive[n_alive++] = births[k].index;
+    }
+done:
+    dram_free(births);
+    dram_free(alive);
+    return found;
+}

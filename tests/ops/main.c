@@ -1,0 +1,112 @@
+/* test_ops_all [-v] [OP ...]: tests all ops, or those named. DRAM_CPU_ISA picks the kernels. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cblas.h>
+#include <cmocka.h>
+
+#include "device/cpu_kernels.h"
+#include "ir/op.h"
+#include "ops/call.h"
+#include "optest.h"
+
+/* Not static: where a test is missing the entry is NULL after a link that allows it, which the compiler must not know. */
+extern const optest_suite *const optest_table[DRAM_OP_COUNT];
+const optest_suite *const optest_table[DRAM_OP_COUNT] = {
+#define X(NAME, ...) [DRAM_OP_##NAME] = &optest_##NAME,
+    DRAM_OP_LIST(X)
+#undef X
+};
+
+static bool verbose;
+
+static void comparison_rejects(void **state)
+{
+    (void)state;
+    double worst;
+    const optest_tol tol = {1e-6, 1e-6};
+    const double want[4] = {1, -2, 3, 0};
+    const float same[4] = {1, -2, 3, 0}, far[4] = {1, -2, 3.001f, 0}, nan[4] = {1, NAN, 3, 0}, inf[4] = {1, -2, 3, INFINITY};
+    assert_int_equal(optest_compare(same, want, NULL, 4, tol, &worst), 0);
+    assert_int_equal(optest_compare(far, want, NULL, 4, tol, &worst), 1);
+    assert_int_equal(optest_compare(nan, want, NULL, 4, tol, &worst), 1);
+    assert_int_equal(optest_compare(inf, want, NULL, 4, tol, &worst), 1);
+    assert_int_not_equal(optest_compare(same, want, NULL, 0, tol, &worst), 0);
+    assert_int_equal(optest_compare(far, want, (const int64_t[]){0, 3}, 2, tol, &worst), 0);
+    assert_int_equal(optest_compare(far, want, (const int64_t[]){0, 2}, 2, tol, &worst), 1);
+}
+
+static void test_op(void **state)
+{
+    dram_op op = (dram_op)(uintptr_t)*state;
+    const optest_suite *suite = optest_table[op];
+    if (!suite) fail_msg("%s has no test", dram_op_rows[op].name);
+    if (!dram_op_rules[op]) fail_msg("%s has no rules", dram_op_rows[op].name);
+    if (suite->n_cases > 0) {
+        assert_int_equal(optest_run(op, suite, verbose), 0);
+        return;
+    }
+    const optest_suite *through = optest_table[suite->through];
+    if (!through || through->n_cases == 0) fail_msg("%s: the op it is tested through has no cases", dram_op_rows[op].name);
+    if (!optest_done(suite->through)) assert_int_equal(optest_run(suite->through, through, verbose), 0);
+    assert_int_equal(optest_executed(suite->through, op), 0);
+}
+
+static int find_op(const char *name)
+{
+    for (int op = 0; op < DRAM_OP_COUNT; op++)
+        if (strcmp(dram_op_rows[op].name, name) == 0) return op;
+    return -1;
+}
+
+/* The instruction set asked for must be another than the one that is taken by itself, which has its own run. */
+static const char *nothing_new(void)
+{
+    const char *asked = getenv("DRAM_CPU_ISA");
+    if (!asked) return NULL;
+    char set[16];
+    snprintf(set, sizeof set, "%s", asked);
+    bool there = strcmp(dram_cpu_isa(), set) == 0;
+    unsetenv("DRAM_CPU_ISA");
+    bool best = strcmp(dram_cpu_isa(), set) == 0;
+    setenv("DRAM_CPU_ISA", set, 1);
+    return !there ? "this processor does not have it" : best ? "it is what ops/all runs" : NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[DRAM_OP_COUNT + 1] = {{.name = "comparison_rejects", .test_func = comparison_rejects}};
+    size_t n = 1;
+    for (int i = 1; i < argc; i++) {
+        int op = find_op(argv[i]);
+        if (strcmp(argv[i], "-v") == 0) {
+            verbose = true;
+        } else if (op < 0 || n > DRAM_OP_COUNT) {
+            fprintf(stderr, "%s is no op\n", argv[i]);
+            return 2;
+        } else {
+            tests[n++] = (struct CMUnitTest){.name = argv[i], .test_func = test_op, .initial_state = (void *)(uintptr_t)op};
+        }
+    }
+    const char *why = nothing_new();
+    if (why && n == 1) {
+        printf("skipped: instruction set %s: %s\n", getenv("DRAM_CPU_ISA"), why);
+        return 77;
+    }
+    bool all = n == 1;
+    for (int op = 0; all && op < DRAM_OP_COUNT; op++)
+        tests[n++] = (struct CMUnitTest){
+            .name = dram_op_rows[op].name, .test_func = test_op, .initial_state = (void *)(uintptr_t)op};
+    openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */
+    dram_ops_init();
+    if (optest_open() != DRAM_OK) return 1;
+    printf("instruction set %s\n", dram_cpu_isa());
+    int failed = _cmocka_run_group_tests("ops", tests, n, NULL, NULL);
+    optest_close();
+    return failed;
+}

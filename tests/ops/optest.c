@@ -1,0 +1,464 @@
+#include "optest.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/cpu_kernels.h"
+#include "memory.h"
+
+enum {
+    POOLS = 3,
+    ALL_ELEMENTS = 600, /* a gradient up to this size is compared whole, */
+    SOME_ELEMENTS = 240 /* a larger one at this many places */
+};
+
+/* One case with its data, the same for every variant of it. */
+typedef struct {
+    dram_op op;
+    const optest_suite *suite;
+    optest_case c;
+    bool verbose;
+    int n_in, n_out, failures, mutations_checked;
+    unsigned grads, seeds;
+    double *x[DRAM_MAX_IN];      /* inputs, of numbers that their dtype has */
+    double *r_in[DRAM_MAX_IN];   /* seeds on the inputs: the gradient that is already there */
+    double *want[DRAM_MAX_OUT];  /* outputs */
+    double *r_out[DRAM_MAX_OUT]; /* seeds */
+    double *grad[DRAM_MAX_IN];   /* wanted gradients at the places of `at` */
+    int64_t *at[DRAM_MAX_IN], n_at[DRAM_MAX_IN];
+    double worst, worst_grad;
+} trial;
+
+/* One build of the case's graph. */
+typedef struct {
+    dram_slots slots;
+    dram_graph *g;
+    dram_backward *b;
+    dram_val in[DRAM_MAX_IN], out[DRAM_MAX_OUT], seed[DRAM_MAX_OUT], seed_in[DRAM_MAX_IN];
+    int forward_values;
+    unsigned grads;
+    bool add; /* gradients meet one that is already there */
+    memory_run run;
+} build;
+
+static dram_pool *pools[POOLS];
+static int64_t executed[DRAM_OP_COUNT][DRAM_OP_COUNT];
+static bool done[DRAM_OP_COUNT];
+
+dram_status optest_open(void)
+{
+    for (int p = 0; p < POOLS; p++) TRY(dram_pool_open(p + 1, &pools[p]));
+    return DRAM_OK;
+}
+
+void optest_close(void)
+{
+    for (int p = 0; p < POOLS; p++) dram_pool_close(pools[p]);
+}
+
+bool optest_done(dram_op op)
+{
+    return done[op];
+}
+
+int optest_executed(dram_op checked, dram_op op)
+{
+    if (executed[checked][op] > 0) return 0;
+    printf("%s: no case of %s runs it\n", dram_op_rows[op].name, dram_op_rows[checked].name);
+    return 1;
+}
+
+int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
+                       double *worst)
+{
+    int64_t bad = n <= 0;
+    *worst = 0;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t i = index ? index[k] : k;
+        double d = fabs((double)got[i] - want[k]), allowed = tol.atol + tol.rtol * fabs(want[k]);
+        if (!(d <= allowed) || !isfinite(want[k])) bad++;
+        if (!(d / allowed <= *worst)) *worst = d / allowed;
+    }
+    return bad;
+}
+
+static void *need(int64_t n, size_t size)
+{
+    void *p = calloc((size_t)(n > 0 ? n : 1), size);
+    if (!p) abort();
+    return p;
+}
+
+static void wrong(trial *t, const char *variant, const char *what, const char *text)
+{
+    t->failures++;
+    printf("%s / %s (%s): %s %s\n", dram_op_rows[t->op].name, t->c.name, variant, what, text);
+}
+
+/* ---- the case's data ---- */
+
+static bool present(const optest_case *c, int i)
+{
+    return c->in[i].shape.rank > 0;
+}
+
+static double rounded(dram_dtype dtype, double x)
+{
+    return dtype == DRAM_F32 ? (double)(float)x : nearbyint(x);
+}
+
+static void round_inputs(trial *t)
+{
+    for (int i = 0; i < t->n_in; i++)
+        for (int64_t k = 0; t->x[i] && k < dram_elements(&t->c.in[i].shape); k++)
+            t->x[i][k] = rounded(t->c.in[i].dtype, t->x[i][k]);
+}
+
+static void fill_inputs(trial *t)
+{
+    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(t->c.name) ^ (uint64_t)t->op);
+    for (int i = 0; i < t->n_in; i++) {
+        if (!present(&t->c, i)) continue;
+        const optest_in *in = &t->c.in[i];
+        int64_t n = dram_elements(&in->shape);
+        double low = in->low, high = in->high;
+        if (low == 0 && high == 0) {
+            low = in->dtype == DRAM_F32 ? -1 : 0;
+            high = in->dtype == DRAM_F32 ? 1 : 255;
+        }
+        t->x[i] = need(n, sizeof(double));
+        t->r_in[i] = need(n, sizeof(double));
+        for (int64_t k = 0; k < n; k++) {
+            t->x[i][k] = in->dtype == DRAM_F32 ? dram_rng_range(&rng, low, high) : floor(dram_rng_range(&rng, low, high + 1));
+            t->r_in[i][k] = (float)dram_rng_range(&rng, -1, 1);
+        }
+    }
+    if (t->c.fill) t->c.fill(&t->c, &rng, t->x);
+    round_inputs(t);
+    for (int o = 0; o < t->n_out; o++) {
+        int64_t n = dram_elements(&t->c.out[o]);
+        t->want[o] = need(n, sizeof(double));
+        t->r_out[o] = need(n, sizeof(double));
+        for (int64_t k = 0; k < n; k++) t->r_out[o][k] = (float)dram_rng_range(&rng, -1, 1);
+    }
+}
+
+static void evaluate(const trial *t, double *const out[])
+{
+    const double *in[DRAM_MAX_IN];
+    if (t->c.derive) t->c.derive(&t->c, t->x);
+    for (int i = 0; i < DRAM_MAX_IN; i++) in[i] = t->x[i];
+    for (int o = 0; o < t->n_out; o++)
+        for (int64_t k = 0; k < dram_elements(&t->c.out[o]); k++) out[o][k] = NAN;
+    t->suite->ref(&t->c, in, out);
+}
+
+static double seeded_sum(const trial *t, double *const out[])
+{
+    double sum = 0;
+    evaluate(t, out);
+    for (int o = 0; o < t->n_out; o++)
+        for (int64_t k = 0; t->seeds >> o & 1 && k < dram_elements(&t->c.out[o]); k++) sum += t->r_out[o][k] * out[o][k];
+    return sum;
+}
+
+/* Central differences of the seeded sum, element by element. */
+static void differentiate(trial *t)
+{
+    double *out[DRAM_MAX_OUT] = {NULL};
+    dram_rng rng = dram_rng_make(2, DRAM_RNG_TEST, (uint64_t)t->op);
+    for (int o = 0; o < t->n_out; o++) out[o] = need(dram_elements(&t->c.out[o]), sizeof(double));
+    for (int i = 0; i < t->n_in; i++) {
+        if (!(t->grads >> i & 1)) continue;
+        const optest_in *in = &t->c.in[i];
+        int64_t n = dram_elements(&in->shape);
+        double scale = in->low == 0 && in->high == 0 ? 1 : fmax(fabs(in->low), fabs(in->high));
+        double step = (t->c.step > 0 ? t->c.step : 1e-5) * scale;
+        t->n_at[i] = n <= ALL_ELEMENTS ? n : SOME_ELEMENTS;
+        t->at[i] = need(t->n_at[i], sizeof(int64_t));
+        t->grad[i] = need(t->n_at[i], sizeof(double));
+        for (int64_t k = 0; k < t->n_at[i]; k++) {
+            int64_t at = t->at[i][k] = n <= ALL_ELEMENTS ? k : (int64_t)dram_rng_below(&rng, (uint64_t)n);
+            double x = t->x[i][at], above = x + step, below = x - step;
+            t->x[i][at] = above;
+            double sum = seeded_sum(t, out);
+            t->x[i][at] = below;
+            t->grad[i][k] = (sum - seeded_sum(t, out)) / (above - below);
+            t->x[i][at] = x;
+        }
+    }
+    for (int o = 0; o < t->n_out; o++) free(out[o]);
+    if (t->c.derive) t->c.derive(&t->c, t->x);
+}
+
+static void trial_free(trial *t)
+{
+    for (int i = 0; i < DRAM_MAX_IN; i++) {
+        free(t->x[i]);
+        free(t->r_in[i]);
+        free(t->grad[i]);
+        free(t->at[i]);
+    }
+    for (int o = 0; o < DRAM_MAX_OUT; o++) {
+        free(t->want[o]);
+        free(t->r_out[o]);
+    }
+}
+
+/* ---- one build ---- */
+
+static void build_free(build *b)
+{
+    for (int v = 0; b->run.value && v < b->g->n_values; v++) guarded_free(&b->run.value[v]);
+    free(b->run.value);
+    dram_backward_free(b->b);
+    dram_graph_free(b->g);
+    dram_slots_free(&b->slots);
+    dram_error_clear();
+}
+
+/* The graph of the case: inputs, the op and, with `grads`, seeds and the backward. */
+static dram_status build_graph(trial *t, build *b)
+{
+    char name[16];
+    dram_val of[DRAM_MAX_IN + DRAM_MAX_OUT], seed[DRAM_MAX_IN + DRAM_MAX_OUT];
+    int n = 0;
+    TRY(dram_graph_new("test", &b->slots, &b->g));
+    for (int i = 0; i < t->n_in; i++) {
+        snprintf(name, sizeof name, "in%d", i);
+        b->in[i] = present(&t->c, i) ? dram_graph_input(b->g, name, t->c.in[i].dtype, t->c.in[i].shape) : DRAM_NONE;
+        if (b->in[i] != DRAM_NONE) dram_value_at(b->g, b->in[i])->requires_grad = b->grads >> i & 1;
+    }
+    dram_graph_add(b->g, t->op, "op", &t->c.attr, b->in, t->n_in, b->out);
+    b->forward_values = b->g->n_values;
+    if (b->g->status != DRAM_OK || !b->grads) return b->g->status;
+    for (int i = 0; i < t->n_in; i++) {
+        if (!b->add || !(b->grads >> i & 1)) continue;
+        snprintf(name, sizeof name, "there%d", i);
+        of[n] = b->in[i];
+        seed[n++] = b->seed_in[i] = dram_graph_input(b->g, name, DRAM_F32, t->c.in[i].shape);
+    }
+    for (int o = 0; o < t->n_out; o++) {
+        if (!(t->seeds >> o & 1)) continue;
+        snprintf(name, sizeof name, "seed%d", o);
+        of[n] = b->out[o];
+        seed[n++] = b->seed[o] = dram_graph_input(b->g, name, DRAM_F32, *dram_shape_of(b->g, b->out[o]));
+    }
+    return dram_backward_build(b->g, of, seed, n, &b->b);
+}
+
+static void store(const build *b, dram_val v, const double *from)
+{
+    const dram_value *value = dram_value_at(b->g, v);
+    void *to = b->run.value[v].data;
+    for (int64_t k = 0; k < dram_elements(&value->shape); k++) {
+        if (value->dtype == DRAM_F32) ((float *)to)[k] = (float)from[k];
+        if (value->dtype == DRAM_I32) ((int32_t *)to)[k] = (int32_t)from[k];
+        if (value->dtype == DRAM_U8) ((uint8_t *)to)[k] = (uint8_t)from[k];
+    }
+}
+
+static void store_inputs(const trial *t, const build *b)
+{
+    for (int v = 0; v < b->g->n_values; v++) guarded_junk(&b->run.value[v]);
+    for (int i = 0; i < t->n_in; i++) {
+        if (b->in[i] != DRAM_NONE) store(b, b->in[i], t->x[i]);
+        if (b->b && b->add && b->grads >> i & 1) store(b, b->seed_in[i], t->r_in[i]);
+    }
+    for (int o = 0; o < t->n_out; o++)
+        if (b->b && t->seeds >> o & 1) store(b, b->seed[o], t->r_out[o]);
+}
+
+/* NaN into everything of the forward that its gradient may not read. */
+static void poison(const trial *t, const build *b)
+{
+    const dram_op_row *row = &dram_op_rows[t->op];
+    for (int i = 0; i < t->n_in; i++)
+        if (b->in[i] != DRAM_NONE && !(row->saved_in >> i & 1)) guarded_junk(&b->run.value[b->in[i]]);
+    for (int o = 0; o < t->n_out; o++)
+        if (!(row->saved_out >> o & 1)) guarded_junk(&b->run.value[b->out[o]]);
+}
+
+/* Runs a node apart and in place on each input where it may be. */
+static bool run_node(trial *t, const build *b, const dram_node *node, const char *variant)
+{
+    const char *text = memory_run_node(&b->run, node, -1);
+    executed[t->op][node->op]++;
+    for (int i = 0; !text && i < node->n_in; i++)
+        if (memory_may_alias(b->g, node, i)) text = memory_run_node(&b->run, node, i);
+    if (text) wrong(t, variant, dram_op_rows[node->op].name, text);
+    return !text;
+}
+
+static void compare_outputs(trial *t, const build *b, const char *variant)
+{
+    for (int o = 0; o < t->n_out; o++) {
+        double worst;
+        char text[96];
+        optest_tol tol = t->c.tol.atol > 0 || t->c.tol.rtol > 0 ? t->c.tol : (optest_tol){16 * FLT_EPSILON, 16 * FLT_EPSILON};
+        int64_t n = dram_elements(&t->c.out[o]);
+        int64_t bad = optest_compare(b->run.value[b->out[o]].data, t->want[o], NULL, n, tol, &worst);
+        snprintf(text, sizeof text, "%d: %lld of %lld elements are wrong, %.3g times the allowed error", o, (long long)bad,
+                 (long long)n, worst);
+        if (bad) wrong(t, variant, "output", text);
+        if (!(worst <= t->worst)) t->worst = worst;
+    }
+}
+
+/* A gradient that is scaled, negated or lacks a quarter of its elements must not pass. */
+static void check_the_check(trial *t, const float *got, const double *want, int i, optest_tol tol)
+{
+    static const char *const name[] = {"a gradient times 1.05 passes:", "a negated gradient passes:",
+                                       "a gradient that lacks elements passes:"};
+    int64_t n = dram_elements(&t->c.in[i].shape);
+    float *changed = need(n, sizeof *changed);
+    for (int kind = 0; kind < 3; kind++) {
+        double worst;
+        char text[16];
+        int64_t seen = 0;
+        for (int64_t k = 0; k < n; k++) changed[k] = kind == 0 ? 1.05F * got[k] : kind == 1 ? -got[k] : got[k];
+        for (int64_t k = 0; kind == 2 && k < t->n_at[i]; k++) {
+            int64_t at = t->at[i][k];
+            if (got[at] != 0 && seen++ % 4 == 0) changed[at] = 0;
+        }
+        snprintf(text, sizeof text, "input %d", i);
+        if (optest_compare(changed, want, t->at[i], t->n_at[i], tol, &worst) == 0) wrong(t, "the check", name[kind], text);
+        t->mutations_checked++;
+    }
+    free(changed);
+}
+
+static void compare_gradient(trial *t, const build *b, int i, const char *variant)
+{
+    double worst, *want = need(t->n_at[i], sizeof *want);
+    char text[96];
+    const optest_tol own = t->c.in[i].grad_tol, whole = t->c.grad_tol;
+    optest_tol tol = own.atol > 0 || own.rtol > 0       ? own
+                     : whole.atol > 0 || whole.rtol > 0 ? whole
+                                                        : (optest_tol){64 * FLT_EPSILON, 64 * FLT_EPSILON};
+    dram_val v = dram_gradient_of(b->b, b->in[i]);
+    snprintf(text, sizeof text, "%d", i);
+    if (v == DRAM_NONE || !dram_shape_equal(dram_shape_of(b->g, v), &t->c.in[i].shape)) {
+        wrong(t, variant, "there is no gradient of that shape for input", text);
+        free(want);
+        return;
+    }
+    for (int64_t k = 0; k < t->n_at[i]; k++) want[k] = t->grad[i][k] + (b->add ? t->r_in[i][t->at[i][k]] : 0);
+    int64_t bad = optest_compare(b->run.value[v].data, want, t->at[i], t->n_at[i], tol, &worst);
+    snprintf(text, sizeof text, "%d: %lld of %lld elements are wrong, %.3g times the allowed error", i, (long long)bad,
+             (long long)t->n_at[i], worst);
+    if (bad) wrong(t, variant, "gradient of input", text);
+    if (!(worst <= t->worst_grad)) t->worst_grad = worst;
+    if (!b->add && b->grads == t->grads && !bad && !t->c.vanishes) check_the_check(t, b->run.value[v].data, want, i, tol);
+    free(want);
+}
+
+static void run_build(trial *t, build *b, const char *variant)
+{
+    guarded first[DRAM_MAX_OUT] = {{0}};
+    store_inputs(t, b);
+    bool good = run_node(t, b, b->g->nodes[0], variant);
+    for (int o = 0; good && o < t->n_out; o++) {
+        first[o] = guarded_new(b->run.value[b->out[o]].bytes);
+        memcpy(first[o].data, b->run.value[b->out[o]].data, (size_t)first[o].bytes);
+    }
+    good = good && run_node(t, b, b->g->nodes[0], variant);
+    for (int o = 0; good && o < t->n_out; o++)
+        if (memcmp(first[o].data, b->run.value[b->out[o]].data, (size_t)first[o].bytes))
+            wrong(t, variant, "output", "differs from one run to the next");
+    for (int o = 0; o < t->n_out; o++) guarded_free(&first[o]);
+    if (!good) return;
+    compare_outputs(t, b, variant);
+    if (!b->b) return;
+    poison(t, b);
+    for (int k = 1; good && k < b->g->n_nodes; k++) good = run_node(t, b, b->g->nodes[k], variant);
+    for (int i = 0; good && i < t->n_in; i++) {
+        if (b->grads >> i & 1) compare_gradient(t, b, i, variant);
+        else if (b->in[i] != DRAM_NONE && dram_gradient_of(b->b, b->in[i]) != DRAM_NONE)
+            wrong(t, variant, "an input that wants no gradient", "gets one");
+    }
+}
+
+static void run_variant(trial *t, unsigned grads, bool add, int workers)
+{
+    char variant[64];
+    build b = {.grads = grads, .add = add};
+    snprintf(variant, sizeof variant, "workers %d, gradients 0x%x%s", workers, grads, add ? ", added" : "");
+    if (build_graph(t, &b) != DRAM_OK) {
+        wrong(t, variant, "cannot be built:", dram_error_text());
+        build_free(&b);
+        return;
+    }
+    b.run = (memory_run){.graph = b.g, .kernels = dram_cpu_kernels(), .pool = pools[workers - 1]};
+    b.run.profile = dram_profile_cpu(workers);
+    if (workers == 2) b.run.profile.scratch_per_worker = 32 << 10; /* cuts tiles in these small shapes */
+    b.run.value = need(b.g->n_values, sizeof *b.run.value);
+    for (int v = 0; v < b.g->n_values; v++) b.run.value[v] = guarded_new(dram_value_bytes(dram_value_at(b.g, v)));
+    run_build(t, &b, variant);
+    build_free(&b);
+}
+
+/* ---- one case ---- */
+
+static void learn_shapes(trial *t)
+{
+    build b = {0};
+    dram_status status = build_graph(t, &b);
+    if (t->c.refused && status == DRAM_OK) wrong(t, "shapes", "are not refused", "");
+    if (t->c.refused && status != DRAM_OK && !*dram_error_text()) wrong(t, "shapes", "are refused without a text", "");
+    if (!t->c.refused && status != DRAM_OK) wrong(t, "shapes", "are refused:", dram_error_text());
+    for (int o = 0; status == DRAM_OK && o < t->n_out; o++) {
+        t->c.out[o] = *dram_shape_of(b.g, b.out[o]);
+        if (dram_value_at(b.g, b.out[o])->dtype != DRAM_F32) wrong(t, "shapes", "an output is not f32", "");
+    }
+    build_free(&b);
+}
+
+static void run_case(trial *t)
+{
+    const dram_op_row *row = &dram_op_rows[t->op];
+    t->n_out = row->n_out;
+    t->seeds = t->c.seeds ? t->c.seeds : 1;
+    for (int i = 0; i < DRAM_MAX_IN; i++) {
+        if (present(&t->c, i)) t->n_in = i + 1;
+        if (t->c.in[i].grad) t->grads |= 1U << i;
+    }
+    if (t->n_in < row->min_in && !t->c.refused) wrong(t, "the case", "has too few inputs", "");
+    if (t->grads && !row->differentiable) wrong(t, "the case", "wants gradients of an op that has none", "");
+    learn_shapes(t);
+    if (t->c.refused || t->failures) return;
+    fill_inputs(t);
+    evaluate(t, t->want);
+    if (t->c.derive) round_inputs(t);
+    if (t->grads) differentiate(t);
+    if (t->c.derive) round_inputs(t);
+    for (int workers = 1; workers <= POOLS; workers++) {
+        run_variant(t, t->grads, false, workers);
+        if (t->grads && workers < POOLS) run_variant(t, t->grads, true, workers);
+        for (int i = 0; i < t->n_in && workers == 1; i++)
+            if (t->grads >> i & 1 && t->grads != 1U << i) run_variant(t, 1U << i, false, workers);
+    }
+}
+
+int optest_run(dram_op op, const optest_suite *suite, bool verbose)
+{
+    int failures = 0, checked = 0;
+    done[op] = true;
+    for (int k = 0; k < suite->n_cases; k++) {
+        trial t = {.op = op, .suite = suite, .c = suite->cases[k], .verbose = verbose};
+        run_case(&t);
+        failures += t.failures;
+        checked += t.mutations_checked;
+        if (verbose)
+            printf("%-14s %-28s of the allowed error: forward %.2f, gradient %.2f\n", dram_op_rows[op].name, t.c.name,
+                   t.worst, t.worst_grad);
+        trial_free(&t);
+    }
+    if (dram_op_rows[op].differentiable && checked == 0) {
+        printf("%s is differentiable, but no gradient of it was checked\n", dram_op_rows[op].name);
+        failures++;
+    }
+    return failures;
+}

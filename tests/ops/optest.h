@@ -1,0 +1,103 @@
+/* optest: how every op is tested.
+ *
+ * Each op of ir/op_list.h has one `const optest_suite optest_NAME` in tests/ops/<family>.c (OPTEST, or OPTEST_THROUGH
+ * for an op that only appears in another op's gradient); an op without one does not link. A suite is a reference in
+ * double precision and a list of cases: shapes, attributes, ranges. The runner does the rest, for pools of 1, 2 and 3
+ * workers (2 also with little scratch):
+ *
+ *   - every value and the workspace (exactly the bytes the rule states) in guarded memory of its own, outputs and
+ *     workspace filled with NaN beforehand, inputs compared with a copy afterwards
+ *   - outputs against the reference, and the same bits when run again
+ *   - the gradient of sum_o <r_o, out_o>, r_o random, against central differences of the reference, with all wanted
+ *     gradients, with each one alone, and added to a gradient that is already there; before the backward runs, all of
+ *     the forward that the op list does not call saved is filled with NaN
+ *   - every node again with output 0 on the bytes of each input that the op list allows: the same bits
+ *   - the check itself: a gradient scaled by 1.05, negated, or with a quarter of its elements dropped is rejected
+ */
+#ifndef TESTS_OPS_OPTEST_H
+#define TESTS_OPS_OPTEST_H
+
+#include <float.h>
+
+#include "base/kernel.h"
+#include "base/rng.h"
+#include "ir/op_list.h"
+
+/* |got - want| <= atol + rtol |want|. */
+typedef struct {
+    double atol, rtol;
+} optest_tol;
+
+/* An input. Without a shape it is absent. Filled evenly in [low, high); both 0: [-1, 1) for floats, 0 .. 255 for u8.
+ * Integers include `high`. */
+typedef struct {
+    dram_shape shape; /* OPTEST_SHAPE(2, 5, 7, 3) */
+    double low, high;
+    bool grad; /* the op gives this input a gradient: compare it */
+    dram_dtype dtype;
+    optest_tol grad_tol; /* zeros: the case's */
+} optest_in;
+
+typedef struct optest_case optest_case;
+struct optest_case {
+    const char *name;
+    dram_attr attr;
+    optest_in in[DRAM_MAX_IN];
+
+    /* Optional, after the even filling: special values. Inputs are rounded to their dtype afterwards. */
+    void (*fill)(const optest_case *c, dram_rng *rng, double *const in[]);
+    /* Optional: recomputes the inputs that depend on others (batch statistics of x). Called for each evaluation of the
+     * reference, so central differences go through it. */
+    void (*derive)(const optest_case *c, double *const in[]);
+
+    optest_tol tol;      /* of the outputs; zeros: 16 FLT_EPSILON both */
+    optest_tol grad_tol; /* of gradients; zeros: 64 FLT_EPSILON both */
+    double step;         /* of the differences, for an input of unit range; 0: 1e-5 */
+    unsigned seeds;      /* bit o: output o is seeded; 0: output 0 alone */
+    bool vanishes;       /* some gradient is zero by design here: the check is not itself checked */
+    bool refused;        /* the shape rule must refuse these inputs; nothing is run */
+
+    dram_shape out[DRAM_MAX_OUT]; /* set by the runner before `fill`, for the reference */
+};
+
+typedef struct {
+    /* Writes all outputs in double. in[i] is NULL for an absent input; u8 and i32 come as doubles too. */
+    void (*ref)(const optest_case *c, const double *const in[], double *const out[]);
+    const optest_case *cases;
+    int n_cases;
+    dram_op through; /* without cases: the op whose cases must run this one */
+} optest_suite;
+
+#define OPTEST_SHAPE(...) \
+    {.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}}
+
+/* OPTEST(relu, relu_ref, relu_cases); */
+#define OPTEST(NAME, REF, CASES)           \
+    const optest_suite optest_##NAME = {   \
+        .ref = REF, .cases = CASES, .n_cases = (int)(sizeof(CASES) / sizeof *(CASES))}
+
+/* OPTEST_THROUGH(relu_grad, relu); */
+#define OPTEST_THROUGH(NAME, FORWARD) const optest_suite optest_##NAME = {.through = DRAM_OP_##FORWARD}
+
+#define X(NAME, ...) extern const optest_suite optest_##NAME;
+DRAM_OP_LIST(X)
+#undef X
+
+/* Runs the cases of an op (or of the one it is tested through); prints what fails; returns the number of failures. */
+int optest_run(dram_op op, const optest_suite *suite, bool verbose);
+
+bool optest_done(dram_op op); /* whether optest_run was called for it */
+
+/* 0, or 1 after printing: whether `checked` cases of it executed `op` at least once. */
+int optest_executed(dram_op checked, dram_op op);
+
+/* Elements out of tolerance among n (index NULL: element i is i; else index[i]); NaN is out, and so is n = 0. `worst`
+ * receives the largest share of the allowed error that was used. */
+int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
+                       double *worst);
+
+/* Opens the pools; closes them. */
+dram_status optest_open(void);
+void optest_close(void);
+
+#endif
