@@ -61,8 +61,8 @@ static int edit_distance(const char *a, const char *b)
 const char *dram_nearest(const char *name, const char *const *names, int n)
 {
     const char *best = NULL;
-    int limit = (int)strlen(name) / 3;
-    int best_distance = (limit < 2 ? 2 : limit) + 1;
+    int length = (int)strlen(name), limit = length / 3 < 2 ? 2 : length / 3;
+    int best_distance = (limit < length ? limit : length - 1) + 1; /* at least one letter must stay */
     for (int i = 0; i < n; i++) {
         int d = edit_distance(name, names[i]);
         if (d < best_distance) {

@@ -18,7 +18,7 @@ void dram_str_add(dram_str *s, const char *format, ...) __attribute__((format(pr
 void dram_str_free(dram_str *s); /* leaves {0} */
 
 /* The entry of names[0..n) with the smallest edit distance to `name`, or NULL when none is near enough to be meant
- * (distance above a third of the name's length, at least 2). */
+ * (distance above a third of the name's length, at least 2, and below its length). */
 const char *dram_nearest(const char *name, const char *const *names, int n);
 
 /* "7.0 GiB", "512 B": at most `size` bytes into out, which is returned. */

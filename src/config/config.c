@@ -100,15 +100,14 @@ const char *dram_config_where(const dram_config *cfg, const char *key)
 
 dram_status dram_config_fail(const dram_config *cfg, const char *key, const char *format, ...)
 {
-    char text[1024];
     va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     int index = dram_key_find(key);
     const char *where = index < 0 ? NULL : cfg->origin->where[index];
     if (!where) where = cfg->origin->file;
-    return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: %s", where ? where : "", where ? ": " : "", key, text);
+    va_start(args, format);
+    dram_config_error(where ? where : "", key, format, args);
+    va_end(args);
+    return DRAM_ERR_CONFIG;
 }
 
 /* An input path is not used when its top section has `enabled: false`, nor are labels without the task. */

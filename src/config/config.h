@@ -45,7 +45,7 @@ typedef struct dram_config {
  * with a YAML value, and checks the result. Later wins: base, file, overrides from left to right. The config and its
  * strings belong to the caller: dram_config_free. *out is NULL on failure.
  * DRAM_ERR_CONFIG: a key, a value or a file is wrong, or settings contradict each other; the text begins with
- * file:line:column and names the key. DRAM_ERR_IO: a file exists and cannot be read. DRAM_ERR_MEMORY. */
+ * file:line:column and names the key. DRAM_ERR_IO: there is no working directory. DRAM_ERR_MEMORY. */
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out);
 void dram_config_free(dram_config *cfg); /* NULL is allowed */
 

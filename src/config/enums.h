@@ -60,7 +60,7 @@
 #define DRAM_ENUM_LISTS(X)                                                                                             \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
-    X(dram_placement, DRAM_PLACEMENT_LIST)                                                                             \
+    X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
     X(dram_sam_loss, DRAM_SAM_LOSS_LIST)                                                                               \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \

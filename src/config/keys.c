@@ -22,23 +22,14 @@ DRAM_ENUM_LISTS(X)
 #define END(NAME)
 #define BOOL(NAME, PATH, DEFAULT, HELP) {AT(BOOL, PATH, HELP), .default_integer = DEFAULT, .keywords = ""},
 #define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, HELP)                                                            \
-    {AT(INT, PATH, HELP),                                                                                              \
-     .default_integer = DEFAULT,                                                                                       \
-     .low = LOW,                                                                                                       \
-     .high = HIGH,                                                                                                     \
-     .multiple = MULTIPLE,                                                                                             \
-     .keywords = ""},
+    {AT(INT, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = MULTIPLE, .keywords = ""},
 #define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP)                                                                    \
     {AT(INT64, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = 1, .keywords = ""},
 #define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP)                                                               \
     {AT(REAL, PATH, HELP), .default_real = DEFAULT, .open = OPEN, .real_low = LOW, .real_high = HIGH, .keywords = ""},
 #define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP)                                                                \
-    {AT(BYTES, PATH, HELP),                                                                                            \
-     .default_integer = DEFAULT,                                                                                       \
-     .low = LOW,                                                                                                       \
-     .high = INT64_MAX,                                                                                                \
-     .multiple = 1,                                                                                                    \
-     .keywords = KEYWORDS},
+    {AT(BYTES, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = INT64_MAX,                                 \
+     .multiple = 1,         .keywords = KEYWORDS},
 #define TEXT(NAME, PATH, DEFAULT, HELP) {AT(TEXT, PATH, HELP), .text = DEFAULT, .keywords = ""},
 #define INPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(INPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
 #define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(OUTPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
@@ -96,7 +87,7 @@ void dram_key_describe_range(const dram_key *key, dram_str *out)
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
     case DRAM_KEY_BYTES:
-        if (key->multiple > 1) dram_str_add(out, "a multiple of %lld ", (long long)key->multiple);
+        if (key->multiple > 1) dram_str_add(out, "that is a multiple of %lld ", (long long)key->multiple);
         if (key->high == (key->kind == DRAM_KEY_INT ? INT_MAX : INT64_MAX))
             dram_str_add(out, "of %lld or more", (long long)key->low);
         else
@@ -134,7 +125,7 @@ void dram_key_describe(const dram_key *key, dram_str *out)
     for (int i = 0; i < key->n_words; i++) dram_str_add(out, "%s%s", i ? ", " : "", key->words[i]);
     for (const char *k = key->keywords; *k;) {
         size_t length = strcspn(k, "|");
-        dram_str_add(out, " or %.*s", (int)length, k);
+        dram_str_add(out, ", or %.*s", (int)length, k);
         k += length + (k[length] == '|');
     }
 }

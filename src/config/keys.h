@@ -2,6 +2,7 @@
 #ifndef DRAM_CONFIG_KEYS_H
 #define DRAM_CONFIG_KEYS_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "config/config.h"
@@ -62,7 +63,12 @@ typedef struct {
 } dram_scalar;
 
 typedef enum {
-    DRAM_SCALAR_NULL, DRAM_SCALAR_BOOL, DRAM_SCALAR_INTEGER, DRAM_SCALAR_REAL, DRAM_SCALAR_TEXT } dram_scalar_kind;
+    DRAM_SCALAR_NULL,
+    DRAM_SCALAR_BOOL,
+    DRAM_SCALAR_INTEGER,
+    DRAM_SCALAR_REAL,
+    DRAM_SCALAR_TEXT
+} dram_scalar_kind;
 
 /* What a scalar is in YAML 1.2's core schema, without octal and hexadecimal numbers. */
 dram_scalar_kind dram_scalar_classify(const dram_scalar *s);
@@ -88,14 +94,18 @@ void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value
 dram_value dram_key_get(const dram_config *cfg, const dram_key *key);
 dram_value dram_key_default(const dram_key *key);
 
-/* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the caller.
- * Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
+/* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the
+ * caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
 dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value);
 
 /* Fails at `place`: "expected ..., found FOUND". */
 dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found);
 
-/* Fails with DRAM_ERR_CONFIG and "file:line:column: key: text"; key may be NULL. */
+/* Fails with DRAM_ERR_CONFIG and the line "where: key: text"; where may be "", key may be NULL. */
+dram_status dram_config_error(const char *where, const char *key, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+/* The same with "file:line:column" for where. */
 dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 dram_status dram_config_no_memory(void);

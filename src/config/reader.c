@@ -17,11 +17,11 @@ enum { MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_R
 typedef struct {
     yaml_parser_t parser;
     dram_config *cfg;
-    dram_place place;       /* of the event last looked at */
-    const char *override;   /* path of the key, on the command line */
-    int rank;               /* 0 for the file itself, -1 for its base, ... */
-    bool *seen;             /* for each key: it is in this file already */
-    char *base;             /* as written; owned */
+    dram_place place;     /* of the event last looked at */
+    const char *override; /* path of the key, on the command line */
+    int rank;             /* 0 for the file itself, -1 for its base, ... */
+    bool *seen;           /* for each key: it is in this file already */
+    char *base;           /* as written; owned */
     dram_place base_place;
 } reader;
 
@@ -157,7 +157,7 @@ static dram_status find_key(reader *r, const char *section, const yaml_event_t *
                                "a name with dots is for the command line; in a file write one key inside the other");
     *index = dram_key_find(path);
     if (*index < 0) return dram_key_unknown(path, &r->place);
-    if (r->seen[*index]) return dram_place_fail(&r->place, path, "this key is given twice in this file");
+    if (r->seen[*index]) return dram_place_fail(&r->place, path, "this key is given twice");
     r->seen[*index] = true;
     return DRAM_OK;
 }
@@ -242,7 +242,8 @@ typedef struct open_file {
 
 static dram_status cannot_use(const open_file *f, const char *why)
 {
-    if (!f->user) return dram_fail(DRAM_ERR_CONFIG, "%s: %s", f->name, why);
+    dram_place whole_file = {.file = f->name};
+    if (!f->user) return dram_place_fail(&whole_file, NULL, "%s", why);
     return dram_place_fail(&f->named_at, "base", "%s: %s", f->name, why);
 }
 
@@ -352,7 +353,8 @@ dram_status dram_config_read_override(dram_config *cfg, const char *override)
     char folder[PATH_MAX], path[PATH_ROOM];
     reader r = {.cfg = cfg, .place = {.folder = folder}, .override = path, .rank = COMMAND_LINE_RANK};
     const char *equals = strchr(override, '=');
-    if (!equals) return dram_place_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
+    if (!equals || equals == override)
+        return dram_place_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
     snprintf(path, sizeof path, "%.*s", (int)(equals - override < PATH_ROOM ? equals - override : PATH_ROOM), override);
     int index = dram_key_find(path);
     if (index < 0) return dram_key_unknown(path, &r.place);

@@ -17,18 +17,27 @@ static const char *same_name(const char *name)
     return found;
 }
 
-/* The key of this section with the nearest name, else the nearest of all paths, else NULL. `names` has room for all. */
+/* The key of this section with the nearest name, else the key anywhere with the nearest name, else NULL. `names` has
+ * room for all keys. */
 static const char *nearest_key(const char *path, const char *section, const char **names)
 {
+    const char *name = dram_key_name(path);
     int n = 0;
+    if (strlen(name) <= 2) return NULL; /* any two letters are near any others */
     for (int i = 0; i < dram_n_keys; i++)
         if (dram_key_is_in(dram_keys[i].path, section)) names[n++] = dram_key_name(dram_keys[i].path);
-    const char *nearest = dram_nearest(dram_key_name(path), names, n);
+    const char *nearest = dram_nearest(name, names, n);
     for (int i = 0; nearest && i < dram_n_keys; i++)
         if (dram_key_is_in(dram_keys[i].path, section) && dram_key_name(dram_keys[i].path) == nearest)
             return dram_keys[i].path;
-    for (int i = 0; i < dram_n_keys; i++) names[i] = dram_keys[i].path;
-    return dram_nearest(path, names, dram_n_keys);
+    for (int i = 0; i < dram_n_keys; i++) names[i] = dram_key_name(dram_keys[i].path);
+    nearest = dram_nearest(name, names, dram_n_keys);
+    if (!nearest) return NULL;
+    n = 0; /* several sections may have that name: take the path that is nearest as a whole */
+    for (int i = 0; i < dram_n_keys; i++)
+        if (strcmp(dram_key_name(dram_keys[i].path), nearest) == 0) names[n++] = dram_keys[i].path;
+    const char *whole = dram_nearest(path, names, n);
+    return whole ? whole : names[0];
 }
 
 static dram_status list_section(const char *path, const char *section, const dram_place *place)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/alloc.h"
 #include "config/keys.h"
@@ -15,20 +16,32 @@ dram_status dram_config_no_memory(void)
     return dram_fail(DRAM_ERR_MEMORY, "out of host memory while handling the config");
 }
 
+dram_status dram_config_error(const char *where, const char *key, const char *format, va_list args)
+{
+    char text[1536];
+    size_t n = 0;
+    int added = snprintf(text, sizeof text / 2, "%s%s%s%s", where, *where ? ": " : "", key ? key : "", key ? ": " : "");
+    if (added > 0) n = (size_t)added < sizeof text / 2 ? (size_t)added : sizeof text / 2 - 1;
+    vsnprintf(text + n, sizeof text - n, format, args);
+    for (char *c = text; *c; c++) /* one line, whatever was quoted in it */
+        if (iscntrl((unsigned char)*c)) *c = '?';
+    return dram_fail(DRAM_ERR_CONFIG, "%s", text);
+}
+
 dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
 {
-    char text[1024];
+    char where[PATH_MAX];
     va_list args;
+    if (!place->file)
+        snprintf(where, sizeof where, "command line");
+    else if (!place->line)
+        snprintf(where, sizeof where, "%s", place->file);
+    else
+        snprintf(where, sizeof where, "%s:%d:%d", place->file, place->line, place->column);
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    dram_config_error(where, key, format, args);
     va_end(args);
-    for (char *c = text; *c; c++) /* an error is one line, whatever was quoted in it */
-        if (iscntrl((unsigned char)*c)) *c = '?';
-    const char *colon = key ? ": " : "";
-    if (!key) key = "";
-    if (!place->file) return dram_fail(DRAM_ERR_CONFIG, "command line: %s%s%s", key, colon, text);
-    if (!place->line) return dram_fail(DRAM_ERR_CONFIG, "%s: %s%s%s", place->file, key, colon, text);
-    return dram_fail(DRAM_ERR_CONFIG, "%s:%d:%d: %s%s%s", place->file, place->line, place->column, key, colon, text);
+    return DRAM_ERR_CONFIG;
 }
 
 static const char *skip_digits(const char *p)
@@ -117,7 +130,7 @@ static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const
 {
     dram_str range = {0};
     dram_key_describe_range(key, &range);
-    const char *noun = key->kind == DRAM_KEY_BYTES ? "number of bytes"
+    const char *noun = key->kind == DRAM_KEY_BYTES  ? "number of bytes"
                        : key->kind == DRAM_KEY_REAL ? "number"
                                                     : "whole number";
     if (range.failed)

@@ -114,9 +114,11 @@ static dram_status find_labels(dram_dataset *d, const dram_dataset_params *param
     dram_status status = DRAM_OK;
     struct stat info;
     int missing = 0, first = 0, room = dram_dataset_path_room(d);
-    if (stat(d->labels, &info) != 0 || !S_ISDIR(info.st_mode))
+    DIR *folder = opendir(d->labels);
+    if (!folder)
         return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot open the folder of labels: %s", AT(params->labels_where),
-                         d->labels, strerror(stat(d->labels, &info) != 0 ? errno : ENOTDIR));
+                         d->labels, strerror(errno));
+    closedir(folder);
     char *path = dram_alloc((size_t)room);
     if (!path) return no_memory(d->labels);
     for (int i = 0; i < d->count; i++) {

@@ -9,16 +9,42 @@
 /* Text, profiles and the like of one file may take this much. */
 enum { CHUNK_LIMIT = 64 << 20 };
 
+/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no context. */
+static _Thread_local bool starved;
+
+static void *hook_check(void *memory)
+{
+    if (!memory) starved = true;
+    return memory;
+}
+
+static void *hook_alloc(size_t bytes)
+{
+    return hook_check(dram_alloc(bytes));
+}
+
+static void *hook_realloc(void *old, size_t bytes)
+{
+    return hook_check(dram_realloc(old, bytes));
+}
+
+static void *hook_calloc(size_t count, size_t bytes)
+{
+    return hook_check(dram_calloc(count, bytes));
+}
+
 static dram_status png_error(const dram_source *source, int error)
 {
-    if (error == SPNG_EMEM) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
+    if (error == SPNG_EMEM || starved)
+        return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
 static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
 {
     struct spng_alloc hook = {
-        .malloc_fn = dram_alloc, .realloc_fn = dram_realloc, .calloc_fn = dram_calloc, .free_fn = dram_free};
+        .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
+    starved = false;
     *png = spng_ctx_new2(&hook, 0);
     if (!*png) return png_error(source, SPNG_EMEM);
     int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
@@ -114,7 +140,8 @@ static dram_status read_ids(const dram_source *source, spng_ctx *png, const stru
     size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
     bool whole = header->interlace_method != 0;
     int error = 0;
-    uint8_t *packed = dram_alloc(whole ? stride * (size_t)h : stride);
+    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as zero */
+    uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
     if (!packed) return png_error(source, SPNG_EMEM);
     if (whole)
         error = spng_decode_image(png, packed, stride * (size_t)h, SPNG_FMT_RAW, 0);

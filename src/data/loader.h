@@ -40,7 +40,7 @@ typedef struct {
 typedef struct {
     const uint8_t *student; /* [S,S,3], padding bytes 0 */
     const uint8_t *teacher; /* [T,T,3], or NULL */
-    const uint8_t *label;   /* [S,S]; all ignore_index if !has_label */
+    const uint8_t *label;   /* [S,S]; all ignore_index if !has_label; NULL if no image of the dataset has a label */
     int student_height, student_width; /* valid pixels, top left */
     int teacher_height, teacher_width;
     bool has_label;
@@ -68,10 +68,11 @@ dram_status dram_loader_next(dram_loader *loader, dram_batch *out);
 /* Gives the held batch's slots back to the workers; call it once the pixels are copied. */
 void dram_loader_release(dram_loader *loader);
 
-/* Distinct bad files that the stream has reached. */
+/* Distinct bad files that the stream has reached; to be asked by the thread that calls dram_loader_next. */
 int dram_loader_skipped(const dram_loader *loader);
 
-/* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. */
+/* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. Same
+ * thread. */
 int64_t dram_loader_position(const dram_loader *loader);
 
 /* Stops the threads and frees everything, batches included, at any time. NULL is allowed. */

@@ -94,8 +94,7 @@ dram_status dram_atomic_commit(dram_atomic *file)
 {
     dram_status status = DRAM_OK;
     if (fsync(file->fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync: %m", file->path);
-    if (close(file->fd) != 0 && status == DRAM_OK)
-        status = dram_fail(DRAM_ERR_IO, "%s: cannot close: %m", file->path);
+    if (close(file->fd) != 0 && status == DRAM_OK) status = dram_fail(DRAM_ERR_IO, "%s: cannot close: %m", file->path);
     if (status == DRAM_OK && rename(file->temporary, file->path) != 0)
         status = dram_fail(DRAM_ERR_IO, "%s: cannot take the place of this file: %m", file->path);
     if (status == DRAM_OK)
@@ -163,8 +162,7 @@ static dram_status sync_content(const char *folder)
         struct stat info;
         if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) continue;
         int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fsync(fd) != 0)
-            status = dram_fail(DRAM_ERR_IO, "%s: cannot sync %s: %m", folder, entry->d_name);
+        if (fd < 0 || fsync(fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync %s: %m", folder, entry->d_name);
         if (fd >= 0) close(fd);
     }
     if (status == DRAM_OK && errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);

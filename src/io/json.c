@@ -13,11 +13,39 @@
 
 enum { MAX_BYTES = 64 << 20 };
 
+static _Thread_local bool memory_out; /* cJSON says NULL for bad text and for no memory alike */
+
+static void *take(size_t bytes)
+{
+    void *memory = dram_alloc(bytes);
+    memory_out = memory_out || !memory;
+    return memory;
+}
+
 /* Before main, so that no tree is made by one allocator and freed by the other. */
 __attribute__((constructor)) static void use_alloc_hook(void)
 {
-    cJSON_Hooks hooks = {.malloc_fn = dram_alloc, .free_fn = dram_free};
+    cJSON_Hooks hooks = {.malloc_fn = take, .free_fn = dram_free};
     cJSON_InitHooks(&hooks);
+}
+
+dram_status dram_json_parse(const char *text, size_t bytes, cJSON **root, const char **place)
+{
+    const char *end = text;
+    dram_status status = DRAM_OK;
+    memory_out = false;
+    *root = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
+    if (!*root) {
+        status = memory_out ? DRAM_ERR_MEMORY : DRAM_ERR_FORMAT;
+    } else {
+        while (end < text + bytes && strchr(" \t\r\n", *end) && *end) end++;
+        if (end < text + bytes) status = DRAM_ERR_FORMAT;
+    }
+    if (place) *place = end;
+    if (status == DRAM_OK) return DRAM_OK;
+    cJSON_Delete(*root);
+    *root = NULL;
+    return status;
 }
 
 dram_status dram_json_write(const char *path, const cJSON *root)
@@ -46,11 +74,10 @@ static int line_of(const char *text, const char *place)
 
 static dram_status parse(const char *path, const char *text, size_t bytes, cJSON **root)
 {
-    const char *end = NULL;
-    int64_t calls = dram_alloc_calls();
-    (void)calls;
-    *root = cJSON_ParseWithLengthOpts(text, bytes + 1, &end, 1);
-    if (!*root) return dram_fail(DRAM_ERR_FORMAT, "%s:%d: not JSON", path, line_of(text, end ? end : text));
+    const char *place;
+    dram_status status = dram_json_parse(text, bytes, root, &place);
+    if (status == DRAM_ERR_MEMORY) return dram_fail(status, "%s: out of host memory for its content", path);
+    if (status != DRAM_OK) return dram_fail(status, "%s:%d: not JSON", path, line_of(text, place));
     if (cJSON_IsObject(*root)) return DRAM_OK;
     cJSON_Delete(*root);
     *root = NULL;
@@ -71,7 +98,8 @@ dram_status dram_json_read(const char *path, cJSON **root)
         goto done;
     }
     if (info.st_size > MAX_BYTES) {
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: too large for a JSON file (%lld bytes)", path, (long long)info.st_size);
+        status =
+            dram_fail(DRAM_ERR_FORMAT, "%s: too large for a JSON file (%lld bytes)", path, (long long)info.st_size);
         goto done;
     }
     text = dram_alloc((size_t)info.st_size + 1);
@@ -90,10 +118,6 @@ dram_status dram_json_read(const char *path, cJSON **root)
         have += (size_t)n;
     }
     text[have] = '\0';
-    if (memchr(text, 0, have)) {
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: not JSON (it holds a zero byte)", path);
-        goto done;
-    }
     status = parse(path, text, have, root);
 done:
     dram_free(text);
@@ -119,8 +143,8 @@ dram_status dram_json_int(const cJSON *object, const char *path, const char *key
     double x = item->valuedouble;
     if (!(fabs(x) <= 0x1p53) || x != floor(x)) return dram_fail(DRAM_ERR_FORMAT, "%s: %s is not an integer", path, key);
     if ((int64_t)x < low || (int64_t)x > high)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: %s is %" PRId64 ", not in %" PRId64 " .. %" PRId64, path, key, (int64_t)x,
-                         low, high);
+        return dram_fail(DRAM_ERR_FORMAT, "%s: %s is %" PRId64 ", not in %" PRId64 " .. %" PRId64, path, key,
+                         (int64_t)x, low, high);
     *value = (int64_t)x;
     return DRAM_OK;
 }

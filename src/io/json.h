@@ -7,9 +7,15 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
+
+/* Parses text that is one JSON value, with nothing but white space after it; text[bytes] is readable. *root is the
+ * caller's (cJSON_Delete). DRAM_ERR_FORMAT, or DRAM_ERR_MEMORY: no text is recorded (the caller knows what it read),
+ * *root is NULL and *place, if asked for, is where it stopped. */
+dram_status dram_json_parse(const char *text, size_t bytes, cJSON **root, const char **place);
 
 /* Writes the tree, indented and with a last newline, through a temporary name (io/atomic.h). The tree stays the
  * caller's. */

@@ -1,18 +1,16 @@
 #include "io/metrics.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "io/atomic.h"
-#include "io/path.h"
+#include "io/json.h"
 
 struct dram_metrics_file {
     char *path;
@@ -63,9 +61,12 @@ static size_t format_line(const dram_metrics *m, char out[LINE_MAX_BYTES])
     const struct {
         const char *key;
         double value;
-    } number[] = {{"loss", m->loss},         {"loss_task", m->loss_task},
-                  {"loss_sam", m->loss_sam}, {"loss_resolution", m->loss_resolution},
-                  {"lr", m->lr},             {"grad_norm", m->grad_norm},
+    } number[] = {{"loss", m->loss},
+                  {"loss_task", m->loss_task},
+                  {"loss_sam", m->loss_sam},
+                  {"loss_resolution", m->loss_resolution},
+                  {"lr", m->lr},
+                  {"grad_norm", m->grad_norm},
                   {"loss_scale", m->loss_scale}};
     for (size_t i = 0; i < sizeof number / sizeof number[0]; i++)
         n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, number[i].key, number[i].value);
@@ -97,30 +98,31 @@ dram_status dram_metrics_append(dram_metrics_file *file, const dram_metrics *met
     return DRAM_OK;
 }
 
-/* The step of one line without its newline; false if it is not an object that has one. */
-static bool line_step(const char *line, size_t bytes, double *step)
+/* The step of one line of the file, which is an object that has one. */
+static dram_status line_step(const char *path, int number, const char *line, size_t bytes, double *step)
 {
-    cJSON *root = cJSON_ParseWithLengthOpts(line, bytes, NULL, 0);
+    cJSON *root;
+    dram_status status = dram_json_parse(line, bytes, &root, NULL);
     const cJSON *item = cJSON_IsObject(root) ? cJSON_GetObjectItemCaseSensitive(root, "step") : NULL;
-    bool good = cJSON_IsNumber(item) && item->valuedouble == floor(item->valuedouble);
-    if (good) *step = item->valuedouble;
+    if (cJSON_IsNumber(item) && item->valuedouble == floor(item->valuedouble))
+        *step = item->valuedouble;
+    else if (status == DRAM_ERR_MEMORY)
+        dram_fail(status, "%s:%d: out of host memory for a line", path, number);
+    else
+        status = dram_fail(DRAM_ERR_FORMAT, "%s:%d: not a line of metrics", path, number);
     cJSON_Delete(root);
-    return good;
+    return status;
 }
 
 /* Copies the lines below `step` from one to the other. */
 static dram_status copy_lines(FILE *from, const char *path, int64_t step, dram_atomic *to)
 {
     char line[LINE_MAX_BYTES];
-    double found;
+    double found = 0;
     for (int number = 1; fgets(line, sizeof line, from); number++) {
         size_t n = strlen(line);
-        if (n == 0 || line[n - 1] != '\n') {
-            if (n + 1 < sizeof line && feof(from)) break; /* torn */
-            return dram_fail(DRAM_ERR_FORMAT, "%s:%d: not a line of metrics", path, number);
-        }
-        if (!line_step(line, n - 1, &found))
-            return dram_fail(DRAM_ERR_FORMAT, "%s:%d: not a line of metrics", path, number);
+        if ((n == 0 || line[n - 1] != '\n') && feof(from)) break; /* torn */
+        TRY(line_step(path, number, line, n, &found));
         if (found < (double)step) TRY(dram_atomic_write(to, line, n));
     }
     if (ferror(from)) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);

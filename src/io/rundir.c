@@ -11,8 +11,8 @@
 
 static dram_status exists_already(const char *path)
 {
-    return dram_fail(DRAM_ERR_CONFIG, "%s: this run exists already: add --resume to continue it, or choose another name",
-                     path);
+    return dram_fail(DRAM_ERR_CONFIG,
+                     "%s: this run exists already: add --resume to continue it, or choose another name", path);
 }
 
 /* Checks name and presence; *path is the caller's. On failure nothing is held. */
@@ -56,8 +56,8 @@ dram_status dram_rundir_open(const char *parent, const char *name, bool resume, 
     }
     if (*parent) TRY_GOTO(dram_make_folders(parent), done);
     if (mkdir(*path, 0777) != 0) {
-        status = errno == EEXIST ? exists_already(*path)
-                                 : dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %m", *path);
+        status =
+            errno == EEXIST ? exists_already(*path) : dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %m", *path);
         goto done;
     }
     status = dram_make_folders(checkpoints);

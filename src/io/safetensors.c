@@ -1,6 +1,5 @@
 #include "io/safetensors.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/half.h"
+#include "io/json.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian and so is this reader");
 
@@ -93,10 +93,11 @@ static dram_status parse_layout(const char *path, const cJSON *dtype, const cJSO
         return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has the unknown dtype \"%.32s\"", path, t->name,
                          dtype->valuestring);
     t->dtype = dtypes[k].dtype;
-    snprintf(t->dtype_name, sizeof t->dtype_name, "%s", dtypes[k].name);
+    t->dtype_name = dtypes[k].name;
     t->elements = 1;
     bool empty = false;
-    cJSON_ArrayForEach(dim, shape) {
+    cJSON_ArrayForEach(dim, shape)
+    {
         int64_t d;
         if (t->rank == DRAM_ST_MAX_RANK)
             return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has more than %d dimensions", path, t->name,
@@ -121,7 +122,7 @@ static dram_status parse_tensor(const char *path, const cJSON *item, int64_t dat
 {
     const cJSON *child, *field[3] = {0};
     static const char *const key[3] = {"dtype", "shape", "data_offsets"};
-    int64_t bits, end;
+    int64_t bits = 0, end = 0;
     for (const char *p = item->string; *p; p++) {
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             return dram_fail(DRAM_ERR_FORMAT, "%s: a tensor's name holds a control character", path);
@@ -129,7 +130,8 @@ static dram_status parse_tensor(const char *path, const cJSON *item, int64_t dat
     t->name = dram_strdup(item->string);
     if (!t->name) return out_of_memory(path);
     if (!cJSON_IsObject(item)) return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" is not an object", path, t->name);
-    cJSON_ArrayForEach(child, item) {
+    cJSON_ArrayForEach(child, item)
+    {
         for (int k = 0; k < 3; k++) {
             if (strcmp(child->string, key[k]) != 0) continue;
             if (field[k]) return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has two %s", path, t->name, key[k]);
@@ -137,7 +139,8 @@ static dram_status parse_tensor(const char *path, const cJSON *item, int64_t dat
         }
     }
     if (!cJSON_IsString(field[0]) || !cJSON_IsArray(field[1]) || !cJSON_IsArray(field[2]))
-        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" lacks a proper dtype, shape or data_offsets", path, t->name);
+        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" lacks a proper dtype, shape or data_offsets", path,
+                         t->name);
     TRY(parse_layout(path, field[0], field[1], t, &bits));
     if (cJSON_GetArraySize(field[2]) != 2 || !as_count(cJSON_GetArrayItem(field[2], 0), &t->begin) ||
         !as_count(cJSON_GetArrayItem(field[2], 1), &end) || end < t->begin)
@@ -175,11 +178,11 @@ static dram_status check_places(dram_st *st, int64_t data_bytes)
     for (int i = 0; i < st->count; i++) {
         const dram_st_tensor *t = &st->tensors[i];
         if (t->begin < at)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: tensors \"%s\" and \"%s\" overlap", st->path, st->tensors[i - 1].name,
-                             t->name);
+            return dram_fail(DRAM_ERR_FORMAT, "%s: tensors \"%s\" and \"%s\" overlap", st->path,
+                             st->tensors[i - 1].name, t->name);
         if (t->begin > at)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: %" PRId64 " bytes before tensor \"%s\" belong to no tensor", st->path,
-                             t->begin - at, t->name);
+            return dram_fail(DRAM_ERR_FORMAT, "%s: %" PRId64 " bytes before tensor \"%s\" belong to no tensor",
+                             st->path, t->begin - at, t->name);
         at = t->begin + t->bytes;
     }
     if (at != data_bytes)
@@ -207,8 +210,7 @@ static dram_status parse_header(dram_st *st, cJSON *root, int64_t data_bytes)
         }
         bool good = cJSON_IsObject(item) && !st->metadata;
         cJSON_ArrayForEach(text, item) good = good && cJSON_IsString(text);
-        if (!good)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: __metadata__ is not one object of texts", st->path);
+        if (!good) return dram_fail(DRAM_ERR_FORMAT, "%s: __metadata__ is not one object of texts", st->path);
         st->metadata = cJSON_DetachItemViaPointer(root, item);
     }
     return check_places(st, data_bytes);
@@ -217,28 +219,159 @@ static dram_status parse_header(dram_st *st, cJSON *root, int64_t data_bytes)
 /* The header as a tree. Spaces may follow the object, nothing else. */
 static dram_status read_header(dram_st *st, int64_t bytes, cJSON **root)
 {
-    const char *end = NULL;
     dram_status status;
     char *text = dram_alloc((size_t)bytes + 1);
     if (!text) return out_of_memory(st->path);
     TRY_GOTO(read_at(st->fd, st->path, text, bytes, 8), done);
     text[bytes] = '\0';
-    if (text[0] != '{' || memchr(text, 0, (size_t)bytes)) {
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: not a safetensors file: its header is not a JSON object", st->path);
-        goto done;
-    }
     if (strstr(text, "\\u0000")) {
         status = dram_fail(DRAM_ERR_FORMAT, "%s: its header holds a name or text with a zero character", st->path);
         goto done;
     }
-    int64_t before = dram_alloc_bytes();
-    *root = cJSON_ParseWithLengthOpts(text, (size_t)bytes, &end, 0);
-    (void)before;
-    bool whole = *root && end;
-    while (whole && *end) whole = *end++ == ' ';
-    if (!whole)
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: not a safetensors file: its header is not JSON", st->path);
+    status = dram_json_parse(text, (size_t)bytes, root, NULL);
+    if (status == DRAM_ERR_MEMORY) out_of_memory(st->path);
+    if (status == DRAM_ERR_FORMAT || (status == DRAM_OK && (text[0] != '{' || !cJSON_IsObject(*root))))
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: not a safetensors file: its header is not a JSON object", st->path);
 done:
     dram_free(text);
     return status;
+}
+
+/* Opens the file and reads the length of its header; *bytes is the file's size. */
+static dram_status open_file(dram_st *st, int64_t *header, int64_t *bytes)
+{
+    struct stat info;
+    uint64_t length;
+    st->fd = open(st->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (st->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", st->path);
+    if (fstat(st->fd, &info) != 0) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %m", st->path);
+    if (!S_ISREG(info.st_mode)) return dram_fail(DRAM_ERR_FORMAT, "%s: not a file", st->path);
+    *bytes = info.st_size;
+    if (*bytes < 8)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: %" PRId64 " bytes are no safetensors file", st->path, *bytes);
+    TRY(read_at(st->fd, st->path, &length, 8, 0));
+    if (length > MAX_HEADER)
+        return dram_fail(DRAM_ERR_FORMAT,
+                         "%s: header too large: %" PRIu64 " bytes, %d are allowed (is it a safetensors file?)",
+                         st->path, length, MAX_HEADER);
+    if ((int64_t)length > *bytes - 8)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: a header of %" PRIu64 " bytes in a file of %" PRId64,
+                         st->path, length, *bytes);
+    *header = (int64_t)length;
+    return DRAM_OK;
+}
+
+dram_status dram_st_open(const char *path, dram_st **out)
+{
+    dram_status status;
+    int64_t header = 0, bytes = 0;
+    cJSON *root = NULL;
+    *out = NULL;
+    dram_st *st = dram_calloc(1, sizeof *st);
+    if (!st) return out_of_memory(path);
+    st->fd = -1;
+    st->path = dram_strdup(path);
+    if (!st->path) {
+        status = out_of_memory(path);
+        goto fail;
+    }
+    TRY_GOTO(open_file(st, &header, &bytes), fail);
+    TRY_GOTO(read_header(st, header, &root), fail);
+    st->data_start = 8 + header;
+    TRY_GOTO(parse_header(st, root, bytes - st->data_start), fail);
+    cJSON_Delete(root);
+    *out = st;
+    return DRAM_OK;
+fail:
+    cJSON_Delete(root);
+    dram_st_close(st);
+    return status;
+}
+
+void dram_st_close(dram_st *st)
+{
+    if (!st) return;
+    for (int i = 0; i < st->count; i++) dram_free((char *)st->tensors[i].name);
+    dram_free(st->tensors);
+    cJSON_Delete(st->metadata);
+    if (st->fd >= 0) close(st->fd);
+    dram_free(st->path);
+    dram_free(st);
+}
+
+const char *dram_st_path(const dram_st *st)
+{
+    return st->path;
+}
+
+int dram_st_count(const dram_st *st)
+{
+    return st->count;
+}
+
+const dram_st_tensor *dram_st_at(const dram_st *st, int i)
+{
+    return &st->tensors[i];
+}
+
+const dram_st_tensor *dram_st_find(const dram_st *st, const char *name)
+{
+    dram_st_tensor key = {.name = name};
+    if (st->count == 0) return NULL;
+    return bsearch(&key, st->tensors, (size_t)st->count, sizeof key, by_name);
+}
+
+const char *dram_st_metadata(const dram_st *st, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(st->metadata, key));
+}
+
+char *dram_st_format_shape(const dram_st_tensor *tensor, char *out, int size)
+{
+    int n = snprintf(out, (size_t)size, "[");
+    for (int i = 0; i < tensor->rank && n < size; i++)
+        n += snprintf(out + n, (size_t)(size - n), "%s%" PRId64, i ? "," : "", tensor->dim[i]);
+    if (n < size) snprintf(out + n, (size_t)(size - n), "]");
+    return out;
+}
+
+static dram_status check_range(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count)
+{
+    if (offset < 0 || count < 0 || offset > t->elements || count > t->elements - offset)
+        return dram_fail(DRAM_ERR_INTERNAL,
+                         "%s: elements %" PRId64 " + %" PRId64 " of tensor \"%s\", which has %" PRId64, st->path,
+                         offset, count, t->name, t->elements);
+    return DRAM_OK;
+}
+
+dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count, void *dst)
+{
+    int bytes = dram_st_dtype_bytes(t->dtype);
+    if (bytes == 0)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has dtype %s, which dram does not read", st->path, t->name,
+                         t->dtype_name);
+    TRY(check_range(st, t, offset, count));
+    return read_at(st->fd, st->path, dst, count * bytes, st->data_start + t->begin + offset * bytes);
+}
+
+dram_status dram_st_read_f32(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count, float *dst)
+{
+    uint16_t chunk[CHUNK];
+    if (t->dtype != DRAM_ST_F32 && t->dtype != DRAM_ST_F16 && t->dtype != DRAM_ST_BF16)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has dtype %s, want F32, F16 or BF16", st->path, t->name,
+                         t->dtype_name);
+    if (t->dtype == DRAM_ST_F32) return dram_st_read_raw(st, t, offset, count, dst);
+    TRY(check_range(st, t, offset, count));
+    while (count > 0) {
+        int64_t n = count < CHUNK ? count : CHUNK;
+        TRY(dram_st_read_raw(st, t, offset, n, chunk));
+        if (t->dtype == DRAM_ST_F16)
+            for (int64_t i = 0; i < n; i++) dst[i] = dram_f16_to_f32(chunk[i]);
+        else
+            for (int64_t i = 0; i < n; i++) dst[i] = dram_bf16_to_f32(chunk[i]);
+        offset += n;
+        count -= n;
+        dst += n;
+    }
+    return DRAM_OK;
 }

@@ -1,6 +1,7 @@
 /* safetensors: reads and writes weight files (the container of huggingface/safetensors).
  *
- * A file is an 8-byte little-endian length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets": [begin, end]},
+ * A file is an 8-byte little-endian length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets": [begin,
+ * end]},
  * "__metadata__": {text: text}}, then the data, row-major, without holes. Nothing is mapped: reads go through a small
  * buffer, so that a file costs its header in memory and no more.
  *
@@ -27,8 +28,8 @@ int dram_st_dtype_bytes(dram_st_dtype dtype);
 typedef struct {
     const char *name; /* owned by the reader; without control characters */
     dram_st_dtype dtype;
-    char dtype_name[16]; /* as in the file */
-    int rank;            /* 0 is a scalar: one element */
+    const char *dtype_name; /* as in the file */
+    int rank;               /* 0 is a scalar: one element */
     int64_t dim[DRAM_ST_MAX_RANK];
     int64_t elements;
     int64_t begin, bytes; /* place in the file's data section */
@@ -55,7 +56,8 @@ char *dram_st_format_shape(const dram_st_tensor *tensor, char *out, int size);
 
 /* Elements offset .. offset + count - 1 in row-major order of the file's shape, widened to float. The tensor must be
  * F32, F16 or BF16. A range outside the tensor is DRAM_ERR_INTERNAL. */
-dram_status dram_st_read_f32(const dram_st *st, const dram_st_tensor *tensor, int64_t offset, int64_t count, float *dst);
+dram_status dram_st_read_f32(const dram_st *st, const dram_st_tensor *tensor, int64_t offset, int64_t count,
+                             float *dst);
 
 /* The same elements as they lie in the file, little-endian; dst holds count * dram_st_dtype_bytes(dtype). */
 dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *tensor, int64_t offset, int64_t count, void *dst);

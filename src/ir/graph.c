@@ -171,7 +171,7 @@ dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot)
     value->dtype = full.dtype;
     value->shape = full.shape;
     value->category = full.category;
-    value->requires_grad = full.trainable && !g->detached;
+    value->requires_grad = full.trainable; /* of a detached node the outputs carry none, whatever it reads */
     if (!remember_slot(g, index, v)) {
         out_of_memory(g);
         return DRAM_NONE;

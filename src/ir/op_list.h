@@ -40,8 +40,8 @@
     X(bn_apply,           5, 6,  1,  0x01f,   0x1,      0x021,  "-",    1) \
     /* x, mean, var, gamma, beta, dy -> dgamma, dbeta, dy first masked by the activation. attr: eps, act */ \
     X(bn_reduce,          6, 6,  2,  0x000,   0x0,      0x000,  "--",   0) \
-    /* x, mean, var, gamma, beta, dy, dgamma, dbeta -> dx. attr: eps, act, batch_stats */ \
-    X(bn_dgrad,           8, 8,  1,  0x000,   0x0,      0x021,  "-",    0) \
+    /* x, mean, var, gamma, beta, dy, dgamma?, dbeta? (read with batch_stats) -> dx. attr: eps, act, batch_stats */ \
+    X(bn_dgrad,           6, 8,  1,  0x000,   0x0,      0x021,  "-",    0) \
     X(relu,               1, 1,  1,  0x000,   0x1,      0x001,  "-",    1) \
     /* y, dy -> dy where y > 0 */ \
     X(relu_grad,          2, 2,  1,  0x000,   0x0,      0x003,  "-",    0) \

@@ -107,6 +107,7 @@ static void local_search(search *s, int64_t bound)
 {
     dram_rng rng = dram_rng_make(1, DRAM_RNG_ORDER, (uint64_t)s->n);
     int64_t work = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
+    if (per_try < 500) per_try = 500; /* a small case is at its best long before 300000 tries */
     memcpy(s->order, s->best_order, (size_t)s->n * sizeof *s->order);
     while (s->best_top > bound && work < 150000000) {
         work += per_try;
@@ -223,9 +224,8 @@ int dram_place_overlap(const dram_buffer *buffers, int n, int *a, int *b)
     event *births = dram_alloc(((size_t)n + 1) * sizeof *births);
     int *alive = dram_alloc(((size_t)n + 1) * sizeof *alive);
     int found = 0, n_alive = 0;
-    if (!births || !alive) { /* without memory the answer is not known, and not known is not good */
-        found = 1;
-        *a = *b = 0;
+    if (!births || !alive) {
+        found = -1;
         goto done;
     }
     for (int i = 0; i < n; i++) births[i] = (event){buffers[i].first, i};

@@ -135,6 +135,14 @@ static void account_peak(dram_program *p, const dram_buffer *buffers, const int3
     }
 }
 
+/* Whether input k is given and no earlier input is the same value. */
+static bool first_mention(const dram_node *node, int k)
+{
+    for (int j = 0; j < k; j++)
+        if (node->in[j] == node->in[k]) return false;
+    return node->in[k] != DRAM_NONE;
+}
+
 static void find_floor(dram_program *p)
 {
     const dram_graph *g = p->graph;
@@ -142,10 +150,12 @@ static void find_floor(dram_program *p)
         const dram_node *node = g->nodes[i];
         int64_t bytes = p->workspace_bytes[i];
         for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] != DRAM_NONE && !has_slot_bytes(g->values[node->in[k]])) bytes += p->value[node->in[k]].bytes;
+            if (first_mention(node, k) && !has_slot_bytes(g->values[node->in[k]])) bytes += p->value[node->in[k]].bytes;
         for (int o = 0; o < node->n_out; o++)
             if (p->value[node->out[o]].alias == DRAM_NONE) bytes += p->value[node->out[o]].bytes;
-        if (bytes > p->floor_bytes) p->floor_bytes = bytes;
+        if (bytes <= p->floor_bytes) continue;
+        p->floor_bytes = bytes;
+        p->floor_at = i;
     }
 }
 
@@ -195,8 +205,10 @@ static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram
     choose_aliases(p, plan->options);
     int n = list_buffers(p, buffers, owner);
     TRY_GOTO(dram_place(buffers, n, &p->placement), done);
-    if (dram_place_overlap(buffers, n, &a, &b)) {
-        status = dram_fail(DRAM_ERR_INTERNAL, "%s: the plan lets two living buffers share bytes", g->name);
+    int shared = dram_place_overlap(buffers, n, &a, &b);
+    if (shared) {
+        status = shared < 0 ? dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name)
+                            : dram_fail(DRAM_ERR_INTERNAL, "%s: the plan lets two living buffers share bytes", g->name);
         goto done;
     }
     set_offsets(plan, p, buffers, owner, n);
@@ -214,7 +226,7 @@ static dram_status place_slots(dram_plan *plan)
     if (!plan->slot_offset) return dram_fail(DRAM_ERR_MEMORY, "no memory to plan the weights");
     for (int s = 0; s < plan->slots->n; s++) {
         const dram_slot *slot = plan->slots->at[s];
-        int64_t bytes = round_up(dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype), plan->profile.align);
+        int64_t bytes = dram_plan_slot_bytes(plan, s);
         plan->slot_offset[s] = plan->slots_bytes;
         plan->slots_bytes += bytes;
         plan->slots_by_category[slot->category] += bytes;
@@ -237,6 +249,7 @@ dram_status dram_plan_make(const dram_graph *const *graphs, int n, const dram_sl
         goto failed;
     }
     TRY_GOTO(place_slots(plan), failed);
+    plan->arena_bytes = plan->max_live_bytes = plan->floor_bytes = plan->slots_bytes;
     plan->n_programs = n;
     for (int i = 0; i < n; i++) {
         dram_program *p = &plan->programs[i];
@@ -269,13 +282,25 @@ void dram_plan_free(dram_plan *plan)
     dram_free(plan);
 }
 
-void dram_plan_account(const dram_plan *plan, int64_t bytes[DRAM_CATEGORY_COUNT])
+int64_t dram_plan_slot_bytes(const dram_plan *plan, int s)
 {
-    const dram_program *peak = plan->programs;
+    const dram_slot *slot = plan->slots->at[s];
+    return round_up(dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype), plan->profile.align);
+}
+
+const dram_program *dram_plan_fullest(const dram_plan *plan)
+{
+    const dram_program *peak = plan->n_programs ? plan->programs : NULL;
     for (int i = 0; i < plan->n_programs; i++)
         if (plan->programs[i].placement.max_live > peak->placement.max_live) peak = &plan->programs[i];
+    return peak;
+}
+
+void dram_plan_account(const dram_plan *plan, int64_t bytes[DRAM_CATEGORY_COUNT])
+{
+    const dram_program *peak = dram_plan_fullest(plan);
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
-        bytes[c] = plan->slots_by_category[c] + (plan->n_programs ? peak->live_at_peak[c] : 0);
+        bytes[c] = plan->slots_by_category[c] + (peak ? peak->live_at_peak[c] : 0);
 }
 
 const char *dram_program_peak_at(const dram_program *program)

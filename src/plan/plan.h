@@ -31,6 +31,7 @@ typedef struct {
     dram_placement placement;        /* above the slots */
     int64_t flops;
     int64_t floor_bytes;             /* the largest node alone: inputs, outputs and workspace. No order can be below */
+    int32_t floor_at;                /* that node */
     int64_t live_at_peak[DRAM_CATEGORY_COUNT]; /* bytes alive at placement.max_live_at, slots not counted */
 } dram_program;
 
@@ -53,6 +54,12 @@ typedef struct {
 dram_status dram_plan_make(const dram_graph *const *graphs, int n, const dram_slots *slots, const dram_profile *profile,
                            dram_plan_options options, dram_plan **plan);
 void dram_plan_free(dram_plan *plan); /* NULL is allowed */
+
+/* Bytes that a slot takes in the arena. */
+int64_t dram_plan_slot_bytes(const dram_plan *plan, int slot);
+
+/* The program with the most bytes alive at a node, the first of equals; NULL when there is none. */
+const dram_program *dram_plan_fullest(const dram_plan *plan);
 
 /* Bytes by category when the arena is fullest: slots and what is alive at the peak. Their sum is max_live_bytes. */
 void dram_plan_account(const dram_plan *plan, int64_t bytes[DRAM_CATEGORY_COUNT]);

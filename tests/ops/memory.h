@@ -10,7 +10,8 @@ typedef struct {
     int64_t bytes;
 } guarded;
 
-guarded guarded_new(int64_t bytes); /* filled with 0xff: NaN as float, -1 as i32. Ends the program when memory is out. */
+guarded
+guarded_new(int64_t bytes); /* filled with 0xff: NaN as float, -1 as i32. Ends the program when memory is out. */
 void guarded_free(guarded *m);
 bool guarded_intact(const guarded *m); /* nothing was written outside */
 void guarded_junk(guarded *m);

@@ -68,13 +68,20 @@ typedef struct {
     dram_op through; /* without cases: the op whose cases must run this one */
 } optest_suite;
 
-#define OPTEST_SHAPE(...) \
-    {.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}}
+#define OPTEST_SHAPE(...)                                                                                              \
+    {                                                                                                                  \
+        .rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = { __VA_ARGS__ }                      \
+    }
+
+/* A tolerance of K roundings of fp32, both absolute (for numbers of about 1) and relative. */
+#define OPTEST_EPSILONS(K)                                                                                             \
+    {                                                                                                                  \
+        .atol = (K) * (double)FLT_EPSILON, .rtol = (K) * (double)FLT_EPSILON                                           \
+    }
 
 /* OPTEST(relu, relu_ref, relu_cases); */
-#define OPTEST(NAME, REF, CASES)           \
-    const optest_suite optest_##NAME = {   \
-        .ref = REF, .cases = CASES, .n_cases = (int)(sizeof(CASES) / sizeof *(CASES))}
+#define OPTEST(NAME, REF, CASES)                                                                                       \
+    const optest_suite optest_##NAME = {.ref = REF, .cases = CASES, .n_cases = (int)(sizeof(CASES) / sizeof *(CASES))}
 
 /* OPTEST_THROUGH(relu_grad, relu); */
 #define OPTEST_THROUGH(NAME, FORWARD) const optest_suite optest_##NAME = {.through = DRAM_OP_##FORWARD}
@@ -91,8 +98,9 @@ bool optest_done(dram_op op); /* whether optest_run was called for it */
 /* 0, or 1 after printing: whether `checked` cases of it executed `op` at least once. */
 int optest_executed(dram_op checked, dram_op op);
 
-/* Elements out of tolerance among n (index NULL: element i is i; else index[i]); NaN is out, and so is n = 0. `worst`
- * receives the largest share of the allowed error that was used. */
+/* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not, and n = 0
+ * gives
+ * 1. `worst` receives the largest share of the allowed error that was used. */
 int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
                        double *worst);
 

@@ -1,0 +1,112 @@
+/* relu, gelu, sigmoid and their gradients. All but gelu are bound by memory: 8 bytes an element forward, 12 backward
+ * (0.4 to 0.6 ns a core at 20 GB/s). GELU adds about 28 FLOPs forward and 50 backward, 0.3 to 0.7 ns with AVX2, so it
+ * stays near that bound. Outputs may lie on any input. */
+#include "kernels/cpu/math.h"
+
+typedef struct {
+    const float *a, *b;
+    float *out;
+    int64_t n;
+    void (*piece)(const float *a, const float *b, float *out, int64_t n);
+} job;
+
+static void run_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    int64_t from = task * DRAM_PIECE;
+    (void)worker;
+    j->piece(j->a + from, j->b ? j->b + from : NULL, j->out + from, dram_min(DRAM_PIECE, j->n - from));
+}
+
+static dram_status run(const dram_kernel_args *args,
+                       void (*piece)(const float *a, const float *b, float *out, int64_t n))
+{
+    job j = {.a = args->in[0].data, .out = args->out[0].data, .piece = piece};
+    if (args->n_in > 1) j.b = args->in[1].data;
+    j.n = dram_elements(&args->in[0].shape);
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), run_piece, &j);
+    return DRAM_OK;
+}
+
+/* ---- relu ---- */
+
+/* Written so that NaN stays NaN. */
+static void relu_piece(const float *x, const float *unused, float *y, int64_t n)
+{
+    (void)unused;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0.0F ? 0.0F : x[i];
+}
+
+static void relu_grad_piece(const float *y, const float *dy, float *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float g = dy[i]; /* loaded either way, so that the loop vectorises */
+        dx[i] = y[i] > 0.0F ? g : 0.0F;
+    }
+}
+
+DRAM_CPU_KERNEL(relu)
+{
+    return run(args, relu_piece);
+}
+
+DRAM_CPU_KERNEL(relu_grad)
+{
+    return run(args, relu_grad_piece);
+}
+
+/* ---- gelu: x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2 ---- */
+
+static void gelu_piece(const float *x, const float *unused, float *y, int64_t n)
+{
+    (void)unused;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = 0.5F * x[i] * (1.0F + dram_erff(x[i] * 0x1.6a09e6p-1F));
+}
+
+/* Phi(x) + x phi(x), phi(x) = exp(-x^2 / 2) / sqrt(2 pi) */
+static void gelu_grad_piece(const float *x, const float *dy, float *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float phi = 0x1.988454p-2F * dram_expf(-0.5F * x[i] * x[i]);
+        dx[i] = dy[i] * (0.5F * (1.0F + dram_erff(x[i] * 0x1.6a09e6p-1F)) + x[i] * phi);
+    }
+}
+
+DRAM_CPU_KERNEL(gelu)
+{
+    return run(args, gelu_piece);
+}
+
+DRAM_CPU_KERNEL(gelu_grad)
+{
+    return run(args, gelu_grad_piece);
+}
+
+/* ---- sigmoid ---- */
+
+static void sigmoid_piece(const float *x, const float *unused, float *y, int64_t n)
+{
+    (void)unused;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = 1.0F / (1.0F + dram_expf(-x[i]));
+}
+
+static void sigmoid_grad_piece(const float *y, const float *dy, float *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * y[i] * (1.0F - y[i]);
+}
+
+DRAM_CPU_KERNEL(sigmoid)
+{
+    return run(args, sigmoid_piece);
+}
+
+DRAM_CPU_KERNEL(sigmoid_grad)
+{
+    return run(args, sigmoid_grad_piece);
+}

@@ -1,0 +1,122 @@
+/* sumsq, clip_factor, adamw, sgd. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd), at 2, 15 and 7
+ * FLOPs (of adamw's a square root and a division, still below the time of 28 bytes).
+ */
+#include "kernels/cpu/cpu.h"
+
+typedef struct {
+    const float *g;
+    float *w, *m, *v;
+    double *part;
+    int64_t n;
+    float keep;             /* of the weight: 1 - lr decay (AdamW) */
+    float decay;            /* of the weight into the gradient (SGD) */
+    float factor;           /* of the gradient, from clipping */
+    float beta1, beta2, eps; /* beta1 is SGD's momentum */
+    float step;             /* lr / (1 - beta1^t), or lr */
+    float root;             /* 1 / sqrt(1 - beta2^t) */
+} job;
+
+/* ---- sumsq, clip_factor ---- */
+
+static void sumsq_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const float *g = j->g + task * DRAM_PIECE;
+    const int64_t n = dram_min(j->n - task * DRAM_PIECE, DRAM_PIECE);
+    double sum = 0;
+    (void)worker;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += (double)g[i] * (double)g[i];
+    j->part[task] = sum;
+}
+
+DRAM_CPU_KERNEL(sumsq)
+{
+    job j = {.g = args->in[0].data, .n = dram_elements(&args->in[0].shape), .part = args->workspace};
+    const float *acc = args->n_in > 1 ? args->in[1].data : NULL;
+    const int64_t pieces = dram_ceil_div(j.n, DRAM_PIECE);
+    double sum = acc ? (double)*acc : 0;
+    dram_pool_run(args->pool, pieces, sumsq_piece, &j);
+    for (int64_t p = 0; p < pieces; p++) sum += j.part[p];
+    *(float *)args->out[0].data = (float)sum;
+    return DRAM_OK;
+}
+
+DRAM_CPU_KERNEL(clip_factor)
+{
+    const float norm = sqrtf(*(const float *)args->in[0].data), clip = args->attr->clip;
+    float *out = args->out[0].data;
+    out[0] = norm;
+    out[1] = !isfinite(norm) ? 0.0f : clip > 0 ? fminf(1.0f, clip / (norm + 1e-6f)) : 1.0f;
+    return DRAM_OK;
+}
+
+/* ---- adamw ---- */
+
+/* Loshchilov, Hutter 2019, as torch.optim.AdamW computes it: the decay first, eps after the bias correction. */
+static void adamw_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const int64_t from = task * DRAM_PIECE, n = dram_min(j->n - from, DRAM_PIECE);
+    const float *g = j->g + from;
+    float *w = j->w + from, *m = j->m + from, *v = j->v + from;
+    const float keep = j->keep, factor = j->factor, beta1 = j->beta1, beta2 = j->beta2, eps = j->eps;
+    const float take1 = 1.0f - beta1, take2 = 1.0f - beta2, step = j->step, root = j->root;
+    (void)worker;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g[i] * factor, mi = DRAM_FMA(beta1, m[i], take1 * gi), vi = DRAM_FMA(beta2, v[i], take2 * gi * gi);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = keep * w[i] - step * (mi / DRAM_FMA(sqrtf(vi), root, eps));
+    }
+}
+
+DRAM_CPU_KERNEL(adamw)
+{
+    const dram_attr *attr = args->attr;
+    const float *hyper = args->in[4].data, *clip = args->in[5].data;
+    job j = {.g = args->in[1].data, .n = dram_elements(&args->in[0].shape), .factor = clip[1], .eps = attr->eps};
+    if (j.factor == 0) return DRAM_OK; /* the outputs are the inputs' bytes: nothing changes */
+    j.w = args->out[0].data;
+    j.m = args->out[1].data;
+    j.v = args->out[2].data;
+    j.keep = (float)(1.0 - (double)hyper[0] * (double)attr->decay);
+    j.step = hyper[0] * hyper[1];
+    j.root = sqrtf(hyper[2]);
+    j.beta1 = attr->beta1;
+    j.beta2 = attr->beta2;
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), adamw_piece, &j);
+    return DRAM_OK;
+}
+
+/* ---- sgd ---- */
+
+static void sgd_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const int64_t from = task * DRAM_PIECE, n = dram_min(j->n - from, DRAM_PIECE);
+    const float *g = j->g + from;
+    float *w = j->w + from, *m = j->m + from;
+    const float factor = j->factor, momentum = j->beta1, decay = j->decay, step = j->step;
+    (void)worker;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float mi = DRAM_FMA(momentum, m[i], DRAM_FMA(decay, w[i], g[i] * factor));
+        m[i] = mi;
+        w[i] -= step * mi;
+    }
+}
+
+DRAM_CPU_KERNEL(sgd)
+{
+    const float *hyper = args->in[3].data, *clip = args->in[4].data;
+    job j = {.g = args->in[1].data, .n = dram_elements(&args->in[0].shape), .factor = clip[1], .step = hyper[0]};
+    if (j.factor == 0) return DRAM_OK;
+    j.w = args->out[0].data;
+    j.m = args->out[1].data;
+    j.beta1 = args->attr->momentum;
+    j.decay = args->attr->decay;
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), sgd_piece, &j);
+    return DRAM_OK;
+}

@@ -1,0 +1,57 @@
+/* command: the subcommands of `dram` and what they share. Only this layer prints and exits. */
+#ifndef DRAM_CLI_COMMAND_H
+#define DRAM_CLI_COMMAND_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "base/status.h"
+#include "config/config.h"
+
+/* An option of a command: either a switch or one that takes a value (--dump FILE). */
+typedef struct {
+    const char *name;  /* "--json" */
+    const char *value; /* what it takes, for the usage: "FILE"; NULL: a switch */
+    const char *help;
+    bool *given;       /* set for a switch */
+    const char **text; /* set for a value */
+} dram_option;
+
+/* What a command line held besides options: the first words, then key=value overrides. */
+enum { DRAM_MAX_WORDS = 256 };
+typedef struct {
+    const char *words[DRAM_MAX_WORDS];
+    int n_words;
+    const char *overrides[DRAM_MAX_WORDS];
+    int n_overrides;
+} dram_words;
+
+typedef struct {
+    const char *name;
+    const char *usage;   /* "CONFIG [key=value ...] [options]" */
+    const char *summary; /* one line */
+    dram_status (*run)(int argc, char **argv);
+} dram_command;
+
+extern const dram_command dram_commands[];
+extern const int dram_commands_count;
+
+/* Splits argv[0..argc) (what follows the command's name). --help prints the usage of `command` and sets *help.
+ * DRAM_ERR_CONFIG for an unknown option, a missing value, or another number of words than `words`. */
+dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
+                       dram_words *out, bool *help);
+
+/* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */
+dram_status dram_print_json(cJSON *tree);
+
+/* Writes text to a file for the user; the error names the file. */
+dram_status dram_write_text(const char *path, const char *text);
+
+dram_status dram_command_train(int argc, char **argv);
+dram_status dram_command_plan(int argc, char **argv);
+dram_status dram_command_eval(int argc, char **argv);
+dram_status dram_command_synth(int argc, char **argv);
+dram_status dram_command_config(int argc, char **argv);
+dram_status dram_command_doctor(int argc, char **argv);
+
+#endif

@@ -1,0 +1,73 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "cli/command.h"
+#include "cli/progress.h"
+
+const dram_command dram_commands[] = {
+    {"train", "CONFIG [key=value ...]", "plan a run, print the plan, train", dram_command_train},
+    {"plan", "CONFIG [key=value ...]", "everything but running: bytes by category, levers, does it fit", dram_command_plan},
+    {"eval", "CONFIG --weights FILE [key=value ...]", "task mIoU and embedding cosine of trained weights", dram_command_eval},
+    {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png", dram_command_synth},
+    {"config", "CONFIG [key=value ...] | --schema", "the resolved config, or the schema editors can use", dram_command_config},
+    {"doctor", "", "devices, free memory, libraries, and what dram would choose", dram_command_doctor},
+};
+const int dram_commands_count = sizeof dram_commands / sizeof dram_commands[0];
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "dram %s: memory-lean distillation, planned to the byte before the first step\n\n", DRAM_VERSION);
+    for (int i = 0; i < dram_commands_count; i++)
+        fprintf(out, "  dram %-7s %-40s %s\n", dram_commands[i].name, dram_commands[i].usage, dram_commands[i].summary);
+    fprintf(out, "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
+                 "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"
+                 "130 interrupted after saving.\n");
+}
+
+static const dram_command *find_command(const char *name)
+{
+    for (int i = 0; i < dram_commands_count; i++)
+        if (strcmp(dram_commands[i].name, name) == 0) return &dram_commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[16];
+    for (int i = 0; i < dram_commands_count; i++) names[i] = dram_commands[i].name;
+    const char *nearest = dram_nearest(name, names, dram_commands_count);
+    fprintf(stderr, "dram: unknown command \"%s\"%s%s%s; `dram --help` lists them\n", name,
+            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    return dram_status_exit(DRAM_ERR_CONFIG);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return dram_status_exit(DRAM_ERR_CONFIG);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("dram %s\n", DRAM_VERSION);
+        return 0;
+    }
+    const dram_command *command = find_command(argv[1]);
+    if (!command) return unknown_command(argv[1]);
+    dram_log_set_sink(dram_progress_log, NULL);
+    dram_status status = command->run(argc - 2, argv + 2);
+    if (status != DRAM_OK) {
+        dram_progress_clear();
+        fprintf(stderr, "dram: %s\n", *dram_error_text() ? dram_error_text() : dram_status_text(status));
+    }
+    if (fflush(stdout) != 0 && status == DRAM_OK) {
+        fprintf(stderr, "dram: cannot write to standard output\n");
+        status = DRAM_ERR_IO;
+    }
+    return dram_status_exit(status);
+}

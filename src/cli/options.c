@@ -1,0 +1,96 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+
+static void print_command_usage(const char *name, const dram_option *options, int n)
+{
+    for (int i = 0; i < dram_commands_count; i++)
+        if (strcmp(dram_commands[i].name, name) == 0)
+            printf("dram %s %s\n\n%s\n\n", name, dram_commands[i].usage, dram_commands[i].summary);
+    for (int i = 0; i < n; i++)
+        printf("  %s%s%-*s %s\n", options[i].name, options[i].value ? " " : "",
+               20 - (int)strlen(options[i].name) - (options[i].value ? 1 : 0), options[i].value ? options[i].value : "",
+               options[i].help);
+    printf("  %-20s %s\n", "--help", "this page");
+}
+
+static dram_status unknown_option(const char *command, const char *name, const dram_option *options, int n)
+{
+    const char *names[16];
+    for (int i = 0; i < n; i++) names[i] = options[i].name;
+    const char *nearest = dram_nearest(name, names, n);
+    return dram_fail(DRAM_ERR_CONFIG, "%s: unknown option %s%s%s%s; see `dram %s --help`", command, name,
+                     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "", command);
+}
+
+static dram_status parse_option(const char *command, int argc, char **argv, int *i, const dram_option *options, int n)
+{
+    const char *name = argv[*i], *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    for (int k = 0; k < n; k++) {
+        if (strlen(options[k].name) != length || strncmp(options[k].name, name, length) != 0) continue;
+        if (!options[k].value) {
+            if (equals) return dram_fail(DRAM_ERR_CONFIG, "%s: %s takes no value", command, options[k].name);
+            *options[k].given = true;
+        } else if (equals) {
+            *options[k].text = equals + 1;
+        } else if (*i + 1 < argc) {
+            *options[k].text = argv[++*i];
+        } else {
+            return dram_fail(DRAM_ERR_CONFIG, "%s: %s needs a value: %s", command, name, options[k].value);
+        }
+        return DRAM_OK;
+    }
+    return unknown_option(command, name, options, n);
+}
+
+dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
+                       dram_words *out, bool *help)
+{
+    *out = (dram_words){0};
+    *help = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_command_usage(command, options, n_options);
+            *help = true;
+            return DRAM_OK;
+        }
+        if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            TRY(parse_option(command, argc, argv, &i, options, n_options));
+            continue;
+        }
+        if (out->n_words + out->n_overrides == DRAM_MAX_WORDS)
+            return dram_fail(DRAM_ERR_CONFIG, "%s: more than %d words", command, DRAM_MAX_WORDS);
+        if (out->n_words >= words && strchr(argv[i], '='))
+            out->overrides[out->n_overrides++] = argv[i];
+        else
+            out->words[out->n_words++] = argv[i];
+    }
+    if (out->n_words == words) return DRAM_OK;
+    if (out->n_words > words)
+        return dram_fail(DRAM_ERR_CONFIG, "%s: what is \"%s\"? An override is key=value; see `dram %s --help`", command,
+                         out->words[words], command);
+    return dram_fail(DRAM_ERR_CONFIG, "%s: an argument is missing; see `dram %s --help`", command, command);
+}
+
+dram_status dram_print_json(cJSON *tree)
+{
+    char *text = tree ? cJSON_Print(tree) : NULL;
+    cJSON_Delete(tree);
+    if (!text) return dram_fail(DRAM_ERR_MEMORY, "no memory to print the result");
+    puts(text);
+    cJSON_free(text);
+    return DRAM_OK;
+}
+
+dram_status dram_write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    if (!file) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, strerror(errno));
+    bool good = fputs(text, file) >= 0;
+    if (fclose(file) != 0 || !good) return dram_fail(DRAM_ERR_IO, "%s could not be written whole: %s", path, strerror(errno));
+    return DRAM_OK;
+}

@@ -1,0 +1,73 @@
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/plan_page.h"
+#include "plan/report.h"
+
+static dram_status write_dump(const dram_session *s, const char *path)
+{
+    cJSON *tree = dram_plan_dump(s->plan);
+    char *text = tree ? cJSON_Print(tree) : NULL;
+    cJSON_Delete(tree);
+    if (!text) return dram_fail(DRAM_ERR_MEMORY, "no memory for the dump");
+    dram_status status = dram_write_text(path, text);
+    cJSON_free(text);
+    return status;
+}
+
+static dram_status write_svg(const dram_session *s, const char *path)
+{
+    dram_str text = {0};
+    dram_status status = dram_plan_svg(s->plan, s->plan->peak_program, &text);
+    if (status == DRAM_OK) status = dram_write_text(path, text.text);
+    dram_str_free(&text);
+    return status;
+}
+
+/* The plan holds for the CPU of any machine; whether it would run here is a note, no verdict. */
+static void note_machine(const dram_session *s)
+{
+    char need[32], have[32];
+    int64_t free_bytes = dram_host_free_bytes();
+    if (s->plan->arena_bytes > free_bytes)
+        fprintf(stderr, "note: the plan needs %s and this machine has %s free: `dram train` would refuse here\n",
+                dram_format_bytes(s->plan->arena_bytes, need, sizeof need),
+                dram_format_bytes(free_bytes, have, sizeof have));
+}
+
+static dram_status show(const dram_session *s, bool json, const char *dump, const char *svg)
+{
+    if (dump) TRY(write_dump(s, dump));
+    if (svg) TRY(write_svg(s, svg));
+    if (json)
+        TRY(dram_print_json(dram_plan_page_json(s)));
+    else
+        TRY(dram_plan_page(s, stdout));
+    note_machine(s);
+    int64_t budget = s->cfg->memory.budget;
+    return budget > 0 ? dram_session_check_fit(s, budget) : DRAM_OK;
+}
+
+dram_status dram_command_plan(int argc, char **argv)
+{
+    bool json = false, help;
+    const char *dump = NULL, *svg = NULL;
+    const dram_option options[] = {
+        {"--json", NULL, "print one JSON object", &json, NULL},
+        {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &dump},
+        {"--svg", "FILE", "draw the arena of the largest program over time", NULL, &svg},
+    };
+    dram_words words;
+    dram_config *cfg;
+    dram_session session;
+    TRY(dram_parse("plan", argc, argv, options, 3, 1, &words, &help));
+    if (help) return DRAM_OK;
+    TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
+    dram_status status = dram_session_plan(cfg, &session);
+    if (status == DRAM_OK) {
+        status = show(&session, json, dump, svg);
+        dram_session_close(&session);
+    }
+    dram_config_free(cfg);
+    return status;
+}

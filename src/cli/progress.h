@@ -1,0 +1,26 @@
+/* progress: what a run shows while it runs: a bar on a terminal, plain lines otherwise. */
+#ifndef DRAM_CLI_PROGRESS_H
+#define DRAM_CLI_PROGRESS_H
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "train/train.h"
+
+/* A log sink: one line on standard error, above the bar if there is one. */
+void dram_progress_log(void *context, dram_log_level level, const char *message);
+
+/* Takes the bar away, before something else is printed. */
+void dram_progress_clear(void);
+
+typedef struct {
+    FILE *out;     /* where lines go: standard output, or standard error with --json */
+    bool terminal; /* draw a bar */
+    int every;     /* steps between lines where there is no terminal */
+} dram_progress_view;
+
+/* The hooks of dram_train; context is a dram_progress_view. */
+void dram_progress_step(void *context, const dram_progress *progress);
+void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *result);
+
+#endif

@@ -1,0 +1,37 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/command.h"
+#include "data/synth.h"
+
+static dram_status read_number(const char *option, const char *text, long long low, long long high, long long *value)
+{
+    char *end;
+    if (!text) return dram_fail(DRAM_ERR_CONFIG, "synth: %s is missing; see `dram synth --help`", option);
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    if (errno == 0 && end != text && *end == '\0' && *value >= low && *value <= high) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "synth: %s is %s, but must be a whole number from %lld to %lld", option, text, low,
+                     high);
+}
+
+dram_status dram_command_synth(int argc, char **argv)
+{
+    bool help;
+    const char *count_text = NULL, *seed_text = "1";
+    long long count, seed;
+    const dram_option options[] = {
+        {"--count", "N", "scenes to write", NULL, &count_text},
+        {"--seed", "S", "another seed draws other scenes (1)", NULL, &seed_text},
+    };
+    dram_words words;
+    TRY(dram_parse("synth", argc, argv, options, 2, 1, &words, &help));
+    if (help) return DRAM_OK;
+    TRY(read_number("--count", count_text, 1, 99999, &count));
+    TRY(read_number("--seed", seed_text, 0, INT64_MAX, &seed));
+    TRY(dram_synth_write(words.words[0], (int)count, (uint64_t)seed, DRAM_SYNTH_HEIGHT, DRAM_SYNTH_WIDTH));
+    printf("%lld scenes of %d classes in %s/images and %s/labels\n", count, DRAM_SYNTH_CLASSES, words.words[0],
+           words.words[0]);
+    return DRAM_OK;
+}

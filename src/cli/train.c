@@ -1,0 +1,82 @@
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/plan_page.h"
+#include "cli/progress.h"
+#include "train/report.h"
+#include "train/train.h"
+
+static volatile sig_atomic_t stop_asked;
+
+/* The first signal asks the loop to save and stop; a second one has the default effect, at once. */
+static void ask_to_stop(int number)
+{
+    stop_asked = 1;
+    signal(number, SIG_DFL);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error of write(), not the end */
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void show_plan(void *context, const dram_session *session)
+{
+    const dram_progress_view *view = context;
+    dram_plan_page(session, view->out);
+}
+
+static void print_summary(const dram_summary *s)
+{
+    char planned[32], measured[32], resident[32];
+    printf("\n%lld steps done, %.2f images/s", (long long)s->steps, s->images_per_second);
+    if (isfinite(s->final_loss)) printf(", last loss %.4f", s->final_loss);
+    printf("\nmemory: planned peak %s, measured peak %s, process %s resident at most\n",
+           dram_format_bytes(s->planned_peak_bytes, planned, sizeof planned),
+           dram_format_bytes(s->measured_peak_bytes, measured, sizeof measured),
+           dram_format_bytes(s->process_peak_rss_bytes, resident, sizeof resident));
+    if (s->skipped_images) printf("skipped images: %d (named in the warnings)\n", s->skipped_images);
+    printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", s->directory,
+           s->directory);
+}
+
+dram_status dram_command_train(int argc, char **argv)
+{
+    bool resume = false, json = false, help;
+    const dram_option options[] = {
+        {"--resume", NULL, "go on from the newest checkpoint of this run", &resume, NULL},
+        {"--json", NULL, "print the summary as one JSON object, everything else on stderr", &json, NULL},
+    };
+    dram_words words;
+    dram_config *cfg;
+    dram_summary summary;
+    TRY(dram_parse("train", argc, argv, options, 2, 1, &words, &help));
+    if (help) return DRAM_OK;
+    TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
+    catch_signals();
+    dram_progress_view view = {
+        .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
+    const dram_hooks hooks = {.context = &view,
+                              .planned = show_plan,
+                              .progress = dram_progress_step,
+                              .evaluated = dram_progress_evaluated,
+                              .stop = &stop_asked};
+    dram_status status = dram_train(cfg, resume, &hooks, &summary);
+    dram_progress_clear();
+    if (json) {
+        dram_status printed = dram_print_json(dram_summary_json(&summary, status));
+        if (status == DRAM_OK) status = printed;
+    } else if (status == DRAM_OK) {
+        print_summary(&summary);
+    }
+    dram_config_free(cfg);
+    return status;
+}

@@ -1,0 +1,112 @@
+/* Settings that contradict each other, and settings this version has no code for. */
+#include <ctype.h>
+#include <string.h>
+
+#include "config/keys.h"
+
+/* What may be set to some of its values only, until the part that reads the others is built: the values allowed, as
+ * `dram config` writes them. */
+static const struct {
+    const char *key, *allowed;
+} not_yet[] = {
+    {"device", "auto|cpu"},
+    {"sam_distill.teacher.precision", "fp32"},
+    {"sam_distill.teacher.placement", "device"},
+    {"sam_distill.pad_to", "0"},
+    {"sam_distill.between", "none"},
+    {"sam_distill.loss.type", "mse|cosine|huber"},
+    {"sam_distill.cache", "none"},
+    {"train.precision", "fp32"},
+    {"memory.checkpoint", "none"},
+    {"memory.may_change", "[]"},
+};
+
+static dram_status check_not_yet(const dram_config *cfg)
+{
+    for (size_t i = 0; i < sizeof not_yet / sizeof not_yet[0]; i++) {
+        const dram_key *key = &dram_keys[dram_key_find(not_yet[i].key)];
+        dram_key allowed = {.keywords = not_yet[i].allowed};
+        dram_value value = dram_key_get(cfg, key);
+        dram_str text = {0};
+        dram_status status = dram_value_write(key, &value, &text);
+        if (status == DRAM_OK && !dram_key_has_keyword(&allowed, text.text))
+            status = dram_config_fail(cfg, key->path, "this version of dram cannot do %.200s; possible now: %s",
+                                      text.text, not_yet[i].allowed);
+        dram_str_free(&text);
+        TRY(status);
+    }
+    return DRAM_OK;
+}
+
+static dram_status check_name(const dram_config *cfg)
+{
+    const char *name = cfg->name;
+    bool fits = strlen(name) <= 200 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+    for (const char *c = name; *c; c++) fits = fits && *c != '/' && !iscntrl((unsigned char)*c);
+    if (fits) return DRAM_OK;
+    return dram_config_fail(cfg, "name", "names a folder inside run.dir: at most 200 characters, no / among them");
+}
+
+static dram_status check_data(const dram_config *cfg)
+{
+    const struct dram_config_data *data = &cfg->data;
+    if (data->train.labels && !data->train.images)
+        return dram_config_fail(cfg, "data.train.labels", "there are labels but no images; set data.train.images");
+    if (data->val.labels && !data->val.images)
+        return dram_config_fail(cfg, "data.val.labels", "there are labels but no images; set data.val.images");
+    if (data->augment.scale_min > data->augment.scale_max)
+        return dram_config_fail(cfg, "data.augment.scale_min", "%g is larger than data.augment.scale_max, %g",
+                                data->augment.scale_min, data->augment.scale_max);
+    return DRAM_OK;
+}
+
+static dram_status check_losses(const dram_config *cfg)
+{
+    const struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    const struct dram_config_resolution_distill *resolution = &cfg->resolution_distill;
+    bool without_teacher = resolution->enabled || cfg->task.enabled;
+    if (!sam->enabled && !without_teacher)
+        return dram_config_fail(cfg, "sam_distill.enabled",
+                                "there is no loss to train on; enable sam_distill, resolution_distill or task");
+    if (cfg->task.enabled && !cfg->data.train.labels)
+        return dram_config_fail(cfg, "task.enabled", "the task learns from labels; set data.train.labels");
+    if (cfg->task.enabled && cfg->data.classes < 2)
+        return dram_config_fail(cfg, "task.enabled", "the task needs 2 classes or more; set data.classes (it is %d)",
+                                cfg->data.classes);
+    if (sam->enabled && sam->distill_interval > 1 && sam->between == DRAM_BETWEEN_NONE && !without_teacher)
+        return dram_config_fail(cfg, "sam_distill.distill_interval",
+                                "there is nothing to learn from on the steps in between; enable task or "
+                                "resolution_distill, or set sam_distill.between to reuse");
+    if (sam->pad_to && sam->pad_to < sam->sam_input_size)
+        return dram_config_fail(cfg, "sam_distill.pad_to", "%d is smaller than sam_distill.sam_input_size, %d",
+                                sam->pad_to, sam->sam_input_size);
+    if (resolution->enabled && resolution->sr_target_scale * resolution->low_scale > 1.0 + 1e-9)
+        return dram_config_fail(cfg, "resolution_distill.sr_target_scale",
+                                "%g times low_scale, %g, is more than the full image; it may be %g at most",
+                                resolution->sr_target_scale, resolution->low_scale, 1.0 / resolution->low_scale);
+    if (resolution->enabled && resolution->low_scale * cfg->data.size < 32)
+        return dram_config_fail(cfg, "resolution_distill.low_scale",
+                                "%g times data.size, %d, is less than the 32 pixels a student needs",
+                                resolution->low_scale, cfg->data.size);
+    return DRAM_OK;
+}
+
+static dram_status check_training(const dram_config *cfg)
+{
+    if (cfg->optim.warmup_steps > cfg->train.steps)
+        return dram_config_fail(cfg, "optim.warmup_steps", "%d is more than train.steps, %d; lower it",
+                                cfg->optim.warmup_steps, cfg->train.steps);
+    if (cfg->train.batch_size % cfg->train.accumulate)
+        return dram_config_fail(cfg, "train.accumulate", "%d does not divide train.batch_size, %d",
+                                cfg->train.accumulate, cfg->train.batch_size);
+    return DRAM_OK;
+}
+
+dram_status dram_config_check(const dram_config *cfg)
+{
+    TRY(check_name(cfg));
+    TRY(check_data(cfg));
+    TRY(check_losses(cfg));
+    TRY(check_training(cfg));
+    return check_not_yet(cfg);
+}

@@ -1,0 +1,186 @@
+/* A config as YAML, and the keys as Markdown. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "config/keys.h"
+
+/* The shortest decimal that reads back as the same double, with a point so that every YAML reader takes it as a real.
+ */
+static void write_real(double value, dram_str *out)
+{
+    char text[40];
+    int digits = 1;
+    do snprintf(text, sizeof text, "%.*g", digits, value);
+    while (strtod(text, NULL) != value && ++digits <= 17);
+    int mantissa = (int)strcspn(text, "e");
+    bool point = memchr(text, '.', (size_t)mantissa) != NULL;
+    dram_str_add(out, "%.*s%s%s", mantissa, text, point ? "" : ".0", text + mantissa);
+}
+
+static void write_bytes(int64_t value, dram_str *out)
+{
+    static const char *const unit[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    int u = 0;
+    if (value == DRAM_BYTES_NONE || value == DRAM_BYTES_AUTO) {
+        dram_str_add(out, "%s", value == DRAM_BYTES_NONE ? "none" : "auto");
+        return;
+    }
+    while (u < 4 && value > 0 && value % 1024 == 0) {
+        value /= 1024;
+        u++;
+    }
+    dram_str_add(out, "%lld%s", (long long)value, unit[u]);
+}
+
+/* True if the text, unquoted, is read back as this very text, by us and by readers of YAML 1.1. */
+static bool is_plain_safe(const dram_key *key, const char *text)
+{
+    static const char *const old_bools[] = {"y", "n", "yes", "no", "on", "off"};
+    dram_scalar s = {.text = text, .length = strlen(text), .plain = true};
+    if (!isalpha((unsigned char)text[0]) && !strchr("_./", text[0])) return false;
+    for (const char *c = text; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("_./+-", *c)) return false;
+    for (size_t i = 0; i < sizeof old_bools / sizeof old_bools[0]; i++)
+        if (strcasecmp(text, old_bools[i]) == 0) return false;
+    return dram_scalar_classify(&s) == DRAM_SCALAR_TEXT && !dram_key_has_keyword(key, text);
+}
+
+/* Decodes one code point of UTF-8; returns its length in bytes, 0 if it is malformed. */
+static int decode(const unsigned char *s, unsigned *code)
+{
+    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+    int n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+    if (n < 2) {
+        *code = s[0];
+        return n;
+    }
+    *code = s[0] & (0x7fu >> n);
+    for (int i = 1; i < n; i++) {
+        if (s[i] >> 6 != 2) return 0;
+        *code = *code << 6 | (s[i] & 0x3fu);
+    }
+    bool good = *code >= least[n] && *code <= 0x10ffff && !(*code >= 0xd800 && *code < 0xe000);
+    return good ? n : 0;
+}
+
+static dram_status write_quoted(const dram_key *key, const char *text, dram_str *out)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    dram_str_add(out, "\"");
+    while (*s) {
+        unsigned code;
+        int n = decode(s, &code);
+        if (n == 0) return dram_fail(DRAM_ERR_CONFIG, "%s: not UTF-8, so it cannot be written as YAML", key->path);
+        bool printable = (code >= 0x20 && code < 0x7f) || (code >= 0xa0 && code != 0x2028 && code != 0x2029 &&
+                                                           code != 0xfeff && code != 0xfffe && code != 0xffff);
+        if (code == '"' || code == '\\')
+            dram_str_add(out, "\\%c", (char)code);
+        else if (printable)
+            dram_str_add(out, "%.*s", n, (const char *)s);
+        else
+            dram_str_add(out, "\\u%04x", code);
+        s += n;
+    }
+    dram_str_add(out, "\"");
+    return DRAM_OK;
+}
+
+static dram_status write_text(const dram_key *key, const char *text, dram_str *out)
+{
+    if (!text) {
+        dram_str_add(out, "none");
+        return DRAM_OK;
+    }
+    /* An input path is absolute, so a keyword here is the keyword. */
+    bool keyword = key->kind == DRAM_KEY_INPUT && dram_key_has_keyword(key, text);
+    if (!keyword && !is_plain_safe(key, text)) return write_quoted(key, text, out);
+    dram_str_add(out, "%s", text);
+    return DRAM_OK;
+}
+
+static void write_set(const dram_key *key, int64_t set, dram_str *out)
+{
+    const char *between = "";
+    dram_str_add(out, "[");
+    for (int i = 0; i < key->n_words; i++) {
+        if (!(set >> i & 1)) continue;
+        dram_str_add(out, "%s%s", between, key->words[i]);
+        between = ", ";
+    }
+    dram_str_add(out, "]");
+}
+
+dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_str *out)
+{
+    dram_status status = DRAM_OK;
+    switch (key->kind) {
+    case DRAM_KEY_SECTION:
+        break;
+    case DRAM_KEY_BOOL:
+        dram_str_add(out, "%s", value->integer ? "true" : "false");
+        break;
+    case DRAM_KEY_INT:
+    case DRAM_KEY_INT64:
+        dram_str_add(out, "%lld", (long long)value->integer);
+        break;
+    case DRAM_KEY_REAL:
+        write_real(value->real, out);
+        break;
+    case DRAM_KEY_BYTES:
+        write_bytes(value->integer, out);
+        break;
+    case DRAM_KEY_BASE:
+    case DRAM_KEY_TEXT:
+    case DRAM_KEY_INPUT:
+    case DRAM_KEY_OUTPUT:
+        status = write_text(key, value->text, out);
+        break;
+    case DRAM_KEY_CHOICE:
+        dram_str_add(out, "%s", key->words[value->integer]);
+        break;
+    case DRAM_KEY_CHOICES:
+        write_set(key, value->integer, out);
+        break;
+    }
+    TRY(status);
+    return out->failed ? dram_config_no_memory() : DRAM_OK;
+}
+
+dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
+{
+    for (int i = 0; i < dram_n_keys; i++) {
+        const dram_key *key = &dram_keys[i];
+        if (key->kind == DRAM_KEY_BASE) continue; /* its keys are here already */
+        dram_str_add(out, "%*s%s:", 2 * dram_key_depth(key->path), "", dram_key_name(key->path));
+        if (key->kind != DRAM_KEY_SECTION) {
+            dram_value value = dram_key_get(cfg, key);
+            dram_str_add(out, " ");
+            TRY(dram_value_write(key, &value, out));
+        }
+        dram_str_add(out, "\n");
+    }
+    return out->failed ? dram_config_no_memory() : DRAM_OK;
+}
+
+dram_status dram_config_markdown(dram_str *out)
+{
+    dram_str_add(out, "| key | value | default | meaning |\n|---|---|---|---|\n");
+    for (int i = 0; i < dram_n_keys; i++) {
+        const dram_key *key = &dram_keys[i];
+        dram_value value = dram_key_default(key);
+        bool has_default = key->kind != DRAM_KEY_SECTION && key->kind != DRAM_KEY_BASE;
+        if (key->kind == DRAM_KEY_SECTION) {
+            dram_str_add(out, "| **`%s`** | | | **%s** |\n", key->path, key->help);
+            continue;
+        }
+        dram_str_add(out, "| `%s` | ", key->path);
+        dram_key_describe(key, out);
+        dram_str_add(out, " | %s", has_default ? "`" : "");
+        if (has_default) TRY(dram_value_write(key, &value, out));
+        dram_str_add(out, "%s | %s |\n", has_default ? "`" : "", key->help);
+    }
+    return out->failed ? dram_config_no_memory() : DRAM_OK;
+}

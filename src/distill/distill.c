@@ -1,0 +1,94 @@
+#include "distill/distill.h"
+
+#include <math.h>
+
+#include "ops/call.h"
+
+dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val image, int g)
+{
+    dram_graph *graph = teacher->g;
+    dram_category category = graph->category;
+    bool detached = graph->detached;
+    graph->category = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
+    graph->detached = true;
+    dram_val embedding = dram_sam_vit_build(teacher, arch, image);
+    if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != g)
+        embedding = DRAM_CALL(graph, resize, "teacher_to_student_grid",
+                              DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = g, .out_w = g), embedding);
+    graph->category = category;
+    graph->detached = detached;
+    return embedding;
+}
+
+dram_val dram_embed_term(dram_graph *graph, dram_embed_mode mode, dram_val embedding, dram_val target, dram_val mask)
+{
+    return DRAM_CALL(graph, embed_loss, "loss_sam", DRAM_ATTR(.mode = mode), embedding, target, mask);
+}
+
+static int low_size(int student_size, double low_scale)
+{
+    int size = (int)(student_size * low_scale / 16 + 0.5) * 16; /* a whole number of stride-16 cells */
+    return size < 16 ? 16 : size;
+}
+
+int dram_resolution_grid(int student_size, double low_scale, double sr_target_scale)
+{
+    int grid = (int)floor(low_size(student_size, low_scale) / 16 * sr_target_scale + 0.5);
+    return grid < 1 ? 1 : grid;
+}
+
+static dram_val stride_16(const dram_features *features)
+{
+    for (int i = 0; i < features->n; i++)
+        if (features->stride[i] == 16) return features->tap[i];
+    return DRAM_NONE;
+}
+
+dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, const dram_arch *arch, dram_val image,
+                             double low_scale, double sr_target_scale)
+{
+    dram_graph *graph = student->g;
+    dram_features low;
+    if (graph->status != DRAM_OK) return DRAM_NONE;
+    int size = (int)dram_shape_of(graph, image)->dim[1];
+    int r = dram_resolution_grid(size, low_scale, sr_target_scale);
+    int scope = dram_scope_push(graph, "low");
+    bool detached = graph->detached;
+    graph->detached = true;
+    int side = low_size(size, low_scale);
+    dram_val x_low = DRAM_CALL(graph, resize, "image",
+                               DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = side, .out_w = side), image);
+    dram_scope_pop(graph, scope);
+    dram_build once = *student;
+    once.bn = DRAM_BN_BATCH;
+    dram_trunk_build(&once, arch, x_low, &low);
+    graph->detached = detached;
+    return dram_sr_head_build(sr, graph->status == DRAM_OK ? stride_16(&low) : DRAM_NONE, r, r);
+}
+
+dram_val dram_resolution_term(dram_graph *graph, dram_val lifted, const dram_features *features, dram_val mask)
+{
+    if (graph->status != DRAM_OK) return DRAM_NONE;
+    dram_val high = stride_16(features);
+    int r = (int)dram_shape_of(graph, lifted)->dim[1];
+    if (dram_shape_of(graph, high)->dim[1] != r)
+        high = DRAM_CALL(graph, resize, "features_to_sr_grid",
+                         DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = r, .out_w = r), high);
+    return DRAM_CALL(graph, embed_loss, "loss_resolution", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), lifted, high, mask);
+}
+
+bool dram_interval_teacher_runs(int64_t step, int interval)
+{
+    return step % interval == 0;
+}
+
+void dram_valid_mask(int size, int height, int width, int cells, float *mask)
+{
+    for (int i = 0; i < cells; i++)
+        for (int j = 0; j < cells; j++) {
+            /* twice the middle of the cell against twice the extent, in integers */
+            bool in = (int64_t)(2 * i + 1) * size < (int64_t)2 * height * cells &&
+                      (int64_t)(2 * j + 1) * size < (int64_t)2 * width * cells;
+            mask[i * cells + j] = in ? 1.0f : 0.0f;
+        }
+}

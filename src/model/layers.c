@@ -1,0 +1,178 @@
+#include "model/layers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/call.h"
+
+dram_layers dram_layers_enter(const dram_build *b)
+{
+    dram_layers l = {.b = b, .g = b->g};
+    l.outer = dram_scope_push(b->g, b->group);
+    l.base = (int)strlen(b->g->scope);
+    return l;
+}
+
+void dram_layers_leave(const dram_layers *l)
+{
+    dram_scope_pop(l->g, l->outer);
+}
+
+int dram_dim(const dram_layers *l, dram_val x, int i)
+{
+    return l->g->status == DRAM_OK ? (int)dram_shape_of(l->g, x)->dim[i] : 1;
+}
+
+int dram_channels(const dram_layers *l, dram_val x)
+{
+    return l->g->status == DRAM_OK ? (int)dram_last(dram_shape_of(l->g, x), 0) : 1;
+}
+
+/* Fills in what the builder says of all its slots, and the full name. */
+static dram_slot finish(const dram_layers *l, dram_slot slot, char *name, size_t size)
+{
+    const char *scope = l->g->scope + l->base;
+    if (*scope == '.') scope++;
+    snprintf(name, size, "%s%s%s", scope, *scope ? "." : "", slot.name);
+    slot.name = name;
+    slot.dtype = DRAM_F32;
+    slot.category = l->b->category;
+    slot.group = l->b->group;
+    return slot;
+}
+
+/* The slot's name says nothing of the scope that the caller of the builder is in, so it is asked for outside it. */
+static dram_val add_slot(const dram_layers *l, dram_slot slot)
+{
+    char name[256], first = l->g->scope[0];
+    slot = finish(l, slot, name, sizeof name);
+    l->g->scope[0] = '\0';
+    dram_val v = dram_graph_slot(l->g, &slot);
+    l->g->scope[0] = first;
+    return v;
+}
+
+dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shape, dram_init init, float std)
+{
+    return add_slot(l, (dram_slot){.name = (char *)(uintptr_t)name,
+                                   .shape = shape,
+                                   .init = init,
+                                   .init_std = std,
+                                   .trainable = l->b->trainable});
+}
+
+static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, float std)
+{
+    return add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "weight",
+                                   .shape = shape,
+                                   .layout = shape.rank == 4 ? DRAM_LAYOUT_OIHW : DRAM_LAYOUT_SAME,
+                                   .init = init,
+                                   .init_std = std,
+                                   .trainable = l->b->trainable,
+                                   .decays = true});
+}
+
+dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv c)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, name);
+    dram_val y, w, b = DRAM_NONE;
+    w = matrix(l, DRAM_SHAPE(c.out, c.kernel, c.kernel, dram_channels(l, x) / c.groups), c.init, c.std);
+    if (c.bias) b = dram_layer_slot(l, "bias", DRAM_SHAPE(c.out), DRAM_INIT_ZERO, 0);
+    if (c.kernel == 1 && c.stride == 1 && c.groups == 1) {
+        y = DRAM_CALL(l->g, linear, "", NULL, x, w, b);
+    } else {
+        int pad = c.stride == c.kernel ? 0 : c.kernel / 2;
+        y = DRAM_CALL(l->g, conv2d, "", DRAM_ATTR(.stride = c.stride, .pad = pad, .groups = c.groups), x, w, b);
+    }
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+dram_val dram_layer_linear(const dram_layers *l, const char *name, dram_val x, int out, float std, dram_val *bias)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, name);
+    dram_val w = matrix(l, DRAM_SHAPE(out, dram_channels(l, x)), DRAM_INIT_TRUNC_NORMAL, std);
+    dram_val b = dram_layer_slot(l, "bias", DRAM_SHAPE(out), DRAM_INIT_ZERO, 0);
+    dram_val y = DRAM_CALL(l->g, linear, "", NULL, x, w, b);
+    if (bias) *bias = b;
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, name);
+    dram_shape shape = DRAM_SHAPE(dram_channels(l, x));
+    dram_val gamma = dram_layer_slot(l, "weight", shape, DRAM_INIT_ONE, 0);
+    dram_val beta = dram_layer_slot(l, "bias", shape, DRAM_INIT_ZERO, 0);
+    dram_val y = DRAM_CALL(l->g, layernorm, "", DRAM_ATTR(.eps = 1e-6f), x, gamma, beta);
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+/* A running statistic: kept in the table in every mode, so that all programs have the same one; its value in this graph
+ * only where something reads it. */
+static dram_val running(const dram_layers *l, const char *name, int channels, dram_init init)
+{
+    dram_slot slot = {.name = (char *)(uintptr_t)name, .shape = DRAM_SHAPE(channels), .init = init};
+    if (l->b->bn != DRAM_BN_BATCH) return add_slot(l, slot);
+    char full[256];
+    int index;
+    slot = finish(l, slot, full, sizeof full);
+    if (l->g->status == DRAM_OK) l->g->status = dram_slots_add(l->g->slots, &slot, &index);
+    return DRAM_NONE;
+}
+
+/* stats: mean and var of x; in training the running ones follow. */
+static void batch_statistics(const dram_layers *l, dram_val x, dram_val running_mean, dram_val running_var,
+                             dram_val stats[2])
+{
+    dram_val out[DRAM_MAX_OUT] = {DRAM_NONE, DRAM_NONE};
+    dram_graph_add(l->g, DRAM_OP_bn_stats, "stats", NULL, &x, 1, out);
+    stats[0] = out[0];
+    stats[1] = out[1];
+    if (l->g->status != DRAM_OK || l->b->bn != DRAM_BN_TRAIN) return;
+    const dram_shape *shape = dram_shape_of(l->g, x);
+    double n = (double)(dram_elements(shape) / dram_last(shape, 0));
+    if (n < 2) {
+        l->g->status = dram_fail(DRAM_ERR_CONFIG,
+                                 "%s: batch norm has a single value per channel to learn from; take larger images or a "
+                                 "larger batch",
+                                 l->g->scope);
+        return;
+    }
+    DRAM_CALL(l->g, bn_running, "running", DRAM_ATTR(.momentum = 0.1f, .scale = (float)(n / (n - 1))), stats[0],
+              stats[1], running_mean, running_var);
+}
+
+dram_val dram_layer_bn(const dram_layers *l, const char *name, dram_val x, dram_val residual, dram_act act,
+                       dram_init gamma_init)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, name);
+    int channels = dram_channels(l, x);
+    dram_val stats[2];
+    dram_val gamma = dram_layer_slot(l, "weight", DRAM_SHAPE(channels), gamma_init, 0);
+    dram_val beta = dram_layer_slot(l, "bias", DRAM_SHAPE(channels), DRAM_INIT_ZERO, 0);
+    dram_val mean = running(l, "running_mean", channels, DRAM_INIT_ZERO);
+    dram_val var = running(l, "running_var", channels, DRAM_INIT_ONE);
+    bool batch = l->b->bn != DRAM_BN_EVAL;
+    if (batch) {
+        batch_statistics(l, x, mean, var, stats);
+        mean = stats[0];
+        var = stats[1];
+    }
+    dram_val y = DRAM_CALL(l->g, bn_apply, "", DRAM_ATTR(.eps = 1e-5f, .act = (int)act, .batch_stats = batch), x, mean,
+                           var, gamma, beta, residual);
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+dram_val dram_layer_resize(const dram_layers *l, const char *name, dram_val x, int out_h, int out_w)
+{
+    if (l->g->status != DRAM_OK || (dram_dim(l, x, 1) == out_h && dram_dim(l, x, 2) == out_w)) return x;
+    return DRAM_CALL(l->g, resize, name, DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = out_h, .out_w = out_w), x);
+}

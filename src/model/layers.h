@@ -1,0 +1,53 @@
+/* layers: what the network builders share: a weight and the node that reads it, in one call.
+ *
+ * Layers take and give values of the graph and name their slots after `name` below the present scope. After a failure
+ * (sticky in the graph) they do nothing and give DRAM_NONE.
+ */
+#ifndef DRAM_MODEL_LAYERS_H
+#define DRAM_MODEL_LAYERS_H
+
+#include "model/model.h"
+
+typedef struct {
+    const dram_build *b;
+    dram_graph *g;
+    int outer; /* length of the caller's scope */
+    int base;  /* length of the scope with the group: slots are named by what follows */
+} dram_layers;
+
+dram_layers dram_layers_enter(const dram_build *b);
+void dram_layers_leave(const dram_layers *l);
+
+/* The last dimension of x, and dimension i; 1 after a failure. */
+int dram_channels(const dram_layers *l, dram_val x);
+int dram_dim(const dram_layers *l, dram_val x, int i);
+
+/* A slot that is no matrix: bias, norm, position. Takes no weight decay. */
+dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shape, dram_init init, float std);
+
+typedef struct {
+    int out, kernel, stride, groups; /* padded by kernel / 2, but not when stride == kernel (patches) */
+    float std;
+    dram_init init;                  /* DRAM_INIT_NORMAL or DRAM_INIT_TRUNC_NORMAL */
+    bool bias;                       /* begins at 0 */
+} dram_conv;
+
+/* x [N,H,W,I] -> [N,H',W',out], weight `name`.weight [out,kernel,kernel,I/groups]. A 1x1 of stride 1 is a `linear`, for
+ * which x may also be [N,I]. */
+dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv conv);
+
+/* x [...,I] -> [...,out], weight `name`.weight [out,I], with bias; normal, cut at two std. `bias` receives the bias
+ * value when not NULL. */
+dram_val dram_layer_linear(const dram_layers *l, const char *name, dram_val x, int out, float std, dram_val *bias);
+
+/* LayerNorm over the last dimension, eps 1e-6. */
+dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x);
+
+/* Batch norm with PyTorch's eps 1e-5 and momentum 0.1, then + residual if it is given, then act. gamma begins at `gamma`. */
+dram_val dram_layer_bn(const dram_layers *l, const char *name, dram_val x, dram_val residual, dram_act act,
+                       dram_init gamma);
+
+/* Bilinear, as F.interpolate with align_corners=False; x itself when it has that size. */
+dram_val dram_layer_resize(const dram_layers *l, const char *name, dram_val x, int out_h, int out_w);
+
+#endif

@@ -1,0 +1,97 @@
+/* model: graph builders for the networks, and the registry that names them.
+ *
+ * A builder appends the forward of a network to a graph and makes its weights as slots. Nothing here runs, reads a file
+ * or knows a device. Failures are sticky in the graph (ir/graph.h): builders give DRAM_NONE or the graph's status.
+ *
+ * Names. Every builder puts its nodes into a scope named after `group`, below the scope that the caller has pushed. The
+ * slots' names are what follows the group: letter for letter timm's for the trunks ("s1.b1.conv1.conv.weight",
+ * "blocks.0.attn.qkv.weight"), whatever scope the caller is in. So a trunk may be built several times in one graph
+ * (at two sizes, say) and has one set of weights.
+ *
+ * Legend of shapes: N batch, H W height and width, C channels, D embedding width, d = D / heads, K classes.
+ */
+#ifndef DRAM_MODEL_MODEL_H
+#define DRAM_MODEL_MODEL_H
+
+#include "ir/graph.h"
+
+typedef enum {
+    DRAM_BN_TRAIN, /* normalise with the batch's statistics and move the running ones */
+    DRAM_BN_BATCH, /* normalise with the batch's statistics, running ones untouched (recomputation, a second pass) */
+    DRAM_BN_EVAL   /* normalise with the running statistics */
+} dram_bn_mode;
+
+/* How a builder makes its weights and nodes. */
+typedef struct {
+    dram_graph *g;
+    const char *group;      /* of its slots: "teacher", "student", "neck", "head", "sr"; static text */
+    dram_category category; /* of its slots */
+    bool trainable;
+    dram_bn_mode bn;
+    bool zero_init_last;    /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
+} dram_build;
+
+typedef enum { DRAM_ARCH_REGNET, DRAM_ARCH_SAM_VIT } dram_arch_kind;
+
+/* A network of the registry: the numbers that it is computed from. */
+typedef struct {
+    const char *name;
+    dram_arch_kind kind;
+    /* RegNet: the width rule's parameters, as in timm; min_ratio is torchvision's rounding (0: off) */
+    int w0, group_size, depth;
+    double wa, wm, se_ratio, min_ratio;
+    /* SAM ViT */
+    int dim, heads, blocks;
+    int global[4];   /* blocks with global attention; -1 = none */
+    int native;      /* side of the image that pos_embed and the global rel_pos are for */
+} dram_arch;
+
+enum {
+    DRAM_EMBED_CHANNELS = 256, /* of SAM's embedding, and of what the neck gives */
+    DRAM_VIT_PATCH = 16,       /* pixels, and so the embedding's stride */
+    DRAM_VIT_WINDOW = 14
+};
+
+/* NULL when there is no such network. Static data. */
+const dram_arch *dram_arch_find(const char *name);
+/* All names, for messages and for "did you mean" (dram_nearest). Static data; n receives their number. */
+const char *const *dram_arch_names(int *n);
+
+/* What a trunk gives, by increasing stride. tap[i] is [N, H/stride, W/stride, channels] (rounded up). */
+typedef struct {
+    int n;
+    dram_val tap[5];
+    int stride[5];
+    int channels[5];
+} dram_features;
+
+/* Stages of a RegNet by the width rule of "Designing Network Design Spaces" (Radosavovic et al. 2020) as timm computes
+ * it. group: channels of one group of conv2. */
+typedef struct {
+    int width, depth, group;
+} dram_regnet_stage;
+void dram_regnet_stages(const dram_arch *arch, dram_regnet_stage stage[4]);
+
+/* image f32 [N,H,W,3], normalised. RegNet: the taps of timm's features_only: stem (stride 2), s1 (4), s2 (8), s3 (16),
+ * s4 (32). SAM ViT: one tap, the embedding (stride 16, 256 channels); H and W must be multiples of 16. */
+dram_status dram_trunk_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
+dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
+
+/* SAM's image encoder (Kirillov et al. 2023): image f32 [N,H,W,3] -> embedding [N,H/16,W/16,256]. For another size than
+ * arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as timm does. */
+dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image);
+
+/* Student features -> [N,H/16,W/16,256], to be held against the teacher's embedding. RegNet: 1x1 on stride 16 and on
+ * stride 32, the latter upsampled (the merge of EdgeSAM's neck), then LayerNorm, 3x3, LayerNorm as in SAM's own neck.
+ * SAM ViT: its embedding as it is, no weights. */
+dram_val dram_neck_build(const dram_build *b, const dram_features *f);
+
+/* Task head: -> logits [N,h,w,K], to be upsampled by the loss. `neck` [N,.,.,256] is brought to 128 channels and the
+ * grid of stride 8, merged there with the stride-8 tap if there is one, then 3x3, then 1x1 to K with bias. */
+dram_val dram_seg_head_build(const dram_build *b, const dram_features *f, dram_val neck, int classes);
+
+/* Resolution distillation's super-resolution head: low [N,h,w,C] -> [N,out_h,out_w,C]. 3x3 and ReLU on the low grid,
+ * bilinear to out_h x out_w, 3x3 back to C. */
+dram_val dram_sr_head_build(const dram_build *b, dram_val low, int out_h, int out_w);
+
+#endif

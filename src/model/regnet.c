@@ -1,0 +1,109 @@
+/* RegNet X and Y (Radosavovic et al. 2020), with timm's names, order and initialisation. */
+#include <math.h>
+#include <stdio.h>
+
+#include "model/layers.h"
+#include "ops/call.h"
+
+enum { STEM_WIDTH = 32 };
+
+/* timm draws a convolution from a normal of variance 2 / fan_out, fan_out counted within one group. */
+static float conv_std(int out, int kernel, int groups)
+{
+    return (float)sqrt(2.0 / (kernel * kernel * out / groups));
+}
+
+/* name.conv and name.bn: act(bn(conv(x))). */
+static dram_val conv_bn(const dram_layers *l, const char *name, dram_val x, int out, int kernel, int stride, int groups,
+                        dram_act act)
+{
+    int scope = dram_scope_push(l->g, name);
+    dram_val y = dram_layer_conv(l, "conv", x,
+                                 (dram_conv){.out = out,
+                                             .kernel = kernel,
+                                             .stride = stride,
+                                             .groups = groups,
+                                             .init = DRAM_INIT_NORMAL,
+                                             .std = conv_std(out, kernel, groups)});
+    y = dram_layer_bn(l, "bn", y, DRAM_NONE, act, DRAM_INIT_ONE);
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+static dram_conv squeeze(int out)
+{
+    return (dram_conv){.out = out,
+                       .kernel = 1,
+                       .stride = 1,
+                       .groups = 1,
+                       .bias = true,
+                       .init = DRAM_INIT_NORMAL,
+                       .std = conv_std(out, 1, 1)};
+}
+
+/* Squeeze and excitation: x [N,H,W,C] scaled by a gate [N,C] made from its mean. */
+static dram_val squeeze_excite(const dram_layers *l, dram_val x, int reduced)
+{
+    int scope = dram_scope_push(l->g, "se");
+    dram_val s = DRAM_CALL(l->g, avgpool, "mean", NULL, x);
+    s = dram_layer_conv(l, "fc1", s, squeeze(reduced));
+    s = DRAM_CALL(l->g, relu, "relu", NULL, s);
+    s = dram_layer_conv(l, "fc2", s, squeeze(dram_channels(l, x)));
+    s = DRAM_CALL(l->g, sigmoid, "gate", NULL, s);
+    x = DRAM_CALL(l->g, scale_channels, "", NULL, x, s);
+    dram_scope_pop(l->g, scope);
+    return x;
+}
+
+static dram_val block(const dram_layers *l, const dram_arch *arch, const dram_regnet_stage *stage, dram_val x,
+                      int stride)
+{
+    int width = stage->width, in = dram_channels(l, x);
+    dram_val y = conv_bn(l, "conv1", x, width, 1, 1, 1, DRAM_ACT_RELU);
+    y = conv_bn(l, "conv2", y, width, 3, stride, width / stage->group, DRAM_ACT_RELU);
+    if (arch->se_ratio > 0) y = squeeze_excite(l, y, (int)nearbyint(in * arch->se_ratio));
+    int scope = dram_scope_push(l->g, "conv3");
+    y = dram_layer_conv(l, "conv", y,
+                        (dram_conv){.out = width,
+                                    .kernel = 1,
+                                    .stride = 1,
+                                    .groups = 1,
+                                    .init = DRAM_INIT_NORMAL,
+                                    .std = conv_std(width, 1, 1)});
+    dram_scope_pop(l->g, scope);
+    dram_val shortcut = x;
+    if (stride != 1 || in != width) shortcut = conv_bn(l, "downsample", x, width, 1, stride, 1, DRAM_ACT_NONE);
+    scope = dram_scope_push(l->g, "conv3"); /* its batch norm also adds the shortcut and is the block's last ReLU */
+    y = dram_layer_bn(l, "bn", y, shortcut, DRAM_ACT_RELU, l->b->zero_init_last ? DRAM_INIT_ZERO : DRAM_INIT_ONE);
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+static void tap(dram_features *f, dram_val v, int stride, int channels)
+{
+    f->tap[f->n] = v;
+    f->stride[f->n] = stride;
+    f->channels[f->n++] = channels;
+}
+
+dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out)
+{
+    dram_regnet_stage stage[4];
+    dram_layers l = dram_layers_enter(b);
+    *out = (dram_features){0};
+    dram_regnet_stages(arch, stage);
+    dram_val x = conv_bn(&l, "stem", image, STEM_WIDTH, 3, 2, 1, DRAM_ACT_RELU);
+    tap(out, x, 2, STEM_WIDTH);
+    for (int s = 0; s < 4; s++) {
+        for (int i = 0; i < stage[s].depth; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "s%d.b%d", s + 1, i + 1);
+            int scope = dram_scope_push(b->g, name);
+            x = block(&l, arch, &stage[s], x, i == 0 ? 2 : 1);
+            dram_scope_pop(b->g, scope);
+        }
+        tap(out, x, 4 << s, stage[s].width);
+    }
+    dram_layers_leave(&l);
+    return b->g->status;
+}

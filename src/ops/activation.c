@@ -1,0 +1,81 @@
+/* Rules of relu, gelu, sigmoid and their gradients. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static dram_status unary_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (dram_value_at(g, node->in[0])->dtype != DRAM_F32) return dram_bad_input(g, node, 0, "f32");
+    return dram_shape_as_first(g, node, out);
+}
+
+static dram_status pair_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(unary_shape(g, node, out));
+    if (dram_value_at(g, node->in[1])->dtype != DRAM_F32 ||
+        !dram_shape_equal(dram_in_shape(g, node, 0), dram_in_shape(g, node, 1)))
+        return dram_bad_input(g, node, 1, "f32 of input 0's shape");
+    return DRAM_OK;
+}
+
+/* FLOPs of one element, the polynomials counted as they are in kernels/cpu/math.h. */
+static int64_t times_elements(const dram_graph *g, const dram_node *node, int64_t each)
+{
+    return each * dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* ---- relu ---- */
+
+static dram_status relu_grad_rule(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_grad_give(b, node, 0, DRAM_CALL(g, relu_grad, "grad", NULL, node->out[0], dram_grad_out(b, node, 0)));
+    return g->status;
+}
+
+const dram_rules dram_rules_relu = {.shape = unary_shape, .grad = relu_grad_rule};
+const dram_rules dram_rules_relu_grad = {.shape = pair_shape};
+
+/* ---- gelu ---- */
+
+static dram_status gelu_grad_rule(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_grad_give(b, node, 0, DRAM_CALL(g, gelu_grad, "grad", NULL, node->in[0], dram_grad_out(b, node, 0)));
+    return g->status;
+}
+
+static int64_t gelu_flops(const dram_graph *g, const dram_node *node)
+{
+    return times_elements(g, node, 28);
+}
+
+static int64_t gelu_grad_flops(const dram_graph *g, const dram_node *node)
+{
+    return times_elements(g, node, 50);
+}
+
+const dram_rules dram_rules_gelu = {.shape = unary_shape, .grad = gelu_grad_rule, .flops = gelu_flops};
+const dram_rules dram_rules_gelu_grad = {.shape = pair_shape, .flops = gelu_grad_flops};
+
+/* ---- sigmoid ---- */
+
+static dram_status sigmoid_grad_rule(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_grad_give(b, node, 0, DRAM_CALL(g, sigmoid_grad, "grad", NULL, node->out[0], dram_grad_out(b, node, 0)));
+    return g->status;
+}
+
+static int64_t sigmoid_flops(const dram_graph *g, const dram_node *node)
+{
+    return times_elements(g, node, 22);
+}
+
+static int64_t sigmoid_grad_flops(const dram_graph *g, const dram_node *node)
+{
+    return times_elements(g, node, 3);
+}
+
+const dram_rules dram_rules_sigmoid = {.shape = unary_shape, .grad = sigmoid_grad_rule, .flops = sigmoid_flops};
+const dram_rules dram_rules_sigmoid_grad = {.shape = pair_shape, .flops = sigmoid_grad_flops};

@@ -1,0 +1,26 @@
+/* Rules of image_norm. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static dram_status image_norm_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    const dram_value *image = dram_value_at(g, node->in[0]), *valid = dram_value_at(g, node->in[1]);
+    if (image->dtype != DRAM_U8 || image->shape.rank != 4 || image->shape.dim[3] != 3)
+        return dram_bad_input(g, node, 0, "u8 [N,H,W,3]");
+    if (valid->dtype != DRAM_I32 || valid->shape.rank != 2 || valid->shape.dim[0] != image->shape.dim[0] ||
+        valid->shape.dim[1] != 2)
+        return dram_bad_input(g, node, 1, "i32 [N,2]");
+    for (int c = 0; c < 3; c++)
+        if (!(node->attr.std[c] > 0)) return dram_graph_fail(g, "%s: attr.std must be above 0", node->name);
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = image->shape;
+    return DRAM_OK;
+}
+
+static int64_t image_norm_flops(const dram_graph *g, const dram_node *node)
+{
+    return 2 * dram_elements(dram_in_shape(g, node, 0));
+}
+
+const dram_rules dram_rules_image_norm = {.shape = image_norm_shape, .flops = image_norm_flops};

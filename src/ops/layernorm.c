@@ -1,0 +1,84 @@
+/* Rules of layernorm and layernorm_grad: normalisation over the last dimension, so they serve LayerNorm of tokens and
+ * LayerNorm2d of NHWC images alike. Ba, Kiros, Hinton, "Layer Normalization", 2016. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static dram_status x_and_gamma(dram_graph *g, const dram_node *node)
+{
+    const dram_value *x = dram_value_at(g, node->in[0]), *gamma = dram_value_at(g, node->in[1]);
+    if (x->dtype != DRAM_F32 || x->shape.rank < 1) return dram_bad_input(g, node, 0, "f32 [...,C]");
+    if (gamma->dtype != DRAM_F32 || gamma->shape.rank != 1 || gamma->shape.dim[0] != dram_last(&x->shape, 0))
+        return dram_bad_input(g, node, 1, "f32 [C], C the last dimension of input 0");
+    if (!(node->attr.eps > 0)) return dram_graph_fail(g, "%s: eps must be above 0", node->name);
+    return DRAM_OK;
+}
+
+static bool same_as(const dram_graph *g, const dram_node *node, int i, int other)
+{
+    return dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
+           dram_shape_equal(dram_in_shape(g, node, i), dram_in_shape(g, node, other));
+}
+
+/* ---- layernorm ---- */
+
+static dram_status layernorm_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(x_and_gamma(g, node));
+    if (!same_as(g, node, 2, 1)) return dram_bad_input(g, node, 2, "f32 [C], C the last dimension of input 0");
+    return dram_shape_as_first(g, node, out);
+}
+
+static dram_status layernorm_grad_rule(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    bool wants_x = dram_grad_wanted(b, node, 0);
+    const dram_val in[] = {node->in[0], node->in[1], dram_grad_out(b, node, 0),
+                           wants_x ? dram_grad_take(b, node, 0) : DRAM_NONE};
+    dram_val out[DRAM_MAX_OUT];
+    dram_graph_add(g, DRAM_OP_layernorm_grad, "grad", &node->attr, in, 4, out);
+    TRY(g->status);
+    for (int i = 0; i < 3; i++)
+        if (dram_grad_wanted(b, node, i)) dram_grad_give(b, node, i, out[i]);
+    return g->status;
+}
+
+static int64_t layernorm_flops(const dram_graph *g, const dram_node *node)
+{
+    return 8 * dram_elements(dram_in_shape(g, node, 0));
+}
+
+const dram_rules dram_rules_layernorm = {
+    .shape = layernorm_shape, .grad = layernorm_grad_rule, .flops = layernorm_flops};
+
+/* ---- layernorm_grad ---- */
+
+static dram_status layernorm_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(x_and_gamma(g, node));
+    if (!same_as(g, node, 2, 0)) return dram_bad_input(g, node, 2, "f32 of input 0's shape");
+    if (dram_given(node, 3) && !same_as(g, node, 3, 0)) return dram_bad_input(g, node, 3, "f32 of input 0's shape");
+    dram_like_input(g, node, 0, out[0]);
+    dram_like_input(g, node, 1, out[1]);
+    dram_like_input(g, node, 1, out[2]);
+    return DRAM_OK;
+}
+
+static int64_t layernorm_grad_flops(const dram_graph *g, const dram_node *node)
+{
+    return 17 * dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* One partial dgamma and dbeta for every 16 rows, 128 of them at most, within one worker's scratch; one at least. */
+static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    int64_t partial = 2 * dram_last(x, 0) * (int64_t)sizeof(float);
+    int64_t partials = (dram_rows(x) + 15) / 16, room = profile->scratch_per_worker / partial;
+    if (partials > 128) partials = 128;
+    if (partials > room) partials = room;
+    return (partials > 1 ? partials : 1) * partial;
+}
+
+const dram_rules dram_rules_layernorm_grad = {
+    .shape = layernorm_grad_shape, .flops = layernorm_grad_flops, .workspace = layernorm_grad_workspace};

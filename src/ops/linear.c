@@ -1,0 +1,159 @@
+/* Rules of linear, its gradients, and bias_grad. */
+#include "ops/rules.h"
+
+static bool is_f32(const dram_graph *g, const dram_node *node, int i, int rank)
+{
+    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
+           dram_in_shape(g, node, i)->rank == rank;
+}
+
+/* f32 of rank 1 or more */
+static bool is_rows(const dram_graph *g, const dram_node *node, int i)
+{
+    return dram_given(node, i) && is_f32(g, node, i, dram_in_shape(g, node, i)->rank) &&
+           dram_in_shape(g, node, i)->rank >= 1 && dram_elements(dram_in_shape(g, node, i)) > 0;
+}
+
+/* f32 [O,I] or, a 1x1 convolution's as files keep it, [O,1,1,I] */
+static bool is_weight(const dram_graph *g, const dram_node *node, int i)
+{
+    if (is_f32(g, node, i, 2)) return true;
+    return is_f32(g, node, i, 4) && dram_in_shape(g, node, i)->dim[1] == 1 && dram_in_shape(g, node, i)->dim[2] == 1;
+}
+
+/* The shape of input i with another last dimension. */
+static void like_rows(const dram_graph *g, const dram_node *node, int i, int64_t last, dram_value *out)
+{
+    dram_like_input(g, node, i, out);
+    out->shape.dim[out->shape.rank - 1] = last;
+}
+
+/* Two for each multiply-add of rows x K by K x N. */
+static int64_t product_flops(const dram_graph *g, const dram_node *node)
+{
+    const dram_shape *a = dram_in_shape(g, node, 0), *b = dram_in_shape(g, node, 1);
+    return 2 * dram_elements(a) * (dram_elements(b) / (node->op == DRAM_OP_linear_dgrad ? b->dim[0] : dram_last(b, 0)));
+}
+
+/* ---- linear ---- */
+
+static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,I]");
+    int64_t i = dram_last(dram_in_shape(g, node, 0), 0);
+    if (!is_weight(g, node, 1) || dram_last(dram_in_shape(g, node, 1), 0) != i || dram_in_shape(g, node, 1)->dim[0] < 1)
+        return dram_bad_input(g, node, 1, "f32 [O,I] or [O,1,1,I] with the I of input 0");
+    int64_t o = dram_in_shape(g, node, 1)->dim[0];
+    if (dram_given(node, 2) && (!is_f32(g, node, 2, 1) || dram_in_shape(g, node, 2)->dim[0] != o))
+        return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
+    like_rows(g, node, 0, o, out[0]);
+    return DRAM_OK;
+}
+
+static dram_status linear_grad(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_val dy = dram_grad_out(b, node, 0);
+    if (dram_grad_wanted(b, node, 2)) {
+        dram_val sum = dram_grad_take(b, node, 2);
+        dram_grad_give(b, node, 2, DRAM_CALL(g, bias_grad, "dbias", NULL, dy, sum));
+    }
+    if (dram_grad_wanted(b, node, 1)) {
+        int k = dram_in_shape(g, node, 1)->rank == 4; /* [O,1,1,I]: its gradient is of that shape too */
+        dram_grad_give(b, node, 1,
+                       DRAM_CALL(g, linear_wgrad, "dw", DRAM_ATTR(.out_h = k, .out_w = k), node->in[0], dy));
+    }
+    if (dram_grad_wanted(b, node, 0)) {
+        dram_val sum = dram_grad_take(b, node, 0);
+        dram_grad_give(b, node, 0, DRAM_CALL(g, linear_dgrad, "dx", NULL, dy, node->in[1], sum));
+    }
+    return g->status;
+}
+
+const dram_rules dram_rules_linear = {.shape = linear_shape, .grad = linear_grad, .flops = product_flops};
+
+/* ---- linear_dgrad ---- */
+
+static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,O]");
+    int64_t o = dram_last(dram_in_shape(g, node, 0), 0);
+    if (!is_weight(g, node, 1) || dram_in_shape(g, node, 1)->dim[0] != o || dram_last(dram_in_shape(g, node, 1), 0) < 1)
+        return dram_bad_input(g, node, 1, "f32 [O,I] or [O,1,1,I] with the O of input 0");
+    like_rows(g, node, 0, dram_last(dram_in_shape(g, node, 1), 0), out[0]);
+    if (dram_given(node, 2) &&
+        (!is_rows(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
+        return dram_bad_input(g, node, 2, "f32 [...,I], like the output");
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_linear_dgrad = {.shape = linear_dgrad_shape, .flops = product_flops};
+
+/* ---- linear_wgrad ---- */
+
+static dram_status linear_wgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,I]");
+    dram_shape rest = *dram_in_shape(g, node, 0);
+    if (is_rows(g, node, 1)) rest.dim[rest.rank - 1] = dram_last(dram_in_shape(g, node, 1), 0);
+    if (!is_rows(g, node, 1) || !dram_shape_equal(dram_in_shape(g, node, 1), &rest))
+        return dram_bad_input(g, node, 1, "f32 [...,O] with as many rows as input 0");
+    out[0]->dtype = DRAM_F32;
+    int64_t o = dram_last(&rest, 0), i = dram_last(dram_in_shape(g, node, 0), 0);
+    out[0]->shape = node->attr.out_h ? DRAM_SHAPE(o, 1, 1, i) : DRAM_SHAPE(o, i);
+    return DRAM_OK;
+}
+
+static int64_t linear_wgrad_flops(const dram_graph *g, const dram_node *node)
+{
+    return 2 * dram_elements(dram_in_shape(g, node, 0)) * dram_last(dram_in_shape(g, node, 1), 0);
+}
+
+/* Partial sums, at least as many as there are workers if they fit. */
+static int64_t linear_wgrad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    enum { ROWS_PER_PART = 512, PARTS = 16 };
+    int64_t bytes = dram_elements(dram_shape_of(g, node->out[0])) * (int64_t)sizeof(float);
+    int64_t parts = dram_rows(dram_in_shape(g, node, 0)) / ROWS_PER_PART;
+    int64_t room = profile->workers * profile->scratch_per_worker / bytes;
+    if (parts > PARTS) parts = PARTS;
+    if (parts > room) parts = room;
+    return parts > 1 ? parts * bytes : 0;
+}
+
+const dram_rules dram_rules_linear_wgrad = {
+    .shape = linear_wgrad_shape, .flops = linear_wgrad_flops, .workspace = linear_wgrad_workspace};
+
+/* ---- bias_grad ---- */
+
+static dram_status bias_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,C]");
+    int64_t c = dram_last(dram_in_shape(g, node, 0), 0);
+    if (dram_given(node, 1) && (!is_f32(g, node, 1, 1) || dram_in_shape(g, node, 1)->dim[0] != c))
+        return dram_bad_input(g, node, 1, "f32 [C] with the C of input 0");
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = DRAM_SHAPE(c);
+    return DRAM_OK;
+}
+
+static int64_t bias_grad_flops(const dram_graph *g, const dram_node *node)
+{
+    return dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* One row of fp64 partial sums for each task of the kernel, no more than 64 of them. */
+static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    enum { ROWS_PER_TASK = 256, TASKS = 64 };
+    const dram_shape *dy = dram_in_shape(g, node, 0);
+    int64_t row = dram_last(dy, 0) * (int64_t)sizeof(double);
+    int64_t tasks = (dram_rows(dy) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+    int64_t room = profile->workers * profile->scratch_per_worker / row;
+    if (tasks > TASKS) tasks = TASKS;
+    if (tasks > room) tasks = room;
+    return (tasks > 1 ? tasks : 1) * row;
+}
+
+const dram_rules dram_rules_bias_grad = {
+    .shape = bias_grad_shape, .flops = bias_grad_flops, .workspace = bias_grad_workspace};

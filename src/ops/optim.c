@@ -1,0 +1,101 @@
+/* Rules of the update: sumsq, clip_factor, adamw, sgd. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static bool is_f32(const dram_graph *g, const dram_node *node, int i)
+{
+    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32;
+}
+
+static dram_status need_numbers(dram_graph *g, const dram_node *node, int i, int64_t n, const char *want)
+{
+    if (is_f32(g, node, i) && dram_elements(dram_in_shape(g, node, i)) == n) return DRAM_OK;
+    return dram_bad_input(g, node, i, want);
+}
+
+/* Inputs 0..last are f32 of one shape. */
+static dram_status need_alike(dram_graph *g, const dram_node *node, int last)
+{
+    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    for (int i = 1; i <= last; i++)
+        if (!is_f32(g, node, i) || !dram_shape_equal(dram_in_shape(g, node, i), dram_in_shape(g, node, 0)))
+            return dram_bad_input(g, node, i, "f32 of input 0's shape");
+    return DRAM_OK;
+}
+
+static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
+{
+    return flops * dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* ---- sumsq ---- */
+
+static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    if (dram_given(node, 1)) TRY(need_numbers(g, node, 1, 1, "an f32 scalar"));
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = DRAM_SHAPE(1);
+    return DRAM_OK;
+}
+
+static int64_t sumsq_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 2);
+}
+
+/* A double for each piece of 32 Ki elements. */
+static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return (dram_elements(dram_in_shape(g, node, 0)) + 32767) / 32768 * (int64_t)sizeof(double);
+}
+
+const dram_rules dram_rules_sumsq = {.shape = sumsq_shape, .flops = sumsq_flops, .workspace = sumsq_workspace};
+
+/* ---- clip_factor ---- */
+
+static dram_status clip_factor_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_numbers(g, node, 0, 1, "an f32 scalar"));
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = DRAM_SHAPE(2);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_clip_factor = {.shape = clip_factor_shape};
+
+/* ---- adamw, sgd ---- */
+
+static dram_status adamw_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 3));
+    TRY(need_numbers(g, node, 4, 4, "f32 [4]"));
+    TRY(need_numbers(g, node, 5, 2, "f32 [2]"));
+    for (int o = 0; o < 3; o++) dram_like_input(g, node, 0, out[o]);
+    return DRAM_OK;
+}
+
+static int64_t adamw_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 15);
+}
+
+const dram_rules dram_rules_adamw = {.shape = adamw_shape, .flops = adamw_flops};
+
+static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 2));
+    TRY(need_numbers(g, node, 3, 4, "f32 [4]"));
+    TRY(need_numbers(g, node, 4, 2, "f32 [2]"));
+    for (int o = 0; o < 2; o++) dram_like_input(g, node, 0, out[o]);
+    return DRAM_OK;
+}
+
+static int64_t sgd_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 7);
+}
+
+const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops = sgd_flops};

@@ -1,0 +1,119 @@
+/* Rules of avgpool and scale_channels (the two halves of squeeze-and-excitation) and of their gradients. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static bool is_f32(const dram_graph *g, const dram_node *node, int i, int rank)
+{
+    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
+           dram_in_shape(g, node, i)->rank == rank;
+}
+
+static dram_status need_images(dram_graph *g, const dram_node *node, int i)
+{
+    return is_f32(g, node, i, 4) ? DRAM_OK : dram_bad_input(g, node, i, "f32 [N,H,W,C]");
+}
+
+/* Input i is [N,C] for the images of input 0. */
+static dram_status need_channels(dram_graph *g, const dram_node *node, int i)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    if (is_f32(g, node, i, 2) && dram_in_shape(g, node, i)->dim[0] == x->dim[0] &&
+        dram_in_shape(g, node, i)->dim[1] == x->dim[3])
+        return DRAM_OK;
+    return dram_bad_input(g, node, i, "f32 [N,C], N and C of input 0");
+}
+
+static void give_channels(const dram_graph *g, const dram_node *node, dram_value *out)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    out->dtype = DRAM_F32;
+    out->shape = DRAM_SHAPE(x->dim[0], x->dim[3]);
+}
+
+/* Sums of C doubles for each part of each image: see kernels/cpu/pool.c, which cuts the image by the room it gets. */
+static int64_t parts_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    int64_t pixels = x->dim[1] * x->dim[2], parts = (pixels * x->dim[3] + 32767) / 32768;
+    (void)profile;
+    if (parts > 8) parts = 8;
+    if (parts > pixels) parts = pixels;
+    return x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double);
+}
+
+static int64_t flops_of_x(const dram_graph *g, const dram_node *node)
+{
+    return 2 * dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* ---- avgpool ---- */
+
+static dram_status avgpool_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_images(g, node, 0));
+    give_channels(g, node, out[0]);
+    return DRAM_OK;
+}
+
+static dram_status avgpool_grad(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    const dram_attr *attr = DRAM_ATTR(.out_h = (int)x->dim[1], .out_w = (int)x->dim[2]);
+    dram_val dy = dram_grad_out(b, node, 0), sum = dram_grad_take(b, node, 0);
+    dram_grad_give(b, node, 0, DRAM_CALL(g, avgpool_grad, "dgrad", attr, dy, sum));
+    return g->status;
+}
+
+const dram_rules dram_rules_avgpool = {
+    .shape = avgpool_shape, .grad = avgpool_grad, .flops = flops_of_x, .workspace = parts_workspace};
+
+static dram_status avgpool_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_f32(g, node, 0, 2)) return dram_bad_input(g, node, 0, "f32 [N,C]");
+    const dram_shape *dy = dram_in_shape(g, node, 0);
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = DRAM_SHAPE(dy->dim[0], node->attr.out_h, node->attr.out_w, dy->dim[1]);
+    if (dram_given(node, 1) &&
+        !(is_f32(g, node, 1, 4) && dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape)))
+        return dram_bad_input(g, node, 1, "f32 [N,out_h,out_w,C]");
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_avgpool_grad = {.shape = avgpool_grad_shape};
+
+/* ---- scale_channels ---- */
+
+static dram_status scale_channels_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_images(g, node, 0));
+    TRY(need_channels(g, node, 1));
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}
+
+static dram_status scale_channels_grad(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_val dy = dram_grad_out(b, node, 0);
+    if (dram_grad_wanted(b, node, 0))
+        dram_grad_give(b, node, 0, DRAM_CALL(g, scale_channels, "dgrad", NULL, dy, node->in[1]));
+    if (dram_grad_wanted(b, node, 1))
+        dram_grad_give(b, node, 1, DRAM_CALL(g, scale_channels_sgrad, "sgrad", NULL, node->in[0], dy));
+    return g->status;
+}
+
+const dram_rules dram_rules_scale_channels = {.shape = scale_channels_shape, .grad = scale_channels_grad};
+
+static dram_status scale_channels_sgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_images(g, node, 0));
+    if (!is_f32(g, node, 1, 4) || !dram_shape_equal(dram_in_shape(g, node, 0), dram_in_shape(g, node, 1)))
+        return dram_bad_input(g, node, 1, "f32 of input 0's shape");
+    give_channels(g, node, out[0]);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_scale_channels_sgrad = {
+    .shape = scale_channels_sgrad_shape, .flops = flops_of_x, .workspace = parts_workspace};

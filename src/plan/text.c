@@ -1,0 +1,199 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "plan/report.h"
+
+enum { LARGEST = 10, WIDTH = 100 };
+
+typedef struct {
+    const dram_plan *plan;
+    const dram_program *fullest; /* NULL: there is no program */
+    dram_str *out;
+    int decimals; /* of MiB: small plans need more of them */
+} page;
+
+static double mib(int64_t bytes)
+{
+    return (double)bytes / 0x1p20;
+}
+
+static double share(int64_t part, int64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+/* The text cut to `width` columns in front, where names say least: "...b2.conv1". */
+static const char *fit(const char *text, int width, char *room, size_t size)
+{
+    int n = (int)strlen(text);
+    if (n <= width) return text;
+    snprintf(room, size, "...%s", text + (n - width + 3));
+    return room;
+}
+
+static void add_verdict(const page *p, int64_t budget)
+{
+    const dram_plan *plan = p->plan;
+    int64_t bytes[DRAM_CATEGORY_COUNT];
+    int largest = 0;
+    dram_plan_account(plan, bytes);
+    if (!budget) {
+        dram_str_add(p->out, "needs %.*f MiB; no budget is set\n", p->decimals, mib(plan->arena_bytes));
+        return;
+    }
+    if (plan->arena_bytes <= budget) {
+        dram_str_add(p->out, "fits: %.*f MiB of a budget of %.*f MiB, %.*f MiB to spare\n", p->decimals,
+                     mib(plan->arena_bytes), p->decimals, mib(budget), p->decimals, mib(budget - plan->arena_bytes));
+        return;
+    }
+    dram_str_add(p->out, "does not fit: %.*f MiB, %.*f MiB more than the budget of %.*f MiB\n", p->decimals,
+                 mib(plan->arena_bytes), p->decimals, mib(plan->arena_bytes - budget), p->decimals, mib(budget));
+    for (int c = 1; c < DRAM_CATEGORY_COUNT; c++)
+        if (bytes[c] > bytes[largest]) largest = c;
+    dram_str_add(p->out, "  most of it is %s, %.*f MiB\n", dram_category_name((dram_category)largest), p->decimals,
+                 mib(bytes[largest]));
+    dram_str_add(p->out, "  the floor, below which no order of these nodes can go, is %.*f MiB: %s\n", p->decimals,
+                 mib(plan->floor_bytes),
+                 plan->floor_bytes > budget ? "above the budget too, so make something smaller"
+                                            : "within the budget, so recompute may get there");
+}
+
+static void add_categories(const page *p)
+{
+    const dram_plan *plan = p->plan;
+    int64_t bytes[DRAM_CATEGORY_COUNT];
+    int64_t lost = plan->arena_bytes - plan->max_live_bytes;
+    char room[WIDTH];
+    dram_plan_account(plan, bytes);
+    dram_str_add(p->out, "\n%-22s%12s%10s\n", "bytes when fullest", "MiB", "share");
+    for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
+        dram_str_add(p->out, "  %-20s%12.*f%8.1f %%\n", dram_category_name((dram_category)c), p->decimals,
+                     mib(bytes[c]), share(bytes[c], plan->max_live_bytes));
+    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the most bytes alive at one node\n", "max live", p->decimals,
+                 mib(plan->max_live_bytes), 100.0);
+    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   %.2f %% lost between buffers\n", "arena", p->decimals,
+                 mib(plan->arena_bytes), share(plan->arena_bytes, plan->max_live_bytes),
+                 share(lost, plan->max_live_bytes));
+    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the largest node alone", "floor", p->decimals, mib(plan->floor_bytes),
+                 share(plan->floor_bytes, plan->max_live_bytes));
+    const dram_program *high = NULL;
+    for (int i = 0; i < plan->n_programs; i++)
+        if (!high || plan->programs[i].floor_bytes > high->floor_bytes) high = &plan->programs[i];
+    if (high && high->graph->n_nodes)
+        dram_str_add(p->out, ": %s", fit(high->graph->nodes[high->floor_at]->name, 27, room, sizeof room));
+    dram_str_add(p->out, "\n");
+}
+
+static void add_programs(const page *p, double recompute_ratio)
+{
+    char name[WIDTH], at[WIDTH];
+    dram_str_add(p->out, "\n%-22s%8s%12s%12s  %s\n", "program", "nodes", "GFLOP", "peak MiB", "fullest at");
+    for (int i = 0; i < p->plan->n_programs; i++) {
+        const dram_program *program = &p->plan->programs[i];
+        dram_str_add(p->out, "  %-20s%8d%12.3f%12.*f  %s\n", fit(program->graph->name, 19, name, sizeof name),
+                     program->graph->n_nodes, (double)program->flops * 1e-9, p->decimals,
+                     mib(p->plan->slots_bytes + program->placement.top),
+                     fit(dram_program_peak_at(program), 44, at, sizeof at));
+    }
+    if (recompute_ratio > 0)
+        dram_str_add(p->out, "  recompute spends %.1f %% of the step's FLOPs again\n", 100.0 * recompute_ratio);
+}
+
+static void add_levers(const page *p, const dram_lever *levers, int n)
+{
+    if (!n) return;
+    dram_str_add(p->out, "\n%-22s%-10s%-8s%12s%16s  %s\n", "lever", "setting", "pulled", "saves MiB", "added GFLOP",
+                 "effect");
+    for (int i = 0; i < n; i++)
+        dram_str_add(p->out, "  %-20s%-10s%-8s%12.*f%16.3f  %s\n", levers[i].name, levers[i].setting,
+                     levers[i].pulled ? "yes" : "no", p->decimals, mib(levers[i].saved_bytes),
+                     (double)levers[i].added_flops * 1e-9, levers[i].effect);
+}
+
+/* Something alive at the peak: a slot, a value or the workspace of a node. */
+typedef struct {
+    enum { A_SLOT, A_VALUE, A_WORKSPACE } kind;
+    int index;
+    int64_t bytes;
+} living;
+
+/* Keeps the LARGEST largest in falling order, the first of equals first. Returns the new count. */
+static int keep_largest(living *list, int n, living one)
+{
+    if (!one.bytes) return n;
+    int at = n;
+    while (at > 0 && list[at - 1].bytes < one.bytes) at--;
+    if (at == LARGEST) return n;
+    if (n < LARGEST) n++;
+    memmove(&list[at + 1], &list[at], (size_t)(n - 1 - at) * sizeof *list);
+    list[at] = one;
+    return n;
+}
+
+/* Values that another one takes over at this very node are left to that one. */
+static int list_largest(const page *p, living *list)
+{
+    const dram_program *program = p->fullest;
+    const dram_graph *g = program->graph;
+    int32_t at = program->placement.max_live_at;
+    int n = 0;
+    for (int s = 0; s < p->plan->slots->n; s++)
+        n = keep_largest(list, n, (living){A_SLOT, s, dram_plan_slot_bytes(p->plan, s)});
+    for (int v = 0; v < g->n_values; v++) {
+        const dram_place_of_value *place = &program->value[v];
+        bool taken = false;
+        if (g->values[v]->slot != DRAM_NONE || place->first > at || place->last < at) continue;
+        const dram_node *node = g->n_nodes ? g->nodes[at] : NULL;
+        for (int o = 0; node && o < node->n_out; o++) taken |= program->value[node->out[o]].alias == v;
+        if (!taken) n = keep_largest(list, n, (living){A_VALUE, v, place->bytes});
+    }
+    if (g->n_nodes) n = keep_largest(list, n, (living){A_WORKSPACE, at, program->workspace_bytes[at]});
+    return n;
+}
+
+static void add_largest(const page *p)
+{
+    living list[LARGEST];
+    if (!p->fullest) return;
+    const dram_graph *g = p->fullest->graph;
+    int n = list_largest(p, list);
+    char head[64];
+    snprintf(head, sizeof head, "largest in %s", g->name);
+    dram_str_add(p->out, "\n%-22.22s%12s  %-5s %-20s %s\n", head, "MiB", "type", "shape", "name");
+    for (int i = 0; i < n; i++) {
+        const living *l = &list[i];
+        dram_category category = DRAM_CATEGORY_WORKSPACE;
+        char shape[96] = "", room[WIDTH], full[320];
+        const char *type = "";
+        if (l->kind == A_VALUE) {
+            const dram_value *v = g->values[l->index];
+            category = v->category;
+            type = dram_dtype_name(v->dtype);
+            dram_format_shape(&v->shape, shape, sizeof shape);
+            snprintf(full, sizeof full, "%s", v->name);
+        } else if (l->kind == A_SLOT) {
+            const dram_slot *s = p->plan->slots->at[l->index];
+            category = s->category;
+            type = dram_dtype_name(s->dtype);
+            dram_format_shape(&s->shape, shape, sizeof shape);
+            snprintf(full, sizeof full, "%s.%s", s->group, s->name);
+        } else {
+            snprintf(full, sizeof full, "%s.workspace", g->nodes[l->index]->name);
+        }
+        dram_str_add(p->out, "  %-20s%12.*f  %-5s %-20.20s %s\n", dram_category_name(category), p->decimals,
+                     mib(l->bytes), type, shape, fit(full, 36, room, sizeof room));
+    }
+}
+
+dram_status dram_plan_text(const dram_plan *plan, int64_t budget_bytes, double recompute_ratio,
+                           const dram_lever *levers, int n_levers, dram_str *out)
+{
+    page p = {.plan = plan, .fullest = dram_plan_fullest(plan), .out = out};
+    p.decimals = plan->arena_bytes < 1 << 20 ? 4 : plan->arena_bytes < 100 << 20 ? 2 : 1;
+    add_verdict(&p, budget_bytes);
+    add_categories(&p);
+    add_programs(&p, recompute_ratio);
+    add_levers(&p, levers, n_levers);
+    add_largest(&p);
+    return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the text of the plan") : DRAM_OK;
+}

@@ -1,0 +1,45 @@
+/* programs: the graphs of a run, built from its config over one table of slots. */
+#ifndef DRAM_TRAIN_PROGRAMS_H
+#define DRAM_TRAIN_PROGRAMS_H
+
+#include "config/config.h"
+#include "distill/distill.h"
+
+/* Which graph a program is. Those that the config does not need are absent. */
+typedef enum { DRAM_PROGRAM_DISTIL_STEP, DRAM_PROGRAM_PLAIN_STEP, DRAM_PROGRAM_EVALUATION, DRAM_PROGRAM_COUNT } dram_program_kind;
+
+/* A graph, and its values that the host writes or reads; DRAM_NONE where the program has no such value.
+ * N batch, S student's side, T teacher's side, g = S/16, r = dram_resolution_grid(). */
+typedef struct {
+    dram_graph *graph; /* NULL: absent */
+    int index;         /* in the plan */
+    /* staged */
+    dram_val image;         /* u8 [N,S,S,3] */
+    dram_val image_valid;   /* i32 [N,2]: height and width of the valid part */
+    dram_val teacher_image; /* u8 [N,T,T,3] */
+    dram_val teacher_valid; /* i32 [N,2] */
+    dram_val labels;        /* u8 [N,S,S] */
+    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1 */
+    dram_val mask;          /* f32 [N,g,g] */
+    dram_val sr_mask;       /* f32 [N,r,r] */
+    dram_val hyper;         /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
+    /* read */
+    dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
+    dram_val clip;          /* f32 [2]: gradient norm, factor */
+    dram_val logits;        /* f32 [N,h,w,K] (evaluation) */
+    dram_val cosine_gap, mse; /* f32 [1] (evaluation): 1 - cosine, and MSE, to the teacher */
+} dram_io;
+
+typedef struct {
+    dram_slots slots;
+    dram_io io[DRAM_PROGRAM_COUNT];
+    int batch, student_size, teacher_size; /* teacher_size 0: no teacher */
+    int grid, sr_grid;                     /* sr_grid 0: no resolution distillation */
+    int classes;                           /* 0: no task */
+} dram_programs;
+
+/* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */
+dram_status dram_programs_build(const dram_config *cfg, dram_programs *programs);
+void dram_programs_free(dram_programs *programs);
+
+#endif

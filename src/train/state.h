@@ -1,0 +1,23 @@
+/* state: a checkpoint directory: what a run needs to go on bit for bit. */
+#ifndef DRAM_TRAIN_STATE_H
+#define DRAM_TRAIN_STATE_H
+
+#include "train/train.h"
+
+typedef struct {
+    int64_t step;     /* updates done */
+    int64_t position; /* of the training stream: the next sample */
+    int skipped;      /* images skipped so far */
+} dram_state;
+
+/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but the
+ * newest run.keep. After an error the older ones are still there. */
+dram_status dram_state_save(dram_session *session, const char *folder, const dram_state *state);
+
+/* Loads the newest complete one, or leaves the session as it is with *state = {0} when there is none. */
+dram_status dram_state_load(dram_session *session, const char *folder, dram_state *state);
+
+/* The result of a run in its directory: student.safetensors (the trunk) and heads.safetensors (neck and task head). */
+dram_status dram_state_export(dram_session *session, const char *directory);
+
+#endif

@@ -1,0 +1,27 @@
+/* weights: from random numbers and safetensors files into the slots of a session, and back.
+ *
+ * Files keep PyTorch's layout and the names of the group's architecture (timm's; a SAM encoder may also have Meta's or
+ * Hugging Face's names). Every tensor must be there, in its shape, and no other may be: the error lists the names.
+ */
+#ifndef DRAM_TRAIN_WEIGHTS_H
+#define DRAM_TRAIN_WEIGHTS_H
+
+#include "train/train.h"
+
+/* Fills every slot as its `init` says; numbers come from (seed, group and name), so that no weight depends on which
+ * others there are. The teacher's come from sam_distill.teacher.seed. */
+dram_status dram_weights_draw(dram_session *session);
+
+/* Loads the files that the config names: the teacher's weights and the student's trunk. */
+dram_status dram_weights_load_config(dram_session *session);
+
+/* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
+ * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or ""). */
+dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group, const char *where);
+
+/* Writes the slots of the groups, in F32, with the names that dram_weights_load reads. */
+dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group);
+
+#endif

@@ -1,0 +1,172 @@
+/* Inheritance by `base:`, and what paths are relative to. */
+#include "config/helpers.h"
+
+static void make_folders(void)
+{
+    static const char *const folders[] = {"tiers", "tiers/small", "runs-of-mine", "data"};
+    for (int i = 0; i < COUNT(folders); i++) mkdir(folders[i], 0777);
+}
+
+static void test_later_files_win(void **state)
+{
+    (void)state;
+    make_folders();
+    write_to("tiers/small/root.yaml",
+             "seed: 1\nname: root\ndata: {size: 32, classes: 3}\noptim: {lr: 0.5, type: sgd}\n");
+    write_to("tiers/mid.yaml", "base: small/root.yaml\nseed: 2\nname: mid\noptim:\n  lr: 0.25\n");
+    write_to("top.yaml", "seed: 3\nbase: tiers/mid.yaml\n");
+    const char *const overrides[] = {"data.classes=5"};
+    dram_config *cfg = load("top.yaml", overrides, 1);
+    assert_int_equal(cfg->seed, 3);
+    assert_string_equal(cfg->name, "mid");
+    assert_int_equal(cfg->data.size, 32);
+    assert_int_equal(cfg->data.classes, 5);
+    assert_true(cfg->optim.lr == 0.25);
+    assert_int_equal(cfg->optim.type, DRAM_OPTIM_SGD);
+    assert_string_equal(dram_config_where(cfg, "seed"), "top.yaml:1:7");
+    assert_string_equal(dram_config_where(cfg, "name"), "tiers/mid.yaml:3:7");
+    assert_string_equal(dram_config_where(cfg, "optim.lr"), "tiers/mid.yaml:5:7");
+    assert_string_equal(dram_config_where(cfg, "data.size"), "tiers/small/root.yaml:3:14");
+    assert_string_equal(dram_config_where(cfg, "data.classes"), "command line");
+    assert_string_equal(dram_config_where(cfg, "optim.eps"), "default");
+    dram_config_free(cfg);
+}
+
+static void test_a_wrong_value_in_a_base_is_an_error_though_overridden(void **state)
+{
+    (void)state;
+    write_to("low.yaml", "data:\n  size: 33\n");
+    write_to("top.yaml", "base: low.yaml\ndata: {size: 64}\n");
+    expect_failure("top.yaml", NULL, 0,
+                   "low.yaml:2:9: data.size: 33 is out of range: expected a whole number that is a multiple of 32 from "
+                   "32 to 8192");
+}
+
+static void test_bases_that_cannot_be_used(void **state)
+{
+    (void)state;
+    make_folders();
+    expect_failure("absent.yaml", NULL, 0, "absent.yaml: No such file or directory");
+    expect_failure("tiers", NULL, 0, "tiers: Is a directory");
+    write_to("tiers/top.yaml", "seed: 1\nbase:  absent.yaml\n");
+    expect_failure("tiers/top.yaml", NULL, 0, "tiers/top.yaml:2:8: base: tiers/absent.yaml: No such file or directory");
+    write_to("self.yaml", "base: ./self.yaml\n");
+    expect_failure("self.yaml", NULL, 0,
+                   "self.yaml:1:7: base: ./self.yaml: this file is already among those that lead here: base goes round "
+                   "in a circle");
+    write_to("a.yaml", "base: tiers/b.yaml\n");
+    write_to("tiers/b.yaml", "base: link.yaml\n");
+    assert_int_equal(symlink("../a.yaml", "tiers/link.yaml"), 0);
+    expect_failure(
+        "a.yaml", NULL, 0,
+        "tiers/b.yaml:1:7: base: tiers/link.yaml: this file is already among those that lead here: base goes "
+        "round in a circle");
+    write_to("top.yaml", "base: low.yaml\nbase: low.yaml\n");
+    expect_failure("top.yaml", NULL, 0, "top.yaml:2:1: base: this key is given twice");
+}
+
+static void test_a_long_chain_ends_in_an_error(void **state)
+{
+    (void)state;
+    char name[32], text[64];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "chain%02d.yaml", i);
+        snprintf(text, sizeof text, i == 39 ? "seed: 9\n" : "base: chain%02d.yaml\n", i + 1);
+        write_to(name, text);
+    }
+    expect_failure("chain00.yaml", NULL, 0,
+                   "chain32.yaml:1:7: base: chain33.yaml: too many files in a row that name a base");
+    dram_config *cfg = load("chain07.yaml", NULL, 0); /* 32 bases */
+    assert_int_equal(cfg->seed, 9);
+    dram_config_free(cfg);
+}
+
+static void test_a_file_too_large_is_no_config(void **state)
+{
+    (void)state;
+    enum { LARGE = (1 << 20) + 1 };
+    char *text = malloc(LARGE);
+    assert_non_null(text);
+    memset(text, '#', LARGE);
+    write_bytes_to("large.yaml", text, LARGE);
+    expect_failure("large.yaml", NULL, 0, "large.yaml: larger than 1 MiB: this is no config");
+    write_bytes_to("large.yaml", text, LARGE - 1);
+    free(text);
+    dram_config_free(load("large.yaml", NULL, 0));
+}
+
+static void expect_path(const char *got, const char *inside)
+{
+    char want[PATH_MAX + 64];
+    snprintf(want, sizeof want, "%s%s%s", test_folder, *inside ? "/" : "", inside);
+    assert_string_equal(got, want);
+}
+
+static void test_input_paths_are_relative_to_their_file(void **state)
+{
+    (void)state;
+    make_folders();
+    write_to("tiers/low.yaml", "data:\n  train: {images: ../data/i, labels: ./l}\n  val: {images: ..}\n"
+                               "student: {weights: /abs/w}\n"
+                               "sam_distill: {cache: none, teacher: {weights: random}}\n"
+                               "run: {dir: out}\n");
+    write_to("top.yaml", "base: tiers/low.yaml\ndata: {val: {labels: v}}\n");
+    const char *const overrides[] = {"sam_distill.teacher.weights=./w/x"};
+    assert_int_equal(chdir("runs-of-mine"), 0);
+    dram_config *cfg = load("../top.yaml", overrides, 1);
+    expect_path(cfg->data.train.images, "data/i");
+    expect_path(cfg->data.train.labels, "tiers/l");
+    expect_path(cfg->data.val.images, "");
+    expect_path(cfg->data.val.labels, "v");
+    assert_string_equal(cfg->student.weights, "/abs/w");
+    expect_path(cfg->sam_distill.teacher.weights, "runs-of-mine/w/x");
+    assert_string_equal(cfg->run.dir, "out"); /* output: relative to the working directory */
+    assert_null(cfg->sam_distill.cache);
+    dram_config_free(cfg);
+    assert_int_equal(chdir(".."), 0);
+}
+
+static void test_keywords_and_quoted_words(void **state)
+{
+    (void)state;
+    write_to("c.yaml", "student: {weights: 'none'}\nsam_distill: {teacher: {weights: \"random\"}}\n"
+                       "data: {train: {images: /../x, labels: ../../../../../../../../../../../../../../y}}\n");
+    dram_config *cfg = load("c.yaml", NULL, 0);
+    expect_path(cfg->student.weights, "none");
+    expect_path(cfg->sam_distill.teacher.weights, "random");
+    assert_string_equal(cfg->data.train.images, "/../x"); /* as written */
+    assert_string_equal(cfg->data.train.labels, "/y");
+    dram_config_free(cfg);
+    write_to("c.yaml", "student: {weights: none}\nsam_distill: {teacher: {weights: random}}\n");
+    cfg = load("c.yaml", NULL, 0);
+    assert_null(cfg->student.weights);
+    assert_string_equal(cfg->sam_distill.teacher.weights, DRAM_WEIGHTS_RANDOM);
+    dram_config_free(cfg);
+}
+
+/* A file reached through a linked folder: ".." is taken from where the file really is. */
+static void test_paths_through_a_linked_folder(void **state)
+{
+    (void)state;
+    make_folders();
+    write_to("tiers/small/c.yaml", "data: {train: {images: ../i}}\n");
+    assert_int_equal(symlink("tiers/small", "linked"), 0);
+    dram_config *cfg = load("linked/c.yaml", NULL, 0);
+    expect_path(cfg->data.train.images, "tiers/i");
+    dram_config_free(cfg);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_later_files_win),
+        cmocka_unit_test(test_a_wrong_value_in_a_base_is_an_error_though_overridden),
+        cmocka_unit_test(test_bases_that_cannot_be_used),
+        cmocka_unit_test(test_a_long_chain_ends_in_an_error),
+        cmocka_unit_test(test_a_file_too_large_is_no_config),
+        cmocka_unit_test(test_input_paths_are_relative_to_their_file),
+        cmocka_unit_test(test_keywords_and_quoted_words),
+        cmocka_unit_test(test_paths_through_a_linked_folder),
+    };
+    return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
+}

@@ -1,0 +1,150 @@
+/* Settings that contradict each other, settings this version cannot do, and the inputs of a run. */
+#include "config/helpers.h"
+
+typedef struct {
+    const char *yaml, *error;
+} bad_file;
+
+#define TASK "task: {enabled: true}\n"
+
+static void test_contradictions(void **state)
+{
+    (void)state;
+    static const bad_file cases[] = {
+        {"sam_distill: {enabled: false}\n", "c.yaml:1:24: sam_distill.enabled: there is no loss to train on; enable "
+                                            "sam_distill, resolution_distill or task"},
+        {TASK "data: {classes: 3}\n", "c.yaml:1:17: task.enabled: the task learns from labels; set data.train.labels"},
+        {TASK "data: {train: {images: i, labels: l}}\n",
+         "c.yaml:1:17: task.enabled: the task needs 2 classes or more; set data.classes (it is 0)"},
+        {TASK "data: {train: {images: i, labels: l}, classes: 1}\n",
+         "c.yaml:1:17: task.enabled: the task needs 2 classes or more; set data.classes (it is 1)"},
+        {"data: {train: {labels: l}}\n", "c.yaml:1:24: data.train.labels: there are labels but no images; set "
+                                         "data.train.images"},
+        {"data: {val: {labels: l}}\n", "c.yaml:1:22: data.val.labels: there are labels but no images; set "
+                                       "data.val.images"},
+        {"data: {augment: {scale_min: 3}}\n", "c.yaml:1:29: data.augment.scale_min: 3 is larger than "
+                                              "data.augment.scale_max, 2"},
+        {"optim: {warmup_steps: 11}\ntrain: {steps: 10}\n", "c.yaml:1:23: optim.warmup_steps: 11 is more than "
+                                                            "train.steps, 10; lower it"},
+        {"train: {steps: 10}\n", "c.yaml: optim.warmup_steps: 100 is more than train.steps, 10; lower it"},
+        {"train: {batch_size: 8, accumulate: 3}\n", "c.yaml:1:36: train.accumulate: 3 does not divide "
+                                                    "train.batch_size, 8"},
+        {"sam_distill: {distill_interval: 2}\n", "c.yaml:1:33: sam_distill.distill_interval: there is nothing to learn "
+                                                 "from on the steps in between; enable task "
+                                                 "or resolution_distill, or set sam_distill.between to reuse"},
+        {"sam_distill: {sam_input_size: 512, pad_to: 256}\n", "c.yaml:1:44: sam_distill.pad_to: 256 is smaller than "
+                                                              "sam_distill.sam_input_size, 512"},
+        {"resolution_distill: {enabled: true, sr_target_scale: 2.5}\n",
+         "c.yaml:1:54: resolution_distill.sr_target_scale: 2.5 times low_scale, 0.5, is more than the full image; it "
+         "may "
+         "be 2 at most"},
+        {"resolution_distill: {enabled: true, low_scale: 0.25}\ndata: {size: 96}\n",
+         "c.yaml:1:48: resolution_distill.low_scale: 0.25 times data.size, 96, is less than the 32 pixels a student "
+         "needs"},
+        {"name: a/b\n", "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
+        {"name: ..\n", "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
+    };
+    for (int i = 0; i < COUNT(cases); i++) expect_bad_file(cases[i].yaml, cases[i].error);
+}
+
+/* The neighbours of the contradictions: each of these is allowed. */
+static void test_what_is_just_right(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "sam_distill: {enabled: false}\nresolution_distill: {enabled: true}\n",
+        "sam_distill: {enabled: false}\n" TASK "data: {train: {images: i, labels: l}, classes: 2}\n",
+        "sam_distill: {distill_interval: 2}\nresolution_distill: {enabled: true, sr_target_scale: 2.0}\n",
+        "sam_distill: {distill_interval: 2, enabled: false}\nresolution_distill: {enabled: true}\n",
+        "optim: {warmup_steps: 10}\ntrain: {steps: 10}\n",
+        "train: {batch_size: 9, accumulate: 3}\n",
+        "data: {augment: {scale_min: 2}}\n",
+        "resolution_distill: {enabled: true, low_scale: 0.25}\ndata: {size: 128}\n",
+        "memory: {budget: auto}\n",
+        "device: cpu\n",
+    };
+    for (int i = 0; i < COUNT(good); i++) {
+        write_to("c.yaml", good[i]);
+        dram_config_free(load("c.yaml", NULL, 0));
+    }
+}
+
+static void test_what_this_version_cannot_do(void **state)
+{
+    (void)state;
+    static const bad_file cases[] = {
+        {"device: cuda\n", "c.yaml:1:9: device: this version of dram cannot do cuda; possible now: auto|cpu"},
+        {"train: {precision: bf16}\n",
+         "c.yaml:1:20: train.precision: this version of dram cannot do bf16; possible now: "
+         "fp32"},
+        {"sam_distill: {teacher: {precision: fp16}}\n",
+         "c.yaml:1:36: sam_distill.teacher.precision: this version of dram "
+         "cannot do fp16; possible now: fp32"},
+        {"sam_distill: {teacher: {placement: stream}}\n", "c.yaml:1:36: sam_distill.teacher.placement: this version of "
+                                                          "dram cannot do stream; possible now: device"},
+        {"sam_distill: {pad_to: 1024}\n", "c.yaml:1:23: sam_distill.pad_to: this version of dram cannot do 1024; "
+                                          "possible now: 0"},
+        {"sam_distill: {between: reuse, distill_interval: 2}\n",
+         "c.yaml:1:24: sam_distill.between: this version of dram "
+         "cannot do reuse; possible now: none"},
+        {"sam_distill: {loss: {type: cwd}}\n",
+         "c.yaml:1:28: sam_distill.loss.type: this version of dram cannot do cwd; "
+         "possible now: mse|cosine|huber"},
+        {"sam_distill: {cache: some/dir}\n", "c.yaml:1:22: sam_distill.cache: this version of dram cannot do some/dir; "
+                                             "possible now: none"},
+        {"sam_distill: {cache: 'none'}\n", "c.yaml:1:22: sam_distill.cache: this version of dram cannot do \"none\"; "
+                                           "possible now: none"},
+        {"memory: {checkpoint: optimal}\n", "c.yaml:1:22: memory.checkpoint: this version of dram cannot do optimal; "
+                                            "possible now: none"},
+        {"memory: {may_change: [precision, model_type]}\n",
+         "c.yaml:1:22: memory.may_change: this version of dram cannot "
+         "do [precision, model_type]; possible now: []"},
+    };
+    for (int i = 0; i < COUNT(cases); i++) expect_bad_file(cases[i].yaml, cases[i].error);
+}
+
+static void expect_bad_inputs(const char *yaml, const char *error)
+{
+    write_to("c.yaml", yaml);
+    dram_config *cfg = load("c.yaml", NULL, 0);
+    assert_int_equal(dram_config_check_inputs(cfg), DRAM_ERR_CONFIG);
+    assert_string_equal(dram_error_text(), error);
+    dram_error_clear();
+    dram_config_free(cfg);
+}
+
+static void test_inputs_of_a_run(void **state)
+{
+    (void)state;
+    char error[PATH_MAX + 200];
+    assert_int_equal(mkdir("images", 0777), 0);
+    expect_bad_inputs("sam_distill: {teacher: {weights: random}}\n",
+                      "c.yaml: data.train.images: training needs a folder of images; name one");
+    expect_bad_inputs("data: {train: {images: images}}\n",
+                      "c.yaml: sam_distill.teacher.weights: the teacher needs weights; name a safetensors file, or say "
+                      "random");
+    snprintf(error, sizeof error, "c.yaml:1:24: data.train.images: %s/absent: No such file or directory", test_folder);
+    expect_bad_inputs("data: {train: {images: absent}}\nsam_distill: {teacher: {weights: random}}\n", error);
+    snprintf(error, sizeof error,
+             "c.yaml:2:35: sam_distill.teacher.weights: %s/w.safetensors: No such file or directory", test_folder);
+    expect_bad_inputs("data: {train: {images: images}}\nsam_distill: {teacher: { weights: w.safetensors}}\n", error);
+
+    /* Paths of a part that is switched off are not looked at. */
+    write_to("c.yaml", "data: {train: {images: images, labels: absent}}\n"
+                       "sam_distill: {enabled: false, teacher: {weights: absent}}\n"
+                       "resolution_distill: {enabled: true}\n");
+    dram_config *cfg = load("c.yaml", NULL, 0);
+    assert_int_equal(dram_config_check_inputs(cfg), DRAM_OK);
+    dram_config_free(cfg);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_what_is_just_right),
+        cmocka_unit_test(test_what_this_version_cannot_do),
+        cmocka_unit_test(test_inputs_of_a_run),
+    };
+    return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
+}

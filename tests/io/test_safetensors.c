@@ -1,0 +1,628 @@
+#include <inttypes.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/half.h"
+#include "base/rng.h"
+#include "io/safetensors.h"
+#include "support/tempdir.h"
+
+/* A file from header text and data. */
+static void put_tensors(const char *path, const char *header, const void *data, size_t bytes)
+{
+    uint64_t length = strlen(header);
+    char *all = malloc(8 + length + bytes);
+    assert_non_null(all);
+    memcpy(all, &length, 8);
+    memcpy(all + 8, header, length);
+    if (bytes) memcpy(all + 8 + length, data, bytes);
+    put_file(path, all, 8 + length + bytes);
+    free(all);
+}
+
+static void ok(dram_status status)
+{
+    if (status != DRAM_OK) fail_msg("status %d: %s", (int)status, dram_error_text());
+}
+
+/* The open must fail with FORMAT, and with exactly this text after the path and ": ". */
+static void refuses(const char *path, const char *text)
+{
+    dram_st *st = NULL;
+    int64_t held = dram_alloc_bytes();
+    dram_error_clear();
+    assert_int_equal(dram_st_open(path, &st), DRAM_ERR_FORMAT);
+    assert_null(st);
+    assert_int_equal(dram_alloc_bytes(), held);
+    size_t n = strlen(path);
+    assert_memory_equal(dram_error_text(), path, n);
+    assert_string_equal(dram_error_text() + n, text);
+    dram_error_clear();
+}
+
+/* Layout ------------------------------------------------------------------------------------------------------ */
+
+/* The bytes that the format's reference implementation makes: rules by hand, not by our writer. */
+static void reads_hand_made_bytes(void **state)
+{
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"who\":\"hand\"},"
+                                 "\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},"
+                                 "\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[8,16]},"
+                                 "\"h\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[16,18]},"
+                                 "\"g\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[18,20]}}  ";
+    static const unsigned char data[] = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,    0,
+                                         0x80, 0x3f, 0,    0,    0,    0xc0, 0,    0x3e, 0x40, 0x40};
+    const char *path = in_dir(state, "hand.safetensors");
+    put_tensors(path, header, data, sizeof data);
+
+    dram_st *st;
+    ok(dram_st_open(path, &st));
+    assert_int_equal(dram_st_count(st), 4);
+    assert_string_equal(dram_st_at(st, 0)->name, "a");
+    assert_string_equal(dram_st_at(st, 3)->name, "h");
+    assert_string_equal(dram_st_metadata(st, "who"), "hand");
+    assert_null(dram_st_metadata(st, "nobody"));
+    assert_null(dram_st_find(st, "c"));
+    int64_t b;
+    float a[2], h, g;
+    const dram_st_tensor *t = dram_st_find(st, "b");
+    assert_int_equal(t->rank, 0);
+    assert_int_equal(t->elements, 1);
+    ok(dram_st_read_raw(st, t, 0, 1, &b));
+    assert_int_equal(b, -2);
+    ok(dram_st_read_f32(st, dram_st_find(st, "a"), 0, 2, a));
+    assert_true(a[0] == 1.0f && a[1] == -2.0f);
+    ok(dram_st_read_f32(st, dram_st_find(st, "h"), 0, 1, &h));
+    ok(dram_st_read_f32(st, dram_st_find(st, "g"), 0, 1, &g));
+    assert_true(h == 1.5f && g == 3.0f);
+    char shape[32];
+    assert_string_equal(dram_st_format_shape(dram_st_find(st, "a"), shape, sizeof shape), "[2,1]");
+    assert_string_equal(dram_st_format_shape(dram_st_find(st, "b"), shape, sizeof shape), "[]");
+    assert_string_equal(dram_st_format_shape(dram_st_find(st, "a"), shape, 3), "[2");
+    dram_st_close(st);
+}
+
+/* Byte for byte what the rules say: widest types first, compact JSON, spaces to a multiple of 8. */
+static void writes_exact_bytes(void **state)
+{
+    const char *path = in_dir(state, "exact.safetensors");
+    static const float x[3] = {1.0f, -0.5f, 65504.0f};
+    static const int64_t n[1] = {7};
+    const dram_st_out out[] = {
+        {.name = "w\"1", .dtype = DRAM_ST_F16, .rank = 2, .dim = {3, 1}, .data = x},
+        {.name = "v", .dtype = DRAM_ST_F32, .rank = 1, .dim = {1}, .data = x},
+        {.name = "n", .dtype = DRAM_ST_I64, .rank = 0, .data = n},
+    };
+    const dram_st_pair pair = {"arch", "regnety_004"};
+    ok(dram_st_write(path, out, 3, &pair, 1));
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\",\"arch\":\"regnety_004\"},"
+                                 "\"n\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]},"
+                                 "\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]},"
+                                 "\"w\\\"1\":{\"dtype\":\"F16\",\"shape\":[3,1],\"data_offsets\":[12,18]}}";
+    static const unsigned char data[] = {7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0x3c, 0, 0xb8, 0xff, 0x7b};
+    size_t bytes;
+    char *file = get_file(path, &bytes);
+    size_t text = sizeof header - 1, padded = (text + 7) / 8 * 8;
+    uint64_t length;
+    memcpy(&length, file, 8);
+    assert_int_equal(length, padded);
+    assert_memory_equal(file + 8, header, text);
+    for (size_t i = text; i < padded; i++) assert_int_equal(file[8 + i], ' ');
+    assert_int_equal(bytes, 8 + padded + sizeof data);
+    assert_memory_equal(file + 8 + padded, data, sizeof data);
+    free(file);
+    assert_false(is_there(in_dir(state, "exact.safetensors.tmp")));
+}
+
+/* Round trips ------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const float *x;
+    int64_t next, calls;
+} piecewise;
+
+static dram_status give_piece(void *context, int64_t offset, int64_t count, void *out)
+{
+    piecewise *p = context;
+    assert_int_equal(offset, p->next);
+    memcpy(out, p->x + offset, (size_t)count * sizeof *p->x);
+    p->next += count;
+    p->calls++;
+    return DRAM_OK;
+}
+
+enum { BIG = 40003 }; /* more than two chunks of the writer and of the reader */
+
+static float narrowed(float x, dram_st_dtype dtype)
+{
+    if (dtype == DRAM_ST_F16) return dram_f16_to_f32(dram_f32_to_f16(x));
+    if (dtype == DRAM_ST_BF16) return dram_bf16_to_f32(dram_f32_to_bf16(x));
+    return x;
+}
+
+static void all_dtypes_come_back(void **state)
+{
+    static const dram_st_dtype dtypes[] = {DRAM_ST_F32, DRAM_ST_F16, DRAM_ST_BF16};
+    const char *path = in_dir(state, "big.safetensors");
+    float *x = malloc(BIG * sizeof *x), *y = malloc(BIG * sizeof *y);
+    assert_non_null(x);
+    assert_non_null(y);
+    dram_rng r = dram_rng_make(3, DRAM_RNG_TEST, 0);
+    for (int i = 0; i < BIG; i++) x[i] = (float)dram_rng_normal(&r);
+    for (int k = 0; k < 3; k++) {
+        piecewise p = {.x = x};
+        const dram_st_out out[] = {
+            {.name = "pieces", .dtype = dtypes[k], .rank = 3, .dim = {13, 17, 181}, .source = give_piece, .context = &p},
+            {.name = "whole", .dtype = dtypes[k], .rank = 1, .dim = {BIG}, .data = x},
+        };
+        ok(dram_st_write(path, out, 2, NULL, 0));
+        assert_int_equal(p.next, 13 * 17 * 181);
+        assert_true(p.calls > 1);
+        dram_st *st;
+        ok(dram_st_open(path, &st));
+        ok(dram_st_read_f32(st, dram_st_find(st, "whole"), 0, BIG, y));
+        for (int i = 0; i < BIG; i++) assert_true(y[i] == narrowed(x[i], dtypes[k]));
+        const dram_st_tensor *t = dram_st_find(st, "pieces");
+        assert_int_equal(t->elements, 13 * 17 * 181);
+        assert_int_equal(t->dim[1], 17);
+        assert_string_equal(t->dtype_name, dram_st_dtype_name(dtypes[k]));
+        ok(dram_st_read_f32(st, t, 16001, 17001, y)); /* a piece from the middle, over a chunk's border */
+        for (int i = 0; i < 17001; i++) assert_true(y[i] == narrowed(x[16001 + i], dtypes[k]));
+        dram_st_close(st);
+    }
+    free(x);
+    free(y);
+}
+
+static void odd_shapes_come_back(void **state)
+{
+    const char *path = in_dir(state, "odd.safetensors");
+    static const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const int64_t n[2] = {INT64_MIN, INT64_MAX};
+    const dram_st_out out[] = {
+        {.name = "scalar", .dtype = DRAM_ST_F32, .rank = 0, .data = x},
+        {.name = "none", .dtype = DRAM_ST_F32, .rank = 3, .dim = {4, 0, 5}},
+        {.name = "eight", .dtype = DRAM_ST_BF16, .rank = 8, .dim = {1, 2, 1, 2, 1, 2, 1, 1}, .data = x},
+        {.name = "ends", .dtype = DRAM_ST_I64, .rank = 1, .dim = {2}, .data = n},
+        {.name = "also none", .dtype = DRAM_ST_F16, .rank = 1, .dim = {0}},
+        {.name = "", .dtype = DRAM_ST_F16, .rank = 1, .dim = {1}, .data = x},
+        {.name = "caf\xc3\xa9", .dtype = DRAM_ST_F16, .rank = 1, .dim = {1}, .data = x + 1},
+    };
+    ok(dram_st_write(path, out, 7, NULL, 0));
+    dram_st *st;
+    ok(dram_st_open(path, &st));
+    assert_int_equal(dram_st_count(st), 7);
+    float y[8];
+    int64_t m[2];
+    ok(dram_st_read_f32(st, dram_st_find(st, "scalar"), 0, 1, y));
+    assert_true(y[0] == 1);
+    assert_int_equal(dram_st_find(st, "none")->elements, 0);
+    assert_int_equal(dram_st_find(st, "none")->dim[2], 5);
+    ok(dram_st_read_f32(st, dram_st_find(st, "none"), 0, 0, y));
+    ok(dram_st_read_f32(st, dram_st_find(st, "eight"), 0, 8, y));
+    for (int i = 0; i < 8; i++) assert_true(y[i] == x[i]);
+    ok(dram_st_read_raw(st, dram_st_find(st, "ends"), 0, 2, m));
+    assert_true(m[0] == INT64_MIN && m[1] == INT64_MAX);
+    ok(dram_st_read_f32(st, dram_st_find(st, "caf\xc3\xa9"), 0, 1, y));
+    assert_true(y[0] == 2);
+    assert_non_null(dram_st_find(st, ""));
+    dram_st_close(st);
+
+    ok(dram_st_write(path, NULL, 0, NULL, 0));
+    ok(dram_st_open(path, &st));
+    assert_int_equal(dram_st_count(st), 0);
+    assert_null(dram_st_find(st, "scalar"));
+    dram_st_close(st);
+}
+
+/* Every tensor of a mixed list lies on a multiple of its element size, the data itself on a multiple of 8. */
+static void mixed_types_are_aligned(void **state)
+{
+    const char *path = in_dir(state, "mixed.safetensors");
+    static const float x[3] = {1, 2, 3};
+    static const int64_t n[1] = {1};
+    const dram_st_out out[] = {{.name = "a", .dtype = DRAM_ST_BF16, .rank = 1, .dim = {1}, .data = x},
+                               {.name = "b", .dtype = DRAM_ST_F32, .rank = 1, .dim = {3}, .data = x},
+                               {.name = "c", .dtype = DRAM_ST_F16, .rank = 1, .dim = {3}, .data = x},
+                               {.name = "d", .dtype = DRAM_ST_I64, .rank = 0, .data = n}};
+    ok(dram_st_write(path, out, 4, NULL, 0));
+    dram_st *st;
+    ok(dram_st_open(path, &st));
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(dram_st_at(st, i)->begin % dram_st_dtype_bytes(dram_st_at(st, i)->dtype), 0);
+    dram_st_close(st);
+    char *file = get_file(path, NULL);
+    assert_int_equal(file[0] % 8, 0);
+    free(file);
+}
+
+/* Malformed --------------------------------------------------------------------------------------------------- */
+
+static void malformed_headers_are_refused(void **state)
+{
+    static const struct {
+        const char *header, *text;
+    } bad[] = {
+        {"", ": not a safetensors file: its header is not a JSON object"},
+        {"[]", ": not a safetensors file: its header is not a JSON object"},
+        {"3", ": not a safetensors file: its header is not a JSON object"},
+        {"{", ": not a safetensors file: its header is not a JSON object"},
+        {" {}", ": not a safetensors file: its header is not a JSON object"},
+        {"{} x", ": not a safetensors file: its header is not a JSON object"},
+        {"{}{}", ": not a safetensors file: its header is not a JSON object"},
+        {"{\"a\":}", ": not a safetensors file: its header is not a JSON object"},
+        {"{\"a\\u0000b\":1}", ": its header holds a name or text with a zero character"},
+        {"{\"a\\n\":1}", ": a tensor's name holds a control character"},
+        {"{\"a\":1}", ": tensor \"a\" is not an object"},
+        {"{\"a\":{}}", ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
+        {"{\"a\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":4}}",
+         ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has two shape"},
+        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has the unknown dtype \"F33\""},
+        {"{\"a\":{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has the unknown dtype \"f32\""},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", ": tensor \"a\": dimension 0 is not a count"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1.5],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\": dimension 1 is not a count"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\": dimension 0 is not a count"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1e300],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\": dimension 0 is not a count"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has more than 8 dimensions"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has too many elements"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has too many elements"},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", ": tensor \"a\" does not fill its last byte"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}",
+         ": tensor \"a\": data_offsets are not [begin, end]"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}",
+         ": tensor \"a\": data_offsets are not [begin, end]"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
+         ": tensor \"a\": data_offsets are not [begin, end]"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}",
+         ": tensor \"a\": data_offsets are not [begin, end]"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
+         ": tensor \"a\" has 8 bytes, its shape and dtype need 4"},
+        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has 4 bytes, its shape and dtype need 8"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has 4 bytes, its shape and dtype need 0"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,20]}}",
+         ": truncated or out of range: tensor \"a\" ends at byte 20 of the data, the file holds 16"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[9007199254740988,9007199254740992]}}",
+         ": truncated or out of range: tensor \"a\" ends at byte 9007199254740992 of the data, the file holds 16"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},"
+         "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+         ": tensors \"a\" and \"b\" overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},"
+         "\"b\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+         ": tensors \"a\" and \"b\" overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+         "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+         ": 4 bytes before tensor \"b\" belong to no tensor"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", ": the last 4 bytes belong to no tensor"},
+        {"{}", ": the last 16 bytes belong to no tensor"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+         "\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+         ": two tensors are named \"a\""},
+        {"{\"__metadata__\":1,\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+         ": __metadata__ is not one object of texts"},
+        {"{\"__metadata__\":{\"k\":1},\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
+         ": __metadata__ is not one object of texts"},
+        {"{\"__metadata__\":{},\"__metadata__\":{}}", ": __metadata__ is not one object of texts"},
+    };
+    static const float data[4];
+    const char *path = in_dir(state, "bad.safetensors");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put_tensors(path, bad[i].header, data, sizeof data);
+        refuses(path, bad[i].text);
+    }
+}
+
+static void malformed_files_are_refused(void **state)
+{
+    const char *path = in_dir(state, "bad.safetensors");
+    put_file(path, "", 0);
+    refuses(path, ": truncated: 0 bytes are no safetensors file");
+    put_file(path, "\2\0\0\0\0\0\0", 7);
+    refuses(path, ": truncated: 7 bytes are no safetensors file");
+    put_file(path, "\2\0\0\0\0\0\0\0{", 9);
+    refuses(path, ": truncated: a header of 2 bytes in a file of 9");
+    put_file(path, "\x01\xe1\xf5\x05\0\0\0\0{}", 10); /* 100,000,001 */
+    refuses(path, ": header too large: 100000001 bytes, 100000000 are allowed (is it a safetensors file?)");
+    put_file(path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
+    refuses(path, ": header too large: 18446744073709551615 bytes, 100000000 are allowed (is it a safetensors file?)");
+    put_file(path, "PK\3\4\0\0\0\0\0\0\0\0", 12); /* a torch zip */
+    refuses(path, ": truncated: a header of 67324752 bytes in a file of 12");
+    put_file(path, "\4\0\0\0\0\0\0\0{}\0 ", 12);
+    refuses(path, ": not a safetensors file: its header is not a JSON object");
+    refuses(*state, ": not a file");
+    put_tensors(path, "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}", "123456789012345", 15);
+    refuses(path, ": truncated or out of range: tensor \"a\" ends at byte 16 of the data, the file holds 15");
+
+    dram_st *st;
+    assert_int_equal(dram_st_open(in_dir(state, "absent"), &st), DRAM_ERR_CONFIG);
+    assert_non_null(strstr(dram_error_text(), "absent: cannot open: No such file"));
+    dram_error_clear();
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+    char *header = malloc(200001);
+    assert_non_null(header);
+    memcpy(header, "{\"a\":", 5);
+    memset(header + 5, '[', 199995);
+    header[200000] = '\0';
+    const char *path = in_dir(state, "deep.safetensors");
+    put_tensors(path, header, NULL, 0);
+    free(header);
+    refuses(path, ": not a safetensors file: its header is not a JSON object");
+}
+
+static void wrong_dtype_is_refused_when_read(void **state)
+{
+    const char *path = in_dir(state, "u8.safetensors");
+    put_tensors(path,
+                "{\"u\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]},"
+                "\"n\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[8,16]}}",
+                "0123456701234567", 16);
+    dram_st *st;
+    float x[8];
+    ok(dram_st_open(path, &st));
+    assert_int_equal(dram_st_find(st, "u")->dtype, DRAM_ST_OTHER);
+    assert_int_equal(dram_st_read_f32(st, dram_st_find(st, "u"), 0, 8, x), DRAM_ERR_FORMAT);
+    assert_memory_equal(dram_error_text(), path, strlen(path));
+    assert_string_equal(dram_error_text() + strlen(path), ": tensor \"u\" has dtype U8, want F32, F16 or BF16");
+    dram_error_clear();
+    assert_int_equal(dram_st_read_raw(st, dram_st_find(st, "u"), 0, 8, x), DRAM_ERR_FORMAT);
+    dram_error_clear();
+    assert_int_equal(dram_st_read_f32(st, dram_st_find(st, "n"), 0, 1, x), DRAM_ERR_FORMAT);
+    dram_error_clear();
+    int64_t n;
+    assert_int_equal(dram_st_read_raw(st, dram_st_find(st, "n"), 0, 2, &n), DRAM_ERR_INTERNAL);
+    dram_error_clear();
+    assert_int_equal(dram_st_read_raw(st, dram_st_find(st, "n"), -1, 1, &n), DRAM_ERR_INTERNAL);
+    dram_error_clear();
+    assert_int_equal(dram_st_read_raw(st, dram_st_find(st, "n"), 1, INT64_MAX, &n), DRAM_ERR_INTERNAL);
+    dram_error_clear();
+
+    assert_int_equal(truncate(path, 20), 0); /* shrinks while it is open */
+    assert_int_equal(dram_st_read_raw(st, dram_st_find(st, "n"), 0, 1, &n), DRAM_ERR_FORMAT);
+    assert_non_null(strstr(dram_error_text(), "truncated at byte"));
+    dram_error_clear();
+    dram_st_close(st);
+}
+
+static void bad_lists_are_not_written(void **state)
+{
+    const char *path = in_dir(state, "list.safetensors");
+    static const float x[1] = {1};
+    const dram_st_out good = {.name = "a", .dtype = DRAM_ST_F32, .rank = 1, .dim = {1}, .data = x};
+    dram_st_out out[2] = {good, good};
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL); /* equal names */
+    out[1].name = "__metadata__";
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    out[1] = good, out[1].name = "b", out[1].dim[0] = -1;
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    out[1].dim[0] = INT64_MAX;
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    out[1].dim[0] = 1, out[1].dtype = DRAM_ST_OTHER;
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    out[1].dtype = DRAM_ST_F32, out[1].rank = 9;
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    out[1].rank = 1, out[1].data = NULL;
+    assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
+    assert_false(is_there(path));
+    assert_false(is_there(in_dir(state, "list.safetensors.tmp")));
+    dram_error_clear();
+}
+
+/* Failures ---------------------------------------------------------------------------------------------------- */
+
+static dram_status refuse_piece(void *context, int64_t offset, int64_t count, void *out)
+{
+    (void)context, (void)count, (void)out;
+    return offset == 0 ? DRAM_OK : dram_fail(DRAM_ERR_NUMERIC, "no more");
+}
+
+static void a_failing_source_keeps_the_old_file(void **state)
+{
+    const char *path = in_dir(state, "old.safetensors");
+    put_file(path, "old", 3);
+    const dram_st_out out = {.name = "a", .dtype = DRAM_ST_BF16, .rank = 1, .dim = {BIG}, .source = refuse_piece};
+    assert_int_equal(dram_st_write(path, &out, 1, NULL, 0), DRAM_ERR_NUMERIC);
+    dram_error_clear();
+    assert_file_is(path, "old", 3);
+    assert_false(is_there(in_dir(state, "old.safetensors.tmp")));
+}
+
+/* A file-size limit stands for the full disk: write fails after a part of the bytes, with EFBIG instead of ENOSPC. */
+static void a_full_disk_keeps_the_old_file(void **state)
+{
+    const char *path = in_dir(state, "full.safetensors");
+    put_file(path, "old", 3);
+    float *x = calloc(BIG, sizeof *x);
+    assert_non_null(x);
+    const dram_st_out out = {.name = "a", .dtype = DRAM_ST_F32, .rank = 1, .dim = {BIG}, .data = x};
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 70000;
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    dram_status status = dram_st_write(path, &out, 1, NULL, 0);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, handler);
+    free(x);
+    assert_int_equal(status, DRAM_ERR_IO);
+    assert_non_null(strstr(dram_error_text(), "full.safetensors: cannot write: File too large"));
+    dram_error_clear();
+    assert_file_is(path, "old", 3);
+    assert_false(is_there(in_dir(state, "full.safetensors.tmp")));
+}
+
+static void out_of_memory_at_every_request(void **state)
+{
+    const char *path = in_dir(state, "oom.safetensors");
+    static const float x[2] = {1, 2};
+    const dram_st_out out[] = {{.name = "a", .dtype = DRAM_ST_F16, .rank = 1, .dim = {2}, .data = x},
+                               {.name = "b", .dtype = DRAM_ST_F32, .rank = 2, .dim = {1, 2}, .data = x}};
+    const dram_st_pair pair = {"k", "v"};
+    int64_t held = dram_alloc_bytes();
+    int failures = 0;
+    for (int64_t after = 0;; after++) {
+        dram_alloc_fail_after(after);
+        dram_status status = dram_st_write(path, out, 2, &pair, 1);
+        dram_alloc_fail_after(-1);
+        assert_int_equal(dram_alloc_bytes(), held);
+        if (status == DRAM_OK) break;
+        /* after the rename nothing but the folder's name is asked for: the file may be there already */
+        assert_int_equal(status, DRAM_ERR_MEMORY);
+        assert_string_not_equal(dram_error_text(), "");
+        dram_error_clear();
+        assert_false(is_there(in_dir(state, "oom.safetensors.tmp")));
+        failures++;
+    }
+    assert_true(failures > 20);
+    failures = 0;
+    for (int64_t after = 0;; after++) {
+        dram_st *st;
+        dram_alloc_fail_after(after);
+        dram_status status = dram_st_open(path, &st);
+        dram_alloc_fail_after(-1);
+        if (status == DRAM_OK) {
+            dram_st_close(st);
+            break;
+        }
+        assert_int_equal(status, DRAM_ERR_MEMORY);
+        assert_non_null(strstr(dram_error_text(), "out of host memory"));
+        dram_error_clear();
+        assert_null(st);
+        assert_int_equal(dram_alloc_bytes(), held);
+        failures++;
+    }
+    assert_true(failures > 20);
+    assert_int_equal(dram_alloc_bytes(), held);
+}
+
+/* Fuzz -------------------------------------------------------------------------------------------------------- */
+
+/* Whatever is accepted must read in full: every tensor in range, no byte twice. */
+static void use_all(const char *path, int *accepted)
+{
+    dram_st *st;
+    dram_status status = dram_st_open(path, &st);
+    if (status != DRAM_OK) {
+        assert_int_equal(status, DRAM_ERR_FORMAT);
+        assert_memory_equal(dram_error_text(), path, strlen(path));
+        assert_null(strchr(dram_error_text(), '\n'));
+        dram_error_clear();
+        return;
+    }
+    (*accepted)++;
+    int64_t bytes = 0;
+    for (int i = 0; i < dram_st_count(st); i++) {
+        const dram_st_tensor *t = dram_st_at(st, i);
+        bytes += t->bytes;
+        assert_ptr_equal(dram_st_find(st, t->name), t);
+        if (t->dtype == DRAM_ST_OTHER) continue;
+        void *raw = malloc((size_t)t->bytes + 1);
+        assert_non_null(raw);
+        ok(dram_st_read_raw(st, t, 0, t->elements, raw));
+        free(raw);
+    }
+    assert_true(bytes <= 4096);
+    dram_st_close(st);
+}
+
+static void mutated_files_are_safe(void **state)
+{
+    const char *seed = in_dir(state, "seed.safetensors"), *path = in_dir(state, "fuzz.safetensors");
+    static const float x[24] = {1};
+    static const int64_t n[1] = {1};
+    const dram_st_out out[] = {{.name = "a", .dtype = DRAM_ST_F32, .rank = 2, .dim = {2, 3}, .data = x},
+                               {.name = "b", .dtype = DRAM_ST_F16, .rank = 1, .dim = {24}, .data = x},
+                               {.name = "c", .dtype = DRAM_ST_BF16, .rank = 1, .dim = {0}, .data = x},
+                               {.name = "d", .dtype = DRAM_ST_I64, .rank = 0, .data = n}};
+    const dram_st_pair pair = {"k", "v"};
+    static const char *const words[] = {"0", "1", "-1", "9", "9007199254740993", "1e99", "null", "[]", "{}", "\"", "F16",
+                                        "U8", "\\u0000", "\\n", ",", ":", "shape", "__metadata__", " ", "}"};
+    ok(dram_st_write(seed, out, 4, &pair, 1));
+    size_t bytes;
+    char *good = get_file(seed, &bytes), *mutant = malloc(bytes + 64);
+    assert_non_null(mutant);
+    uint64_t header;
+    memcpy(&header, good, 8);
+    dram_rng r = dram_rng_make(5, DRAM_RNG_TEST, 1);
+    int accepted = 0, total = 0;
+    int64_t held = dram_alloc_bytes();
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        for (int i = 0; i < 50; i++, total++) {
+            size_t size = bytes;
+            memcpy(mutant, good, bytes);
+            uint64_t edits = 1 + dram_rng_below(&r, 3);
+            for (uint64_t e = 0; e < edits; e++) {
+                size_t at = 8 + dram_rng_below(&r, header);
+                const char *word = words[dram_rng_below(&r, sizeof words / sizeof words[0])];
+                switch (dram_rng_below(&r, 6)) {
+                case 0: mutant[at] = (char)dram_rng_u64(&r); break;
+                case 1: mutant[at] = (char)('0' + dram_rng_below(&r, 10)); break;
+                case 2: /* over what is there, within the header */
+                    for (size_t k = 0; word[k] && at + k < 8 + header; k++) mutant[at + k] = word[k];
+                    break;
+                case 3: mutant[dram_rng_below(&r, 8)] = (char)dram_rng_u64(&r); break;
+                case 4: size = dram_rng_below(&r, size + 1); break;
+                default: { /* one header byte away, a space at the end: the length stays right */
+                    memmove(mutant + at, mutant + at + 1, 8 + header - at - 1);
+                    mutant[8 + header - 1] = ' ';
+                }
+                }
+            }
+            put_file(path, mutant, size);
+            use_all(path, &accepted);
+        }
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (total < 4000 && now.tv_sec - start.tv_sec < 5);
+    assert_true(total >= 500);
+    assert_true(accepted > 0 && accepted < total);
+    assert_int_equal(dram_alloc_bytes(), held);
+    free(good);
+    free(mutant);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_hand_made_bytes),
+        cmocka_unit_test(writes_exact_bytes),
+        cmocka_unit_test(all_dtypes_come_back),
+        cmocka_unit_test(odd_shapes_come_back),
+        cmocka_unit_test(mixed_types_are_aligned),
+        cmocka_unit_test(malformed_headers_are_refused),
+        cmocka_unit_test(malformed_files_are_refused),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(wrong_dtype_is_refused_when_read),
+        cmocka_unit_test(bad_lists_are_not_written),
+        cmocka_unit_test(a_failing_source_keeps_the_old_file),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file),
+        cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(mutated_files_are_safe),
+    };
+    return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
+}

@@ -1,0 +1,139 @@
+/* Tolerances: a few roundings; a moving average's (1 - beta) is itself rounded to an epsilon of 1, which is a relative
+ * error of epsilon / (1 - beta), here up to 1000 epsilon in what a gradient adds to v. */
+#include <math.h>
+
+#include "optest.h"
+
+static void sumsq_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    out[0][0] = in[1] ? in[1][0] : 0;
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][0] += in[0][i] * in[0][i];
+}
+
+static const optest_case sumsq_cases[] = {
+    {.name = "odd", .in = {{OPTEST_SHAPE(7, 11)}}, .tol = OPTEST_EPSILONS(2)},
+    {.name = "one", .in = {{OPTEST_SHAPE(1)}}, .tol = OPTEST_EPSILONS(2)},
+    {.name = "added", .in = {{OPTEST_SHAPE(5)}, {OPTEST_SHAPE(1), .low = 1, .high = 9}}, .tol = OPTEST_EPSILONS(2)},
+    {.name = "several pieces, added",
+     .in = {{OPTEST_SHAPE(3, 40009)}, {OPTEST_SHAPE(1), .low = 1, .high = 9}},
+     .tol = OPTEST_EPSILONS(2)}, /* fp64 inside: the length adds nothing */
+    {.name = "no scalar", .in = {{OPTEST_SHAPE(5)}, {OPTEST_SHAPE(2)}}, .refused = true},
+};
+OPTEST(sumsq, sumsq_ref, sumsq_cases);
+
+static void clip_factor_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    double norm = sqrt(in[0][0]), clip = (double)c->attr.clip;
+    out[0][0] = norm;
+    out[0][1] = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
+}
+
+static const optest_case clip_factor_cases[] = {
+    {.name = "above", .attr = {.clip = 1}, .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
+    {.name = "below", .attr = {.clip = 8}, .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
+    {.name = "off", .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
+    {.name = "no scalar", .in = {{OPTEST_SHAPE(2)}}, .refused = true},
+};
+OPTEST(clip_factor, clip_factor_ref, clip_factor_cases);
+
+/* hyper [4]: lr, then the bias corrections of step 3. */
+static void set_hyper(const optest_case *c, double *hyper)
+{
+    hyper[0] = 0.01;
+    hyper[1] = 1 / (1 - pow((double)c->attr.beta1, 3));
+    hyper[2] = 1 / (1 - pow((double)c->attr.beta2, 3));
+    hyper[3] = 0;
+}
+
+static void clipped(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    (void)rng;
+    bool adamw = c->in[5].shape.rank > 0;
+    set_hyper(c, in[adamw ? 4 : 3]);
+    in[adamw ? 5 : 4][0] = 2;
+    in[adamw ? 5 : 4][1] = 0.5;
+}
+
+/* A gradient that is not finite has a factor of 0 and must change nothing. */
+static void not_finite(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    bool adamw = c->in[5].shape.rank > 0;
+    clipped(c, rng, in);
+    in[adamw ? 5 : 4][1] = 0;
+    for (int64_t i = 0; i < dram_elements(&c->in[1].shape); i++) in[1][i] = i % 2 ? NAN : INFINITY;
+}
+
+static void adamw_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    double beta1 = (double)c->attr.beta1, beta2 = (double)c->attr.beta2;
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
+        double w = in[0][i], g = in[1][i] * in[5][1], m = in[2][i], v = in[3][i];
+        if (in[5][1] != 0) {
+            w *= 1 - in[4][0] * (double)c->attr.decay;
+            m = beta1 * m + (1 - beta1) * g;
+            v = beta2 * v + (1 - beta2) * g * g;
+            w -= in[4][0] * (m * in[4][1]) / (sqrt(v * in[4][2]) + (double)c->attr.eps);
+        }
+        out[0][i] = w;
+        out[1][i] = m;
+        out[2][i] = v;
+    }
+}
+
+#define ADAMW .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f
+#define ADAMW_IN(...)                                                                                                  \
+    {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(__VA_ARGS__), .low = -2, .high = 2}, {OPTEST_SHAPE(__VA_ARGS__)},       \
+        {OPTEST_SHAPE(__VA_ARGS__), .low = 0.1, .high = 2}, {OPTEST_SHAPE(4)},                                         \
+    {                                                                                                                  \
+        OPTEST_SHAPE(2)                                                                                                \
+    }
+
+static const optest_case adamw_cases[] = {
+    {.name = "decay",
+     .attr = {ADAMW, .decay = 0.05f},
+     .in = {ADAMW_IN(5, 7)},
+     .fill = clipped,
+     .tol = OPTEST_EPSILONS(8)},
+    {.name = "no decay, several pieces",
+     .attr = {ADAMW},
+     .in = {ADAMW_IN(3, 11003)},
+     .fill = clipped,
+     .tol = OPTEST_EPSILONS(8)},
+    {.name = "large eps", .attr = {.beta1 = 0.9f, .beta2 = 0.95f, .eps = 0.1f}, .in = {ADAMW_IN(13)}, .fill = clipped},
+    {.name = "not finite", .attr = {ADAMW, .decay = 0.05f}, .in = {ADAMW_IN(5, 7)}, .fill = not_finite},
+    {.name = "other shape",
+     .attr = {ADAMW},
+     .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(2)}, {OPTEST_SHAPE(4)},
+            {OPTEST_SHAPE(2)}},
+     .refused = true},
+};
+OPTEST(adamw, adamw_ref, adamw_cases);
+
+static void sgd_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
+        double w = in[0][i], m = in[2][i];
+        if (in[4][1] != 0) {
+            m = (double)c->attr.momentum * m + in[1][i] * in[4][1] + (double)c->attr.decay * w;
+            w -= in[3][0] * m;
+        }
+        out[0][i] = w;
+        out[1][i] = m;
+    }
+}
+
+#define SGD_IN(...)                                                                                                    \
+    {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(4)},          \
+    {                                                                                                                  \
+        OPTEST_SHAPE(2)                                                                                                \
+    }
+
+static const optest_case sgd_cases[] = {
+    {.name = "decay", .attr = {.momentum = 0.9f, .decay = 1e-2f}, .in = {SGD_IN(5, 7)}, .fill = clipped},
+    {.name = "no momentum, several pieces", .attr = {.decay = 0}, .in = {SGD_IN(40009)}, .fill = clipped},
+    {.name = "not finite", .attr = {.momentum = 0.9f}, .in = {SGD_IN(5, 7)}, .fill = not_finite},
+    {.name = "other shape",
+     .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(2)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(4)}, {OPTEST_SHAPE(2)}},
+     .refused = true},
+};
+OPTEST(sgd, sgd_ref, sgd_cases);
