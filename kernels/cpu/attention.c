@@ -206,7 +206,7 @@ static int64_t tile_floats(const job *j, int64_t bq, int64_t bk, bool backward)
     int64_t nq = dram_min(bq, j->sh * j->sw), nk = dram_min(bk, j->sh * j->sw), ld = dram_ceil_div(nq, 16) * 16;
     int64_t table = 2 * (j->sh > j->sw ? j->sh : j->sw) - 1, first = nk > table ? nk : table;
     if (backward)
-        return ld * (first + nk + 2 * (j->sh + j->sw) + 2) + (j->window ? (3 * nq + 4 * nk) * j->d : 0) + 16;
+        return ld * (first + nk + 2 * (j->sh + j->sw) + 2) + (j->window ? (3 * nq + 3 * nk) * j->d : 0) + 16;
     return ld * (first + j->sh + j->sw + 3) + (j->window ? (2 * nq + 2 * nk) * j->d : 0) + 16;
 }
 

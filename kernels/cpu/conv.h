@@ -12,19 +12,19 @@
 #include "kernels/cpu/cpu.h"
 
 typedef struct {
-    int64_t n, h, w, c;    /* x [n,h,w,c] */
-    int64_t oh, ow, o;     /* y [n,oh,ow,o] */
-    int64_t kh, kw;        /* weight [o,kh,kw,ci] */
+    int64_t n, h, w, c; /* x [n,h,w,c] */
+    int64_t oh, ow, o;  /* y [n,oh,ow,o] */
+    int64_t kh, kw;     /* weight [o,kh,kw,ci] */
     int64_t stride, pad, groups;
-    int64_t ci, co;        /* channels of a group */
-    int64_t k;             /* kh kw ci */
+    int64_t ci, co;              /* channels of a group */
+    int64_t k;                   /* kh kw ci */
     const float *x, *y, *weight; /* those that are read */
     const float *bias, *acc;     /* or NULL */
     float *out;
     dram_pool *pool;
-    char *scratch;          /* of worker 0, worker 1, ... */
-    int64_t scratch_bytes;  /* each */
-    float *partial;         /* wgrad's partial sums */
+    char *scratch;         /* of worker 0, worker 1, ... */
+    int64_t scratch_bytes; /* each */
+    float *partial;        /* wgrad's partial sums */
     int64_t partial_bytes;
 } dram_conv;
 

@@ -4,7 +4,14 @@
 
 /* Tiles are cut so that what they read and write of all groups stays in the second-level cache, and tasks so that the
  * packing of their weights is small beside their work. */
-enum { TILE_BYTES = 192 << 10, TILE_ROWS = 8, TASK_PIXELS = 2048, TASKS_PER_WORKER = 4, MAX_PARTS = 16, MAX_STRIDE = 4 };
+enum {
+    TILE_BYTES = 192 << 10,
+    TILE_ROWS = 8,
+    TASK_PIXELS = 2048,
+    TASKS_PER_WORKER = 4,
+    MAX_PARTS = 16,
+    MAX_STRIDE = 4
+};
 enum { WIDEST = 128 }; /* channels in or out of a group; wider ones are the BLAS's */
 
 typedef struct {
@@ -51,7 +58,7 @@ typedef struct {
     const dram_conv *v;
     bool backward;
     int64_t dst_h, dst_w, dst_c, src_c;
-    int64_t dst_g, src_g; /* channels of a group */
+    int64_t dst_g, src_g;                /* channels of a group */
     int64_t rows, tiles, tiles_per_task; /* of destination rows, over all images */
     int64_t group_chunk, group_chunks;
     int64_t packed; /* floats of a group's weights */
@@ -76,8 +83,11 @@ static int64_t taps_of(const sweep *s, int64_t a, int64_t k)
 static void pack_phase(const sweep *s, int64_t g, int64_t a, int64_t b, float *to)
 {
     const dram_conv *v = s->v;
-    dram_panel_source p = {.w = v->weight + g * v->co * v->k, .segments = taps_of(s, a, v->kh),
-                           .columns = taps_of(s, b, v->kw), .channels = s->src_g, .n = s->dst_g};
+    dram_panel_source p = {.w = v->weight + g * v->co * v->k,
+                           .segments = taps_of(s, a, v->kh),
+                           .columns = taps_of(s, b, v->kw),
+                           .channels = s->src_g,
+                           .n = s->dst_g};
     int64_t row = v->kw * v->ci, col = v->ci;
     if (s->backward) {
         p.w += (a + v->stride * (p.segments - 1)) * row + (b + v->stride * (p.columns - 1)) * col;
@@ -120,12 +130,18 @@ static void sweep_row(const sweep *s, const window *t, int64_t n, int64_t d, int
         int64_t sx = s->backward ? (d0 + v->pad - b) / v->stride - (columns - 1) : -v->pad;
         int64_t at = ((n * s->dst_h + d) * s->dst_w + d0) * s->dst_c + g * s->dst_g;
         if (columns == 0) segments = 0;
-        dram_panel p = {.m = d0 < s->dst_w ? dram_ceil_div(s->dst_w - d0, step) : 0, .n = s->dst_g,
-                        .segments = segments, .run = columns * s->src_g,
+        dram_panel p = {.m = d0 < s->dst_w ? dram_ceil_div(s->dst_w - d0, step) : 0,
+                        .n = s->dst_g,
+                        .segments = segments,
+                        .run = columns * s->src_g,
                         .a = segments == 0 ? t->to : t->to + ((sy - y0) * t->cols + sx - x0) * s->src_g,
-                        .a_step = (s->backward ? 1 : v->stride) * s->src_g, .segment_step = t->cols * s->src_g,
-                        .b = weights, .c = v->out + at, .ldc = step * s->dst_c,
-                        .bias = v->bias ? v->bias + g * s->dst_g : NULL, .acc = v->acc ? v->acc + at : NULL};
+                        .a_step = (s->backward ? 1 : v->stride) * s->src_g,
+                        .segment_step = t->cols * s->src_g,
+                        .b = weights,
+                        .c = v->out + at,
+                        .ldc = step * s->dst_c,
+                        .bias = v->bias ? v->bias + g * s->dst_g : NULL,
+                        .acc = v->acc ? v->acc + at : NULL};
         DRAM_CPU(panel)(&p);
         weights += phase_floats(s, a, b);
     }
@@ -136,8 +152,12 @@ static void sweep_task(void *context, int64_t task, int worker)
     const sweep *s = context;
     const dram_conv *v = s->v;
     float *weights = (float *)(void *)(v->scratch + worker * v->scratch_bytes);
-    window t = {.from = s->backward ? v->y : v->x, .h = s->backward ? v->oh : v->h, .w = s->backward ? v->ow : v->w,
-                .c = s->src_c, .to = weights + s->group_chunk * s->packed, .channels = s->src_g};
+    window t = {.from = s->backward ? v->y : v->x,
+                .h = s->backward ? v->oh : v->h,
+                .w = s->backward ? v->ow : v->w,
+                .c = s->src_c,
+                .to = weights + s->group_chunk * s->packed,
+                .channels = s->src_g};
     int64_t g0 = task % s->group_chunks * s->group_chunk, g1 = dram_min(g0 + s->group_chunk, v->groups);
     int64_t tile0 = task / s->group_chunks * s->tiles_per_task;
     int64_t per_image = dram_ceil_div(s->dst_h, s->rows);
@@ -165,7 +185,8 @@ static void sweep_task(void *context, int64_t task, int worker)
 
 /* The most rows, TILE_ROWS or less, whose bytes (`row`: of one row, all groups; `window_row`: of one source row in the
  * window) stay small and fit; 0 if none. */
-static int64_t pick_rows(int64_t rows, int64_t bytes_of_row, int64_t stride, int64_t k, int64_t window_row, int64_t room)
+static int64_t pick_rows(int64_t rows, int64_t bytes_of_row, int64_t stride, int64_t k, int64_t window_row,
+                         int64_t room)
 {
     int64_t most = dram_min(dram_min(TILE_ROWS, rows), TILE_BYTES / bytes_of_row);
     if (most < 1) most = 1;
@@ -202,15 +223,28 @@ static bool run_sweep(sweep *s)
 
 bool DRAM_CPU(conv_direct_forward)(const dram_conv *v)
 {
-    sweep s = {.v = v, .dst_h = v->oh, .dst_w = v->ow, .dst_c = v->o, .src_c = v->c, .dst_g = v->co, .src_g = v->ci,
+    sweep s = {.v = v,
+               .dst_h = v->oh,
+               .dst_w = v->ow,
+               .dst_c = v->o,
+               .src_c = v->c,
+               .dst_g = v->co,
+               .src_g = v->ci,
                .phases = 1};
     return run_sweep(&s);
 }
 
 bool DRAM_CPU(conv_direct_dgrad)(const dram_conv *v)
 {
-    sweep s = {.v = v, .backward = true, .dst_h = v->h, .dst_w = v->w, .dst_c = v->c, .src_c = v->o, .dst_g = v->ci,
-               .src_g = v->co, .phases = v->stride};
+    sweep s = {.v = v,
+               .backward = true,
+               .dst_h = v->h,
+               .dst_w = v->w,
+               .dst_c = v->c,
+               .src_c = v->o,
+               .dst_g = v->ci,
+               .src_g = v->co,
+               .phases = v->stride};
     return run_sweep(&s);
 }
 
@@ -227,24 +261,35 @@ static void wgrad_task(void *context, int64_t task, int worker)
 {
     const wgrad_job *j = context;
     const dram_conv *v = j->v;
-    int64_t part = task % j->parts, g0 = task / j->parts * j->group_chunk, g1 = dram_min(g0 + j->group_chunk, v->groups);
+    int64_t part = task % j->parts, g0 = task / j->parts * j->group_chunk,
+            g1 = dram_min(g0 + j->group_chunk, v->groups);
     int64_t per_image = dram_ceil_div(v->oh, j->rows), ldd = v->kh * j->vectors * 8;
     float *sum = v->partial + part * v->o * ldd;
-    window t = {.from = v->x, .h = v->h, .w = v->w, .c = v->c, .channels = v->ci,
+    window t = {.from = v->x,
+                .h = v->h,
+                .w = v->w,
+                .c = v->c,
+                .channels = v->ci,
                 .to = (float *)(void *)(v->scratch + worker * v->scratch_bytes)};
     t.cols = (v->ow - 1) * v->stride + v->kw;
     memset(sum + g0 * v->co * ldd, 0, (size_t)((g1 - g0) * v->co * ldd) * sizeof *sum);
     for (int64_t i = part * j->tiles / j->parts; i < (part + 1) * j->tiles / j->parts; i++) {
         int64_t n = i / per_image, y0 = i % per_image * j->rows, y1 = dram_min(y0 + j->rows, v->oh);
         t.rows = (y1 - y0 - 1) * v->stride + v->kh;
-        memset(t.to + t.rows * t.cols * t.channels, 0, 8 * sizeof *t.to); /* read by the last vector */
         for (int64_t g = g0; g < g1; g++) {
             copy_window(&t, n, y0 * v->stride - v->pad, -v->pad, g * v->ci);
             for (int64_t ky = 0; ky < v->kh; ky++) {
-                dram_outer p = {.rows = y1 - y0, .m = v->ow, .o = v->co, .vectors = j->vectors,
-                                .x = t.to + ky * t.cols * v->ci, .x_row = v->stride * t.cols * v->ci,
-                                .x_step = v->stride * v->ci, .dy_row = v->ow * v->o, .dy_step = v->o,
-                                .dy = v->y + (n * v->oh + y0) * v->ow * v->o + g * v->co, .ldd = ldd,
+                dram_outer p = {.rows = y1 - y0,
+                                .m = v->ow,
+                                .o = v->co,
+                                .vectors = j->vectors,
+                                .x = t.to + ky * t.cols * v->ci,
+                                .x_row = v->stride * t.cols * v->ci,
+                                .x_step = v->stride * v->ci,
+                                .dy_row = v->ow * v->o,
+                                .dy_step = v->o,
+                                .dy = v->y + (n * v->oh + y0) * v->ow * v->o + g * v->co,
+                                .ldd = ldd,
                                 .d = sum + g * v->co * ldd + ky * j->vectors * 8};
                 DRAM_CPU(outer)(&p);
             }
@@ -275,7 +320,7 @@ bool DRAM_CPU(conv_direct_wgrad)(const dram_conv *v)
     int64_t cols = (v->ow - 1) * v->stride + v->kw, f = (int64_t)sizeof(float);
     int64_t room = v->partial_bytes / (v->o * v->kh * j.vectors * 8 * f);
     if (!applies(v) || room < 1) return false;
-    /* A vector may reach 7 floats beyond the last pixel. */
+    /* A vector may reach 7 floats beyond the last pixel; what they add is not read. */
     j.rows = pick_rows(v->oh, f * (v->ow * v->o + v->stride * cols * v->c), v->stride, v->kh, cols * v->ci,
                        v->scratch_bytes / f - 8);
     if (j.rows < 1) return false;

@@ -65,10 +65,18 @@ static void forward_tile(void *context, int64_t task, int worker)
         for (int64_t t = 0; t < taps; t += j->taps) {
             int64_t n = dram_min(j->taps, taps - t);
             gather(v, g, p0, m, t, n, col);
-            dram_gemm product = {.trans_b = true, .m = m, .n = v->co, .k = n * v->ci, .alpha = 1.0f,
-                                 .beta = t > 0 ? 1.0f : 0.0f, .a = col, .lda = n * v->ci,
-                                 .b = v->weight + g * v->co * v->k + t * v->ci, .ldb = v->k,
-                                 .c = v->out + p0 * v->o + g * v->co, .ldc = v->o,
+            dram_gemm product = {.trans_b = true,
+                                 .m = m,
+                                 .n = v->co,
+                                 .k = n * v->ci,
+                                 .alpha = 1.0f,
+                                 .beta = t > 0 ? 1.0f : 0.0f,
+                                 .a = col,
+                                 .lda = n * v->ci,
+                                 .b = v->weight + g * v->co * v->k + t * v->ci,
+                                 .ldb = v->k,
+                                 .c = v->out + p0 * v->o + g * v->co,
+                                 .ldc = v->o,
                                  .bias = t == 0 && v->bias ? v->bias + g * v->co : NULL};
             DRAM_CPU(gemm_one)(&product);
         }
@@ -111,8 +119,8 @@ static int64_t tiles_of(const dgrad_job *j, const residue *c)
 }
 
 /* dy of group g where tap (ky, kx) met the pixels p0 .. of the residue: [count, co]; false if it met none of them. */
-static bool gather_dy(const dram_conv *v, const residue *c, int64_t g, int64_t p0, int64_t count, int64_t ky, int64_t kx,
-                      float *dst)
+static bool gather_dy(const dram_conv *v, const residue *c, int64_t g, int64_t p0, int64_t count, int64_t ky,
+                      int64_t kx, float *dst)
 {
     int64_t dy = (c->y0 + v->pad - ky) / v->stride, dx = (c->x0 + v->pad - kx) / v->stride; /* without remainder */
     bool any = false;
@@ -135,9 +143,17 @@ static void dgrad_group(const dram_conv *v, const residue *c, int64_t g, int64_t
     for (int64_t ky = c->a; ky < v->kh; ky += v->stride)
         for (int64_t kx = c->b; kx < v->kw; kx += v->stride) {
             if (!gather_dy(v, c, g, p0, m, ky, kx, col)) continue;
-            dram_gemm product = {.m = m, .n = v->ci, .k = v->co, .alpha = 1.0f, .beta = beta, .a = col, .lda = v->co,
-                                 .b = v->weight + g * v->co * v->k + (ky * v->kw + kx) * v->ci, .ldb = v->k,
-                                 .c = sum, .ldc = v->ci};
+            dram_gemm product = {.m = m,
+                                 .n = v->ci,
+                                 .k = v->co,
+                                 .alpha = 1.0f,
+                                 .beta = beta,
+                                 .a = col,
+                                 .lda = v->co,
+                                 .b = v->weight + g * v->co * v->k + (ky * v->kw + kx) * v->ci,
+                                 .ldb = v->k,
+                                 .c = sum,
+                                 .ldc = v->ci};
             DRAM_CPU(gemm_one)(&product);
             beta = 1.0f;
         }
@@ -197,10 +213,18 @@ static void wgrad_piece(void *context, int64_t task, int worker)
         for (int64_t t = part * j->tiles / j->parts; t < (part + 1) * j->tiles / j->parts; t++) {
             int64_t p0 = t * j->tile, m = dram_min(j->tile, j->pixels - p0);
             gather(v, g, p0, m, t0, n, col);
-            dram_gemm product = {.trans_a = true, .m = dram_min(j->o_chunk, v->co - o0), .n = n * v->ci, .k = m,
-                                 .alpha = 1.0f, .beta = t > part * j->tiles / j->parts ? 1.0f : 0.0f,
-                                 .a = v->y + p0 * v->o + g * v->co + o0, .lda = v->o, .b = col, .ldb = n * v->ci,
-                                 .c = dw + (g * v->co + o0) * v->k + t0 * v->ci, .ldc = v->k};
+            dram_gemm product = {.trans_a = true,
+                                 .m = dram_min(j->o_chunk, v->co - o0),
+                                 .n = n * v->ci,
+                                 .k = m,
+                                 .alpha = 1.0f,
+                                 .beta = t > part * j->tiles / j->parts ? 1.0f : 0.0f,
+                                 .a = v->y + p0 * v->o + g * v->co + o0,
+                                 .lda = v->o,
+                                 .b = col,
+                                 .ldb = n * v->ci,
+                                 .c = dw + (g * v->co + o0) * v->k + t0 * v->ci,
+                                 .ldc = v->k};
             DRAM_CPU(gemm_one)(&product);
         }
 }

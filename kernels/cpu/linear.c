@@ -15,8 +15,17 @@ DRAM_CPU_KERNEL(linear)
 {
     const dram_tensor *x = &args->in[0], *w = &args->in[1];
     int64_t i = last(x), o = w->shape.dim[0];
-    dram_gemm g = {.trans_b = true, .m = rows(x), .n = o, .k = i, .alpha = 1.0f,
-                   .a = x->data, .lda = i, .b = w->data, .ldb = i, .c = args->out[0].data, .ldc = o,
+    dram_gemm g = {.trans_b = true,
+                   .m = rows(x),
+                   .n = o,
+                   .k = i,
+                   .alpha = 1.0f,
+                   .a = x->data,
+                   .lda = i,
+                   .b = w->data,
+                   .ldb = i,
+                   .c = args->out[0].data,
+                   .ldc = o,
                    .bias = args->n_in > 2 ? args->in[2].data : NULL};
     DRAM_CPU(gemm)(args->pool, &g, NULL, 0);
     return DRAM_OK;
@@ -26,8 +35,17 @@ DRAM_CPU_KERNEL(linear_dgrad)
 {
     const dram_tensor *dy = &args->in[0], *w = &args->in[1];
     int64_t o = last(dy), i = last(w);
-    dram_gemm g = {.m = rows(dy), .n = i, .k = o, .alpha = 1.0f, .a = dy->data, .lda = o, .b = w->data, .ldb = i,
-                   .c = args->out[0].data, .ldc = i, .acc = args->n_in > 2 ? args->in[2].data : NULL};
+    dram_gemm g = {.m = rows(dy),
+                   .n = i,
+                   .k = o,
+                   .alpha = 1.0f,
+                   .a = dy->data,
+                   .lda = o,
+                   .b = w->data,
+                   .ldb = i,
+                   .c = args->out[0].data,
+                   .ldc = i,
+                   .acc = args->n_in > 2 ? args->in[2].data : NULL};
     DRAM_CPU(gemm)(args->pool, &g, NULL, 0);
     return DRAM_OK;
 }
@@ -36,8 +54,17 @@ DRAM_CPU_KERNEL(linear_wgrad)
 {
     const dram_tensor *x = &args->in[0], *dy = &args->in[1];
     int64_t i = last(x), o = last(dy);
-    dram_gemm g = {.trans_a = true, .m = o, .n = i, .k = rows(x), .alpha = 1.0f, .a = dy->data, .lda = o,
-                   .b = x->data, .ldb = i, .c = args->out[0].data, .ldc = i};
+    dram_gemm g = {.trans_a = true,
+                   .m = o,
+                   .n = i,
+                   .k = rows(x),
+                   .alpha = 1.0f,
+                   .a = dy->data,
+                   .lda = o,
+                   .b = x->data,
+                   .ldb = i,
+                   .c = args->out[0].data,
+                   .ldc = i};
     DRAM_CPU(gemm)(args->pool, &g, args->workspace, args->workspace_bytes);
     return DRAM_OK;
 }

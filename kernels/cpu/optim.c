@@ -8,12 +8,12 @@ typedef struct {
     float *w, *m, *v;
     double *part;
     int64_t n;
-    float keep;             /* of the weight: 1 - lr decay (AdamW) */
-    float decay;            /* of the weight into the gradient (SGD) */
-    float factor;           /* of the gradient, from clipping */
+    float keep;              /* of the weight: 1 - lr decay (AdamW) */
+    float decay;             /* of the weight into the gradient (SGD) */
+    float factor;            /* of the gradient, from clipping */
     float beta1, beta2, eps; /* beta1 is SGD's momentum */
-    float step;             /* lr / (1 - beta1^t), or lr */
-    float root;             /* 1 / sqrt(1 - beta2^t) */
+    float step;              /* lr / (1 - beta1^t), or lr */
+    float root;              /* 1 / sqrt(1 - beta2^t) */
 } job;
 
 /* ---- sumsq, clip_factor ---- */

@@ -37,7 +37,7 @@ typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
-        UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) *(v8 *)(c + i * c_step + 8 * v) =        \
+        UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) * (v8 *)(c + i * c_step + 8 * v) =       \
             sum[i][v];                                                                                                 \
     }
 
@@ -50,7 +50,8 @@ BLOCK(block_1x3, 1, 3)
 
 typedef void (*block)(const dram_panel *p, const float *a, const float *b, const float *first, int64_t first_step,
                       float *c, int64_t c_step);
-static const block blocks[4] = {NULL, block_8x1, block_4x2, block_4x3}, singles[4] = {NULL, block_1x1, block_1x2, block_1x3};
+static const block blocks[4] = {NULL, block_8x1, block_4x2, block_4x3},
+                   singles[4] = {NULL, block_1x1, block_1x2, block_1x3};
 static const int block_rows[4] = {0, 8, 4, 4};
 
 /* How many of `vectors` the next panel takes: 3, and 2 where that avoids a panel of one. */
@@ -60,13 +61,13 @@ static inline int panel_width(int64_t vectors)
 }
 
 /* A block of which only n < 8 V columns exist, or which has both bias and acc: through a copy. */
-static void ragged_block(const dram_panel *p, block run, int rows, int64_t n, int64_t r, int64_t n0,
-                         const float *b)
+static void ragged_block(const dram_panel *p, block run, int rows, int64_t n, int64_t r, int64_t n0, const float *b)
 {
     float first[8 * 24] = {0}, c[8 * 24];
     for (int i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++)
-            first[i * 24 + j] = (p->bias ? p->bias[n0 + j] : 0.0f) + (p->acc ? p->acc[(r + i) * p->ldc + n0 + j] : 0.0f);
+            first[i * 24 + j] =
+                (p->bias ? p->bias[n0 + j] : 0.0f) + (p->acc ? p->acc[(r + i) * p->ldc + n0 + j] : 0.0f);
     run(p, p->a + r * p->a_step, b, first, 24, c, 24);
     for (int i = 0; i < rows; i++) memcpy(p->c + (r + i) * p->ldc + n0, c + 24 * i, (size_t)n * sizeof *c);
 }
@@ -134,7 +135,7 @@ void DRAM_CPU(panel_pack)(const dram_panel_source *from, float *b)
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
-        UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) *(v8 *)(d + i * p->ldd + 8 * v) +=       \
+        UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) * (v8 *)(d + i * p->ldd + 8 * v) +=      \
             sum[i][v];                                                                                                 \
     }
 
@@ -148,7 +149,8 @@ OUTER(outer_1x3, 1, 3)
 void DRAM_CPU(outer)(const dram_outer *p)
 {
     typedef void (*outer)(const dram_outer *, const float *, const float *, float *);
-    static const outer full[4] = {NULL, outer_8x1, outer_4x2, outer_4x3}, one[4] = {NULL, outer_1x1, outer_1x2, outer_1x3};
+    static const outer full[4] = {NULL, outer_8x1, outer_4x2, outer_4x3},
+                       one[4] = {NULL, outer_1x1, outer_1x2, outer_1x3};
     for (int64_t v = 0, vectors = p->vectors; vectors > 0;) {
         int width = panel_width(vectors);
         for (int64_t o = 0; o < p->o;) {

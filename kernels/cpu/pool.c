@@ -8,7 +8,7 @@ typedef struct {
     const float *x, *y; /* [N,P,C]; y NULL where there is none */
     const float *s;     /* [N,C] */
     float *out;
-    double *part;       /* [N,parts,C] */
+    double *part; /* [N,parts,C] */
     int64_t images, pixels, channels;
     int64_t parts, pixels_per_part; /* of an image */
     float factor;

@@ -27,21 +27,21 @@ typedef enum { DRAM_EMBED_MSE, DRAM_EMBED_COSINE, DRAM_EMBED_HUBER } dram_embed_
 
 /* The attributes of all ops; each op names in ir/op_list.h those it reads, the others are zero. */
 typedef struct {
-    int stride, pad, groups;  /* convolution: same on both axes; groups >= 1 */
-    int out_h, out_w;         /* where the output's size cannot be told from the inputs */
-    int heads, window;        /* attention: window side, 0 = global */
-    int act;                  /* dram_act */
-    int mode;                 /* dram_resize_mode or dram_embed_mode */
-    int batch_stats;          /* batch norm: mean and var are those of this very x, and take part in the gradient */
-    float eps;                /* norms, optimisers */
-    float momentum;           /* running statistics; SGD */
-    float beta1, beta2;       /* AdamW */
-    float decay;              /* decoupled weight decay */
-    float clip;               /* clipping norm, 0 = off */
-    float scale;              /* factor */
+    int stride, pad, groups;   /* convolution: same on both axes; groups >= 1 */
+    int out_h, out_w;          /* where the output's size cannot be told from the inputs */
+    int heads, window;         /* attention: window side, 0 = global */
+    int act;                   /* dram_act */
+    int mode;                  /* dram_resize_mode or dram_embed_mode */
+    int batch_stats;           /* batch norm: mean and var are those of this very x, and take part in the gradient */
+    float eps;                 /* norms, optimisers */
+    float momentum;            /* running statistics; SGD */
+    float beta1, beta2;        /* AdamW */
+    float decay;               /* decoupled weight decay */
+    float clip;                /* clipping norm, 0 = off */
+    float scale;               /* factor */
     float weight[DRAM_MAX_IN]; /* weighted sum */
-    float mean[3], std[3];    /* image normalisation, in units of 0..255 */
-    int ignore;               /* class id that takes no part */
+    float mean[3], std[3];     /* image normalisation, in units of 0..255 */
+    int ignore;                /* class id that takes no part */
 } dram_attr;
 
 typedef struct {
@@ -49,9 +49,9 @@ typedef struct {
     dram_tensor in[DRAM_MAX_IN]; /* data is NULL for an optional input that was not given */
     dram_tensor out[DRAM_MAX_OUT];
     const dram_attr *attr;
-    void *workspace;         /* as many bytes as the op asked for (its `workspace` rule), aligned; contents undefined */
+    void *workspace; /* as many bytes as the op asked for (its `workspace` rule), aligned; contents undefined */
     int64_t workspace_bytes;
-    dram_pool *pool;         /* the device's compute threads; NULL on a device that has none */
+    dram_pool *pool; /* the device's compute threads; NULL on a device that has none */
 } dram_kernel_args;
 
 typedef dram_status (*dram_kernel)(const dram_kernel_args *args);

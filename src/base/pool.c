@@ -26,8 +26,8 @@ struct dram_pool {
     void *context;
     int64_t tasks;
     _Atomic int64_t next;
-    _Atomic int busy;        /* members still in the present call */
-    _Atomic uint64_t call;   /* goes up by one with every call */
+    _Atomic int busy;      /* members still in the present call */
+    _Atomic uint64_t call; /* goes up by one with every call */
     _Atomic bool closing;
 };
 

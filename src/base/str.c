@@ -94,8 +94,8 @@ bool dram_parse_bytes(const char *text, int64_t *bytes)
     static const struct {
         const char *name;
         double factor;
-    } unit[] = {{"", 1},         {"B", 1},         {"KB", 1e3},       {"MB", 1e6},        {"GB", 1e9},
-                {"TB", 1e12},    {"KiB", 0x1p10},  {"MiB", 0x1p20},   {"GiB", 0x1p30},    {"TiB", 0x1p40}};
+    } unit[] = {{"", 1},      {"B", 1},        {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},
+                {"TB", 1e12}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
     char *end;
     if (!isdigit((unsigned char)text[0]) && text[0] != '.') return false;
     if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) return false;

@@ -6,18 +6,18 @@
 #include <stdint.h>
 
 /*    id    bytes name */
-#define DRAM_DTYPE_LIST(X) \
-    X(F32,  4, "f32")      \
-    X(F16,  2, "f16")      \
-    X(BF16, 2, "bf16")     \
-    X(I32,  4, "i32")      \
-    X(U8,   1, "u8")
+#define DRAM_DTYPE_LIST(X)                                                                                             \
+    X(F32, 4, "f32")                                                                                                   \
+    X(F16, 2, "f16")                                                                                                   \
+    X(BF16, 2, "bf16")                                                                                                 \
+    X(I32, 4, "i32")                                                                                                   \
+    X(U8, 1, "u8")
 
 typedef enum {
 #define X(ID, BYTES, NAME) DRAM_##ID,
     DRAM_DTYPE_LIST(X)
 #undef X
-    DRAM_DTYPE_COUNT
+        DRAM_DTYPE_COUNT
 } dram_dtype;
 
 enum { DRAM_MAX_RANK = 5 };
@@ -44,7 +44,7 @@ bool dram_shape_equal(const dram_shape *a, const dram_shape *b);
 char *dram_format_shape(const dram_shape *shape, char *out, int size);
 
 /* DRAM_SHAPE(2, 14, 14, 64) */
-#define DRAM_SHAPE(...)                                                            \
+#define DRAM_SHAPE(...)                                                                                                \
     ((dram_shape){.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}})
 
 /* Dimension counted from the end: dram_last(s, 0) is the channels of NHWC. */

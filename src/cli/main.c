@@ -8,10 +8,14 @@
 
 const dram_command dram_commands[] = {
     {"train", "CONFIG [key=value ...]", "plan a run, print the plan, train", dram_command_train},
-    {"plan", "CONFIG [key=value ...]", "everything but running: bytes by category, levers, does it fit", dram_command_plan},
-    {"eval", "CONFIG --weights FILE [key=value ...]", "task mIoU and embedding cosine of trained weights", dram_command_eval},
-    {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png", dram_command_synth},
-    {"config", "CONFIG [key=value ...] | --schema", "the resolved config, or the schema editors can use", dram_command_config},
+    {"plan", "CONFIG [key=value ...]", "everything but running: bytes by category, levers, does it fit",
+     dram_command_plan},
+    {"eval", "CONFIG --weights FILE [key=value ...]", "task mIoU and embedding cosine of trained weights",
+     dram_command_eval},
+    {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png",
+     dram_command_synth},
+    {"config", "CONFIG [key=value ...] | --schema", "the resolved config, or the schema editors can use",
+     dram_command_config},
     {"doctor", "", "devices, free memory, libraries, and what dram would choose", dram_command_doctor},
 };
 const int dram_commands_count = sizeof dram_commands / sizeof dram_commands[0];
@@ -21,9 +25,10 @@ static void print_usage(FILE *out)
     fprintf(out, "dram %s: memory-lean distillation, planned to the byte before the first step\n\n", DRAM_VERSION);
     for (int i = 0; i < dram_commands_count; i++)
         fprintf(out, "  dram %-7s %-40s %s\n", dram_commands[i].name, dram_commands[i].usage, dram_commands[i].summary);
-    fprintf(out, "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
-                 "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"
-                 "130 interrupted after saving.\n");
+    fprintf(out,
+            "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
+            "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"
+            "130 interrupted after saving.\n");
 }
 
 static const dram_command *find_command(const char *name)

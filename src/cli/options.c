@@ -91,6 +91,7 @@ dram_status dram_write_text(const char *path, const char *text)
     FILE *file = fopen(path, "w");
     if (!file) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, strerror(errno));
     bool good = fputs(text, file) >= 0;
-    if (fclose(file) != 0 || !good) return dram_fail(DRAM_ERR_IO, "%s could not be written whole: %s", path, strerror(errno));
+    if (fclose(file) != 0 || !good)
+        return dram_fail(DRAM_ERR_IO, "%s could not be written whole: %s", path, strerror(errno));
     return DRAM_OK;
 }

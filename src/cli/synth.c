@@ -12,8 +12,8 @@ static dram_status read_number(const char *option, const char *text, long long l
     errno = 0;
     *value = strtoll(text, &end, 10);
     if (errno == 0 && end != text && *end == '\0' && *value >= low && *value <= high) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "synth: %s is %s, but must be a whole number from %lld to %lld", option, text, low,
-                     high);
+    return dram_fail(DRAM_ERR_CONFIG, "synth: %s is %s, but must be a whole number from %lld to %lld", option, text,
+                     low, high);
 }
 
 dram_status dram_command_synth(int argc, char **argv)

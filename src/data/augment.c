@@ -54,8 +54,8 @@ void dram_geometry_valid(const dram_geometry *g, int size, int *valid_height, in
     *valid_width = valid(g->box.x1 - g->box.x0, g->square, size);
 }
 
-/* v -> contrast * (brightness * v - 127.5) + 127.5, then a blend with its own grey (ITU-R 601). The pivot of the contrast
- * is fixed, not the image's mean, so that every size of one sample gets the same colours. */
+/* v -> contrast * (brightness * v - 127.5) + 127.5, then a blend with its own grey (ITU-R 601). The pivot of the
+ * contrast is fixed, not the image's mean, so that every size of one sample gets the same colours. */
 static void jitter(const dram_geometry *g, uint8_t *out, int stride, int height, int width)
 {
     float gain = g->brightness * g->contrast, offset = 127.5f * (1 - g->contrast), s = g->saturation;
@@ -66,7 +66,8 @@ static void jitter(const dram_geometry *g, uint8_t *out, int stride, int height,
             float grey = (1 - s) * (0.299f * p[0] + 0.587f * p[1] + 0.114f * p[2]);
             for (int c = 0; c < 3; c++) {
                 float v = gain * (s * p[c] + grey) + offset + 0.5f;
-                p[c] = v >= 255.0f ? 255 : v > 0.0f ? (uint8_t)v : 0;
+                v = v < 255.0f ? v : 255.0f;
+                p[c] = (uint8_t)(int)(v > 0.0f ? v : 0.0f);
             }
         }
     }

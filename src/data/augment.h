@@ -1,8 +1,8 @@
 /* augment: one geometry a sample, rendered at any size.
  *
- * A geometry says which rectangle of the original image goes where in a square, in no unit of any network. Student image,
- * teacher image and label are each rendered from the decoded source by the same geometry at their own size, so that they
- * show the same scene points and none is a resampled copy of another.
+ * A geometry says which rectangle of the original image goes where in a square, in no unit of any network. Student
+ * image, teacher image and label are each rendered from the decoded source by the same geometry at their own size, so
+ * that they show the same scene points and none is a resampled copy of another.
  */
 #ifndef DRAM_DATA_AUGMENT_H
 #define DRAM_DATA_AUGMENT_H
@@ -23,9 +23,9 @@ typedef struct {
 } dram_augment;
 
 typedef struct {
-    dram_box box;   /* source rectangle, original pixels */
-    double square;  /* original pixels along the side of the square; the rectangle lies at its top left */
-    bool flip;      /* mirrors the rectangle in place; the padding stays at the right and at the bottom */
+    dram_box box;  /* source rectangle, original pixels */
+    double square; /* original pixels along the side of the square; the rectangle lies at its top left */
+    bool flip;     /* mirrors the rectangle in place; the padding stays at the right and at the bottom */
     float brightness, contrast, saturation; /* 1: unchanged */
 } dram_geometry;
 
@@ -37,7 +37,8 @@ dram_geometry dram_geometry_fit(int full_height, int full_width);
 dram_geometry dram_geometry_draw(const dram_augment *augment, uint64_t seed, uint64_t sample, int full_height,
                                  int full_width);
 
-/* Valid pixels of a square of `size` (int(x * size / square + 0.5), 1..size); the rest, right and bottom, is padding. */
+/* Valid pixels of a square of `size` (int(x * size / square + 0.5), 1..size); the rest, right and bottom, is padding.
+ */
 void dram_geometry_valid(const dram_geometry *g, int size, int *valid_height, int *valid_width);
 
 /* Renders the image, with colour jitter: out u8 [size,size,3], padding bytes 0. DRAM_ERR_MEMORY only. */

@@ -10,8 +10,8 @@
 typedef struct {
     int height, width;
     int components;
-    int h[4], v[4];   /* sampling factors */
-    bool buffered;    /* progressive, or several scans: libjpeg holds the coefficients of the whole image */
+    int h[4], v[4]; /* sampling factors */
+    bool buffered;  /* progressive, or several scans: libjpeg holds the coefficients of the whole image */
     const uint8_t *exif;
     size_t exif_n;
 } jpeg_info;

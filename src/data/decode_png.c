@@ -9,7 +9,8 @@
 /* Text, profiles and the like of one file may take this much. */
 enum { CHUNK_LIMIT = 64 << 20 };
 
-/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no context. */
+/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no context.
+ */
 static _Thread_local bool starved;
 
 static void *hook_check(void *memory)
@@ -54,36 +55,93 @@ static dram_status open_png(const dram_source *source, spng_ctx **png, struct sp
     return error ? png_error(source, error) : DRAM_OK;
 }
 
-/* Bytes of libspng's own buffers: the scanlines (two and a converted one) and zlib's window. */
+/* Bytes of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
 static int64_t library_bytes(const struct spng_ihdr *header)
 {
     return 4 * (8 * (int64_t)header->width + 64) + 131072;
 }
 
-/* Rows one by one into the destination or, if it is smaller, into the filter. */
-static dram_status decode_rows(const dram_source *source, spng_ctx *png, int h, int w, dram_image *out, int small_h,
-                               int small_w)
+/* Samples in a PNG row: 1, 2, 4 bits (the leftmost in the high bits), 8, or 16 in the machine's byte order, of which
+ * the high 8 are taken. */
+static inline int sample(const uint8_t *row, int depth, int i)
 {
-    dram_status status = DRAM_OK;
+    if (depth == 8) return row[i];
+    if (depth < 8) return row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1 << depth) - 1);
+    uint16_t wide;
+    memcpy(&wide, row + 2 * (size_t)i, sizeof wide);
+    return wide >> 8;
+}
+
+/* How rows become RGB. libspng does it too, but several times slower than it reads them. */
+typedef struct {
+    int depth, channels;
+    uint8_t colour[256][3]; /* of a grey value or a palette index */
+} converter;
+
+static dram_status converter_make(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                                  converter *out)
+{
+    static const uint8_t channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
+    *out = (converter){.depth = header->bit_depth, .channels = channels[header->color_type]};
+    if (header->color_type == SPNG_COLOR_TYPE_INDEXED) {
+        struct spng_plte palette;
+        int error = spng_get_plte(png, &palette);
+        if (error) return png_error(source, error);
+        for (uint32_t i = 0; i < palette.n_entries && i < 256; i++) { /* an index above them is black */
+            const struct spng_plte_entry *e = &palette.entries[i];
+            out->colour[i][0] = e->red;
+            out->colour[i][1] = e->green;
+            out->colour[i][2] = e->blue;
+        }
+    } else {
+        int most = out->depth < 8 ? (1 << out->depth) - 1 : 255;
+        for (int i = 0; i <= most; i++) memset(out->colour[i], i * 255 / most, 3);
+    }
+    return DRAM_OK;
+}
+
+static void convert(const converter *by, const uint8_t *row, int width, uint8_t *out)
+{
+    for (int x = 0; x < width; x++, out += 3) {
+        if (by->channels >= 3)
+            for (int c = 0; c < 3; c++) out[c] = (uint8_t)sample(row, by->depth, x * by->channels + c);
+        else
+            memcpy(out, by->colour[sample(row, by->depth, x * by->channels)], 3);
+    }
+}
+
+/* Rows one by one into the destination or, if it is smaller, into the filter. */
+static dram_status decode_rows(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                               dram_image *out, int small_h, int small_w)
+{
+    dram_status status;
     dram_shrink shrink = {0};
+    int h = (int)header->height, w = (int)header->width;
     bool shrinks = small_h < h || small_w < w;
-    size_t stride = (size_t)w * 3;
-    uint8_t *row = NULL;
-    if (shrinks) {
-        row = dram_alloc(stride);
-        if (!row) return png_error(source, SPNG_EMEM);
-        TRY_GOTO(dram_shrink_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
+    size_t stride;
+    uint8_t *row = NULL, *rgb = NULL;
+    converter by;
+    TRY_GOTO(converter_make(source, png, header, &by), done);
+    stride = ((size_t)w * (size_t)(by.depth * by.channels) + 7) / 8;
+    row = dram_alloc(stride);
+    rgb = dram_alloc(shrinks ? (size_t)w * 3 : 0);
+    if (!row || !rgb) {
+        status = png_error(source, SPNG_EMEM);
+        goto done;
     }
-    int error = spng_decode_image(png, NULL, 0, SPNG_FMT_RGB8, SPNG_DECODE_PROGRESSIVE);
+    if (shrinks) TRY_GOTO(dram_shrink_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
+    int error = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
     for (int y = 0; y < h && !error; y++) {
-        uint8_t *to = shrinks ? row : out->pixels + (size_t)y * stride;
-        error = spng_decode_row(png, to, stride);
+        error = spng_decode_row(png, row, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
-        if (!error && shrinks) dram_shrink_push(&shrink, row);
+        if (error) break;
+        convert(&by, row, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
+        if (shrinks) dram_shrink_push(&shrink, rgb);
     }
-    if (error) status = png_error(source, error);
+    status = error ? png_error(source, error) : DRAM_OK;
 done:
     dram_shrink_end(&shrink);
+    dram_free(rgb);
     dram_free(row);
     return status;
 }
@@ -118,20 +176,12 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
             if (less) out->pixels = less;
         }
     } else {
-        TRY_GOTO(decode_rows(source, png, h, w, out, small_h, small_w), done);
+        TRY_GOTO(decode_rows(source, png, &header, out, small_h, small_w), done);
     }
     dram_image_sized(out, h, w, small_h, small_w);
 done:
     spng_ctx_free(png);
     return status;
-}
-
-/* Samples of 1, 2, 4 or 8 bits, the leftmost in the high bits; out may be `row` itself only if bits is 8. */
-static void unpack(const uint8_t *row, int bits, int width, uint8_t *out)
-{
-    int per_byte = 8 / bits, mask = (1 << bits) - 1;
-    for (int x = 0; x < width; x++)
-        out[x] = (uint8_t)(row[x / per_byte] >> (8 - bits * (x % per_byte + 1)) & mask);
 }
 
 static dram_status read_ids(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, uint8_t *ids)
@@ -140,7 +190,8 @@ static dram_status read_ids(const dram_source *source, spng_ctx *png, const stru
     size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
     bool whole = header->interlace_method != 0;
     int error = 0;
-    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as zero */
+    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as zero
+     */
     uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
     if (!packed) return png_error(source, SPNG_EMEM);
     if (whole)
@@ -150,7 +201,8 @@ static dram_status read_ids(const dram_source *source, spng_ctx *png, const stru
     for (int y = 0; y < h && !error; y++) {
         if (!whole) error = spng_decode_row(png, packed, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
-        if (!error) unpack(whole ? packed + (size_t)y * stride : packed, bits, w, ids + (size_t)y * (size_t)w);
+        const uint8_t *row = whole ? packed + (size_t)y * stride : packed;
+        for (int x = 0; x < w && !error; x++) *ids++ = (uint8_t)sample(row, bits, x);
     }
     dram_free(packed);
     return error ? png_error(source, error) : DRAM_OK;

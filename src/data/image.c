@@ -21,11 +21,11 @@ dram_status dram_check_memory(const dram_source *source, int height, int width, 
 {
     int64_t need = bytes + (int64_t)source->n, limit = source->limits.max_bytes;
     if (limit > 0 && need > limit)
-        return dram_fail(DRAM_ERR_FORMAT,
-                         "%s: %dx%d pixels: decoding it needs %lld MiB of host memory, the limit is %lld MiB; scale the "
-                         "file down",
-                         source->name, width, height, (long long)((need + (1 << 20) - 1) >> 20),
-                         (long long)(limit >> 20));
+        return dram_fail(
+            DRAM_ERR_FORMAT,
+            "%s: %dx%d pixels: decoding it needs %lld MiB of host memory, the limit is %lld MiB; scale the "
+            "file down",
+            source->name, width, height, (long long)((need + (1 << 20) - 1) >> 20), (long long)(limit >> 20));
     return DRAM_OK;
 }
 

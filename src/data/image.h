@@ -22,11 +22,11 @@ typedef struct {
 } dram_image_limits;
 
 typedef struct {
-    uint8_t *pixels;               /* [height,width,3] RGB, owned; dram_image_free */
-    int height, width;             /* decoded size; height * width <= max_pixels */
-    int full_height, full_width;   /* original size */
-    double scale_y, scale_x;       /* decoded pixels per original pixel */
-    double origin_y, origin_x;     /* decoded y = origin_y + scale_y * original y; 0 unless a cut-off DCT block is first */
+    uint8_t *pixels;             /* [height,width,3] RGB, owned; dram_image_free */
+    int height, width;           /* decoded size; height * width <= max_pixels */
+    int full_height, full_width; /* original size */
+    double scale_y, scale_x;     /* decoded pixels per original pixel */
+    double origin_y, origin_x; /* decoded y = origin_y + scale_y * original y; 0 unless a cut-off DCT block is first */
 } dram_image;
 
 /* Reads and decodes a file. JPEG is scaled by its DCT (the largest n/8 that keeps max_pixels, and below 1/8 by area),
@@ -50,10 +50,10 @@ typedef struct {
 } dram_label;
 
 typedef struct {
-    int height, width;  /* size the label must have: the image's full_height, full_width; 0: any */
-    int classes;        /* ids must be below it, or be ignore_index; 0: any id */
-    int ignore_index;   /* -1: none */
-    int64_t max_bytes;  /* as in dram_image_limits */
+    int height, width; /* size the label must have: the image's full_height, full_width; 0: any */
+    int classes;       /* ids must be below it, or be ignore_index; 0: any id */
+    int ignore_index;  /* -1: none */
+    int64_t max_bytes; /* as in dram_image_limits */
 } dram_label_rules;
 
 /* Reads a label: a PNG of one channel with 1 to 8 bits. The id is the grey value as stored or the palette *index*,
@@ -63,8 +63,8 @@ dram_status dram_label_load(const char *path, const dram_label_rules *rules, dra
 
 void dram_label_free(dram_label *label);
 
-/* Write a file (replacing it): RGB u8 [height,width,3] as JPEG (4:2:0, quality 1..100) or PNG; grey u8 [height,width] as
- * 8-bit PNG. DRAM_ERR_IO names the file. */
+/* Write a file (replacing it): RGB u8 [height,width,3] as JPEG (4:2:0, quality 1..100) or PNG; grey u8 [height,width]
+ * as 8-bit PNG. DRAM_ERR_IO names the file. */
 dram_status dram_image_write_jpeg(const char *path, const uint8_t *rgb, int height, int width, int quality);
 dram_status dram_image_write_png(const char *path, const uint8_t *rgb, int height, int width);
 dram_status dram_label_write_png(const char *path, const uint8_t *ids, int height, int width);

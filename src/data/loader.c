@@ -38,13 +38,13 @@ struct dram_loader {
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work, done;
     bool stop;
-    int64_t next_in;      /* position of the next free slot */
-    int64_t next_out;     /* position to be handed out next */
-    uint32_t *order;      /* [files] of `epoch` */
+    int64_t next_in;  /* position of the next free slot */
+    int64_t next_out; /* position to be handed out next */
+    uint32_t *order;  /* [files] of `epoch` */
     int64_t epoch;
-    char **reason;        /* [files] why a file is bad; NULL: it is not known to be */
-    bool *counted;        /* [files] bad and reached by the stream */
-    slot *slots;          /* [slot_count] */
+    char **reason; /* [files] why a file is bad; NULL: it is not known to be */
+    bool *counted; /* [files] bad and reached by the stream */
+    slot *slots;   /* [slot_count] */
     int slot_count;
 
     /* of the consumer's thread */
@@ -149,8 +149,8 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
                             .full_height = image.full_height,
                             .full_width = image.full_width};
     if (p->train)
-        sample->geometry = dram_geometry_draw(&p->augment, p->seed, (uint64_t)sample->position, image.full_height,
-                                              image.full_width);
+        sample->geometry =
+            dram_geometry_draw(&p->augment, p->seed, (uint64_t)sample->position, image.full_height, image.full_width);
     else
         sample->geometry = dram_geometry_fit(image.full_height, image.full_width);
     status = dram_geometry_image(&sample->geometry, &image, p->student_size, s->student, &sample->student_height,
@@ -199,7 +199,8 @@ static slot *free_slot(dram_loader *l)
     return NULL;
 }
 
-/* Positions are taken in order, so the smallest missing one always has a slot: holes of left-out images cannot block. */
+/* Positions are taken in order, so the smallest missing one always has a slot: holes of left-out images cannot block.
+ */
 static void *work(void *context)
 {
     worker *w = context;

@@ -7,7 +7,8 @@
  * A bad image (dram_image_load says DRAM_ERR_FORMAT) is skipped. In training, position p then takes image
  * below(n) of the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in evaluation the position is left out.
  * Each bad file is warned about once (dram_warn, with its name) and counted once, when the stream reaches it; more than
- * 10 % of the dataset's files, or 64 bad draws in a row, end the stream with DRAM_ERR_RUN. A bad label is always an error.
+ * 10 % of the dataset's files, or 64 bad draws in a row, end the stream with DRAM_ERR_RUN. A bad label is always an
+ * error.
  */
 #ifndef DRAM_DATA_LOADER_H
 #define DRAM_DATA_LOADER_H
@@ -44,10 +45,10 @@ typedef struct {
     int student_height, student_width; /* valid pixels, top left */
     int teacher_height, teacher_width;
     bool has_label;
-    int64_t label_pixels;   /* pixels of `label` that are not ignore_index */
-    int64_t position;       /* in the stream: the global sample index */
-    int index;              /* in the dataset: dram_dataset_label_path(dataset, index, ...) */
-    const char *name;       /* file name, owned by the dataset */
+    int64_t label_pixels;        /* pixels of `label` that are not ignore_index */
+    int64_t position;            /* in the stream: the global sample index */
+    int index;                   /* in the dataset: dram_dataset_label_path(dataset, index, ...) */
+    const char *name;            /* file name, owned by the dataset */
     int full_height, full_width; /* original size */
     dram_geometry geometry;
 } dram_sample;
@@ -61,8 +62,8 @@ typedef struct {
  * allocates. DRAM_ERR_CONFIG for parameters out of range. */
 dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out);
 
-/* Waits for the next batch. The batch of the call before is released if it was not. An error of a worker comes out here,
- * with its text, when the stream reaches it, and again at every later call. One thread may call at a time. */
+/* Waits for the next batch. The batch of the call before is released if it was not. An error of a worker comes out
+ * here, with its text, when the stream reaches it, and again at every later call. One thread may call at a time. */
 dram_status dram_loader_next(dram_loader *loader, dram_batch *out);
 
 /* Gives the held batch's slots back to the workers; call it once the pixels are copied. */

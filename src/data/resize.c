@@ -62,12 +62,6 @@ static void blend_rows(const uint8_t *restrict src, size_t stride, int count, co
     }
 }
 
-static uint8_t to_byte(float v)
-{
-    v += 0.5f;
-    return v >= 255.0f ? 255 : v > 0.0f ? (uint8_t)v : 0;
-}
-
 /* row points at column 0 of the source; three channels are summed as four, the last one is not used. */
 static void blend_columns(const float *row, const taps *x, int dw, bool flip, uint8_t *dst)
 {
@@ -78,12 +72,12 @@ static void blend_columns(const float *row, const taps *x, int dw, bool flip, ui
         float sum[4] = {0, 0, 0, 0};
         for (int t = 0; t < x->count[from]; t++, p += 3)
             for (int c = 0; c < 4; c++) sum[c] += weight[t] * p[c];
-        for (int c = 0; c < 3; c++) dst[3 * i + c] = to_byte(sum[c]);
+        for (int c = 0; c < 3; c++) dst[3 * i + c] = (uint8_t)(int)(sum[c] + 0.5f); /* a mean of bytes: in range */
     }
 }
 
-dram_status dram_resize_rgb(const uint8_t *src, int sh, int sw, dram_box box, bool flip, uint8_t *dst, int64_t dst_stride,
-                            int dh, int dw)
+dram_status dram_resize_rgb(const uint8_t *src, int sh, int sw, dram_box box, bool flip, uint8_t *dst,
+                            int64_t dst_stride, int dh, int dw)
 {
     dram_status status;
     taps x = {0}, y = {0};

@@ -1,7 +1,7 @@
 /* shrink: area averaging, fed row by row, so that a source larger than memory never exists whole. Internal to src/data.
  *
- * Output pixel (i, j) is the mean of the source over [i,i+1) x [j,j+1) scaled; edges that cut a source pixel weigh it by
- * its part. Sizes only shrink.
+ * Output pixel (i, j) is the mean of the source over [i,i+1) x [j,j+1) scaled; edges that cut a source pixel weigh it
+ * by its part. Sizes only shrink.
  */
 #ifndef DRAM_DATA_SHRINK_H
 #define DRAM_DATA_SHRINK_H
@@ -17,7 +17,8 @@ typedef struct {
     uint8_t *out;            /* [dh,dw,3], the caller's */
 } dram_shrink;
 
-/* out may be the buffer that holds the source rows: a row is written only after every row that it overwrites is read. */
+/* out may be the buffer that holds the source rows: a row is written only after every row that it overwrites is read.
+ */
 dram_status dram_shrink_begin(dram_shrink *s, int sh, int sw, int dh, int dw, uint8_t *out);
 void dram_shrink_push(dram_shrink *s, const uint8_t *row); /* [sw,3]; exactly sh times */
 void dram_shrink_end(dram_shrink *s);                      /* {0} is allowed */

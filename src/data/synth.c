@@ -91,7 +91,8 @@ static void choose_weather(scene *s)
 
 static void choose_ground(scene *s)
 {
-    static const float palette[][3] = {{0.27f, 0.5f, 0.45f}, {0.11f, 0.4f, 0.6f}, {0.6f, 0.04f, 0.9f}, {0.08f, 0.35f, 0.4f}};
+    static const float palette[][3] = {
+        {0.27f, 0.5f, 0.45f}, {0.11f, 0.4f, 0.6f}, {0.6f, 0.04f, 0.9f}, {0.08f, 0.35f, 0.4f}};
     double pick = dram_rng_uniform(&s->r);
     const float *p = palette[pick < 0.5 ? 0 : pick < 0.7 ? 1 : pick < 0.82 ? 2 : 3]; /* grass, sand, snow, earth */
     float hue = p[0] + uniform(s, -0.05f, 0.05f), value = p[2] * uniform(s, 0.8f, 1.1f);

@@ -95,7 +95,8 @@ static bool building(const synth_thing *t, const synth_noise *noise, float x, fl
     synth_colour wall = t->main;
     if (t->style == 0) {
         float brick = dram_synth_bricks(noise, x, y, 0.5f, 0.22f), seen = visible(t, 0.3f);
-        wall = brick > 0 ? dram_synth_scale(wall, 1 + (brick - 0.85f) * seen) : dram_synth_mix(wall, t->third, 0.6f * seen);
+        wall = brick > 0 ? dram_synth_scale(wall, 1 + (brick - 0.85f) * seen)
+                         : dram_synth_mix(wall, t->third, 0.6f * seen);
     } else if (t->style == 1) {
         wall = dram_synth_scale(wall, 0.85f + 0.3f * dram_synth_noise_sum(noise, x * 0.8f + t->phase, y * 0.8f));
     } else {
@@ -110,7 +111,9 @@ static bool building(const synth_thing *t, const synth_noise *noise, float x, fl
         float lit = dram_synth_noise_at(noise, 7.3f * floorf((x - corner) / pitch) + t->phase,
                                         5.9f * floorf(y / floor_height) + 0.5f);
         bool frame = !in_box(wx, wy, 0.29f, 0.34f, 0.71f, 0.76f);
-        wall = frame ? t->third : lit > 0.7f ? (synth_colour){{0.9f, 0.8f, 0.5f}} : (synth_colour){{0.1f, 0.13f, 0.18f}};
+        wall = frame        ? t->third
+               : lit > 0.7f ? (synth_colour){{0.9f, 0.8f, 0.5f}}
+                            : (synth_colour){{0.1f, 0.13f, 0.18f}};
         if (!frame) wall = dram_synth_scale(wall, 0.8f + 0.6f * wy);
     }
     *colour = dram_synth_scale(wall, face);
@@ -180,7 +183,8 @@ static bool car(const synth_thing *t, const synth_noise *noise, float x, float y
     bool body = y <= belt && fabsf(x) < 0.5f * w * (1 - 0.05f * fabsf(y / belt - 0.5f));
     if (!cabin && !body) return false;
     *colour = dram_synth_scale(t->main, 0.75f + 0.4f * y / h);
-    bool window = up > 0.12f && up < 0.85f && x > -0.38f * w + 0.1f * w * up && x < (front - 0.05f) * w - slope * w * up;
+    bool window =
+        up > 0.12f && up < 0.85f && x > -0.38f * w + 0.1f * w * up && x < (front - 0.05f) * w - slope * w * up;
     if (cabin && window && fabsf(x + 0.05f * w) > 0.02f * w) *colour = dram_synth_scale(glass, 0.8f + 0.8f * up);
     if (body && in_box(fabsf(x), y, 0.45f * w, 0.4f * h, 0.5f * w, 0.5f * h)) *colour = t->second;
     if (body && fabsf(y - 0.3f * h) < 0.015f * h) *colour = dram_synth_scale(*colour, 0.6f);
@@ -224,14 +228,23 @@ static bool sign(const synth_thing *t, const synth_noise *noise, float x, float 
 {
     float r = t->width / 2, middle = t->height - r, v = y - middle, d = 2;
     switch (t->style) {
-    case 0: d = sqrtf(x * x + v * v) / r; break;
-    case 1: d = fmaxf(-v / (0.6f * r), (fabsf(x) + 0.55f * (v - 0.1f * r)) / (0.55f * r)); break;
-    case 2: d = fmaxf(fabsf(x) / r, fabsf(v) / (0.7f * r)); break;
-    default: d = (fabsf(x) + fabsf(v)) / r; break;
+    case 0:
+        d = sqrtf(x * x + v * v) / r;
+        break;
+    case 1:
+        d = fmaxf(-v / (0.6f * r), (fabsf(x) + 0.55f * (v - 0.1f * r)) / (0.55f * r));
+        break;
+    case 2:
+        d = fmaxf(fabsf(x) / r, fabsf(v) / (0.7f * r));
+        break;
+    default:
+        d = (fabsf(x) + fabsf(v)) / r;
+        break;
     }
     if (d < 1) {
-        bool mark = t->part[0] < 0.5f ? fabsf(v + 0.1f * r) < 0.14f * r && fabsf(x) < 0.5f * r
-                                      : dram_synth_noise_at(noise, x * 9 / r * 0.4f + t->phase, v * 9 / r * 0.4f) > 0.62f;
+        bool mark = t->part[0] < 0.5f
+                        ? fabsf(v + 0.1f * r) < 0.14f * r && fabsf(x) < 0.5f * r
+                        : dram_synth_noise_at(noise, x * 9 / r * 0.4f + t->phase, v * 9 / r * 0.4f) > 0.62f;
         *colour = d > 0.8f ? t->main : mark && d < 0.7f ? t->third : t->second;
         return true;
     }
@@ -256,7 +269,8 @@ static bool ball(const synth_thing *t, const synth_noise *noise, float x, float 
         second = dram_synth_noise_at(noise, a * 3 + t->phase, b * 3) > 0.6f;
     float shade = 0.45f + 0.65f * dram_synth_clamp(0.5f * u * t->light + 0.6f * v + 0.55f * z, 0, 1);
     *colour = dram_synth_scale(second ? t->second : t->main, shade);
-    if (0.5f * u * t->light + 0.6f * v + 0.6f * z > 0.97f) *colour = dram_synth_mix(*colour, (synth_colour){{1, 1, 1}}, 0.6f);
+    if (0.5f * u * t->light + 0.6f * v + 0.6f * z > 0.97f)
+        *colour = dram_synth_mix(*colour, (synth_colour){{1, 1, 1}}, 0.6f);
     return true;
 }
 
@@ -285,14 +299,22 @@ static bool fence(const synth_thing *t, const synth_noise *noise, float x, float
 bool dram_synth_shade(const synth_thing *t, const synth_noise *noise, float x, float y, synth_colour *colour)
 {
     switch (t->kind) {
-    case DRAM_SYNTH_BUILDING: return building(t, noise, x, y, colour);
-    case DRAM_SYNTH_TREE: return tree(t, noise, x, y, colour);
-    case DRAM_SYNTH_CAR: return car(t, noise, x, y, colour);
-    case DRAM_SYNTH_PERSON: return person(t, noise, x, y, colour);
-    case DRAM_SYNTH_SIGN: return sign(t, noise, x, y, colour);
-    case DRAM_SYNTH_BALL: return ball(t, noise, x, y, colour);
-    case DRAM_SYNTH_FENCE: return fence(t, noise, x, y, colour);
-    default: return false; /* the rest of the list is background, painted by synth.c */
+    case DRAM_SYNTH_BUILDING:
+        return building(t, noise, x, y, colour);
+    case DRAM_SYNTH_TREE:
+        return tree(t, noise, x, y, colour);
+    case DRAM_SYNTH_CAR:
+        return car(t, noise, x, y, colour);
+    case DRAM_SYNTH_PERSON:
+        return person(t, noise, x, y, colour);
+    case DRAM_SYNTH_SIGN:
+        return sign(t, noise, x, y, colour);
+    case DRAM_SYNTH_BALL:
+        return ball(t, noise, x, y, colour);
+    case DRAM_SYNTH_FENCE:
+        return fence(t, noise, x, y, colour);
+    default:
+        return false; /* the rest of the list is background, painted by synth.c */
     }
 }
 
@@ -335,11 +357,12 @@ static void colour_thing(synth_thing *t, dram_rng *r)
         t->third = dram_synth_hsv(0, 0, uniform(r, 0, 0.2f));
         break;
     case DRAM_SYNTH_FENCE:
-        t->main = dram_rng_uniform(r) < 0.4 ? dram_synth_hsv(0.1f, 0.05f, uniform(r, 0.6f, 0.95f))
-                                            : dram_synth_hsv(uniform(r, 0.04f, 0.12f), uniform(r, 0.2f, 0.7f),
-                                                             uniform(r, 0.25f, 0.6f));
+        t->main = dram_rng_uniform(r) < 0.4
+                      ? dram_synth_hsv(0.1f, 0.05f, uniform(r, 0.6f, 0.95f))
+                      : dram_synth_hsv(uniform(r, 0.04f, 0.12f), uniform(r, 0.2f, 0.7f), uniform(r, 0.25f, 0.6f));
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -370,7 +393,9 @@ synth_thing dram_synth_thing(dram_synth_class kind, dram_rng *r)
         t.height = 2 + size;
         t.width = 0.7f + 0.8f * t.part[2];
         break;
-    case DRAM_SYNTH_BALL: t.height = t.width = 0.5f + 1.1f * size; break;
+    case DRAM_SYNTH_BALL:
+        t.height = t.width = 0.5f + 1.1f * size;
+        break;
     default: /* fence */
         t.height = 0.9f + 0.9f * size;
         t.width = 4 + 12 * t.part[2];

@@ -48,12 +48,12 @@ synth_colour dram_synth_hsv(float hue, float saturation, float value);
 
 typedef struct {
     dram_synth_class kind;
-    float width, height;   /* of its rectangle */
-    float detail;          /* pixels per metre: finer texture fades out */
-    float light;           /* -1 or 1: the side the sun stands on */
-    int style;             /* of the kind */
-    float phase;           /* its place in the noise */
-    float part[4];         /* proportions, 0..1 */
+    float width, height; /* of its rectangle */
+    float detail;        /* pixels per metre: finer texture fades out */
+    float light;         /* -1 or 1: the side the sun stands on */
+    int style;           /* of the kind */
+    float phase;         /* its place in the noise */
+    float part[4];       /* proportions, 0..1 */
     synth_colour main, second, third;
 } synth_thing;
 

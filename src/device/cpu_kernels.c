@@ -15,8 +15,8 @@ static const dram_kernel base_kernels[DRAM_OP_COUNT] = {
 };
 
 #ifdef DRAM_CPU_X86
-#define X(NAME, ...)                                                 \
-    dram_status dram_cpu_v3_##NAME(const dram_kernel_args *args);    \
+#define X(NAME, ...)                                                                                                   \
+    dram_status dram_cpu_v3_##NAME(const dram_kernel_args *args);                                                      \
     dram_status dram_cpu_v4_##NAME(const dram_kernel_args *args);
 DRAM_OP_LIST(X)
 #undef X

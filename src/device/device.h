@@ -13,7 +13,8 @@ typedef struct dram_device dram_device;
 
 /* What a device has to provide. All slots are required. `space` is never DRAM_SPACE_COUNT. */
 typedef struct {
-    dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes, void **memory); /* aligned as the profile says */
+    dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes,
+                         void **memory); /* aligned as the profile says */
     void (*release)(dram_device *device, dram_space space, void *memory, int64_t bytes);
     dram_status (*write)(dram_device *device, void *to, const void *host, int64_t bytes);  /* returns when done */
     dram_status (*read)(dram_device *device, void *host, const void *from, int64_t bytes); /* returns when done */

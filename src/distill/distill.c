@@ -56,8 +56,8 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
     bool detached = graph->detached;
     graph->detached = true;
     int side = low_size(size, low_scale);
-    dram_val x_low = DRAM_CALL(graph, resize, "image",
-                               DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = side, .out_w = side), image);
+    dram_val x_low =
+        DRAM_CALL(graph, resize, "image", DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = side, .out_w = side), image);
     dram_scope_pop(graph, scope);
     dram_build once = *student;
     once.bn = DRAM_BN_BATCH;

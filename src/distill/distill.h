@@ -8,11 +8,12 @@
 
 #include "model/model.h"
 
-/* The teacher's embedding on the student's grid: image f32 [N,T,T,3], normalised -> [N,g,g,256]. Detached, and accounted
- * as teacher activations. When t != g the embedding is resampled bilinearly. */
+/* The teacher's embedding on the student's grid: image f32 [N,T,T,3], normalised -> [N,g,g,256]. Detached, and
+ * accounted as teacher activations. When t != g the embedding is resampled bilinearly. */
 dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val image, int g);
 
-/* How far the student's embedding [N,g,g,256] is from the target, over the cells that mask f32 [N,g,g] says hold image. */
+/* How far the student's embedding [N,g,g,256] is from the target, over the cells that mask f32 [N,g,g] says hold image.
+ */
 dram_val dram_embed_term(dram_graph *graph, dram_embed_mode mode, dram_val embedding, dram_val target, dram_val mask);
 
 /* Resolution distillation. x_low is the student's image f32 [N,S,S,3] scaled by low_scale. Its stride-16 features are

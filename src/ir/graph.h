@@ -28,21 +28,21 @@ typedef enum { DRAM_SPACE_DEVICE, DRAM_SPACE_PINNED, DRAM_SPACE_HOST, DRAM_SPACE
 typedef enum { DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY, DRAM_QUEUE_COMM } dram_queue;
 
 /* The byte account's categories, with the names of `dram plan --json`. */
-#define DRAM_CATEGORY_LIST(X)                       \
-    X(TEACHER_WEIGHTS,     "teacher_weights")       \
-    X(STUDENT_WEIGHTS,     "student_weights")       \
-    X(GRADIENTS,           "gradients")             \
-    X(OPTIMIZER,           "optimizer")             \
-    X(ACTIVATIONS,         "activations")           \
-    X(TEACHER_ACTIVATIONS, "teacher_activations")   \
-    X(WORKSPACE,           "workspace")             \
-    X(INPUT,               "input")
+#define DRAM_CATEGORY_LIST(X)                                                                                          \
+    X(TEACHER_WEIGHTS, "teacher_weights")                                                                              \
+    X(STUDENT_WEIGHTS, "student_weights")                                                                              \
+    X(GRADIENTS, "gradients")                                                                                          \
+    X(OPTIMIZER, "optimizer")                                                                                          \
+    X(ACTIVATIONS, "activations")                                                                                      \
+    X(TEACHER_ACTIVATIONS, "teacher_activations")                                                                      \
+    X(WORKSPACE, "workspace")                                                                                          \
+    X(INPUT, "input")
 
 typedef enum {
 #define X(ID, NAME) DRAM_CATEGORY_##ID,
     DRAM_CATEGORY_LIST(X)
 #undef X
-    DRAM_CATEGORY_COUNT
+        DRAM_CATEGORY_COUNT
 } dram_category;
 
 const char *dram_category_name(dram_category category);
@@ -55,16 +55,16 @@ typedef enum { DRAM_LAYOUT_SAME, DRAM_LAYOUT_OIHW } dram_layout;
 
 /* Something that outlives the programs and keeps its place in the arena. */
 typedef struct {
-    char *name;          /* the file's name for it: "stem.conv.weight", "image_encoder.pos_embed" */
+    char *name; /* the file's name for it: "stem.conv.weight", "image_encoder.pos_embed" */
     dram_dtype dtype;
     dram_shape shape;
     dram_category category;
     bool trainable;
-    bool decays;         /* takes weight decay: not norms, not biases, not relative positions */
+    bool decays; /* takes weight decay: not norms, not biases, not relative positions */
     dram_init init;
     float init_std;
     dram_layout layout;
-    const char *group;   /* who it belongs to: "teacher", "student", "neck", "head", "sr", "optimizer"; static text */
+    const char *group; /* who it belongs to: "teacher", "student", "neck", "head", "sr", "optimizer"; static text */
 } dram_slot;
 
 typedef struct {
@@ -72,8 +72,8 @@ typedef struct {
     int n, room;
 } dram_slots;
 
-/* Adds a slot (copied, its name too) and gives its index; the slot of that group and name if there is one already, which
- * must then have the same shape and dtype. */
+/* Adds a slot (copied, its name too) and gives its index; the slot of that group and name if there is one already,
+ * which must then have the same shape and dtype. */
 dram_status dram_slots_add(dram_slots *slots, const dram_slot *slot, int *index);
 int dram_slots_find(const dram_slots *slots, const char *group, const char *name); /* DRAM_NONE if absent */
 void dram_slots_free(dram_slots *slots);
@@ -91,10 +91,10 @@ typedef struct {
     dram_shape shape;
     dram_space space;
     dram_category category;
-    int slot;            /* of kind SLOT (and of a value that updates one), else DRAM_NONE */
-    int32_t producer;    /* node, DRAM_NONE for inputs and slots at the start */
+    int slot;         /* of kind SLOT (and of a value that updates one), else DRAM_NONE */
+    int32_t producer; /* node, DRAM_NONE for inputs and slots at the start */
     bool requires_grad;
-    bool output;         /* read by the host after the program: lives to its end */
+    bool output; /* read by the host after the program: lives to its end */
 } dram_value;
 
 typedef struct {
@@ -108,7 +108,7 @@ typedef struct {
 } dram_node;
 
 typedef struct {
-    const char *name; /* of the program: "distil_step" */
+    const char *name;  /* of the program: "distil_step" */
     dram_slots *slots; /* not owned */
     dram_value **values;
     dram_node **nodes;
@@ -116,10 +116,11 @@ typedef struct {
     int n_nodes, nodes_room;
     dram_val *slot_value; /* slot -> the value that is the slot at this point, DRAM_NONE if not read yet */
     int slot_values;
-    char scope[160];         /* prefix of new names */
-    dram_category category;  /* of new temporaries */
-    bool detached;           /* new nodes carry no gradient */
-    dram_status status;      /* sticky */
+    int backward_begin;      /* the first node of the backward; 0: there is none */
+    char scope[160];        /* prefix of new names */
+    dram_category category; /* of new temporaries */
+    bool detached;          /* new nodes carry no gradient */
+    dram_status status;     /* sticky */
 } dram_graph;
 
 dram_status dram_graph_new(const char *name, dram_slots *slots, dram_graph **graph);

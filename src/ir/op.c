@@ -1,7 +1,7 @@
 #include "ir/op.h"
 
 const dram_op_row dram_op_rows[DRAM_OP_COUNT] = {
-#define X(NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD) \
+#define X(NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD)                                      \
     [DRAM_OP_##NAME] = {#NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD},
     DRAM_OP_LIST(X)
 #undef X

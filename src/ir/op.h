@@ -7,10 +7,10 @@
 /* What the planner knows of a device: plain data, so a plan needs no device. */
 typedef struct {
     char name[64];
-    int64_t align;             /* bytes; every offset and size is a multiple of it */
-    int workers;               /* compute threads, each with scratch of its own */
+    int64_t align;              /* bytes; every offset and size is a multiple of it */
+    int workers;                /* compute threads, each with scratch of its own */
     int64_t scratch_per_worker; /* bytes an op may ask for a worker */
-    int64_t memory_bytes;      /* of the device; 0 = not known */
+    int64_t memory_bytes;       /* of the device; 0 = not known */
 } dram_profile;
 
 /* The CPU with `workers` threads. */

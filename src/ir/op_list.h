@@ -5,8 +5,8 @@
  *
  *   saved_in, saved_out  bit i: the gradient reads input i / output i. Nothing else of the forward is kept for it.
  *   alias                bit i: output 0 may take over the bytes of input i, if that is its last reader.
- *   updates              one digit an output: the input whose bytes that output always takes over (a weight, say), or -.
- *   grad                 1: differentiable. 0: its outputs never carry a gradient.
+ *   updates              one digit an output: the input whose bytes that output always takes over (a weight, say), or
+ * -. grad                 1: differentiable. 0: its outputs never carry a gradient.
  */
 #ifndef DRAM_IR_OP_LIST_H
 #define DRAM_IR_OP_LIST_H
@@ -111,7 +111,7 @@ typedef enum {
 #define X(NAME, ...) DRAM_OP_##NAME,
     DRAM_OP_LIST(X)
 #undef X
-    DRAM_OP_COUNT
+        DRAM_OP_COUNT
 } dram_op;
 
 #endif

@@ -28,8 +28,8 @@ dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shap
 typedef struct {
     int out, kernel, stride, groups; /* padded by kernel / 2, but not when stride == kernel (patches) */
     float std;
-    dram_init init;                  /* DRAM_INIT_NORMAL or DRAM_INIT_TRUNC_NORMAL */
-    bool bias;                       /* begins at 0 */
+    dram_init init; /* DRAM_INIT_NORMAL or DRAM_INIT_TRUNC_NORMAL */
+    bool bias;      /* begins at 0 */
 } dram_conv;
 
 /* x [N,H,W,I] -> [N,H',W',out], weight `name`.weight [out,kernel,kernel,I/groups]. A 1x1 of stride 1 is a `linear`, for
@@ -43,7 +43,8 @@ dram_val dram_layer_linear(const dram_layers *l, const char *name, dram_val x, i
 /* LayerNorm over the last dimension, eps 1e-6. */
 dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x);
 
-/* Batch norm with PyTorch's eps 1e-5 and momentum 0.1, then + residual if it is given, then act. gamma begins at `gamma`. */
+/* Batch norm with PyTorch's eps 1e-5 and momentum 0.1, then + residual if it is given, then act. gamma begins at
+ * `gamma`. */
 dram_val dram_layer_bn(const dram_layers *l, const char *name, dram_val x, dram_val residual, dram_act act,
                        dram_init gamma);
 

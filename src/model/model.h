@@ -28,7 +28,7 @@ typedef struct {
     dram_category category; /* of its slots */
     bool trainable;
     dram_bn_mode bn;
-    bool zero_init_last;    /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
+    bool zero_init_last; /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 
 typedef enum { DRAM_ARCH_REGNET, DRAM_ARCH_SAM_VIT } dram_arch_kind;
@@ -42,8 +42,8 @@ typedef struct {
     double wa, wm, se_ratio, min_ratio;
     /* SAM ViT */
     int dim, heads, blocks;
-    int global[4];   /* blocks with global attention; -1 = none */
-    int native;      /* side of the image that pos_embed and the global rel_pos are for */
+    int global[4]; /* blocks with global attention; -1 = none */
+    int native;    /* side of the image that pos_embed and the global rel_pos are for */
 } dram_arch;
 
 enum {

@@ -1,5 +1,5 @@
-/* Rules of attention and attention_grad: the attention of SAM's image encoder (Kirillov et al., "Segment Anything", 2023;
- * decomposed relative position after Li et al., "MViTv2", 2022).
+/* Rules of attention and attention_grad: the attention of SAM's image encoder (Kirillov et al., "Segment Anything",
+ * 2023; decomposed relative position after Li et al., "MViTv2", 2022).
  *
  * For head c, query q at (y, x) and key k at (y', x') of the same window (or of the image):
  *     logit = (q d^-1/2) . k + q . rel_h[y - y' + S_h - 1] + q . rel_w[x - x' + S_w - 1],   d = D / heads
@@ -86,8 +86,7 @@ static int64_t tile_floats(const sizes *s, int64_t bq, int64_t bk, bool backward
 {
     int64_t nq = least(bq, s->sh * s->sw), nk = least(bk, s->sh * s->sw), ld = (nq + 15) / 16 * 16;
     int64_t table = 2 * (s->sh > s->sw ? s->sh : s->sw) - 1, first = nk > table ? nk : table;
-    if (backward)
-        return ld * (first + nk + 2 * (s->sh + s->sw) + 2) + (s->window ? (3 * nq + 4 * nk) * s->d : 0) + 16;
+    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw) + 2) + (s->window ? (3 * nq + 3 * nk) * s->d : 0) + 16;
     return ld * (first + s->sh + s->sw + 3) + (s->window ? (2 * nq + 2 * nk) * s->d : 0) + 16;
 }
 
@@ -130,8 +129,7 @@ static dram_status attention_grad_rule(dram_backward *b, const dram_node *node)
     dram_val dout = dram_grad_out(b, node, 0), out[DRAM_MAX_OUT];
     if (dram_grad_out(b, node, 1) != DRAM_NONE)
         return dram_graph_fail(g, "%s: there is no gradient through lse", node->name);
-    const dram_val in[] = {node->in[0],  node->in[1],  node->in[2], node->in[3],
-                           node->out[0], node->out[1], dout};
+    const dram_val in[] = {node->in[0], node->in[1], node->in[2], node->in[3], node->out[0], node->out[1], dout};
     dram_graph_add(g, DRAM_OP_attention_grad, "grad", &node->attr, in, 7, out);
     TRY(g->status);
     for (int i = 0; i < 4; i++)
@@ -150,10 +148,8 @@ static int64_t attention_workspace(const dram_graph *g, const dram_node *node, c
     return scratch(g, node, profile, false);
 }
 
-const dram_rules dram_rules_attention = {.shape = attention_shape,
-                                         .grad = attention_grad_rule,
-                                         .flops = attention_flops,
-                                         .workspace = attention_workspace};
+const dram_rules dram_rules_attention = {
+    .shape = attention_shape, .grad = attention_grad_rule, .flops = attention_flops, .workspace = attention_workspace};
 
 /* ---- attention_grad ---- */
 

@@ -76,6 +76,7 @@ dram_status dram_backward_build(dram_graph *g, const dram_val *of, const dram_va
         b->gradient[of[i]] = sum == DRAM_NONE ? seed[i] : DRAM_CALL(g, add, "sum", NULL, sum, seed[i]);
     }
     bool detached = g->detached;
+    g->backward_begin = g->n_nodes;
     g->detached = true; /* no gradient of a gradient */
     for (int i = g->n_nodes - 1; i >= 0 && g->status == DRAM_OK; i--) {
         const dram_node *node = g->nodes[i];

@@ -12,8 +12,8 @@
 
 #define DRAM_ATTR(...) (&(const dram_attr){__VA_ARGS__})
 
-#define DRAM_CALL(g, op, name, attr, ...)                                                           \
-    dram_call(g, DRAM_OP_##op, name, attr, (const dram_val[]){__VA_ARGS__},                         \
+#define DRAM_CALL(g, op, name, attr, ...)                                                                              \
+    dram_call(g, DRAM_OP_##op, name, attr, (const dram_val[]){__VA_ARGS__},                                            \
               (int)(sizeof((const dram_val[]){__VA_ARGS__}) / sizeof(dram_val)))
 
 static inline dram_val dram_call(dram_graph *g, dram_op op, const char *name, const dram_attr *attr, const dram_val *in,

@@ -1,4 +1,6 @@
 /* Rules of conv2d and its gradients. */
+#include <stddef.h>
+
 #include "ops/rules.h"
 
 static bool is_f32_4(const dram_graph *g, const dram_node *node, int i)
@@ -12,7 +14,8 @@ static dram_status check_attr(dram_graph *g, const dram_node *node)
 {
     const dram_attr *a = &node->attr;
     if (a->stride < 1 || a->pad < 0 || a->groups < 1)
-        return dram_graph_fail(g, "%s: stride %d, pad %d, groups %d: stride and groups must be 1 or more, pad 0 or more",
+        return dram_graph_fail(g,
+                               "%s: stride %d, pad %d, groups %d: stride and groups must be 1 or more, pad 0 or more",
                                node->name, a->stride, a->pad, a->groups);
     return DRAM_OK;
 }
@@ -116,8 +119,7 @@ static dram_status conv2d_dgrad_shape(dram_graph *g, const dram_node *node, dram
         return dram_bad_input(g, node, 0, "what a convolution of out_h x out_w pixels gives");
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(dy->dim[0], a->out_h, a->out_w, w->dim[3] * a->groups);
-    if (dram_given(node, 2) &&
-        (!is_f32_4(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
+    if (dram_given(node, 2) && (!is_f32_4(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
         return dram_bad_input(g, node, 2, "f32 [N,H,W,I], like the output");
     return DRAM_OK;
 }

@@ -1,4 +1,6 @@
 /* Rules of linear, its gradients, and bias_grad. */
+#include <stddef.h>
+
 #include "ops/rules.h"
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i, int rank)
@@ -81,8 +83,7 @@ static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram
     if (!is_weight(g, node, 1) || dram_in_shape(g, node, 1)->dim[0] != o || dram_last(dram_in_shape(g, node, 1), 0) < 1)
         return dram_bad_input(g, node, 1, "f32 [O,I] or [O,1,1,I] with the O of input 0");
     like_rows(g, node, 0, dram_last(dram_in_shape(g, node, 1), 0), out[0]);
-    if (dram_given(node, 2) &&
-        (!is_rows(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
+    if (dram_given(node, 2) && (!is_rows(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
         return dram_bad_input(g, node, 2, "f32 [...,I], like the output");
     return DRAM_OK;
 }

@@ -75,8 +75,7 @@ static dram_status avgpool_grad_shape(dram_graph *g, const dram_node *node, dram
     const dram_shape *dy = dram_in_shape(g, node, 0);
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(dy->dim[0], node->attr.out_h, node->attr.out_w, dy->dim[1]);
-    if (dram_given(node, 1) &&
-        !(is_f32(g, node, 1, 4) && dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape)))
+    if (dram_given(node, 1) && !(is_f32(g, node, 1, 4) && dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape)))
         return dram_bad_input(g, node, 1, "f32 [N,out_h,out_w,C]");
     return DRAM_OK;
 }

@@ -12,11 +12,11 @@ typedef enum { FIRST_FIT, BEST_FIT } fit_rule;
 typedef struct {
     dram_buffer *buffers;
     int n;
-    int64_t *pressure;  /* of each buffer: most bytes alive at a node of its life */
-    int *order;         /* the order tried now */
+    int64_t *pressure; /* of each buffer: most bytes alive at a node of its life */
+    int *order;        /* the order tried now */
     int *best_order;
-    int *placed;        /* placed buffers by offset */
-    int64_t *offset;    /* of the present try */
+    int *placed;     /* placed buffers by offset */
+    int64_t *offset; /* of the present try */
     int64_t *best_offset;
     int64_t best_top;
 } search;
@@ -93,11 +93,16 @@ static double key_of(const search *s, int i, order_key by)
     const dram_buffer *x = &s->buffers[i];
     double duration = (double)x->last - x->first + 1;
     switch (by) {
-    case BY_DURATION: return duration;
-    case BY_AREA: return duration * (double)x->bytes;
-    case BY_PRESSURE: return (double)s->pressure[i];
-    case BY_SIZE: return (double)x->bytes;
-    default: return -(double)x->first;
+    case BY_DURATION:
+        return duration;
+    case BY_AREA:
+        return duration * (double)x->bytes;
+    case BY_PRESSURE:
+        return (double)s->pressure[i];
+    case BY_SIZE:
+        return (double)x->bytes;
+    default:
+        return -(double)x->first;
     }
 }
 

@@ -26,8 +26,8 @@ typedef struct {
 /* Sets the offsets. Offsets are sums of sizes, so they are aligned when the sizes are. Deterministic. */
 dram_status dram_place(dram_buffer *buffers, int n, dram_placement *result);
 
-/* Whether two buffers that live at the same time share a byte: 1 and the pair, 0, or -1 when memory is out and it is not
- * known. O(n log n + pairs alive together). */
+/* Whether two buffers that live at the same time share a byte: 1 and the pair, 0, or -1 when memory is out and it is
+ * not known. O(n log n + pairs alive together). */
 int dram_place_overlap(const dram_buffer *buffers, int n, int *a, int *b);
 
 #endif

@@ -18,20 +18,20 @@ typedef struct {
 
 /* A value in a program. Values of kind SLOT, and those that update one, have the slot's offset. */
 typedef struct {
-    int64_t offset; /* in the arena */
-    int64_t bytes;  /* rounded up to the alignment */
+    int64_t offset;      /* in the arena */
+    int64_t bytes;       /* rounded up to the alignment */
     int32_t first, last; /* nodes; the bytes are the value's own from the start of `first` to the end of `last` */
-    dram_val alias; /* the value whose bytes it takes over, DRAM_NONE */
+    dram_val alias;      /* the value whose bytes it takes over, DRAM_NONE */
 } dram_place_of_value;
 
 typedef struct {
-    const dram_graph *graph;         /* not owned */
-    dram_place_of_value *value;      /* of each value */
+    const dram_graph *graph;                     /* not owned */
+    dram_place_of_value *value;                  /* of each value */
     int64_t *workspace_offset, *workspace_bytes; /* of each node */
-    dram_placement placement;        /* above the slots */
+    dram_placement placement;                    /* above the slots */
     int64_t flops;
-    int64_t floor_bytes;             /* the largest node alone: inputs, outputs and workspace. No order can be below */
-    int32_t floor_at;                /* that node */
+    int64_t floor_bytes; /* the largest node alone: inputs, outputs and workspace. No order can be below */
+    int32_t floor_at;    /* that node */
     int64_t live_at_peak[DRAM_CATEGORY_COUNT]; /* bytes alive at placement.max_live_at, slots not counted */
 } dram_program;
 
@@ -44,9 +44,9 @@ typedef struct {
     int64_t slots_by_category[DRAM_CATEGORY_COUNT];
     int n_programs;
     dram_program *programs;
-    int peak_program;        /* the one that needs most */
-    int64_t arena_bytes;     /* = planned peak on a device that needs nothing besides */
-    int64_t max_live_bytes;  /* slots and the most bytes alive in any program */
+    int peak_program;       /* the one that needs most */
+    int64_t arena_bytes;    /* = planned peak on a device that needs nothing besides */
+    int64_t max_live_bytes; /* slots and the most bytes alive in any program */
     int64_t floor_bytes;
 } dram_plan;
 

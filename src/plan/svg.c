@@ -137,8 +137,8 @@ static void begin_box(const sheet *s, const box *b)
     dram_str_add(s->out, "/>");
     int fits = (int)((w - 8) / 5.6), n = (int)strlen(b->label);
     if (h >= 13 && (n <= fits || fits >= 12)) {
-        dram_str_add(s->out, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"10\" fill=\"#fff\">%s", x + 4, y + h / 2 + 3.5,
-                     n > fits ? ".." : "");
+        dram_str_add(s->out, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"10\" fill=\"%s\">%s", x + 4, y + h / 2 + 3.5,
+                     b->category == DRAM_CATEGORY_INPUT ? "#333" : "#fff", n > fits ? ".." : "");
         add_escaped(s->out, n > fits ? b->label + (n - fits + 2) : b->label);
         dram_str_add(s->out, "</text>");
     }
@@ -187,7 +187,9 @@ static void add_values(const sheet *s)
         const dram_place_of_value *at = &s->program->value[v];
         char shape[96];
         if (value->slot != DRAM_NONE || !at->bytes) continue;
-        box b = {at->first, at->last, at->offset, at->bytes, value->category, value->name, value->name};
+        box b = {.first = at->first, .last = at->last, .offset = at->offset, .bytes = at->bytes};
+        b.category = value->category;
+        b.name = b.label = value->name;
         begin_box(s, &b);
         dram_str_add(s->out, "\n%s %s", dram_dtype_name(value->dtype),
                      dram_format_shape(&value->shape, shape, sizeof shape));
@@ -199,13 +201,10 @@ static void add_values(const sheet *s)
     }
     for (int i = 0; i < g->n_nodes; i++) {
         if (!s->program->workspace_bytes[i]) continue;
-        box b = {i,
-                 i,
-                 s->program->workspace_offset[i],
-                 s->program->workspace_bytes[i],
-                 DRAM_CATEGORY_WORKSPACE,
-                 g->nodes[i]->name,
-                 g->nodes[i]->name};
+        box b = {.first = i, .last = i, .category = DRAM_CATEGORY_WORKSPACE};
+        b.offset = s->program->workspace_offset[i];
+        b.bytes = s->program->workspace_bytes[i];
+        b.name = b.label = g->nodes[i]->name;
         begin_box(s, &b);
         dram_str_add(s->out, ": workspace");
         end_box(s, &b);
@@ -218,7 +217,8 @@ static void add_line(const sheet *s, int64_t bytes, const char *colour, const ch
     double y = y_of(s, bytes);
     dram_str_add(s->out,
                  "<path d=\"M%d %.1fH%d\" stroke=\"%s\" stroke-width=\"1.5\" stroke-dasharray=\"6 3\" fill=\"none\"/>"
-                 "<text x=\"%d\" y=\"%.1f\" font-size=\"11\" fill=\"%s\" text-anchor=\"end\">%s %s</text>\n",
+                 "<text x=\"%d\" y=\"%.1f\" font-size=\"11\" fill=\"%s\" text-anchor=\"end\" paint-order=\"stroke\" "
+                 "stroke=\"#fff\" stroke-width=\"3\">%s %s</text>\n",
                  PLOT_X, y, PLOT_X + PLOT_W, colour, PLOT_X + PLOT_W - 4, y + raise, colour, label,
                  dram_format_bytes(bytes, text, sizeof text));
 }
@@ -261,6 +261,10 @@ static void add_legend(const sheet *s)
         dram_str_add(s->out, "<text x=\"%d\" y=\"%d\">%s</text><text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>\n",
                      LEGEND_X, y, row[i].label, SHEET_W - 24, y, dram_format_bytes(row[i].bytes, bytes, sizeof bytes));
     }
+    dram_str_add(s->out,
+                 "<text x=\"%d\" y=\"%d\" font-size=\"11\" fill=\"#888\">point at a rectangle for its name and size"
+                 "</text>\n",
+                 LEGEND_X, PLOT_Y + PLOT_H);
 }
 
 dram_status dram_plan_svg(const dram_plan *plan, int program, dram_str *out)

@@ -52,10 +52,9 @@ static void add_verdict(const page *p, int64_t budget)
         if (bytes[c] > bytes[largest]) largest = c;
     dram_str_add(p->out, "  most of it is %s, %.*f MiB\n", dram_category_name((dram_category)largest), p->decimals,
                  mib(bytes[largest]));
-    dram_str_add(p->out, "  the floor, below which no order of these nodes can go, is %.*f MiB: %s\n", p->decimals,
-                 mib(plan->floor_bytes),
-                 plan->floor_bytes > budget ? "above the budget too, so make something smaller"
-                                            : "within the budget, so recompute may get there");
+    dram_str_add(p->out, "  the floor of these nodes is %.*f MiB, %s\n", p->decimals, mib(plan->floor_bytes),
+                 plan->floor_bytes > budget ? "above the budget too: make something smaller"
+                                            : "within the budget: recompute may get there");
 }
 
 static void add_categories(const page *p)
@@ -93,7 +92,7 @@ static void add_programs(const page *p, double recompute_ratio)
         dram_str_add(p->out, "  %-20s%8d%12.3f%12.*f  %s\n", fit(program->graph->name, 19, name, sizeof name),
                      program->graph->n_nodes, (double)program->flops * 1e-9, p->decimals,
                      mib(p->plan->slots_bytes + program->placement.top),
-                     fit(dram_program_peak_at(program), 44, at, sizeof at));
+                     program->graph->n_nodes ? fit(dram_program_peak_at(program), 44, at, sizeof at) : "-");
     }
     if (recompute_ratio > 0)
         dram_str_add(p->out, "  recompute spends %.1f %% of the step's FLOPs again\n", 100.0 * recompute_ratio);

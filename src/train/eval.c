@@ -25,7 +25,8 @@ static int class_at(const float *logits, int h, int w, int classes, double y, do
     const float *a = logits + (int64_t)(y0 * w + x0) * classes, *b = logits + (int64_t)(y0 * w + x1) * classes;
     const float *c = logits + (int64_t)(y1 * w + x0) * classes, *d = logits + (int64_t)(y1 * w + x1) * classes;
     int best = 0;
-    for (int k = 0; k < classes; k++) row[k] = (1 - ay) * ((1 - ax) * a[k] + ax * b[k]) + ay * ((1 - ax) * c[k] + ax * d[k]);
+    for (int k = 0; k < classes; k++)
+        row[k] = (1 - ay) * ((1 - ax) * a[k] + ax * b[k]) + ay * ((1 - ax) * c[k] + ax * d[k]);
     for (int k = 1; k < classes; k++)
         if (row[k] > row[best]) best = k;
     return best;
@@ -50,7 +51,8 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
         for (int x = 0; x < label.width; x++) {
             int id = label.ids[(int64_t)y * label.width + x];
             if (id == cfg->data.ignore_index) continue;
-            int guess = class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5, t->row);
+            int guess =
+                class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5, t->row);
             t->confusion[(int64_t)id * classes + guess]++;
         }
     dram_label_free(&label);

@@ -7,6 +7,7 @@
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are
  * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. */
-dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset, dram_eval_result *result);
+dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
+                          dram_eval_result *result);
 
 #endif

@@ -14,8 +14,8 @@ typedef struct {
 dram_status dram_feed_open(const dram_programs *programs, dram_feed *feed);
 void dram_feed_close(dram_feed *feed);
 
-/* Writes images, sizes, masks, labels and the label count of samples[0..count). Where count is below the program's batch,
- * the rest is empty: valid size 0, mask 0, no label. */
+/* Writes images, sizes, masks, labels and the label count of samples[0..count). Where count is below the program's
+ * batch, the rest is empty: valid size 0, mask 0, no label. */
 dram_status dram_feed_batch(dram_session *session, dram_feed *feed, dram_program_kind kind, const dram_sample *samples,
                             int count);
 

@@ -30,10 +30,10 @@ typedef struct {
     dram_metrics_file *metrics;
     char *directory, *checkpoints, *metrics_path;
     dram_state state;
-    int skipped_before;           /* images skipped before this process took over */
+    int skipped_before;                                /* images skipped before this process took over */
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
-    int64_t evaluated_at;         /* step of the last evaluation, -1 none */
+    int64_t evaluated_at; /* step of the last evaluation, -1 none */
 } run;
 
 static double now(void)
@@ -169,8 +169,8 @@ static dram_status step(run *r, dram_metrics *m)
     dram_batch batch;
     float hyper[4];
     double begin = now();
-    bool teacher = s->programs.teacher_size > 0 &&
-                   dram_interval_teacher_runs(r->state.step, r->cfg->sam_distill.distill_interval);
+    bool teacher =
+        s->programs.teacher_size > 0 && dram_interval_teacher_runs(r->state.step, r->cfg->sam_distill.distill_interval);
     dram_program_kind kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     const dram_io *io = &s->programs.io[kind];
     *m = (dram_metrics){.step = r->state.step, .teacher_ran = teacher};
@@ -320,7 +320,8 @@ dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_ev
     TRY_GOTO(open_dataset(&r, true, &r.val), done);
     TRY_GOTO(dram_session_plan(cfg, &r.session), done);
     if (!r.session.programs.io[DRAM_PROGRAM_EVALUATION].graph) {
-        status = dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
+        status =
+            dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
         goto done;
     }
     TRY_GOTO(dram_session_check_fit(&r.session, dram_host_free_bytes()), done);

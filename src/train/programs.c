@@ -7,8 +7,14 @@
 #include "ops/call.h"
 
 /* ImageNet's mean and standard deviation in 0..255, which are also SAM's. */
-#define IMAGE_MEAN {123.675f, 116.28f, 103.53f}
-#define IMAGE_STD {58.395f, 57.12f, 57.375f}
+#define IMAGE_MEAN                                                                                                     \
+    {                                                                                                                  \
+        123.675f, 116.28f, 103.53f                                                                                     \
+    }
+#define IMAGE_STD                                                                                                      \
+    {                                                                                                                  \
+        58.395f, 57.12f, 57.375f                                                                                       \
+    }
 
 typedef struct {
     const dram_config *cfg;
@@ -25,7 +31,9 @@ static dram_status find_arch(const dram_config *cfg, const char *key, const char
     const char *const *names = dram_arch_names(&n);
     *arch = dram_arch_find(name);
     if (*arch && (!teacher || (*arch)->kind == DRAM_ARCH_SAM_VIT)) return DRAM_OK;
-    if (*arch) return dram_config_fail(cfg, key, "%s is no SAM encoder: take vit_b, vit_l, vit_h, vit_tiny or vit_micro", name);
+    if (*arch)
+        return dram_config_fail(cfg, key, "%s is no SAM encoder: take vit_b, vit_l, vit_h, vit_tiny or vit_micro",
+                                name);
     const char *nearest = dram_nearest(name, names, n);
     return dram_config_fail(cfg, key, "unknown architecture \"%s\"%s%s%s", name, nearest ? "; did you mean " : "",
                             nearest ? nearest : "", nearest ? "?" : "");
@@ -64,9 +72,12 @@ static dram_val teacher_target(builder *b)
 static dram_embed_mode embed_mode(const dram_config *cfg)
 {
     switch (cfg->sam_distill.loss.type) {
-    case DRAM_SAM_LOSS_COSINE: return DRAM_EMBED_COSINE;
-    case DRAM_SAM_LOSS_HUBER: return DRAM_EMBED_HUBER;
-    default: return DRAM_EMBED_MSE;
+    case DRAM_SAM_LOSS_COSINE:
+        return DRAM_EMBED_COSINE;
+    case DRAM_SAM_LOSS_HUBER:
+        return DRAM_EMBED_HUBER;
+    default:
+        return DRAM_EMBED_MSE;
     }
 }
 
@@ -223,11 +234,11 @@ static dram_status build_program(builder *b, dram_program_kind kind, int *n_buil
 static void clear_io(dram_io *io)
 {
     *io = (dram_io){.index = DRAM_NONE};
-    dram_val *const values[] = {&io->image,      &io->image_valid,     &io->teacher_image, &io->teacher_valid,
-                                &io->labels,     &io->label_count,     &io->mask,          &io->sr_mask,
-                                &io->hyper,      &io->loss,            &io->loss_task,     &io->loss_sam,
-                                &io->loss_resolution, &io->clip,       &io->logits,        &io->cosine_gap,
-                                &io->mse};
+    dram_val *const values[] = {
+        &io->image,       &io->image_valid, &io->teacher_image,   &io->teacher_valid, &io->labels,
+        &io->label_count, &io->mask,        &io->sr_mask,         &io->hyper,         &io->loss,
+        &io->loss_task,   &io->loss_sam,    &io->loss_resolution, &io->clip,          &io->logits,
+        &io->cosine_gap,  &io->mse};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) *values[i] = DRAM_NONE;
 }
 

@@ -6,7 +6,12 @@
 #include "distill/distill.h"
 
 /* Which graph a program is. Those that the config does not need are absent. */
-typedef enum { DRAM_PROGRAM_DISTIL_STEP, DRAM_PROGRAM_PLAIN_STEP, DRAM_PROGRAM_EVALUATION, DRAM_PROGRAM_COUNT } dram_program_kind;
+typedef enum {
+    DRAM_PROGRAM_DISTIL_STEP,
+    DRAM_PROGRAM_PLAIN_STEP,
+    DRAM_PROGRAM_EVALUATION,
+    DRAM_PROGRAM_COUNT
+} dram_program_kind;
 
 /* A graph, and its values that the host writes or reads; DRAM_NONE where the program has no such value.
  * N batch, S student's side, T teacher's side, g = S/16, r = dram_resolution_grid(). */
@@ -25,9 +30,9 @@ typedef struct {
     dram_val hyper;         /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
     /* read */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
-    dram_val clip;          /* f32 [2]: gradient norm, factor */
-    dram_val logits;        /* f32 [N,h,w,K] (evaluation) */
-    dram_val cosine_gap, mse; /* f32 [1] (evaluation): 1 - cosine, and MSE, to the teacher */
+    dram_val clip;                                       /* f32 [2]: gradient norm, factor */
+    dram_val logits;                                     /* f32 [N,h,w,K] (evaluation) */
+    dram_val cosine_gap, mse;                            /* f32 [1] (evaluation): 1 - cosine, and MSE, to the teacher */
 } dram_io;
 
 typedef struct {

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "plan/recompute.h"
 #include "train/weights.h"
 
 dram_status dram_session_plan(const dram_config *cfg, dram_session *s)
@@ -12,8 +13,13 @@ dram_status dram_session_plan(const dram_config *cfg, dram_session *s)
     *s = (dram_session){.cfg = cfg};
     if (cfg->device == DRAM_RUN_DEVICE_CUDA) return dram_config_fail(cfg, "device", "this build has no CUDA device");
     TRY(dram_programs_build(cfg, &s->programs));
-    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
-        if (s->programs.io[k].graph) graphs[n++] = s->programs.io[k].graph;
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        int64_t added = 0;
+        if (!s->programs.io[k].graph) continue;
+        graphs[n++] = s->programs.io[k].graph;
+        if (cfg->memory.recompute_norms) TRY_GOTO(dram_recompute_norms(s->programs.io[k].graph, &added), failed);
+        if (n == 1) s->recomputed_flops = added; /* the first program is a step */
+    }
     dram_profile profile = dram_profile_cpu(cfg->threads ? cfg->threads : dram_host_cores());
     TRY_GOTO(dram_plan_make(graphs, n, &s->programs.slots, &profile,
                             (dram_plan_options){.eager_free = cfg->memory.eager_free, .in_place = true}, &s->plan),
@@ -57,8 +63,7 @@ dram_status dram_session_check_fit(const dram_session *s, int64_t free_bytes)
                      limit == budget ? "the budget is" : "the machine has free",
                      dram_format_bytes(limit, have, sizeof have),
                      dram_format_bytes(s->plan->floor_bytes, floor, sizeof floor),
-                     dram_category_name((dram_category)largest),
-                     dram_format_bytes(bytes[largest], part, sizeof part));
+                     dram_category_name((dram_category)largest), dram_format_bytes(bytes[largest], part, sizeof part));
 }
 
 dram_status dram_session_start(dram_session *s)

@@ -40,7 +40,8 @@ static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_
     char *path;
     for (int i = 0; i < PARTS; i++) {
         TRY(dram_dir_file(dir, parts[i].file, &path));
-        dram_status status = dram_weights_save(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group);
+        dram_status status =
+            dram_weights_save(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group, DRAM_PRECISION_FP32);
         dram_free(path);
         TRY(status);
     }
@@ -116,7 +117,7 @@ dram_status dram_state_export(dram_session *s, const char *directory)
         char *path;
         int n = parts[i].with_group ? 2 : 1; /* neck and head, not sr */
         TRY(dram_path_join(directory, parts[i].file, &path));
-        dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group);
+        dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group, s->cfg->run.export);
         dram_free(path);
         TRY(status);
     }

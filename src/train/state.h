@@ -10,8 +10,8 @@ typedef struct {
     int skipped;      /* images skipped so far */
 } dram_state;
 
-/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but the
- * newest run.keep. After an error the older ones are still there. */
+/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but
+ * the newest run.keep. After an error the older ones are still there. */
 dram_status dram_state_save(dram_session *session, const char *folder, const dram_state *state);
 
 /* Loads the newest complete one, or leaves the session as it is with *state = {0} when there is none. */

@@ -20,8 +20,9 @@ typedef struct {
     const dram_config *cfg; /* not owned; outlives the session */
     dram_programs programs;
     dram_plan *plan;
-    dram_device *device; /* NULL until started */
-    dram_exec *exec;     /* NULL until started */
+    int64_t recomputed_flops; /* spent again in the first step program */
+    dram_device *device;     /* NULL until started */
+    dram_exec *exec;         /* NULL until started */
     int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
@@ -37,12 +38,13 @@ int64_t dram_session_budget(const dram_session *session, int64_t free_bytes);
  * largest part. */
 dram_status dram_session_check_fit(const dram_session *session, int64_t free_bytes);
 
-/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names. */
+/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.
+ */
 dram_status dram_session_start(dram_session *session);
 
 /* How far a run is, handed to the progress hook after a step. */
 typedef struct {
-    int64_t step, steps; /* step: updates done */
+    int64_t step, steps;                               /* step: updates done */
     double loss, loss_task, loss_sam, loss_resolution; /* NAN: the step did not have it */
     double lr, grad_norm, images_per_second, seconds_left;
     int64_t planned_peak_bytes, measured_peak_bytes;
@@ -56,7 +58,7 @@ typedef struct {
     double embedding_mse;    /* NAN without a teacher */
     int images, skipped;
     int classes;
-    double class_iou[256];   /* NAN for a class that is in no label */
+    double class_iou[256]; /* NAN for a class that is in no label */
 } dram_eval_result;
 
 typedef struct {
@@ -70,7 +72,7 @@ typedef struct {
     bool evaluated;
     dram_eval_result eval;
     bool interrupted;
-    char directory[1024];      /* of the run */
+    char directory[1024]; /* of the run */
 } dram_summary;
 
 /* All optional. They are called on the thread that trains. */

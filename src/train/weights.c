@@ -16,14 +16,17 @@ enum { PIECE = 65536, NAME_SIZE = 256 }; /* elements moved at once; longest name
 static double draw(const dram_slot *slot, dram_rng *rng)
 {
     switch (slot->init) {
-    case DRAM_INIT_ONE: return 1.0;
-    case DRAM_INIT_NORMAL: return slot->init_std * dram_rng_normal(rng);
+    case DRAM_INIT_ONE:
+        return 1.0;
+    case DRAM_INIT_NORMAL:
+        return slot->init_std * dram_rng_normal(rng);
     case DRAM_INIT_TRUNC_NORMAL:
         for (;;) { /* within two standard deviations */
             double x = dram_rng_normal(rng);
             if (fabs(x) <= 2.0) return slot->init_std * x;
         }
-    default: return 0.0;
+    default:
+        return 0.0;
     }
 }
 
@@ -219,8 +222,8 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
     dram_st *file;
     dram_status status;
     TRY(dram_st_open(path, &file));
-    weight_file f = {.s = s, .file = file, .path = path, .where = where, .groups = groups, .n_groups = n,
-                     .with_group = with_group};
+    weight_file f = {
+        .s = s, .file = file, .path = path, .where = where, .groups = groups, .n_groups = n, .with_group = with_group};
     float *piece = dram_alloc(PIECE * sizeof *piece);
     if (!piece) {
         status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
@@ -289,14 +292,22 @@ static dram_status read_source(void *context, int64_t offset, int64_t count, voi
     return DRAM_OK;
 }
 
-static void describe(dram_st_out *out, const dram_slot *slot, const char *name, source *from)
+static dram_st_dtype stored_as(dram_precision precision)
+{
+    if (precision == DRAM_PRECISION_FP16) return DRAM_ST_F16;
+    return precision == DRAM_PRECISION_BF16 ? DRAM_ST_BF16 : DRAM_ST_F32;
+}
+
+static void describe(dram_st_out *out, const dram_slot *slot, const char *name, dram_precision precision, source *from)
 {
     dram_shape shape = dram_file_shape(slot);
-    *out = (dram_st_out){.name = name, .dtype = DRAM_ST_F32, .rank = shape.rank, .source = read_source, .context = from};
+    *out = (dram_st_out){
+        .name = name, .dtype = stored_as(precision), .rank = shape.rank, .source = read_source, .context = from};
     memcpy(out->dim, shape.dim, (size_t)shape.rank * sizeof shape.dim[0]);
 }
 
-dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
+dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              dram_precision precision)
 {
     dram_status status;
     const dram_slots *slots = &s->programs.slots;
@@ -316,7 +327,7 @@ dram_status dram_weights_save(dram_session *s, const char *path, const char *con
         char *name = names + (size_t)count * NAME_SIZE;
         file_name(&f, slots->at[i], name);
         from[count] = (source){.s = s, .index = i};
-        describe(&out[count], slots->at[i], name, &from[count]);
+        describe(&out[count], slots->at[i], name, precision, &from[count]);
         count++;
         char *counter = names + (size_t)count * NAME_SIZE;
         if (!dram_names_bn_counter(name, counter, NAME_SIZE)) continue;

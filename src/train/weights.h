@@ -16,12 +16,13 @@ dram_status dram_weights_draw(dram_session *session);
 dram_status dram_weights_load_config(dram_session *session);
 
 /* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
- * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or ""). */
+ * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or "").
+ */
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
 
-/* Writes the slots of the groups, in F32, with the names that dram_weights_load reads. */
+/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. */
 dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
-                              bool with_group);
+                              bool with_group, dram_precision precision);
 
 #endif

@@ -141,7 +141,9 @@ static void huge_baseline_jpeg_is_scaled(void **state)
     assert_int_equal(image.full_height, SIDE);
     assert_int_equal(image.height, 1024);
     assert_int_equal(image.width, 1024);
-    for (int i = 0; i < 1024 * 1024 * 3; i++) assert_in_range(image.pixels[i], 76, 78);
+    int wrong = 0;
+    for (int i = 0; i < 1024 * 1024 * 3; i++) wrong += image.pixels[i] < 76 || image.pixels[i] > 78;
+    assert_int_equal(wrong, 0);
     dram_image_free(&image);
     free(file.bytes);
     free(flat);
@@ -180,8 +182,9 @@ static void huge_png_is_scaled_row_by_row(void **state)
     assert_int_equal(decode_within(&file, &limits, &image), DRAM_OK);
     assert_int_equal(image.height, 1000);
     assert_int_equal(image.width, 1000);
-    for (int i = 0; i < 3 * 1000 * 1000; i++) /* 20 columns a pixel: 12 of one colour, 8 of the other */
-        assert_int_equal(image.pixels[i], i / 3 % 2 ? 102 : 153);
+    int wrong = 0; /* 20 columns a pixel: 12 of one colour, 8 of the other */
+    for (int i = 0; i < 3 * 1000 * 1000; i++) wrong += image.pixels[i] != (i / 3 % 2 ? 102 : 153);
+    assert_int_equal(wrong, 0);
     dram_image_free(&image);
     free(file.bytes);
 }

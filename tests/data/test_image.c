@@ -45,12 +45,12 @@ static void png_of_every_kind(void **state)
     (void)state;
     static const struct {
         int type, channels, depth;
-    } kinds[] = {{SPNG_COLOR_TYPE_GRAYSCALE, 1, 1},       {SPNG_COLOR_TYPE_GRAYSCALE, 1, 2},
-                 {SPNG_COLOR_TYPE_GRAYSCALE, 1, 4},       {SPNG_COLOR_TYPE_GRAYSCALE, 1, 8},
-                 {SPNG_COLOR_TYPE_GRAYSCALE, 1, 16},      {SPNG_COLOR_TYPE_TRUECOLOR, 3, 8},
-                 {SPNG_COLOR_TYPE_TRUECOLOR, 3, 16},      {SPNG_COLOR_TYPE_INDEXED, 1, 1},
-                 {SPNG_COLOR_TYPE_INDEXED, 1, 2},         {SPNG_COLOR_TYPE_INDEXED, 1, 4},
-                 {SPNG_COLOR_TYPE_INDEXED, 1, 8},         {SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, 2, 8},
+    } kinds[] = {{SPNG_COLOR_TYPE_GRAYSCALE, 1, 1},        {SPNG_COLOR_TYPE_GRAYSCALE, 1, 2},
+                 {SPNG_COLOR_TYPE_GRAYSCALE, 1, 4},        {SPNG_COLOR_TYPE_GRAYSCALE, 1, 8},
+                 {SPNG_COLOR_TYPE_GRAYSCALE, 1, 16},       {SPNG_COLOR_TYPE_TRUECOLOR, 3, 8},
+                 {SPNG_COLOR_TYPE_TRUECOLOR, 3, 16},       {SPNG_COLOR_TYPE_INDEXED, 1, 1},
+                 {SPNG_COLOR_TYPE_INDEXED, 1, 2},          {SPNG_COLOR_TYPE_INDEXED, 1, 4},
+                 {SPNG_COLOR_TYPE_INDEXED, 1, 8},          {SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, 2, 8},
                  {SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, 2, 16}, {SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 4, 8},
                  {SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 4, 16}};
     static const int sizes[][2] = {{1, 1}, {7, 5}, {13, 29}};
@@ -84,15 +84,16 @@ static void png_of_every_kind(void **state)
             }
             struct spng_plte part = palette;
             if (indexed) part.n_entries = 1u << depth;
-            expect_pixels(encode_png(data, stride * (size_t)h, h, w, depth, kinds[k].type, s % 2, indexed ? &part : NULL),
-                          h, w, want, 0);
+            expect_pixels(
+                encode_png(data, stride * (size_t)h, h, w, depth, kinds[k].type, s % 2, indexed ? &part : NULL), h, w,
+                want, 0);
             free(data);
         }
     }
 }
 
-/* Quality 95 of a smooth picture: rounding of the colour conversion and of the coarsest steps, a few levels. Where chroma
- * is stored once for 2 or 4 pixels of a ramp of 4 levels a pixel, twice that. */
+/* Quality 95 of a smooth picture: rounding of the colour conversion and of the coarsest steps, a few levels. Where
+ * chroma is stored once for 2 or 4 pixels of a ramp of 4 levels a pixel, twice that. */
 enum { JPEG_TOLERANCE = 4 };
 
 static void jpeg_of_every_kind(void **state)
@@ -102,8 +103,8 @@ static void jpeg_of_every_kind(void **state)
     int h = 57, w = 83;
     uint8_t *rgb = ramp_image(h, w);
     for (int i = 0; i < 10; i++)
-        expect_pixels(encode_jpeg(rgb, h, w, 0, TJPF_RGB, subsampling[i / 2], i % 2 ? TJFLAG_PROGRESSIVE : 0), h, w, rgb,
-                      i < 2 ? JPEG_TOLERANCE : 2 * JPEG_TOLERANCE);
+        expect_pixels(encode_jpeg(rgb, h, w, 0, TJPF_RGB, subsampling[i / 2], i % 2 ? TJFLAG_PROGRESSIVE : 0), h, w,
+                      rgb, i < 2 ? JPEG_TOLERANCE : 2 * JPEG_TOLERANCE);
     uint8_t *grey = malloc((size_t)h * (size_t)w), *thrice = malloc((size_t)h * (size_t)w * 3);
     for (int i = 0; i < h * w; i++) grey[i] = thrice[3 * i] = thrice[3 * i + 1] = thrice[3 * i + 2] = rgb[3 * i + 2];
     expect_pixels(encode_jpeg(grey, h, w, 0, TJPF_GRAY, TJSAMP_GRAY, 0), h, w, thrice, JPEG_TOLERANCE);
@@ -116,7 +117,8 @@ static void jpeg_cmyk(void **state)
 {
     (void)state;
     int h = 40, w = 48;
-    uint8_t *rgb = ramp_image(h, w), *cmyk = malloc((size_t)h * (size_t)w * 4), *want = malloc((size_t)h * (size_t)w * 3);
+    uint8_t *rgb = ramp_image(h, w), *cmyk = malloc((size_t)h * (size_t)w * 4),
+            *want = malloc((size_t)h * (size_t)w * 3);
     for (int i = 0; i < h * w; i++) {
         cmyk[4 * i + 3] = rgb[3 * i + 2]; /* 255 - black */
         for (int c = 0; c < 3; c++) cmyk[4 * i + c] = rgb[3 * i + (c + 1) % 3];
@@ -173,14 +175,38 @@ static void format_is_told_by_content(void **state)
 static void stored_at(int orientation, int h, int w, int y, int x, int *sy, int *sx)
 {
     switch (orientation) {
-    case 1: *sy = y; *sx = x; break;
-    case 2: *sy = y; *sx = w - 1 - x; break;
-    case 3: *sy = h - 1 - y; *sx = w - 1 - x; break;
-    case 4: *sy = h - 1 - y; *sx = x; break;
-    case 5: *sy = x; *sx = y; break;
-    case 6: *sy = h - 1 - x; *sx = y; break;
-    case 7: *sy = h - 1 - x; *sx = w - 1 - y; break;
-    default: *sy = x; *sx = w - 1 - y; break;
+    case 1:
+        *sy = y;
+        *sx = x;
+        break;
+    case 2:
+        *sy = y;
+        *sx = w - 1 - x;
+        break;
+    case 3:
+        *sy = h - 1 - y;
+        *sx = w - 1 - x;
+        break;
+    case 4:
+        *sy = h - 1 - y;
+        *sx = x;
+        break;
+    case 5:
+        *sy = x;
+        *sx = y;
+        break;
+    case 6:
+        *sy = h - 1 - x;
+        *sx = y;
+        break;
+    case 7:
+        *sy = h - 1 - x;
+        *sx = w - 1 - y;
+        break;
+    default:
+        *sy = x;
+        *sx = w - 1 - y;
+        break;
     }
 }
 
@@ -214,8 +240,8 @@ static void exif_orientation(void **state)
         if (kind == 2)
             expect_pixels(webp_with_orientation(encode_webp(rgb, h, w, 3, -1), o), up_h, up_w, want, 0);
         else
-            expect_pixels(jpeg_with_orientation(encode_jpeg(ramp, h, w, 0, TJPF_RGB, TJSAMP_444, 0), o, kind), up_h, up_w,
-                          want, JPEG_TOLERANCE);
+            expect_pixels(jpeg_with_orientation(encode_jpeg(ramp, h, w, 0, TJPF_RGB, TJSAMP_444, 0), o, kind), up_h,
+                          up_w, want, JPEG_TOLERANCE);
     }
     free(ramp);
     free(rgb);
@@ -246,11 +272,14 @@ static void expect_ramp(const dram_image *image, int stored_h, int stored_w, int
             double oy = (y + 0.5 - image->origin_y) / image->scale_y, ox = (x + 0.5 - image->origin_x) / image->scale_x;
             double sx = orientation == 2 ? stored_w - ox : orientation == 6 ? oy : ox;
             double sy = orientation == 6 ? stored_h - ox : oy;
-            if (sx > stored_w - 0.5 / image->scale_x || sy > stored_h - 0.5 / image->scale_y) continue; /* past the edge */
+            if (sx > stored_w - 0.5 / image->scale_x || sy > stored_h - 0.5 / image->scale_y)
+                continue; /* past the edge */
             for (int c = 0; c < 3; c++) {
-                int got = image->pixels[(y * image->width + x) * 3 + c], want = ramp_value(sx, sy, stored_h, stored_w, c);
+                int got = image->pixels[(y * image->width + x) * 3 + c],
+                    want = ramp_value(sx, sy, stored_h, stored_w, c);
                 if (abs(got - want) > tolerance)
-                    fail_msg("%dx%d, pixel %d,%d channel %d: %d, want %d", image->width, image->height, x, y, c, got, want);
+                    fail_msg("%dx%d, pixel %d,%d channel %d: %d, want %d", image->width, image->height, x, y, c, got,
+                             want);
             }
         }
     }
@@ -268,7 +297,8 @@ static void jpeg_scales_by_its_dct(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int k = 0; k < 3; k++) {
             int orientation = k == 0 ? 1 : k == 1 ? 2 : 6;
-            blob file = jpeg_with_orientation(encode_jpeg(ramp, 307, 403, 0, TJPF_RGB, TJSAMP_420, 0), orientation, true);
+            blob file =
+                jpeg_with_orientation(encode_jpeg(ramp, 307, 403, 0, TJPF_RGB, TJSAMP_420, 0), orientation, true);
             dram_image_limits limits = {cases[i].max_pixels, 0};
             dram_image image = decoded(file, &limits, k == 2 ? 403 : 307, k == 2 ? 307 : 403);
             assert_int_equal(image.height, k == 2 ? cases[i].w : cases[i].h);
@@ -301,11 +331,12 @@ static void png_and_webp_scale_while_decoding(void **state)
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         dram_image_limits limit = {limits[i], 0};
         for (int interlaced = 0; interlaced < 2; interlaced++) {
-            dram_image image = decoded(encode_png(rgb, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, interlaced, NULL),
-                                       &limit, H, W);
+            dram_image image =
+                decoded(encode_png(rgb, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, interlaced, NULL), &limit, H, W);
             assert_true((int64_t)(image.height + 1) * (image.width + 1) > limits[i] || image.height == H);
             for (int p = 0; p < image.height * image.width * 3; p++) {
-                double want = area_mean(rgb, H, W, image.height, image.width, p / 3 / image.width, p / 3 % image.width, p % 3);
+                double want =
+                    area_mean(rgb, H, W, image.height, image.width, p / 3 / image.width, p / 3 % image.width, p % 3);
                 /* half a level of rounding, and fp32 sums of about 100 terms */
                 assert_true(fabs(image.pixels[p] - want) <= 0.5 + 1e-3);
             }
@@ -324,11 +355,13 @@ static void long_and_thin(void **state)
     (void)state;
     uint8_t *rgb = noise_bytes(20000 * 3, 2);
     dram_image_limits limits = {100, 0};
-    dram_image tall = decoded(encode_png(rgb, 60000, 20000, 1, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &limits, 20000, 1);
+    dram_image tall =
+        decoded(encode_png(rgb, 60000, 20000, 1, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &limits, 20000, 1);
     assert_int_equal(tall.height, 100);
     assert_int_equal(tall.width, 1);
     dram_image_free(&tall);
-    dram_image wide = decoded(encode_png(rgb, 60000, 1, 20000, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &limits, 1, 20000);
+    dram_image wide =
+        decoded(encode_png(rgb, 60000, 1, 20000, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &limits, 1, 20000);
     assert_int_equal(wide.height, 1);
     assert_int_equal(wide.width, 100);
     dram_image_free(&wide);
@@ -368,12 +401,18 @@ static void written_files_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(png_of_every_kind),         cmocka_unit_test(jpeg_of_every_kind),
-        cmocka_unit_test(jpeg_cmyk),                 cmocka_unit_test(webp_of_every_kind),
-        cmocka_unit_test(one_pixel),                 cmocka_unit_test(format_is_told_by_content),
-        cmocka_unit_test(exif_orientation),          cmocka_unit_test(damaged_exif_is_upright),
-        cmocka_unit_test(jpeg_scales_by_its_dct),    cmocka_unit_test(png_and_webp_scale_while_decoding),
-        cmocka_unit_test(long_and_thin),             cmocka_unit_test(written_files_read_back),
+        cmocka_unit_test(png_of_every_kind),
+        cmocka_unit_test(jpeg_of_every_kind),
+        cmocka_unit_test(jpeg_cmyk),
+        cmocka_unit_test(webp_of_every_kind),
+        cmocka_unit_test(one_pixel),
+        cmocka_unit_test(format_is_told_by_content),
+        cmocka_unit_test(exif_orientation),
+        cmocka_unit_test(damaged_exif_is_upright),
+        cmocka_unit_test(jpeg_scales_by_its_dct),
+        cmocka_unit_test(png_and_webp_scale_while_decoding),
+        cmocka_unit_test(long_and_thin),
+        cmocka_unit_test(written_files_read_back),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

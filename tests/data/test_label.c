@@ -43,14 +43,16 @@ static void ids_are_stored_values(void **state)
         dram_label_rules rules = {.height = H, .width = W, .classes = mask + 1, .ignore_index = -1};
         dram_label label;
         palette.n_entries = (uint32_t)mask + 1;
-        blob file = encode_png(data, stride * H, H, W, bits, indexed ? SPNG_COLOR_TYPE_INDEXED : SPNG_COLOR_TYPE_GRAYSCALE,
-                               interlaced, indexed ? &palette : NULL);
+        blob file =
+            encode_png(data, stride * H, H, W, bits, indexed ? SPNG_COLOR_TYPE_INDEXED : SPNG_COLOR_TYPE_GRAYSCALE,
+                       interlaced, indexed ? &palette : NULL);
         if (load(state, file, &rules, &label) != DRAM_OK) fail_msg("%s", dram_error_text());
         assert_int_equal(label.height, H);
         assert_int_equal(label.width, W);
         for (int i = 0; i < H * W; i++) {
             int at = i % W * bits;
-            assert_int_equal(label.ids[i], data[(size_t)(i / W) * stride + (size_t)(at / 8)] >> (8 - bits - at % 8) & mask);
+            assert_int_equal(label.ids[i],
+                             data[(size_t)(i / W) * stride + (size_t)(at / 8)] >> (8 - bits - at % 8) & mask);
         }
         dram_label_free(&label);
         free(data);
@@ -104,7 +106,8 @@ static void other_kinds(void **state)
     dram_label_rules rules = {.ignore_index = 255};
     refused(state, encode_png(data, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), &rules, "has 16");
     refused(state, encode_png(data, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &rules, "one channel");
-    refused(state, encode_png(data, H * W * 2, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, false, NULL), &rules, "one channel");
+    refused(state, encode_png(data, H * W * 2, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, false, NULL), &rules,
+            "one channel");
     refused(state, encode_jpeg(data, H, W, 0, TJPF_GRAY, TJSAMP_GRAY, 0), &rules, "must be a PNG");
     refused(state, blob_of("", 0), &rules, "must be a PNG");
     blob cut = encode_png(data, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL);

@@ -269,9 +269,9 @@ static void only_complete_checkpoints_are_listed(void **state)
     save_step(folder, 0);
     save_step(folder, 1234567890123);
     ok(dram_make_folders(in_dir(state, "listed/step-00009000"))); /* no state.json */
-    static const char *const wrong[] = {"listed/step-00009001.tmp", "listed/step-9002", "listed/step-0000009003",
-                                        "listed/step-0009004x", "listed/step--0009005", "listed/step-",
-                                        "listed/step-99999999999999999999", "listed/Step-00009006"};
+    static const char *const wrong[] = {
+        "listed/step-00009001.tmp", "listed/step-9002", "listed/step-0000009003",           "listed/step-0009004x",
+        "listed/step--0009005",     "listed/step-",     "listed/step-99999999999999999999", "listed/Step-00009006"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char file[PATH_MAX];
         ok(dram_make_folders(in_dir(state, wrong[i])));
@@ -488,7 +488,8 @@ static void json_comes_back_checked(void **state)
     fails(dram_json_int(root, path, "epoch", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: epoch is missing");
     fails(dram_json_int(root, path, "name", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: name is not a number");
     fails(dram_json_int(root, path, "loss", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: loss is not an integer");
-    fails(dram_json_int(root, path, "step", 0, 499, &step), DRAM_ERR_FORMAT, "state.json: step is 500, not in 0 .. 499");
+    fails(dram_json_int(root, path, "step", 0, 499, &step), DRAM_ERR_FORMAT,
+          "state.json: step is 500, not in 0 .. 499");
     fails(dram_json_number(root, path, "nan", &x), DRAM_ERR_FORMAT, "state.json: nan is not a number");
     fails(dram_json_bool(root, path, "step", &flag), DRAM_ERR_FORMAT, "state.json: step is not true or false");
     fails(dram_json_text(root, path, "step", &text), DRAM_ERR_FORMAT, "state.json: step is not text");
@@ -499,12 +500,9 @@ static void bad_json_is_refused(void **state)
 {
     static const struct {
         const char *content, *text;
-    } bad[] = {{"", "bad.json:1: not JSON"},
-               {"{\n\"a\": 1,\n}", "bad.json:3: not JSON"},
-               {"{}\n x", "bad.json:2: not JSON"},
-               {"{} {}", "bad.json:1: not JSON"},
-               {"[1]", "bad.json: not a JSON object"},
-               {"null", "bad.json: not a JSON object"}};
+    } bad[] = {{"", "bad.json:1: not JSON"},           {"{\n\"a\": 1,\n}", "bad.json:3: not JSON"},
+               {"{}\n x", "bad.json:2: not JSON"},     {"{} {}", "bad.json:1: not JSON"},
+               {"[1]", "bad.json: not a JSON object"}, {"null", "bad.json: not a JSON object"}};
     const char *path = in_dir(state, "bad.json");
     cJSON *root;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -543,7 +541,8 @@ static void hashes_are_those_of_xxh128sum(void **state)
     dram_hash_memory(data, 200001, b);
     assert_string_not_equal(a, b);
     free(data);
-    fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG, "absent: cannot open: No such file or directory");
+    fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG,
+          "absent: cannot open: No such file or directory");
     fails(dram_hash_file(*state, a), DRAM_ERR_IO, ": cannot read: Is a directory");
 }
 
@@ -585,6 +584,7 @@ static dram_status try_metrics(void **state)
     const char *path = in_dir(state, "oom/metrics.jsonl");
     dram_metrics_file *file;
     dram_metrics m = sample(3);
+    unlink(path); /* or each attempt would need more requests than the one before */
     TRY(dram_metrics_open(path, &file));
     dram_status status = dram_metrics_append(file, &m);
     dram_metrics_close(file);
@@ -632,31 +632,22 @@ static void out_of_memory_at_every_request(void **state)
         }
         assert_true(failures > 0);
     }
-    assert_file_is(in_dir(state, "oom/out.json"), "{\n\t\"a\":\t[1, {\n\t\t\t\"b\":\t\"c\"\n\t\t}]\n}\n", 38);
+    assert_file_is(in_dir(state, "oom/out.json"), "{\n\t\"a\":\t[1, {\n\t\t\t\"b\":\t\"c\"\n\t\t}]\n}\n", 33);
     expect_steps(in_dir(state, "oom/run"), (int64_t[]){7}, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_are_joined_and_cut),
-        cmocka_unit_test(folders_are_made_and_removed),
-        cmocka_unit_test(a_file_is_replaced_whole),
-        cmocka_unit_test(a_file_survives_a_full_disk),
-        cmocka_unit_test(a_file_in_no_folder_fails),
-        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
-        cmocka_unit_test(a_folder_is_replaced_whole),
-        cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
-        cmocka_unit_test(leftovers_go_and_the_rest_stays),
-        cmocka_unit_test(only_complete_checkpoints_are_listed),
-        cmocka_unit_test(the_oldest_are_deleted),
-        cmocka_unit_test(a_run_is_made_once),
-        cmocka_unit_test(metrics_are_appended_and_cut),
-        cmocka_unit_test(metrics_on_a_full_disk),
-        cmocka_unit_test(json_comes_back_checked),
-        cmocka_unit_test(bad_json_is_refused),
-        cmocka_unit_test(hashes_are_those_of_xxh128sum),
-        cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(paths_are_joined_and_cut),        cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(a_file_is_replaced_whole),        cmocka_unit_test(a_file_survives_a_full_disk),
+        cmocka_unit_test(a_file_in_no_folder_fails),       cmocka_unit_test(a_killed_writer_leaves_the_old_file),
+        cmocka_unit_test(a_folder_is_replaced_whole),      cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
+        cmocka_unit_test(leftovers_go_and_the_rest_stays), cmocka_unit_test(only_complete_checkpoints_are_listed),
+        cmocka_unit_test(the_oldest_are_deleted),          cmocka_unit_test(a_run_is_made_once),
+        cmocka_unit_test(metrics_are_appended_and_cut),    cmocka_unit_test(metrics_on_a_full_disk),
+        cmocka_unit_test(json_comes_back_checked),         cmocka_unit_test(bad_json_is_refused),
+        cmocka_unit_test(hashes_are_those_of_xxh128sum),   cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

@@ -12,7 +12,7 @@
 static double f16_value(int h)
 {
     int exponent = h >> 10 & 31, fraction = h & 1023;
-    double x = exponent == 31   ? (fraction ? NAN : INFINITY)
+    double x = exponent == 31  ? (fraction ? NAN : INFINITY)
                : exponent == 0 ? ldexp(fraction, -24)
                                : ldexp(1024 + fraction, exponent - 25);
     return h & 0x8000 ? -x : x;
@@ -78,10 +78,24 @@ static void f16_ends_of_the_range(void **state)
     static const struct {
         float x;
         uint16_t h;
-    } known[] = {{0.0f, 0},           {-0.0f, 0x8000},      {1.0f, 0x3c00},      {65504.0f, 0x7bff}, {65519.996f, 0x7bff},
-                 {65520.0f, 0x7c00},  {1e30f, 0x7c00},      {-1e30f, 0xfc00},    {INFINITY, 0x7c00}, {0x1p-24f, 1},
-                 {0x1p-25f, 0},       {0x1.000002p-25f, 1}, {0x1.8p-24f, 2},     {0x1p-14f, 0x0400}, {0x1.ff8p-15f, 0x03ff},
-                 {0x1.ffcp-15f, 0x400}, {0x1p-149f, 0},     {-0x1p-26f, 0x8000}};
+    } known[] = {{0.0f, 0},
+                 {-0.0f, 0x8000},
+                 {1.0f, 0x3c00},
+                 {65504.0f, 0x7bff},
+                 {65519.996f, 0x7bff},
+                 {65520.0f, 0x7c00},
+                 {1e30f, 0x7c00},
+                 {-1e30f, 0xfc00},
+                 {INFINITY, 0x7c00},
+                 {0x1p-24f, 1},
+                 {0x1p-25f, 0},
+                 {0x1.000002p-25f, 1},
+                 {0x1.8p-24f, 2},
+                 {0x1p-14f, 0x0400},
+                 {0x1.ff8p-15f, 0x03ff},
+                 {0x1.ffcp-15f, 0x400},
+                 {0x1p-149f, 0},
+                 {-0x1p-26f, 0x8000}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         assert_int_equal(dram_f32_to_f16(known[i].x), known[i].h);
         assert_int_equal(dram_f32_to_f16_soft(known[i].x), known[i].h);
@@ -118,12 +132,9 @@ static void bf16_rounds_to_nearest_even(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f16_widening_is_exact_for_all),
-        cmocka_unit_test(f16_comes_back_for_all),
-        cmocka_unit_test(f16_rounds_to_nearest_even),
-        cmocka_unit_test(f16_matches_the_fast_path_on_any_bits),
-        cmocka_unit_test(f16_ends_of_the_range),
-        cmocka_unit_test(bf16_widens_and_comes_back_for_all),
+        cmocka_unit_test(f16_widening_is_exact_for_all), cmocka_unit_test(f16_comes_back_for_all),
+        cmocka_unit_test(f16_rounds_to_nearest_even),    cmocka_unit_test(f16_matches_the_fast_path_on_any_bits),
+        cmocka_unit_test(f16_ends_of_the_range),         cmocka_unit_test(bf16_widens_and_comes_back_for_all),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,7 +161,12 @@ static void all_dtypes_come_back(void **state)
     for (int k = 0; k < 3; k++) {
         piecewise p = {.x = x};
         const dram_st_out out[] = {
-            {.name = "pieces", .dtype = dtypes[k], .rank = 3, .dim = {13, 17, 181}, .source = give_piece, .context = &p},
+            {.name = "pieces",
+             .dtype = dtypes[k],
+             .rank = 3,
+             .dim = {13, 17, 181},
+             .source = give_piece,
+             .context = &p},
             {.name = "whole", .dtype = dtypes[k], .rank = 1, .dim = {BIG}, .data = x},
         };
         ok(dram_st_write(path, out, 2, NULL, 0));
@@ -270,10 +275,14 @@ static void malformed_headers_are_refused(void **state)
          ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":4}}",
          ": tensor \"a\" lacks a proper dtype, shape or data_offsets"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has two shape"},
-        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has the unknown dtype \"F33\""},
-        {"{\"a\":{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}}", ": tensor \"a\" has the unknown dtype \"f32\""},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", ": tensor \"a\": dimension 0 is not a count"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"shape\":[1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has two shape"},
+        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has the unknown dtype \"F33\""},
+        {"{\"a\":{\"dtype\":\"f32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\" has the unknown dtype \"f32\""},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
+         ": tensor \"a\": dimension 0 is not a count"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1.5],\"data_offsets\":[0,4]}}",
          ": tensor \"a\": dimension 1 is not a count"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}",
@@ -286,7 +295,8 @@ static void malformed_headers_are_refused(void **state)
          ": tensor \"a\" has too many elements"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2147483648,2147483648],\"data_offsets\":[0,4]}}",
          ": tensor \"a\" has too many elements"},
-        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", ": tensor \"a\" does not fill its last byte"},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}",
+         ": tensor \"a\" does not fill its last byte"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}",
          ": tensor \"a\": data_offsets are not [begin, end]"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}",
@@ -559,8 +569,9 @@ static void mutated_files_are_safe(void **state)
                                {.name = "c", .dtype = DRAM_ST_BF16, .rank = 1, .dim = {0}, .data = x},
                                {.name = "d", .dtype = DRAM_ST_I64, .rank = 0, .data = n}};
     const dram_st_pair pair = {"k", "v"};
-    static const char *const words[] = {"0", "1", "-1", "9", "9007199254740993", "1e99", "null", "[]", "{}", "\"", "F16",
-                                        "U8", "\\u0000", "\\n", ",", ":", "shape", "__metadata__", " ", "}"};
+    static const char *const words[] = {
+        "0",   "1", "-1", "9",     "9007199254740993", "1e99", "null", "[]", "{}", "\"", "F16", "U8", "\\u0000",
+        "\\n", ",", ":",  "shape", "__metadata__",     " ",    "}"};
     ok(dram_st_write(seed, out, 4, &pair, 1));
     size_t bytes;
     char *good = get_file(seed, &bytes), *mutant = malloc(bytes + 64);
@@ -581,13 +592,21 @@ static void mutated_files_are_safe(void **state)
                 size_t at = 8 + dram_rng_below(&r, header);
                 const char *word = words[dram_rng_below(&r, sizeof words / sizeof words[0])];
                 switch (dram_rng_below(&r, 6)) {
-                case 0: mutant[at] = (char)dram_rng_u64(&r); break;
-                case 1: mutant[at] = (char)('0' + dram_rng_below(&r, 10)); break;
+                case 0:
+                    mutant[at] = (char)dram_rng_u64(&r);
+                    break;
+                case 1:
+                    mutant[at] = (char)('0' + dram_rng_below(&r, 10));
+                    break;
                 case 2: /* over what is there, within the header */
                     for (size_t k = 0; word[k] && at + k < 8 + header; k++) mutant[at + k] = word[k];
                     break;
-                case 3: mutant[dram_rng_below(&r, 8)] = (char)dram_rng_u64(&r); break;
-                case 4: size = dram_rng_below(&r, size + 1); break;
+                case 3:
+                    mutant[dram_rng_below(&r, 8)] = (char)dram_rng_u64(&r);
+                    break;
+                case 4:
+                    size = dram_rng_below(&r, size + 1);
+                    break;
                 default: { /* one header byte away, a space at the end: the length stays right */
                     memmove(mutant + at, mutant + at + 1, 8 + header - at - 1);
                     mutant[8 + header - 1] = ' ';

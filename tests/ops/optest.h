@@ -56,6 +56,7 @@ struct optest_case {
     unsigned seeds;      /* bit o: output o is seeded; 0: output 0 alone */
     bool vanishes;       /* some gradient is zero by design here: the check is not itself checked */
     bool refused;        /* the shape rule must refuse these inputs; nothing is run */
+    const char *fails;   /* the kernel must fail on these inputs, with this in its text */
 
     dram_shape out[DRAM_MAX_OUT]; /* set by the runner before `fill`, for the reference */
 };
@@ -68,10 +69,9 @@ typedef struct {
     dram_op through; /* without cases: the op whose cases must run this one */
 } optest_suite;
 
+/* First in an optest_in. */
 #define OPTEST_SHAPE(...)                                                                                              \
-    {                                                                                                                  \
-        .rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = { __VA_ARGS__ }                      \
-    }
+    .shape = {.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}}
 
 /* A tolerance of K roundings of fp32, both absolute (for numbers of about 1) and relative. */
 #define OPTEST_EPSILONS(K)                                                                                             \

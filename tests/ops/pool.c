@@ -13,7 +13,10 @@ static void avgpool_ref(const optest_case *c, const double *const in[], double *
         }
 }
 
-#define IMAGES(...) {OPTEST_SHAPE(__VA_ARGS__), .low = -1, .high = 2, .grad = true}
+#define IMAGES(...)                                                                                                    \
+    {                                                                                                                  \
+        OPTEST_SHAPE(__VA_ARGS__), .low = -1, .high = 2, .grad = true                                                  \
+    }
 
 static const optest_case avgpool_cases[] = {
     {.name = "odd", .in = {IMAGES(2, 5, 7, 11)}, .tol = OPTEST_EPSILONS(4), .grad_tol = OPTEST_EPSILONS(4)},

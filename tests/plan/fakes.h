@@ -154,10 +154,6 @@ static inline void fake_training_step(dram_graph *g, int blocks)
         width[i + 1] = side[i + 1] < side[i] ? (i ? width[i] * 3 / 2 : 32) : width[i];
         snprintf(name, sizeof name, "student.s%d.b%d.conv", i / 4 + 1, i % 4 + 1);
         w[i] = net_weight(g, "student", name + 8, width[i + 1], DRAM_CATEGORY_STUDENT_WEIGHTS);
-        m[i] = fake_slot(g, "optimizer", w[i] == DRAM_NONE ? "" : g->values[w[i]]->name,
-                         4 * width[i + 1] * width[i + 1] * 3, DRAM_CATEGORY_OPTIMIZER);
-        snprintf(name, sizeof name, "variance.%d", i);
-        v[i] = fake_slot(g, "optimizer", name, 4 * width[i + 1] * width[i + 1] * 3, DRAM_CATEGORY_OPTIMIZER);
         snprintf(name, sizeof name, "student.s%d.b%d", i / 4 + 1, i % 4 + 1);
         int scope = dram_scope_push(g, name);
         y[i] = net_map(g, DRAM_OP_conv2d, "conv", side[i + 1], width[i + 1], 1 << 17, (dram_val[]){x[i], w[i]}, 2);
@@ -165,6 +161,13 @@ static inline void fake_training_step(dram_graph *g, int blocks)
         if (side[i + 1] == side[i])
             x[i + 1] = net_map(g, DRAM_OP_add, "shortcut", side[i], width[i], 0, (dram_val[]){x[i + 1], x[i]}, 2);
         dram_scope_pop(g, scope);
+    }
+    for (int i = 0; i < blocks; i++) {
+        int bytes = 4 * width[i + 1] * width[i + 1] * 3;
+        snprintf(name, sizeof name, "s%d.b%d.m", i / 4 + 1, i % 4 + 1);
+        m[i] = fake_slot(g, "optimizer", name, bytes, DRAM_CATEGORY_OPTIMIZER);
+        snprintf(name, sizeof name, "s%d.b%d.v", i / 4 + 1, i % 4 + 1);
+        v[i] = fake_slot(g, "optimizer", name, bytes, DRAM_CATEGORY_OPTIMIZER);
     }
     g->category = DRAM_CATEGORY_GRADIENTS;
     dram_val mask = fake_node(g, DRAM_OP_fill, "mask", 4096, 0, 0, DRAM_NONE, DRAM_NONE, DRAM_NONE);
@@ -187,8 +190,8 @@ static inline void fake_training_step(dram_graph *g, int blocks)
                         add == DRAM_NONE ? 2 : 3);
         }
         dram_val out[DRAM_MAX_OUT];
-        dram_graph_add(g, DRAM_OP_adamw, "adamw", &(dram_attr){.beta1 = .9f}, (dram_val[]){w[i], dw, m[i], v[i], hyper, clip},
-                       6, out);
+        dram_graph_add(g, DRAM_OP_adamw, "adamw", &(dram_attr){.beta1 = .9f},
+                       (dram_val[]){w[i], dw, m[i], v[i], hyper, clip}, 6, out);
         dram_scope_pop(g, scope);
     }
 }

@@ -1,0 +1,484 @@
+#!/usr/bin/env python3
+"""Records tests/golden/: what PyTorch, timm and transformers compute, for dram's tests to be held against.
+
+Not needed to build or test dram: the recorded files are in the repository. To record again:
+
+    python3 -m venv .venv
+    .venv/bin/pip install torch==2.15.0 timm==1.0.31 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
+    .venv/bin/python scripts/golden.py                       # everything: about 5 minutes and 10 GB of memory
+    .venv/bin/python scripts/golden.py --only vit_micro ops  # the files whose names begin so
+
+All is computed in double precision on the CPU and stored as F32. Weights and inputs come from an integer hash of their
+names (tests/support/hashweights.h is the same in C). tests/golden/README.md describes the files.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import timm
+import torch
+import torch.nn.functional as F
+import transformers
+
+GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
+
+# values kept of a tensor: a network's output, a feature map, a parameter's gradient
+OUTPUT, MAP, PARAMETER = 2048, 512, 96
+
+
+# Hash weights --------------------------------------------------------------------------------------------------
+
+
+def fnv1a64(name):
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return h
+
+
+def mix64(z):
+    """SplitMix64's finaliser, without its increment, on an array of uint64."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def hash_u64(name, count):
+    return mix64(np.uint64(fnv1a64(name)) + np.arange(count, dtype=np.uint64) * GOLDEN_RATIO)
+
+
+def hash_index(name, count, bound):
+    """Integers in [0, bound)."""
+    return (hash_u64(name, count) % np.uint64(bound)).astype(np.int64)
+
+
+def rule(name, shape):
+    """scale, offset: a weight is offset + scale * u with u in (-1, 1)."""
+    if name.endswith("running_var"):
+        return 0.5, 1.0
+    if name.endswith("running_mean") or name.endswith("bias"):
+        return 0.1, 0.0
+    if "rel_pos_" in name:
+        return 0.3, 0.0
+    if name.endswith("pos_embed"):
+        return 0.5, 0.0
+    if name.endswith("weight"):
+        return (0.25, 1.0) if len(shape) == 1 else (np.sqrt(3.0 / np.prod(shape[1:])), 0.0)
+    if name == "input":
+        return 2.0, 0.0
+    return 1.0, 0.0
+
+
+def hash_tensor(name, shape):
+    """float32 numbers, as a double tensor."""
+    count = int(np.prod(shape, dtype=np.int64))
+    scale, offset = rule(name, shape)
+    odd = 2 * (hash_u64(name, count) >> np.uint64(40)).astype(np.int64) + 1 - 2**24
+    u = odd.astype(np.float64) * 2.0**-24  # 24 bits and a sign, never 0
+    values = (offset + scale * u).astype(np.float32).astype(np.float64)
+    return torch.from_numpy(values.reshape(shape))
+
+
+def fill(model, name_of=lambda name: name):
+    """Gives every parameter and running statistic its hash weight; the model becomes double."""
+    model.double()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                value.copy_(hash_tensor(name_of(name), tuple(value.shape)))
+    return model
+
+
+# Golden files --------------------------------------------------------------------------------------------------
+
+
+class Golden:
+    """Entries of one file: a few values of each tensor, its shape and its sums."""
+
+    def __init__(self, **about):
+        self.values = {}
+        self.metadata = {
+            "about": json.dumps(about),
+            "versions": json.dumps(
+                {
+                    "python": sys.version.split()[0],
+                    "torch": torch.__version__,
+                    "timm": timm.__version__,
+                    "transformers": transformers.__version__,
+                    "numpy": np.__version__,
+                }
+            ),
+        }
+
+    def add(self, name, tensor, limit):
+        array = np.ascontiguousarray(tensor.detach().double().numpy())
+        assert np.isfinite(array).all() and array.any(), name
+        flat = array.reshape(-1)
+        picked = flat if flat.size <= limit else flat[hash_index(name, limit, flat.size)]
+        shape = ",".join(str(d) for d in array.shape)
+        self.values[name] = picked.astype(np.float32)
+        self.metadata[name] = f"[{shape}] sum {flat.sum():.17g} sumsq {np.dot(flat, flat):.17g}"
+
+    def save(self, folder, name):
+        path = folder / f"{name}.safetensors"
+        safetensors.numpy.save_file(self.values, path, metadata=self.metadata)
+        print(f"{path.name}: {len(self.values)} entries, {path.stat().st_size} bytes", flush=True)
+
+
+def spread(a, b):
+    """Largest difference in units of the root mean square of a."""
+    return float((a - b).abs().max() / a.square().mean().sqrt())
+
+
+def note_rounding(what, exact, single):
+    """How far PyTorch's own single precision is from the recorded numbers: a guide for tolerances."""
+    worst = max(exact, key=lambda name: spread(exact[name], single[name].double()))
+    print(f"  {what}: float32 differs by {spread(exact[worst], single[worst].double()):.1e} rms at most ({worst})")
+
+
+# SAM's image encoder -------------------------------------------------------------------------------------------
+
+VITS = {  # width, depth, heads, global blocks, native size
+    "vit_b": (768, 12, 12, [2, 5, 8, 11], 1024),
+    "vit_micro": (128, 6, 4, [2, 5], 256),
+    "vit_tiny": (192, 12, 3, [2, 5, 8, 11], 256),
+}
+
+
+def meta_from_timm(name):
+    return "image_encoder." + name.replace("mlp.fc", "mlp.lin")
+
+
+def meta_from_hf(name):
+    for theirs, metas in (
+        ("layers.", "blocks."),
+        ("layer_norm1", "norm1"),
+        ("layer_norm2", "norm2"),
+        ("patch_embed.projection", "patch_embed.proj"),
+        ("neck.conv1", "neck.0"),
+        ("neck.norm1", "neck.1"),
+        ("neck.conv2", "neck.2"),
+        ("neck.norm2", "neck.3"),
+    ):
+        name = name.replace(theirs, metas)
+    return "image_encoder." + name
+
+
+def hf_vit(arch):
+    from transformers.models.sam.modeling_sam import SamVisionEncoder
+
+    width, depth, heads, blocks, native = VITS[arch]
+    config = transformers.SamVisionConfig(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=heads,
+        global_attn_indexes=blocks,
+        image_size=native,
+        mlp_dim=4 * width,
+        output_channels=256,
+        attn_implementation="eager",
+    )
+    model = fill(SamVisionEncoder(config), meta_from_hf)
+    return model, lambda x: model(x).last_hidden_state, meta_from_hf
+
+
+def timm_vit(arch, eps=1e-6):
+    """timm's own default eps is 1e-5; SAM's, transformers' and dram's is 1e-6."""
+    width, depth, heads, blocks, native = VITS[arch]
+    model = timm.models.vision_transformer_sam.VisionTransformerSAM(
+        img_size=native,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        global_attn_indexes=tuple(blocks),
+        window_size=14,
+        use_rel_pos=True,
+        num_classes=0,
+        norm_layer=partial(torch.nn.LayerNorm, eps=eps),
+    )
+    fill(model, meta_from_timm)
+    return model, model.forward_features, meta_from_timm
+
+
+def image(batch, height, width):
+    return hash_tensor("input", (batch, 3, height, width))
+
+
+def record_vit_b_1024(folder):
+    _, forward, _ = hf_vit("vit_b")
+    golden = Golden(model="vit_b", by="transformers SamVisionEncoder, eager", input=[1, 3, 1024, 1024])
+    with torch.no_grad():
+        golden.add("embedding", forward(image(1, 1024, 1024)), OUTPUT)
+    golden.save(folder, "vit_b_1024")
+
+
+def record_vit_b_512(folder):
+    golden = Golden(model="vit_b", by="timm samvit_base_patch16, eps 1e-6", input=[1, 3, 512, 512])
+    with torch.no_grad():
+        x = image(1, 512, 512)
+        model, forward, _ = timm_vit("vit_b")
+        stock = fill(timm.create_model("samvit_base_patch16", pretrained=False, num_classes=0), meta_from_timm)
+        assert {n: p.shape for n, p in stock.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
+        embedding = forward(x)
+        golden.add("embedding", embedding, OUTPUT)
+        print(f"  vit_b at 512: timm's eps of 1e-5 moves it by {spread(embedding, stock.forward_features(x)):.1e} rms")
+        note_rounding("vit_b at 512", {"embedding": embedding}, {"embedding": model.float().forward_features(x.float())})
+    golden.save(folder, "vit_b_512")
+
+
+def record_vit_tiny_256(folder):
+    _, forward, _ = hf_vit("vit_tiny")
+    golden = Golden(model="vit_tiny", by="transformers SamVisionEncoder, eager", input=[1, 3, 256, 256])
+    with torch.no_grad():
+        golden.add("embedding", forward(image(1, 256, 256)), OUTPUT)
+    golden.save(folder, "vit_tiny_256")
+
+
+def vit_step(made, x):
+    """Embedding, loss and gradients of all parameters under Meta's names."""
+    model, forward, meta = made
+    model.zero_grad()
+    y = forward(x)
+    loss = (y * hash_tensor("r", tuple(y.shape)).to(y.dtype)).sum() / y.numel()
+    loss.backward()
+    found = {"embedding": y.detach(), "loss": loss.detach()}
+    for name, p in model.named_parameters():
+        found["grad:" + meta(name)] = p.grad.clone()
+    return found
+
+
+def record_vit_micro(folder, height, width, by):
+    make = hf_vit if by == "transformers SamVisionEncoder, eager" else timm_vit
+    x = image(2, height, width)
+    made = make("vit_micro")
+    exact = vit_step(made, x)
+    if (height, width) == (256, 256):  # both sources agree where both can run
+        other = vit_step(timm_vit("vit_micro"), x)
+        assert other.keys() == exact.keys()
+        assert max(spread(exact[n], other[n]) for n in exact) < 1e-5
+    made[0].float()
+    note_rounding(f"vit_micro at {height}x{width}", exact, vit_step(made, x.float()))
+    golden = Golden(model="vit_micro", by=by, input=list(x.shape))
+    for name, value in exact.items():
+        golden.add(name, value, OUTPUT if name == "embedding" else PARAMETER)
+    size = str(height) if height == width else f"{height}x{width}"
+    golden.save(folder, f"vit_micro_{size}")
+
+
+# RegNet --------------------------------------------------------------------------------------------------------
+
+REGNET_SHAPE = (2, 3, 128, 96)
+
+
+def regnet(arch):
+    return fill(timm.create_model(arch, pretrained=False, features_only=True))
+
+
+def regnet_loss(maps):
+    return sum((f * hash_tensor(f"r{k}", tuple(f.shape)).to(f.dtype)).sum() / f.numel() for k, f in enumerate(maps))
+
+
+def regnet_step(model, x):
+    """Evaluation maps, then training maps, loss, gradients and new running statistics."""
+    found = {}
+    model.eval()
+    with torch.no_grad():
+        found.update({f"eval:{k}": f for k, f in enumerate(model(x))})
+    model.train()
+    maps = model(x)
+    found.update({f"train:{k}": f.detach() for k, f in enumerate(maps)})
+    loss = regnet_loss(maps)
+    loss.backward()
+    found["loss"] = loss.detach()
+    for name, p in model.named_parameters():
+        found["grad:" + name] = p.grad
+    for name, b in model.named_buffers():
+        if not name.endswith("num_batches_tracked"):
+            found["running:" + name] = b
+    return found
+
+
+def record_regnet(folder, arch):
+    x = hash_tensor("input", REGNET_SHAPE)
+    exact = regnet_step(regnet(arch), x)
+    note_rounding(arch, exact, regnet_step(regnet(arch).float(), x.float()))
+    golden = Golden(model=arch, by="timm features_only", input=list(x.shape))
+    for name, value in exact.items():
+        golden.add(name, value, MAP if name.startswith(("eval:", "train:")) else PARAMETER)
+    golden.save(folder, arch)
+
+
+def record_regnet_shapes(folder):
+    """Every name and shape of the full models' state dicts, in timm's order."""
+    shapes = {}
+    for family in "xy":
+        for size in ("002", "004", "006", "008", "016", "032"):
+            arch = f"regnet{family}_{size}"
+            with torch.device("meta"):
+                state = timm.create_model(arch, pretrained=False).state_dict()
+            shapes[arch] = {name: list(value.shape) for name, value in state.items()}
+    lines = []
+    for arch, names in shapes.items():
+        rows = ",\n".join(f"{json.dumps(n)}:{json.dumps(s, separators=(',', ':'))}" for n, s in names.items())
+        lines.append(f"{json.dumps(arch)}:{{\n{rows}}}")
+    path = folder / "regnet_shapes.json"
+    path.write_text("{" + ",\n".join(lines) + "}\n")
+    print(f"{path.name}: {sum(map(len, shapes.values()))} tensors, {path.stat().st_size} bytes")
+
+
+# Ten steps of AdamW --------------------------------------------------------------------------------------------
+
+
+def train(model, run, steps=10):
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.05},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.999), eps=1e-4)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = run()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return before, torch.stack(losses)
+
+
+def record_adamw(folder, arch, make):
+    """make(dtype) -> model, run, name_of."""
+
+    def once(dtype):
+        model, run, name_of = make(dtype)
+        before, losses = train(model, run)
+        found = {"loss": losses}
+        for name, p in model.named_parameters():
+            found["weight:" + name_of(name)] = p.detach()
+            found["delta:" + name_of(name)] = p.detach() - before[name]
+        for name, b in model.named_buffers():
+            if not name.endswith("num_batches_tracked"):
+                found["running:" + name_of(name)] = b
+        return found
+
+    exact, single = once(torch.float64), once(torch.float32)
+    for part in ("loss", "weight:", "delta:", "running:"):
+        names = [n for n in exact if n.startswith(part)]
+        if names:
+            note_rounding(f"10 steps of {arch}, {part}", {n: exact[n] for n in names}, single)
+    golden = Golden(model=arch, by="torch.optim.AdamW", lr=1e-3, weight_decay="0.05 where ndim >= 2", eps=1e-4, steps=10)
+    for name, value in exact.items():
+        golden.add(name, value, PARAMETER)
+    golden.save(folder, f"adamw_{arch}")
+
+
+def make_regnety_002(dtype):
+    x = hash_tensor("input", REGNET_SHAPE).to(dtype)
+    model = regnet("regnety_002").to(dtype).train()
+    return model, lambda: regnet_loss(model(x)), lambda name: name
+
+
+def make_vit_micro(dtype):
+    x = image(2, 256, 256).to(dtype)
+    model, forward, meta = timm_vit("vit_micro")
+    model.to(dtype)
+    r = hash_tensor("r", (2, 256, 16, 16)).to(dtype)
+    return model, lambda: (forward(x) * r).sum() / r.numel(), meta
+
+
+# Single operations ---------------------------------------------------------------------------------------------
+
+
+def add_resize(golden, name, shape, size, **how):
+    x = hash_tensor(name + ".x", shape).requires_grad_()
+    y = F.interpolate(x, size=size, **how)
+    (y * hash_tensor(name + ".r", tuple(y.shape))).sum().backward()
+    golden.add(name + ".y", y, OUTPUT)
+    golden.add(name + ".dx", x.grad, OUTPUT)
+
+
+def add_embed_losses(golden):
+    """Means over the images of the error summed over valid cells / number of valid cells; no valid cell counts 0."""
+    n, c, h, w = 3, 32, 9, 11
+    mask = torch.from_numpy(hash_index("mask", n * h * w, 4)).reshape(n, h, w).clamp(max=1).double()
+    mask[2] = 0
+    for name in ("mse", "huber", "cosine"):
+        s = hash_tensor("s", (n, c, h, w)).requires_grad_()
+        t = hash_tensor("t", (n, c, h, w))
+        if name == "mse":
+            e = (s - t).square().mean(1)
+        elif name == "huber":
+            e = F.huber_loss(s, t, reduction="none", delta=1.0).mean(1)
+        else:
+            e = 1 - F.cosine_similarity(s, t, dim=1)
+        loss = ((e * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)).sum() / n
+        loss.backward()
+        golden.add(f"embed_{name}.loss", loss, 1)
+        golden.add(f"embed_{name}.ds", s.grad, OUTPUT)
+
+
+def add_cross_entropy(golden):
+    n, k, h, w, height, width, ignore = 2, 11, 7, 9, 50, 61, 11
+    logits = (4 * hash_tensor("logits", (n, k, h, w))).requires_grad_()
+    labels = torch.from_numpy(hash_index("labels", n * height * width, 12)).reshape(n, height, width)
+    up = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+    loss = F.cross_entropy(up, labels, ignore_index=ignore)
+    loss.backward()
+    golden.add("cross_entropy.loss", loss, 1)
+    golden.add("cross_entropy.dlogits", logits.grad, OUTPUT)
+
+
+def record_ops(folder):
+    golden = Golden(by="torch.nn.functional")
+    bilinear = {"mode": "bilinear", "align_corners": False}
+    bicubic = {"mode": "bicubic", "align_corners": False, "antialias": True}
+    for sizes in ((5, 7, 13, 20), (5, 7, 10, 14), (16, 12, 5, 9), (1, 3, 4, 4)):
+        add_resize(golden, "bilinear_%dx%d_to_%dx%d" % sizes, (2, 3, *sizes[:2]), sizes[2:], **bilinear)
+    for sizes in ((64, 64, 32, 32), (16, 16, 20, 20), (16, 16, 20, 12), (64, 64, 14, 80)):
+        add_resize(golden, "bicubic_%dx%d_to_%dx%d" % sizes, (1, 3, *sizes[:2]), sizes[2:], **bicubic)
+    for sizes in ((127, 63), (31, 39), (31, 23), (127, 191)):
+        add_resize(golden, "linear_%d_to_%d" % sizes, (1, 4, sizes[0]), sizes[1:], mode="linear")
+    add_embed_losses(golden)
+    add_cross_entropy(golden)
+    golden.save(folder, "ops")
+
+
+RECORDERS = {
+    "regnet_shapes": record_regnet_shapes,
+    "ops": record_ops,
+    "vit_micro_256": lambda f: record_vit_micro(f, 256, 256, "transformers SamVisionEncoder, eager"),
+    "vit_micro_320": lambda f: record_vit_micro(f, 320, 320, "timm VisionTransformerSAM, eps 1e-6"),
+    "vit_micro_320x192": lambda f: record_vit_micro(f, 320, 192, "timm VisionTransformerSAM, eps 1e-6"),
+    "vit_tiny_256": record_vit_tiny_256,
+    "regnetx_004": lambda f: record_regnet(f, "regnetx_004"),
+    "regnety_004": lambda f: record_regnet(f, "regnety_004"),
+    "regnety_016": lambda f: record_regnet(f, "regnety_016"),
+    "adamw_regnety_002": lambda f: record_adamw(f, "regnety_002", make_regnety_002),
+    "adamw_vit_micro": lambda f: record_adamw(f, "vit_micro", make_vit_micro),
+    "vit_b_512": record_vit_b_512,
+    "vit_b_1024": record_vit_b_1024,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "tests" / "golden")
+    parser.add_argument("--only", nargs="+", default=[""], help="beginnings of names: " + ", ".join(RECORDERS))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    chosen = [name for name in RECORDERS if name.startswith(tuple(options.only))]
+    if not chosen:
+        parser.error("--only: no such name")
+    np.seterr(over="ignore")  # the hash is arithmetic modulo 2^64
+    for name in chosen:
+        RECORDERS[name](options.out)
+
+
+if __name__ == "__main__":
+    main()

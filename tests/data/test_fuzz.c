@@ -1,0 +1,161 @@
+/* Mutated files through every decoder: each is decoded or refused, within the memory cap, without harm. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "data/decode.h"
+#include "data/encode.h"
+
+#ifdef DRAM_SANITIZED
+enum { ROUNDS = 1500 };
+#else
+enum { ROUNDS = 6000 };
+#endif
+
+/* Flips, overwrites, doubles, drops and cuts; half of the changes fall on the first bytes, where the headers are. */
+static blob mutated(blob from, dram_rng *r)
+{
+    static const uint8_t telling[] = {0, 1, 2, 4, 8, 16, 0x7f, 0x80, 0xc2, 0xd9, 0xda, 0xff};
+    blob b = blob_of(from.bytes, from.n);
+    int changes = 1 + (int)dram_rng_below(r, 4);
+    for (int k = 0; k < changes && b.n > 8; k++) {
+        size_t range = dram_rng_below(r, 2) && b.n > 200 ? 200 : b.n;
+        size_t at = dram_rng_below(r, range);
+        switch (dram_rng_below(r, 6)) {
+        case 0:
+            b.bytes[at] ^= (uint8_t)(1u << dram_rng_below(r, 8));
+            break;
+        case 1:
+            b.bytes[at] = (uint8_t)dram_rng_u64(r);
+            break;
+        case 2:
+            b.bytes[at] = telling[dram_rng_below(r, sizeof telling)];
+            break;
+        case 3:
+            b.n = at + 1;
+            break;
+        case 4: {
+            size_t n = dram_rng_below(r, b.n - at) % 64;
+            uint8_t copy[64];
+            memcpy(copy, b.bytes + at, n);
+            b = blob_insert(b, at, copy, n);
+            break;
+        }
+        default: {
+            size_t n = dram_rng_below(r, b.n - at) % 64;
+            memmove(b.bytes + at, b.bytes + at + n, b.n - at - n);
+            b.n -= n;
+        }
+        }
+    }
+    uint8_t *exact = realloc(b.bytes, b.n ? b.n : 1);
+    assert_non_null(exact);
+    b.bytes = exact;
+    return b;
+}
+
+static void fuzz(blob seed, uint64_t number, bool label)
+{
+    dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
+    dram_image_limits limits = {900, 8 << 20};
+    dram_label_rules rules = {.classes = 4, .ignore_index = 255, .max_bytes = 8 << 20};
+    int64_t before = dram_alloc_bytes();
+    int good = 0, bad = 0;
+    for (int k = 0; k < ROUNDS; k++) {
+        blob b = k ? mutated(seed, &r) : blob_of(seed.bytes, seed.n);
+        dram_image image = {0};
+        dram_label ids = {0};
+        dram_status status;
+        dram_error_clear();
+        if (label) {
+            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .limits = {.max_bytes = rules.max_bytes}};
+            status = dram_decode_label(&source, &rules, &ids);
+        } else {
+            status = dram_image_decode(b.bytes, b.n, "fuzz", &limits, &image);
+        }
+        if (status == DRAM_OK && !label) {
+            assert_in_range((int64_t)image.height * image.width, 1, 900);
+            unsigned sum = 0; /* reads every pixel, so that memory that was never written is seen by tools */
+            for (int i = 0; i < image.height * image.width * 3; i++) sum += image.pixels[i];
+            assert_true(sum <= 900u * 3 * 255);
+        }
+        if (status == DRAM_OK && label)
+            for (int i = 0; i < ids.height * ids.width; i++) assert_true(ids.ids[i] < 4 || ids.ids[i] == 255);
+        good += status == DRAM_OK;
+        bad += status != DRAM_OK;
+        if (status != DRAM_OK && status != DRAM_ERR_FORMAT) fail_msg("round %d: %s", k, dram_error_text());
+        if (status != DRAM_OK && !label) assert_null(image.pixels);
+        if (k == 0) assert_int_equal(status, DRAM_OK);
+        dram_image_free(&image);
+        dram_label_free(&ids);
+        assert_int_equal(dram_alloc_bytes(), before);
+        free(b.bytes);
+    }
+    assert_true(good > 0 && bad > ROUNDS / 10);
+    assert_true(dram_alloc_peak_bytes() <= 16 << 20);
+    dram_error_clear();
+    free(seed.bytes);
+}
+
+enum { H = 24, W = 40 };
+
+static void jpeg(void **state)
+{
+    (void)state;
+    uint8_t *ramp = ramp_image(H, W), *cmyk = noise_bytes(H * W * 4, 1);
+    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_420, 0), 1, false);
+    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_444, TJFLAG_PROGRESSIVE), 2, false);
+    fuzz(jpeg_with_orientation(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_422, 0), 6, false), 3, false);
+    fuzz(encode_jpeg(cmyk, H, W, 0, TJPF_CMYK, TJSAMP_444, 0), 4, false);
+    free(cmyk);
+    free(ramp);
+}
+
+static void png(void **state)
+{
+    (void)state;
+    uint8_t *ramp = ramp_image(H, W);
+    struct spng_plte palette = {.n_entries = 16};
+    fuzz(encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 5, false);
+    fuzz(encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false);
+    fuzz(encode_png(ramp, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette), 7, false);
+    free(ramp);
+}
+
+static void webp(void **state)
+{
+    (void)state;
+    uint8_t *ramp = ramp_image(H, W), *rgba = noise_bytes(H * W * 4, 2);
+    fuzz(encode_webp(ramp, H, W, 3, 80), 8, false);
+    fuzz(encode_webp(ramp, H, W, 3, -1), 9, false);
+    fuzz(encode_webp(rgba, H, W, 4, 60), 10, false);
+    free(rgba);
+    free(ramp);
+}
+
+static void label(void **state)
+{
+    (void)state;
+    uint8_t *ids = noise_bytes(H * W, 3);
+    for (int i = 0; i < H * W; i++) ids[i] %= 4;
+    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 11, true);
+    fuzz(encode_png(ids, H * W / 4, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 12, true);
+    free(ids);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jpeg),
+        cmocka_unit_test(png),
+        cmocka_unit_test(webp),
+        cmocka_unit_test(label),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
