@@ -1,4 +1,4 @@
-/* bench_attention [WORKERS]: time of attention and its gradient for the blocks of SAM's vit_b, beside the two products of
+/* bench_attention [WORKERS [PIXELS BATCH]]: time of attention and its gradient for the blocks of SAM's vit_b, beside the two products of
  * the block's MLP, by the kernels that the device would run. Best of five runs of each; GFLOP/s by the ops' own count. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,16 +108,18 @@ static dram_status bench(int batch, int side, int window, dram_pool *pool)
 
 int main(int argc, char **argv)
 {
-    static const int sizes[][2] = {{1, 32}, {4, 32}, {1, 64}, {4, 64}};
+    static const int sizes[][2] = {{512, 1}, {512, 4}, {1024, 1}, {1024, 4}};
     int workers = argc > 1 ? atoi(argv[1]) : 2;
     dram_pool *pool = NULL;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     openblas_set_num_threads(1);
     dram_ops_init();
     dram_status status = dram_pool_open(workers > 0 ? workers : 1, &pool);
     printf("instruction set %s, %d workers, vit_b: one block\n", dram_cpu_isa(), workers);
     for (int k = 0; k < 4 && status == DRAM_OK; k++)
         for (int window = 14; window >= 0 && status == DRAM_OK; window -= 14)
-            status = bench(sizes[k][0], sizes[k][1], window, pool);
+            if (argc < 4 || (atoi(argv[2]) == sizes[k][0] && atoi(argv[3]) == sizes[k][1]))
+                status = bench(sizes[k][1], sizes[k][0] / 16, window, pool);
     if (status != DRAM_OK) fprintf(stderr, "bench_attention: %s\n", dram_error_text());
     dram_pool_close(pool);
     return dram_status_exit(status);

@@ -59,7 +59,11 @@ def hash_index(name, count, bound):
 
 
 def rule(name, shape):
-    """scale, offset: a weight is offset + scale * u with u in (-1, 1)."""
+    """scale, offset: a weight is offset + scale * u with u in (-1, 1); see tests/golden/README.md for the why."""
+    if name.endswith("bn.weight"):
+        return 0.0625, 0.25
+    if name.endswith("bn.bias"):
+        return 0.3, 1.5
     if name.endswith("running_var"):
         return 0.5, 1.0
     if name.endswith("running_mean") or name.endswith("bias"):
@@ -82,6 +86,8 @@ def hash_tensor(name, shape):
     odd = 2 * (hash_u64(name, count) >> np.uint64(40)).astype(np.int64) + 1 - 2**24
     u = odd.astype(np.float64) * 2.0**-24  # 24 bits and a sign, never 0
     values = (offset + scale * u).astype(np.float32).astype(np.float64)
+    if name.endswith("bn.bias"):
+        values[3::4] *= -1
     return torch.from_numpy(values.reshape(shape))
 
 

@@ -166,42 +166,48 @@ DRAM_CPU_KERNEL(bn_apply)
 
 /* ---- bn_reduce ---- */
 
-/* dy where the activation let x through. */
-static inline float masked(const job *j, const float *x, const float *dy, int64_t c)
+/* Channels whose sums stay in registers over the rows of a block, and those rows: x and dy of a block stay in the
+ * second cache while its tiles pass. */
+enum { TILE = 16, BLOCK = 16 };
+
+/* Sums of g and of g (x - mean) over `rows` rows and up to TILE channels: a block in fp32, then into fp64. */
+static inline void reduce_tile(const job *j, int64_t row, int64_t rows, int64_t c0, bool relu, double *sum, double *dot)
 {
-    return normal(x[c], j->mean[c], j->factor[c], j->beta[c]) > 0.0f ? dy[c] : 0.0f;
+    const int64_t channels = j->channels, n = dram_min(TILE, channels - c0);
+    float mean[TILE] = {0}, factor[TILE] = {0}, beta[TILE] = {0}, s[TILE] = {0}, d[TILE] = {0};
+    memcpy(mean, j->mean + c0, (size_t)n * sizeof *mean);
+    memcpy(factor, j->factor + c0, (size_t)n * sizeof *factor);
+    memcpy(beta, j->beta + c0, (size_t)n * sizeof *beta);
+    for (int64_t r = row; r < row + rows; r++) {
+        const float *x = j->x + r * channels + c0, *dy = j->dy + r * channels + c0;
+        if (n == TILE) {
+#pragma omp simd
+            for (int i = 0; i < TILE; i++) {
+                float g = !relu || normal(x[i], mean[i], factor[i], beta[i]) > 0.0f ? dy[i] : 0.0f;
+                s[i] += g;
+                d[i] = DRAM_FMA(g, x[i] - mean[i], d[i]);
+            }
+        } else {
+            for (int64_t i = 0; i < n; i++) {
+                float g = !relu || normal(x[i], mean[i], factor[i], beta[i]) > 0.0f ? dy[i] : 0.0f;
+                s[i] += g;
+                d[i] = DRAM_FMA(g, x[i] - mean[i], d[i]);
+            }
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        sum[c0 + i] += (double)s[i];
+        dot[c0 + i] += (double)d[i];
+    }
 }
 
-/* Sums of g and of g (x - mean): four rows in fp32, then into fp64. */
 static inline void reduce_rows(const job *j, int64_t task, bool relu)
 {
-    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    const float *mean = j->mean;
-    double *sum = j->part + task * 2 * channels, *dot = sum + channels;
-    int64_t r = task * j->rows_per_task;
-    memset(sum, 0, (size_t)(2 * channels) * sizeof *sum);
-    for (; r + ROWS_AT_ONCE <= end; r += ROWS_AT_ONCE) {
-        const float *x0 = j->x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels, *x3 = x2 + channels;
-        const float *y0 = j->dy + r * channels, *y1 = y0 + channels, *y2 = y1 + channels, *y3 = y2 + channels;
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float g0 = relu ? masked(j, x0, y0, c) : y0[c], g1 = relu ? masked(j, x1, y1, c) : y1[c];
-            float g2 = relu ? masked(j, x2, y2, c) : y2[c], g3 = relu ? masked(j, x3, y3, c) : y3[c];
-            float d = DRAM_FMA(g0, x0[c] - mean[c], g1 * (x1[c] - mean[c]));
-            float e = DRAM_FMA(g2, x2[c] - mean[c], g3 * (x3[c] - mean[c]));
-            sum[c] += (double)((g0 + g1) + (g2 + g3));
-            dot[c] += (double)(d + e);
-        }
-    }
-    for (; r < end; r++) {
-        const float *x = j->x + r * channels, *y = j->dy + r * channels;
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float g = relu ? masked(j, x, y, c) : y[c];
-            sum[c] += (double)g;
-            dot[c] += (double)(g * (x[c] - mean[c]));
-        }
-    }
+    const int64_t end = dram_min(j->rows, (task + 1) * j->rows_per_task);
+    double *sum = j->part + task * 2 * j->channels, *dot = sum + j->channels;
+    memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
+    for (int64_t r = task * j->rows_per_task; r < end; r += BLOCK)
+        for (int64_t c = 0; c < j->channels; c += TILE) reduce_tile(j, r, dram_min(BLOCK, end - r), c, relu, sum, dot);
 }
 
 static void reduce_part(void *context, int64_t task, int worker)
@@ -238,13 +244,13 @@ DRAM_CPU_KERNEL(bn_reduce)
 static inline void dgrad(const job *j, int64_t task, bool relu)
 {
     const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    const float *mean = j->mean, *factor = j->factor, *k0 = j->k0, *k1 = j->k1;
+    const float *mean = j->mean, *factor = j->factor, *beta = j->beta, *k0 = j->k0, *k1 = j->k1;
     for (int64_t r = task * j->rows_per_task; r < end; r++) {
         const float *x = j->x + r * channels, *dy = j->dy + r * channels;
         float *out = j->out + r * channels;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            float g = relu ? masked(j, x, dy, c) : dy[c];
+            float g = !relu || normal(x[c], mean[c], factor[c], beta[c]) > 0.0f ? dy[c] : 0.0f;
             out[c] = factor[c] * DRAM_FMA(mean[c] - x[c], k1[c], g - k0[c]);
         }
     }

@@ -175,6 +175,8 @@ dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **
 {
     dram_status status;
     *out = NULL;
+    if (params->labels && !(params->label_fraction >= 0 && params->label_fraction <= 1))
+        return dram_fail(DRAM_ERR_CONFIG, "label_fraction is %g; it must be 0 to 1", params->label_fraction);
     dram_dataset *d = dram_calloc(1, sizeof *d);
     if (!d) return no_memory(params->images);
     d->images = dram_strdup(params->images);

@@ -35,8 +35,8 @@ void dram_image_sized(dram_image *image, int full_height, int full_width, int he
 /* Largest size of the same shape with height * width <= max_pixels (0: no limit), sides at least 1. */
 void dram_shrunk_size(int height, int width, int64_t max_pixels, int *out_height, int *out_width);
 
-/* Orientation of an EXIF block of n bytes, with or without its "Exif\0\0" (EXIF 2.3, tag 0x0112); 1 if it has none or
- * is damaged. */
-int dram_exif_orientation(const uint8_t *exif, size_t n);
+/* Sets *orientation (1..8) from an EXIF block of n bytes, with or without its "Exif\0\0" (EXIF 2.3, tag 0x0112); 1 if
+ * it has none or is damaged. DRAM_ERR_MEMORY only. */
+dram_status dram_exif_orientation(const uint8_t *exif, size_t n, int *orientation);
 
 #endif

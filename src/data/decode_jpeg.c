@@ -172,7 +172,7 @@ dram_status dram_decode_jpeg(const dram_source *source, dram_image *out, int *or
     tjhandle handle = tjInitDecompress();
     if (!handle) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
     TRY_GOTO(check_header(source, handle, &info), done);
-    if (info.exif) *orientation = dram_exif_orientation(info.exif, info.exif_n);
+    if (info.exif) TRY_GOTO(dram_exif_orientation(info.exif, info.exif_n, orientation), done);
     TRY_GOTO(decode(source, handle, &info, *orientation != 1, out), done);
 done:
     tjDestroy(handle);

@@ -22,16 +22,17 @@ static uint32_t read_u32(const uint8_t *p)
 }
 
 /* The EXIF chunk of the container (RIFF: four letters, little-endian size, data padded to even). */
-static int find_orientation(const uint8_t *bytes, size_t n)
+static dram_status find_orientation(const uint8_t *bytes, size_t n, int *orientation)
 {
     size_t at = 12;
     while (at < n && n - at >= 8) {
         size_t size = read_u32(bytes + at + 4);
         if (size > n - at - 8) break;
-        if (memcmp(bytes + at, "EXIF", 4) == 0) return dram_exif_orientation(bytes + at + 8, size);
+        if (memcmp(bytes + at, "EXIF", 4) == 0) return dram_exif_orientation(bytes + at + 8, size, orientation);
         at += 8 + size + (size & 1);
     }
-    return 1;
+    *orientation = 1;
+    return DRAM_OK;
 }
 
 /* Bytes of libwebp's own buffers: lossless holds the whole image as ARGB, a lossy one a few rows and its alpha twice.
@@ -52,7 +53,7 @@ dram_status dram_decode_webp(const dram_source *source, dram_image *out, int *or
     VP8StatusCode code = WebPGetFeatures(source->bytes, source->n, &config.input);
     if (code != VP8_STATUS_OK) return webp_error(source, code);
     if (config.input.has_animation) return dram_bad_image(source, "animated WebP; a still image is needed");
-    *orientation = find_orientation(source->bytes, source->n);
+    TRY(find_orientation(source->bytes, source->n, orientation));
     dram_shrunk_size(config.input.height, config.input.width, source->limits.max_pixels, &h, &w);
     size_t size = (size_t)h * (size_t)w * 3;
     int64_t first = (int64_t)size + library_bytes(&config.input), second = *orientation != 1 ? 2 * (int64_t)size : 0;

@@ -28,7 +28,7 @@ typedef struct {
     dram_loader *loader;
     dram_feed feed;
     dram_metrics_file *metrics;
-    char *directory, *checkpoints, *metrics_path;
+    char *directory, *checkpoints, *metrics_path, *evaluations_path;
     dram_state state;
     int skipped_before;                                /* images skipped before this process took over */
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
@@ -104,9 +104,11 @@ static dram_status open_directory(run *r, bool resume)
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
     TRY(dram_path_join(r->directory, "checkpoints", &r->checkpoints));
     TRY(dram_path_join(r->directory, "metrics.jsonl", &r->metrics_path));
+    TRY(dram_path_join(r->directory, "evaluations.jsonl", &r->evaluations_path));
     if (resume) {
         TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
         TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
+        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step + 1));
         r->skipped_before = r->state.skipped;
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
@@ -226,6 +228,7 @@ static dram_status evaluate(run *r)
     TRY(dram_evaluate(&r->session, &r->feed, r->val, &r->summary->eval));
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
+    TRY(dram_eval_append(r->evaluations_path, r->state.step, &r->summary->eval));
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &r->summary->eval);
     return DRAM_OK;
 }
@@ -288,6 +291,7 @@ static void close_run(run *r)
     dram_free(r->directory);
     dram_free(r->checkpoints);
     dram_free(r->metrics_path);
+    dram_free(r->evaluations_path);
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)

@@ -1,7 +1,9 @@
 #include "train/report.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "io/json.h"
@@ -35,6 +37,19 @@ cJSON *dram_eval_json(const dram_eval_result *result)
     if (object && fill_eval(object, result)) return object;
     cJSON_Delete(object);
     return NULL;
+}
+
+dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
+{
+    cJSON *object = dram_eval_json(result);
+    char *line = object && add_number(object, "step", (double)step) ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON_Delete(object);
+    if (!line) return dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
+    FILE *file = fopen(path, "a");
+    bool good = file && fprintf(file, "%s\n", line) > 0;
+    if (file && fclose(file) != 0) good = false;
+    cJSON_free(line);
+    return good ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
 }
 
 cJSON *dram_summary_json(const dram_summary *s, dram_status status)

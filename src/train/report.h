@@ -10,6 +10,9 @@
 cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
 cJSON *dram_eval_json(const dram_eval_result *result);
 
+/* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
+dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);
+
 /* Writes DIRECTORY/summary.json. */
 dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory);
 
