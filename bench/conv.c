@@ -1,17 +1,17 @@
-/* bench_conv [workers]: (with 1 worker, processor time, so that a busy machine matters less)
- * times convolutions and linears of a RegNetY-400MF step (512x512, batch 4) and of a SAM vit_b
- * forward (512x512, batch 4), each kernel alone, and prints how much of the arithmetic and of the traffic that is. */
+/* bench_conv [workers]: times convolutions and linears of a RegNetY-400MF step (512x512, batch 4) and of a SAM vit_b
+ * forward (512x512, batch 4), each kernel alone, and prints GFLOP/s and GB/s (inputs and outputs once). With one worker
+ * it counts processor time, which a busy machine disturbs less. */
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/alloc.h"
 #include "device/cpu_kernels.h"
-#include "ir/op_list.h"
+#include "ir/op.h"
+#include "ops/call.h"
 
-enum { BATCH = 4, SCRATCH = 1 << 20, MAX_WORKERS = 256 };
+enum { BATCH = 4, MAX_WORKERS = 256, WORKSPACE = 64 << 20 };
 
 typedef struct {
     const char *name;
@@ -78,6 +78,23 @@ static dram_tensor tensor(dram_shape shape)
     return t;
 }
 
+/* What the planner would give the op. */
+static int64_t workspace_of(const bench *b, dram_op op, const dram_attr *attr, const dram_tensor *in, int n_in)
+{
+    dram_slots slots = {0};
+    dram_graph *g;
+    dram_val v[DRAM_MAX_IN], out[DRAM_MAX_OUT];
+    dram_profile profile = dram_profile_cpu(b->workers);
+    if (dram_graph_new("bench", &slots, &g) != DRAM_OK) exit(1);
+    for (int i = 0; i < n_in; i++) v[i] = dram_graph_input(g, "in", DRAM_F32, in[i].shape);
+    dram_graph_add(g, op, "op", attr, v, n_in, out);
+    int64_t bytes = g->status == DRAM_OK ? dram_node_workspace(g, g->nodes[0], &profile) : WORKSPACE + 1;
+    dram_graph_free(g);
+    dram_slots_free(&slots);
+    if (bytes > WORKSPACE) exit(1);
+    return bytes;
+}
+
 static double best_ms(const bench *b, dram_op op, const dram_attr *attr, const dram_tensor *in, int n_in,
                       dram_tensor out)
 {
@@ -88,7 +105,7 @@ static double best_ms(const bench *b, dram_op op, const dram_attr *attr, const d
                              .out = {out},
                              .attr = attr,
                              .workspace = b->workspace,
-                             .workspace_bytes = (int64_t)2 * b->workers * SCRATCH,
+                             .workspace_bytes = workspace_of(b, op, attr, in, n_in),
                              .pool = b->pool};
     memcpy(args.in, in, (size_t)n_in * sizeof *in);
     for (int run = 0; run < RUNS; run++) {
@@ -133,7 +150,8 @@ int main(int argc, char **argv)
     bench b = {.kernels = dram_cpu_kernels(), .workers = argc > 1 ? atoi(argv[1]) : 2};
     if (b.workers < 1 || b.workers > MAX_WORKERS) return 2;
     openblas_set_num_threads(1);
-    b.workspace = aligned_alloc(64, (size_t)2 * (size_t)b.workers * SCRATCH);
+    dram_ops_init();
+    b.workspace = aligned_alloc(64, WORKSPACE);
     if (!b.workspace || dram_pool_open(b.workers, &b.pool) != DRAM_OK) return 1;
     printf("%s, %d workers; count in the network; forward, gradient of x, gradient of w\n", dram_cpu_isa(), b.workers);
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {

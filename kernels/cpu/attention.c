@@ -12,10 +12,12 @@
  *
  * Limits, for L queries against S keys each and one head of d: 4 L S d FLOPs in the products (10 backward) and one exp,
  * about 12 cycles for 8 of them with AVX2, where the products of d = 64 take 64 (160 backward). Memory moved: q, out
- * once, k and v once for each tile of 128 queries, from cache. So bound by the products. */
+ * once, k and v once for each tile of 128 queries, from cache. So bound by the products, which are dram's own (tile.h);
+ * the small ones with the tables in the backward are the library's. */
 #include <cblas.h>
 
 #include "kernels/cpu/math.h"
+#include "kernels/cpu/tile.h"
 
 enum { LEAST_TILE = 16, QUERIES = 128, WINDOW_QUERIES = 256, KEYS = 256, PARTIALS = 8 };
 
@@ -28,6 +30,7 @@ typedef struct {
     int64_t sh, sw;         /* grid of the keys */
     int64_t across, down;   /* windows in a row, in a column; 1 and 1 if global */
     int64_t bq, bk, tiles;  /* most queries and keys of a tile; query tiles of a full region */
+    int64_t ld;             /* from one row of d floats in scratch to the next */
     float scale;            /* d^-1/2 */
     float *scratch;
     int64_t scratch_row;    /* floats a worker */
@@ -48,17 +51,9 @@ typedef struct {
 /* Part of a query tile that the passes over keys share. */
 typedef struct {
     int64_t from, n, ld; /* queries; ld: from one key's scores to the next */
-    rows q;
+    float *q;            /* [d, ld]: transposed, columns n .. are 0 up to a whole vector */
     float *rel_h, *rel_w; /* [sh, ld], [sw, ld] */
 } queries;
-
-/* C [m,n] = alpha op(A) op(B) + beta C on this thread. */
-static void product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, rows a, rows b, float beta, float *c,
-                    int64_t ldc)
-{
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k,
-                alpha, a.at, (int)a.ld, b.at, (int)b.ld, beta, c, (int)ldc);
-}
 
 /* ---- geometry ---- */
 
@@ -108,32 +103,90 @@ static void copy_row(float *to, const float *from, int64_t d)
     memcpy(to, from, (size_t)d * sizeof *to);
 }
 
-/* Queries (or rows of another tensor like out) where they lie, or gathered into room in a window. */
-static rows query_rows(const job *j, const region *r, int64_t from, int64_t n, float *room)
+/* Row of d floats into scratch, filled up to whole vectors. */
+static void gather_row(const job *j, float *to, const float *from)
 {
-    if (!j->window) return (rows){j->qkv + qkv_at(j, r, query_token(j, r, from), 0), 3 * j->dim};
-    for (int64_t i = 0; i < n; i++)
-        copy_row(room + i * j->d, j->qkv + qkv_at(j, r, query_token(j, r, from + i), 0), j->d);
-    return (rows){room, j->d};
+    copy_row(to, from, j->d);
+    for (int64_t c = j->d; c < dram_tile_columns(j->d); c++) to[c] = 0;
 }
 
-static rows dout_rows(const job *j, const region *r, int64_t from, int64_t n, float *room)
+/* Queries from .. from + n (out or dout: their rows) into room [n, ld]. */
+static void gather_queries(const job *j, const region *r, int64_t from, int64_t n, float *room)
 {
-    if (!j->window) return (rows){j->dout + out_at(j, r, query_token(j, r, from)), j->dim};
     for (int64_t i = 0; i < n; i++)
-        copy_row(room + i * j->d, j->dout + out_at(j, r, query_token(j, r, from + i)), j->d);
-    return (rows){room, j->d};
+        gather_row(j, room + i * j->ld, j->qkv + qkv_at(j, r, query_token(j, r, from + i), 0));
 }
 
+static void gather_dout(const job *j, const region *r, int64_t from, int64_t n, float *room)
+{
+    for (int64_t i = 0; i < n; i++)
+        gather_row(j, room + i * j->ld, j->dout + out_at(j, r, query_token(j, r, from + i)));
+}
+
+/* room [n, ld] to [d, ld_to] */
+static void transpose(const job *j, const float *room, int64_t n, float *to, int64_t ld_to)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < j->d; c++) to[c * ld_to + i] = room[i * j->ld + c];
+    for (int64_t i = n; i < dram_tile_columns(n); i++)
+        for (int64_t c = 0; c < j->d; c++) to[c * ld_to + i] = 0;
+}
+
+/* Keys (part 1) or values (2) from .. from + n into room [n, ld]. */
+static void gather_keys(const job *j, const region *r, int64_t from, int64_t n, int part, float *room)
+{
+    const float *pad = j->bias + part * j->dim + r->head * j->d;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t token = key_token(j, r, from + k);
+        gather_row(j, room + k * j->ld, token < 0 ? pad : j->qkv + qkv_at(j, r, token, part));
+    }
+}
+
+/* The same, left where they are when they lie there as rows: as the left operand of a product. */
 static rows key_rows(const job *j, const region *r, int64_t from, int64_t n, int part, float *room)
 {
     if (!j->window) return (rows){j->qkv + qkv_at(j, r, key_token(j, r, from), part), 3 * j->dim};
-    for (int64_t k = 0; k < n; k++) {
-        int64_t token = key_token(j, r, from + k);
-        const float *pad = j->bias + part * j->dim + r->head * j->d;
-        copy_row(room + k * j->d, token < 0 ? pad : j->qkv + qkv_at(j, r, token, part), j->d);
-    }
-    return (rows){room, j->d};
+    gather_keys(j, r, from, n, part, room);
+    return (rows){room, j->ld};
+}
+
+/* ---- products ---- */
+
+/* scores [m, ld] = alpha a [m, d] x transposed [d, ld] */
+static void score_product(const job *j, const queries *q, int64_t m, float alpha, rows a, const float *transposed,
+                          float *scores)
+{
+    dram_tile t = {.m = m, .n = dram_tile_columns(q->n), .k = j->d, .alpha = alpha, .a = a.at, .a_row = a.ld};
+    t.a_column = 1;
+    t.b = transposed;
+    t.c = scores;
+    t.ldb = t.ldc = q->ld;
+    DRAM_CPU(tile_product)(&t);
+}
+
+/* sum [queries, d] (+)= alpha weight^T x tokens, for weight [m, ld] of m keys and their tokens [m, d] */
+static void sum_over_keys(const job *j, const queries *q, int64_t m, float alpha, const float *weight,
+                          const float *tokens, bool add, float *sum)
+{
+    dram_tile t = {.m = q->n, .n = dram_tile_columns(j->d), .k = m, .alpha = alpha, .add = add, .a = weight};
+    t.a_row = 1;
+    t.a_column = q->ld;
+    t.b = tokens;
+    t.c = sum;
+    t.ldb = t.ldc = j->ld;
+    DRAM_CPU(tile_product)(&t);
+}
+
+/* sum [m, d] = alpha weight x tokens, for weight [m, ld] of m keys and tokens [queries, d] */
+static void sum_over_queries(const job *j, const queries *q, int64_t m, float alpha, const float *weight,
+                             const float *tokens, float *sum)
+{
+    dram_tile t = {.m = m, .n = dram_tile_columns(j->d), .k = q->n, .alpha = alpha, .a = weight, .a_row = q->ld};
+    t.a_column = 1;
+    t.b = tokens;
+    t.c = sum;
+    t.ldb = t.ldc = j->ld;
+    DRAM_CPU(tile_product)(&t);
 }
 
 /* ---- relative position ---- */
@@ -182,20 +235,22 @@ static void relative_factor(const job *j, const region *r, const queries *q, boo
 {
     relative a = relative_of(j, r, q->from, q->n, vertical);
     const float *table = vertical ? j->rel_h : j->rel_w;
-    product(false, true, a.count, q->n, j->d, 1, (rows){table + a.lowest * j->d, j->d}, q->q, 0, room, q->ld);
+    score_product(j, q, a.count, 1, (rows){table + a.lowest * j->d, j->d}, q->q, room);
     shift(r, &a, q, factor, room, false);
 }
 
-/* Adds what the gradient of a factor means for the queries and for the table. */
-static void relative_gradient(const job *j, const region *r, const queries *q, bool vertical, float *factor, float *room,
-                              float *dq, int64_t ld_dq, float *dtable)
+/* Adds what the gradient of a factor means for dq [n, ld] and for the table; rows: the queries, not transposed. */
+static void relative_gradient(const job *j, const region *r, const queries *q, const float *query_rows, bool vertical,
+                              float *factor, float *room, float *dq, float *dtable)
 {
     relative a = relative_of(j, r, q->from, q->n, vertical);
     const float *table = (vertical ? j->rel_h : j->rel_w) + a.lowest * j->d;
+    int d = (int)j->d, n = (int)q->n, count = (int)a.count, ld = (int)j->ld, ld_room = (int)q->ld;
     memset(room, 0, (size_t)(a.count * q->ld) * sizeof *room);
     shift(r, &a, q, factor, room, true);
-    product(true, false, q->n, j->d, a.count, 1, (rows){room, q->ld}, (rows){table, j->d}, 1, dq, ld_dq);
-    product(false, false, a.count, j->d, q->n, 1, (rows){room, q->ld}, q->q, 1, dtable + a.lowest * j->d, j->d);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, d, count, 1, room, ld_room, table, d, 1, dq, ld);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, d, n, 1, room, ld_room, query_rows, ld, 1,
+                dtable + a.lowest * j->d, d);
 }
 
 /* ---- scratch ---- */
@@ -203,11 +258,10 @@ static void relative_gradient(const job *j, const region *r, const queries *q, b
 /* Floats for a tile of bq queries and bk keys: as src/ops/attention.c asks for. */
 static int64_t tile_floats(const job *j, int64_t bq, int64_t bk, bool backward)
 {
-    int64_t nq = dram_min(bq, j->sh * j->sw), nk = dram_min(bk, j->sh * j->sw), ld = dram_ceil_div(nq, 16) * 16;
+    int64_t nq = dram_min(bq, j->sh * j->sw), nk = dram_min(bk, j->sh * j->sw), ld = dram_tile_stride(nq);
     int64_t table = 2 * (j->sh > j->sw ? j->sh : j->sw) - 1, first = nk > table ? nk : table;
-    if (backward)
-        return ld * (first + nk + 2 * (j->sh + j->sw) + 2) + (j->window ? (3 * nq + 3 * nk) * j->d : 0) + 16;
-    return ld * (first + j->sh + j->sw + 3) + (j->window ? (2 * nq + 2 * nk) * j->d : 0) + 16;
+    if (backward) return ld * (first + nk + 2 * (j->sh + j->sw + j->d + 1)) + 3 * (nq + nk) * j->ld;
+    return ld * (first + j->sh + j->sw + j->d + 3) + (nq + nk) * j->ld;
 }
 
 /* The largest tiles that fit. */
@@ -253,6 +307,7 @@ static job job_of(const dram_kernel_args *args)
     j.sw = j.window ? j.window : j.w;
     j.down = dram_ceil_div(j.h, j.sh);
     j.across = dram_ceil_div(j.w, j.sw);
+    j.ld = dram_tile_stride(j.d);
     j.scale = 1.0F / sqrtf((float)j.d);
     j.scratch = args->workspace;
     j.scratch_row = args->workspace_bytes / (int64_t)sizeof(float) / dram_pool_workers(args->pool);
@@ -299,20 +354,19 @@ static void forward_tile(void *context, int64_t task, int worker)
     const job *j = context;
     region r = region_of(j, task / j->tiles);
     int64_t each = dram_ceil_div(r.queries, dram_ceil_div(r.queries, j->bq)), all = j->sh * j->sw, d = j->d;
-    queries q = {.from = task % j->tiles * each, .ld = dram_ceil_div(j->bq, 16) * 16};
+    queries q = {.from = task % j->tiles * each, .ld = dram_tile_stride(j->bq)};
     if (q.from >= r.queries) return;
     q.n = dram_min(each, r.queries - q.from);
 
     float *room = j->scratch + worker * j->scratch_row, *score = take(&room, score_rows(j) * q.ld);
     float *maximum = take(&room, q.ld), *before = take(&room, q.ld), *sum = take(&room, q.ld);
+    float *keys = take(&room, j->bk * j->ld), *out = take(&room, j->bq * j->ld);
+    q.q = take(&room, d * q.ld);
     q.rel_h = take(&room, j->sh * q.ld);
     q.rel_w = take(&room, j->sw * q.ld);
-    int64_t gathered = j->window ? d : 0;
-    q.q = query_rows(j, &r, q.from, q.n, take(&room, j->bq * gathered));
-    float *keys = take(&room, j->bk * gathered), *out = take(&room, j->bq * gathered);
-    int64_t ld_out = j->window ? d : j->dim;
-    if (!j->window) out = j->out + out_at(j, &r, query_token(j, &r, q.from));
 
+    gather_queries(j, &r, q.from, q.n, out);
+    transpose(j, out, q.n, q.q, q.ld);
     relative_factor(j, &r, &q, true, q.rel_h, score);
     relative_factor(j, &r, &q, false, q.rel_w, score);
     for (int64_t i = 0; i < q.n; i++) {
@@ -321,22 +375,21 @@ static void forward_tile(void *context, int64_t task, int worker)
     }
     for (int64_t k0 = 0; k0 < all; k0 += j->bk) {
         int64_t nk = dram_min(j->bk, all - k0);
-        rows k = key_rows(j, &r, k0, nk, 1, keys);
-        product(false, true, nk, q.n, d, j->scale, k, q.q, 0, score, q.ld);
+        score_product(j, &q, nk, j->scale, key_rows(j, &r, k0, nk, 1, keys), q.q, score);
         copy_row(before, maximum, q.n);
         bias_and_maximum(j, &q, k0, nk, score, maximum);
         for (int64_t i = 0; k0 > 0 && i < q.n; i++) {
             float factor = dram_expf(before[i] - maximum[i]);
             sum[i] *= factor;
-            if (factor != 1.0F) scale_row(out + i * ld_out, factor, d);
+            if (factor != 1.0F) scale_row(out + i * j->ld, factor, d);
         }
         weights_and_sum(&q, nk, score, maximum, sum);
-        rows v = key_rows(j, &r, k0, nk, 2, keys);
-        product(true, false, q.n, d, nk, 1, (rows){score, q.ld}, v, k0 > 0, out, ld_out);
+        gather_keys(j, &r, k0, nk, 2, keys);
+        sum_over_keys(j, &q, nk, 1, score, keys, k0 > 0, out);
     }
     for (int64_t i = 0; i < q.n; i++) {
         float *to = j->out + out_at(j, &r, query_token(j, &r, q.from + i));
-        const float *from = out + i * ld_out;
+        const float *from = out + i * j->ld;
         float factor = 1.0F / sum[i];
 #pragma omp simd
         for (int64_t c = 0; c < d; c++) to[c] = from[c] * factor;
@@ -356,15 +409,14 @@ DRAM_CPU_KERNEL(attention)
 
 /* ---- backward ---- */
 
-/* What a query tile needs in the backward, beside its queries. */
+/* What a query tile needs in the backward, beside its queries; all in scratch. */
 typedef struct {
-    rows dout;
-    float *lse, *delta;       /* [n]; delta: sum over d of dout out */
-    float *grad_h, *grad_w;   /* gradients of the factors: [sh, ld], [sw, ld] */
-    float *score, *dscore;    /* [score_rows, ld], [bk, ld] */
-    float *dq;                /* [n, ld_dq]: the output itself if global */
-    int64_t ld_dq;
-    float *keys, *values, *grads; /* [bk, d] each, in a window */
+    float *q, *dout, *dq;         /* [n, ld] */
+    float *dout_columns;          /* [d, ld] as queries.q */
+    float *lse, *delta;           /* [n]; delta: sum over d of dout out */
+    float *grad_h, *grad_w;       /* gradients of the factors: [sh, ld], [sw, ld] */
+    float *score, *dscore;        /* [score_rows, ld], [bk, ld] */
+    float *keys, *values, *grads; /* [bk, ld] each */
     float *drel_h, *drel_w, *dbias; /* partial sums of the group; dbias [2, heads, d]: k and v */
 } backward;
 
@@ -400,21 +452,14 @@ static void add_row(float *to, const float *from, int64_t d)
     for (int64_t c = 0; c < d; c++) to[c] += from[c];
 }
 
-/* Gradient of keys (part 1) or values (part 2) k0 .. k0 + nk: alpha weight x tokens, added to that of the query tiles
+/* Adds the gradient of keys (part 1) or values (part 2) k0 .. k0 + nk, which is in grads, to that of the query tiles
  * before. Padding goes to the bias. */
-static void key_gradient(const job *j, const region *r, const queries *q, const backward *b, int64_t k0, int64_t nk,
-                         int part, float alpha, const float *weight, rows tokens)
+static void add_key_gradient(const job *j, const region *r, const queries *q, const backward *b, int64_t k0, int64_t nk,
+                             int part)
 {
-    rows a = {weight, q->ld};
-    if (!j->window) {
-        float *to = j->dqkv + qkv_at(j, r, key_token(j, r, k0), part);
-        product(false, false, nk, j->d, q->n, alpha, a, tokens, q->from > 0, to, 3 * j->dim);
-        return;
-    }
-    product(false, false, nk, j->d, q->n, alpha, a, tokens, 0, b->grads, j->d);
     for (int64_t k = 0; k < nk; k++) {
         int64_t token = key_token(j, r, k0 + k);
-        const float *from = b->grads + k * j->d;
+        const float *from = b->grads + k * j->ld;
         if (token < 0)
             add_row(b->dbias + (part - 1) * j->dim + r->head * j->d, from, j->d);
         else if (q->from > 0)
@@ -424,11 +469,11 @@ static void key_gradient(const job *j, const region *r, const queries *q, const 
     }
 }
 
-static void backward_tile(const job *j, const region *r, queries *q, backward *b)
+static void backward_tile(const job *j, const region *r, const queries *q, const backward *b)
 {
     int64_t all = j->sh * j->sw, d = j->d;
     for (int64_t i = 0; i < q->n; i++) {
-        const float *dout = b->dout.at + i * b->dout.ld;
+        const float *dout = b->dout + i * j->ld;
         const float *out = j->saved_out + out_at(j, r, query_token(j, r, q->from + i));
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -442,25 +487,27 @@ static void backward_tile(const job *j, const region *r, queries *q, backward *b
     memset(b->grad_w, 0, (size_t)(j->sw * q->ld) * sizeof(float));
     for (int64_t k0 = 0; k0 < all; k0 += j->bk) {
         int64_t nk = dram_min(j->bk, all - k0);
-        rows k = key_rows(j, r, k0, nk, 1, b->keys), v = key_rows(j, r, k0, nk, 2, b->values);
-        product(false, true, nk, q->n, d, j->scale, k, q->q, 0, b->score, q->ld);
+        gather_keys(j, r, k0, nk, 1, b->keys);
+        score_product(j, q, nk, j->scale, (rows){b->keys, j->ld}, q->q, b->score);
         weights_again(j, q, b, k0, nk);
-        product(false, true, nk, q->n, d, 1, v, b->dout, 0, b->dscore, q->ld);
-        key_gradient(j, r, q, b, k0, nk, 2, 1, b->score, b->dout);
+        score_product(j, q, nk, 1, key_rows(j, r, k0, nk, 2, b->values), b->dout_columns, b->dscore);
+        sum_over_queries(j, q, nk, 1, b->score, b->dout, b->grads);
+        add_key_gradient(j, r, q, b, k0, nk, 2);
         score_gradients(j, q, b, k0, nk);
-        key_gradient(j, r, q, b, k0, nk, 1, j->scale, b->dscore, q->q);
-        product(true, false, q->n, d, nk, j->scale, (rows){b->dscore, q->ld}, k, k0 > 0, b->dq, b->ld_dq);
+        sum_over_queries(j, q, nk, j->scale, b->dscore, b->q, b->grads);
+        add_key_gradient(j, r, q, b, k0, nk, 1);
+        sum_over_keys(j, q, nk, j->scale, b->dscore, b->keys, k0 > 0, b->dq);
     }
-    relative_gradient(j, r, q, true, b->grad_h, b->score, b->dq, b->ld_dq, b->drel_h);
-    relative_gradient(j, r, q, false, b->grad_w, b->score, b->dq, b->ld_dq, b->drel_w);
-    for (int64_t i = 0; j->window && i < q->n; i++)
-        copy_row(j->dqkv + qkv_at(j, r, query_token(j, r, q->from + i), 0), b->dq + i * d, d);
+    relative_gradient(j, r, q, b->q, true, b->grad_h, b->score, b->dq, b->drel_h);
+    relative_gradient(j, r, q, b->q, false, b->grad_w, b->score, b->dq, b->drel_w);
+    for (int64_t i = 0; i < q->n; i++)
+        copy_row(j->dqkv + qkv_at(j, r, query_token(j, r, q->from + i), 0), b->dq + i * j->ld, d);
 }
 
 static void backward_region(const job *j, const region *r, float *room, float *partial)
 {
-    int64_t each = dram_ceil_div(r->queries, dram_ceil_div(r->queries, j->bq)), gathered = j->window ? j->d : 0;
-    queries q = {.ld = dram_ceil_div(j->bq, 16) * 16};
+    int64_t each = dram_ceil_div(r->queries, dram_ceil_div(r->queries, j->bq));
+    queries q = {.ld = dram_tile_stride(j->bq)};
     backward b = {.score = take(&room, score_rows(j) * q.ld), .drel_h = partial};
     b.drel_w = b.drel_h + (2 * j->sh - 1) * j->d;
     b.dbias = b.drel_w + (2 * j->sw - 1) * j->d;
@@ -471,17 +518,20 @@ static void backward_region(const job *j, const region *r, float *room, float *p
     q.rel_w = take(&room, j->sw * q.ld);
     b.grad_h = take(&room, j->sh * q.ld);
     b.grad_w = take(&room, j->sw * q.ld);
-    b.keys = take(&room, j->bk * gathered);
-    b.values = take(&room, j->bk * gathered);
-    b.grads = take(&room, j->bk * gathered);
-    float *q_room = take(&room, j->bq * gathered), *dout_room = take(&room, j->bq * gathered);
-    float *dq_room = take(&room, j->bq * gathered);
+    q.q = take(&room, j->d * q.ld);
+    b.dout_columns = take(&room, j->d * q.ld);
+    b.keys = take(&room, j->bk * j->ld);
+    b.values = take(&room, j->bk * j->ld);
+    b.grads = take(&room, j->bk * j->ld);
+    b.q = take(&room, j->bq * j->ld);
+    b.dout = take(&room, j->bq * j->ld);
+    b.dq = take(&room, j->bq * j->ld);
     for (; q.from < r->queries; q.from += each) {
         q.n = dram_min(each, r->queries - q.from);
-        q.q = query_rows(j, r, q.from, q.n, q_room);
-        b.dout = dout_rows(j, r, q.from, q.n, dout_room);
-        b.dq = j->window ? dq_room : j->dqkv + qkv_at(j, r, query_token(j, r, q.from), 0);
-        b.ld_dq = j->window ? j->d : 3 * j->dim;
+        gather_queries(j, r, q.from, q.n, b.q);
+        gather_dout(j, r, q.from, q.n, b.dout);
+        transpose(j, b.q, q.n, q.q, q.ld);
+        transpose(j, b.dout, q.n, b.dout_columns, q.ld);
         backward_tile(j, r, &q, &b);
     }
 }

@@ -24,6 +24,12 @@ static inline float normal(float x, float mean, float factor, float beta)
     return DRAM_FMA(x - mean, factor, beta);
 }
 
+/* dy where the activation let y through. */
+static inline float masked(float dy, float y)
+{
+    return y > 0.0f ? dy : 0.0f;
+}
+
 static inline float reciprocal_deviation(float var, float eps)
 {
     return 1.0f / sqrtf(var + eps);
@@ -166,48 +172,38 @@ DRAM_CPU_KERNEL(bn_apply)
 
 /* ---- bn_reduce ---- */
 
-/* Channels whose sums stay in registers over the rows of a block, and those rows: x and dy of a block stay in the
- * second cache while its tiles pass. */
-enum { TILE = 16, BLOCK = 16 };
-
-/* Sums of g and of g (x - mean) over `rows` rows and up to TILE channels: a block in fp32, then into fp64. */
-static inline void reduce_tile(const job *j, int64_t row, int64_t rows, int64_t c0, bool relu, double *sum, double *dot)
-{
-    const int64_t channels = j->channels, n = dram_min(TILE, channels - c0);
-    float mean[TILE] = {0}, factor[TILE] = {0}, beta[TILE] = {0}, s[TILE] = {0}, d[TILE] = {0};
-    memcpy(mean, j->mean + c0, (size_t)n * sizeof *mean);
-    memcpy(factor, j->factor + c0, (size_t)n * sizeof *factor);
-    memcpy(beta, j->beta + c0, (size_t)n * sizeof *beta);
-    for (int64_t r = row; r < row + rows; r++) {
-        const float *x = j->x + r * channels + c0, *dy = j->dy + r * channels + c0;
-        if (n == TILE) {
-#pragma omp simd
-            for (int i = 0; i < TILE; i++) {
-                float g = !relu || normal(x[i], mean[i], factor[i], beta[i]) > 0.0f ? dy[i] : 0.0f;
-                s[i] += g;
-                d[i] = DRAM_FMA(g, x[i] - mean[i], d[i]);
-            }
-        } else {
-            for (int64_t i = 0; i < n; i++) {
-                float g = !relu || normal(x[i], mean[i], factor[i], beta[i]) > 0.0f ? dy[i] : 0.0f;
-                s[i] += g;
-                d[i] = DRAM_FMA(g, x[i] - mean[i], d[i]);
-            }
-        }
-    }
-    for (int64_t i = 0; i < n; i++) {
-        sum[c0 + i] += (double)s[i];
-        dot[c0 + i] += (double)d[i];
-    }
-}
-
+/* Sums of g and of g (x - mean): four rows in fp32, then into fp64. */
 static inline void reduce_rows(const job *j, int64_t task, bool relu)
 {
-    const int64_t end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    double *sum = j->part + task * 2 * j->channels, *dot = sum + j->channels;
-    memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
-    for (int64_t r = task * j->rows_per_task; r < end; r += BLOCK)
-        for (int64_t c = 0; c < j->channels; c += TILE) reduce_tile(j, r, dram_min(BLOCK, end - r), c, relu, sum, dot);
+    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
+    const float *mean = j->mean, *factor = j->factor, *beta = j->beta;
+    double *sum = j->part + task * 2 * channels, *dot = sum + channels;
+    int64_t r = task * j->rows_per_task;
+    memset(sum, 0, (size_t)(2 * channels) * sizeof *sum);
+    for (; r + ROWS_AT_ONCE <= end; r += ROWS_AT_ONCE) {
+        const float *x0 = j->x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+        const float *y0 = j->dy + r * channels, *y1 = y0 + channels, *y2 = y1 + channels, *y3 = y2 + channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            float m = mean[c], f = factor[c], b = beta[c];
+            float g0 = relu ? masked(y0[c], normal(x0[c], m, f, b)) : y0[c];
+            float g1 = relu ? masked(y1[c], normal(x1[c], m, f, b)) : y1[c];
+            float g2 = relu ? masked(y2[c], normal(x2[c], m, f, b)) : y2[c];
+            float g3 = relu ? masked(y3[c], normal(x3[c], m, f, b)) : y3[c];
+            float d = DRAM_FMA(g0, x0[c] - m, g1 * (x1[c] - m)), e = DRAM_FMA(g2, x2[c] - m, g3 * (x3[c] - m));
+            sum[c] += (double)((g0 + g1) + (g2 + g3));
+            dot[c] += (double)(d + e);
+        }
+    }
+    for (; r < end; r++) {
+        const float *x = j->x + r * channels, *y = j->dy + r * channels;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            float g = relu ? masked(y[c], normal(x[c], mean[c], factor[c], beta[c])) : y[c];
+            sum[c] += (double)g;
+            dot[c] += (double)(g * (x[c] - mean[c]));
+        }
+    }
 }
 
 static void reduce_part(void *context, int64_t task, int worker)
@@ -250,7 +246,7 @@ static inline void dgrad(const job *j, int64_t task, bool relu)
         float *out = j->out + r * channels;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            float g = !relu || normal(x[c], mean[c], factor[c], beta[c]) > 0.0f ? dy[c] : 0.0f;
+            float g = relu ? masked(dy[c], normal(x[c], mean[c], factor[c], beta[c])) : dy[c];
             out[c] = factor[c] * DRAM_FMA(mean[c] - x[c], k1[c], g - k0[c]);
         }
     }

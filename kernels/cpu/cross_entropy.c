@@ -1,12 +1,19 @@
 /* cross_entropy, cross_entropy_grad over logits [N,h,w,K] and labels [N,H,W].
  *
- * The upsampled logits exist for a chunk of pixels at a time, in a worker's scratch, as [pixel,K]. Only pixels with a
- * label enter a chunk. Bound by arithmetic: about 25 FLOPs a pixel and class forward, 35 backward, at one byte a pixel
- * (the logits stay in cache). Upsampling as F.interpolate does it with align_corners=False.
+ * The upsampled logits exist for a chunk of pixels of one row at a time, in a worker's scratch, as [pixel,KP], KP being
+ * K rounded up to whole vectors of LANES. Only pixels with a label enter it. Bound by arithmetic: about 25 FLOPs a
+ * pixel and class forward, 35 backward, at one byte a pixel (the logits stay in cache). Upsampling as F.interpolate
+ * does it with align_corners=False, first vertically, for the columns that the chunk needs, then horizontally.
  */
 #include "kernels/cpu/math.h"
 
-enum { LABEL_ROWS = 8 }; /* rows of labels a task of the forward takes */
+enum {
+    LABEL_ROWS = 8, /* rows of labels a task of the forward takes */
+    LANES = 8,
+    CHUNK = 64 /* pixels of a chunk, fewer where the scratch is small */
+};
+
+static const float NOTHING = -1e30F; /* logit of the classes that fill up KP: its exponential is 0 */
 
 typedef struct {
     double sum;
@@ -17,126 +24,173 @@ typedef struct {
     const float *logits;
     const uint8_t *labels;
     float *out;
-    row_part *part; /* [N, H / LABEL_ROWS] */
-    char *chunks;   /* one for each worker */
-    int64_t room;   /* pixels a chunk holds */
-    int64_t h, w, classes, height, width;
-    int64_t bands, band_rows; /* of an image's logits */
+    row_part *part;                               /* [N, H / LABEL_ROWS] */
+    float *scratch;                               /* `scratch_floats` for each worker */
+    int64_t scratch_floats, room;                 /* room: pixels a chunk holds */
+    int64_t h, w, classes, padded, height, width; /* padded: KP */
+    double scale_h, scale_w;                      /* h / H, w / W */
+    int64_t bands, band_rows;                     /* of an image's logits */
     int ignore;
     float factor; /* dloss / count */
 } job;
 
 /* Pixels of one row of labels. */
 typedef struct {
-    float *z;       /* [n,K] logits, then their exponentials */
-    float *wx;      /* [n] weight of column x + 1 */
-    int32_t *x;     /* [n] */
+    float *z;       /* [n,KP] logits less their largest, then their exponentials */
+    float *column;  /* [columns,KP] logits at this row of labels, from column `first` on */
+    float *dcolumn; /* [columns,KP] their gradient */
+    float *wx;      /* [n] weight of the next column */
+    int32_t *x;     /* [n] first of the two columns, counted from `first` */
     int32_t *label; /* [n] */
-    int64_t n;
+    int64_t n, first, columns;
 } chunk;
 
-/* Where output place `at` of `to` reads among `from`: first index, the next one (the same at the edge) and its weight.
- */
+/* Where output place `at` reads among `from`: first index, the next one (the same at the edge) and its weight. */
 typedef struct {
     int64_t first, next;
     float weight;
 } tap;
 
-static inline tap tap_of(int64_t at, int64_t from, int64_t to)
+static inline tap tap_of(int64_t at, int64_t from, double scale)
 {
-    double place = ((double)at + 0.5) * (double)from / (double)to - 0.5;
+    double place = ((double)at + 0.5) * scale - 0.5;
     if (place < 0) place = 0;
     int64_t first = dram_min((int64_t)place, from - 1);
     return (tap){first, dram_min(first + 1, from - 1), (float)(place - (double)first)};
 }
 
-static job job_of(const dram_kernel_args *args, char *chunks, int64_t chunk_bytes)
+/* Columns of logits that `room` pixels of a row read at most. */
+static int64_t most_columns(const job *j, int64_t room)
+{
+    return dram_min(j->w, room * j->w / j->width + 3);
+}
+
+/* As the workspace rules in src/ops/cross_entropy.c count it. */
+static int64_t floats_for(const job *j, int64_t room)
+{
+    return room * (j->padded + 3) + 2 * most_columns(j, room) * j->padded;
+}
+
+static job job_of(const dram_kernel_args *args, void *scratch, int64_t scratch_bytes)
 {
     const int64_t *l = args->in[0].shape.dim, *y = args->in[1].shape.dim;
-    job j = {.logits = args->in[0].data, .labels = args->in[1].data, .chunks = chunks, .ignore = args->attr->ignore};
+    job j = {.logits = args->in[0].data, .labels = args->in[1].data, .scratch = scratch, .ignore = args->attr->ignore};
     j.h = l[1];
     j.w = l[2];
     j.classes = l[3];
+    j.padded = dram_ceil_div(j.classes, LANES) * LANES;
     j.height = y[1];
     j.width = y[2];
-    j.room = chunk_bytes / dram_pool_workers(args->pool) / ((j.classes + 3) * (int64_t)sizeof(float));
+    j.scale_h = (double)j.h / (double)j.height;
+    j.scale_w = (double)j.w / (double)j.width;
+    j.scratch_floats = scratch_bytes / dram_pool_workers(args->pool) / (int64_t)sizeof(float);
+    for (j.room = CHUNK; j.room > 1 && floats_for(&j, j.room) > j.scratch_floats;) j.room--;
     return j;
 }
 
 static chunk chunk_of(const job *j, int worker)
 {
-    chunk c = {.z = (float *)(j->chunks + worker * j->room * (j->classes + 3) * (int64_t)sizeof(float))};
-    c.wx = c.z + j->room * j->classes;
+    const int64_t columns = most_columns(j, j->room);
+    chunk c = {.z = j->scratch + worker * j->scratch_floats};
+    c.column = c.z + j->room * j->padded;
+    c.dcolumn = c.column + columns * j->padded;
+    c.wx = c.dcolumn + columns * j->padded;
     c.x = (int32_t *)(c.wx + j->room);
     c.label = c.x + j->room;
     return c;
 }
 
-/* In four chains: a maximum of floats is not vectorised by itself. */
-static inline float largest(const float *z, int64_t n)
+static bool is_labelled(const job *j, int label)
 {
-    float most[4] = {z[0], z[0], z[0], z[0]};
-    int64_t k = 0;
-    for (; k + 4 <= n; k += 4)
-        for (int i = 0; i < 4; i++) most[i] = z[k + i] > most[i] ? z[k + i] : most[i];
-    for (; k < n; k++) most[0] = z[k] > most[0] ? z[k] : most[0];
-    most[0] = most[1] > most[0] ? most[1] : most[0];
-    most[2] = most[3] > most[2] ? most[3] : most[2];
-    return most[2] > most[0] ? most[2] : most[0];
+    return label != j->ignore && label < j->classes;
 }
 
-/* Fills the chunk from column *x of the row of labels on, as far as it has room: logits less their largest one. */
-static void fill_chunk(const job *j, chunk *c, const uint8_t *labels, const float *above, const float *below, float wy,
-                       int64_t *x)
+/* The chunk's columns between the rows of logits above and below. */
+static void fill_columns(const job *j, chunk *c, const float *above, const float *below, float wy)
 {
-    const int64_t classes = j->classes;
-    for (c->n = 0; *x < j->width && c->n < j->room; ++*x) {
-        int label = labels[*x];
-        if (label == j->ignore || label >= classes) continue;
-        const tap t = tap_of(*x, j->w, j->width);
-        const float *a0 = above + t.first * classes, *a1 = above + t.next * classes;
-        const float *b0 = below + t.first * classes, *b1 = below + t.next * classes;
-        float *z = c->z + c->n * classes;
+    for (int64_t i = 0; i < c->columns; i++) {
+        const float *a = above + (c->first + i) * j->classes, *b = below + (c->first + i) * j->classes;
+        float *out = c->column + i * j->padded;
 #pragma omp simd
-        for (int64_t k = 0; k < classes; k++) {
-            float a = DRAM_FMA(a1[k] - a0[k], t.weight, a0[k]), b = DRAM_FMA(b1[k] - b0[k], t.weight, b0[k]);
-            z[k] = DRAM_FMA(b - a, wy, a);
+        for (int64_t k = 0; k < j->classes; k++) out[k] = DRAM_FMA(b[k] - a[k], wy, a[k]);
+        for (int64_t k = j->classes; k < j->padded; k++) out[k] = NOTHING;
+    }
+}
+
+/* One pixel: z = a + w (b - a), less the largest of them. n is a multiple of LANES. */
+static inline void fill_pixel(float *z, const float *a, const float *b, float w, int64_t n)
+{
+    float most[LANES];
+    for (int i = 0; i < LANES; i++) most[i] = -INFINITY;
+    for (int64_t k = 0; k < n; k += LANES) {
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) {
+            float zi = DRAM_FMA(b[k + i] - a[k + i], w, a[k + i]);
+            most[i] = zi > most[i] ? zi : most[i];
+            z[k + i] = zi;
         }
-        const float most = largest(z, classes);
+    }
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) most[i] = most[i + half] > most[i] ? most[i + half] : most[i];
+    for (int64_t k = 0; k < n; k += LANES) {
 #pragma omp simd
-        for (int64_t k = 0; k < classes; k++) z[k] -= most;
-        c->x[c->n] = (int32_t)t.first;
+        for (int i = 0; i < LANES; i++) z[k + i] -= most[0];
+    }
+}
+
+/* Fills the chunk with the labelled ones among the pixels from column `from` of the row of labels on. */
+static void fill_chunk(const job *j, chunk *c, const uint8_t *labels, int64_t from, const float *above,
+                       const float *below, float wy)
+{
+    const int64_t end = dram_min(j->width, from + j->room), n = j->padded;
+    c->n = 0;
+    for (int64_t x = from; x < end; x++) c->n += is_labelled(j, labels[x]);
+    if (c->n == 0) return;
+    c->first = tap_of(from, j->w, j->scale_w).first;
+    c->columns = tap_of(end - 1, j->w, j->scale_w).next - c->first + 1;
+    fill_columns(j, c, above, below, wy);
+    c->n = 0;
+    for (int64_t x = from; x < end; x++) {
+        if (!is_labelled(j, labels[x])) continue;
+        const tap t = tap_of(x, j->w, j->scale_w);
+        fill_pixel(c->z + c->n * n, c->column + (t.first - c->first) * n, c->column + (t.next - c->first) * n, t.weight,
+                   n);
+        c->x[c->n] = (int32_t)(t.first - c->first);
         c->wx[c->n] = t.weight;
-        c->label[c->n++] = label;
+        c->label[c->n++] = labels[x];
     }
 }
 
 static void exponentials(const job *j, chunk *c)
 {
     float *z = c->z;
-    const int64_t n = c->n * j->classes;
+    const int64_t n = c->n * j->padded;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) z[i] = dram_expf(z[i]);
 }
 
 static inline float sum_of(const float *z, int64_t n)
 {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t k = 0; k < n; k++) sum += z[k];
-    return sum;
+    float sum[LANES] = {0};
+    for (int64_t k = 0; k < n; k += LANES) {
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) sum[i] += z[k + i];
+    }
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+    return sum[0];
 }
 
 /* ---- forward ---- */
 
 /* Sum of log(sum_k exp z_k) - z_label. One logarithm a chunk, of the product of the sums: each is between 1 and K <=
- * 256, so that of 64 of them stays below 2^512. */
+ * 256, so that of 64 of them stays below 2^513. */
 static double chunk_loss(const job *j, chunk *c)
 {
     double product = 1, at_label = 0;
-    for (int64_t p = 0; p < c->n; p++) at_label += (double)c->z[p * j->classes + c->label[p]];
+    for (int64_t p = 0; p < c->n; p++) at_label += (double)c->z[p * j->padded + c->label[p]];
     exponentials(j, c);
-    for (int64_t p = 0; p < c->n; p++) product *= (double)sum_of(c->z + p * j->classes, j->classes);
+    for (int64_t p = 0; p < c->n; p++) product *= (double)sum_of(c->z + p * j->padded, j->padded);
     return log(product) - at_label;
 }
 
@@ -150,9 +204,9 @@ static void loss_rows(void *context, int64_t task, int worker)
     row_part part = {.bad_label = -1};
     for (int64_t y = from; y < dram_min(from + LABEL_ROWS, j->height); y++) {
         const uint8_t *labels = j->labels + (image * j->height + y) * j->width;
-        const tap t = tap_of(y, j->h, j->height);
-        for (int64_t x = 0; x < j->width;) {
-            fill_chunk(j, &c, labels, logits + t.first * stride, logits + t.next * stride, t.weight, &x);
+        const tap t = tap_of(y, j->h, j->scale_h);
+        for (int64_t x = 0; x < j->width; x += j->room) {
+            fill_chunk(j, &c, labels, x, logits + t.first * stride, logits + t.next * stride, t.weight);
             part.sum += chunk_loss(j, &c);
         }
         for (int64_t x = 0; x < j->width; x++)
@@ -183,33 +237,36 @@ DRAM_CPU_KERNEL(cross_entropy)
 
 /* ---- gradient ---- */
 
-/* out += weight g */
-static inline void add_to(float *out, const float *g, float weight, int64_t n)
+/* Turns the chunk into its gradient, factor (softmax - 1 at the label), and adds that to the gradient of the columns.
+ */
+static void gather_columns(const job *j, chunk *c)
 {
+    const int64_t n = j->padded;
+    exponentials(j, c);
+    memset(c->dcolumn, 0, (size_t)(c->columns * n) * sizeof *c->dcolumn);
+    for (int64_t p = 0; p < c->n; p++) {
+        float *g = c->z + p * n, wx = c->wx[p], sum = sum_of(g, n), scale = j->factor / sum;
+        float *a = c->dcolumn + c->x[p] * n, *b = c->x[p] + 1 < c->columns ? a + n : a;
+        g[c->label[p]] -= sum;
+        for (int64_t k = 0; k < n; k += LANES) {
 #pragma omp simd
-    for (int64_t k = 0; k < n; k++) out[k] = DRAM_FMA(g[k], weight, out[k]);
+            for (int i = 0; i < LANES; i++) a[k + i] = DRAM_FMA(g[k + i], scale * (1 - wx), a[k + i]);
+        }
+        for (int64_t k = 0; k < n; k += LANES) {
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) b[k + i] = DRAM_FMA(g[k + i], scale * wx, b[k + i]);
+        }
+    }
 }
 
-/* Turns the chunk into its gradient, factor (softmax - 1 at the label), and adds it to the rows above and below it
- * (NULL: another task's). */
-static void spread_chunk(const job *j, chunk *c, float *above, float *below, float wy)
+/* row += weight times the gradient of the columns */
+static void add_columns(const job *j, const chunk *c, float *row, float weight)
 {
-    const int64_t classes = j->classes;
-    exponentials(j, c);
-    for (int64_t p = 0; p < c->n; p++) {
-        float *g = c->z + p * classes, wx = c->wx[p], scale = j->factor / sum_of(g, classes);
-        const int64_t first = c->x[p] * classes, next = dram_min(c->x[p] + 1, j->w - 1) * classes;
+    for (int64_t i = 0; i < c->columns; i++) {
+        const float *g = c->dcolumn + i * j->padded;
+        float *out = row + (c->first + i) * j->classes;
 #pragma omp simd
-        for (int64_t k = 0; k < classes; k++) g[k] *= scale;
-        g[c->label[p]] -= j->factor;
-        if (above) {
-            add_to(above + first, g, (1 - wy) * (1 - wx), classes);
-            add_to(above + next, g, (1 - wy) * wx, classes);
-        }
-        if (below) {
-            add_to(below + first, g, wy * (1 - wx), classes);
-            add_to(below + next, g, wy * wx, classes);
-        }
+        for (int64_t k = 0; k < j->classes; k++) out[k] = DRAM_FMA(g[k], weight, out[k]);
     }
 }
 
@@ -226,14 +283,17 @@ static void gradient_band(void *context, int64_t task, int worker)
     if (begin >= end) return;
     memset(out + begin * stride, 0, (size_t)((end - begin) * stride) * sizeof *out);
     for (int64_t y = 0; y < j->height; y++) {
-        const tap t = tap_of(y, j->h, j->height);
+        const tap t = tap_of(y, j->h, j->scale_h);
         float *above = t.first >= begin && t.first < end ? out + t.first * stride : NULL;
         float *below = t.next >= begin && t.next < end ? out + t.next * stride : NULL;
         if (!above && !below) continue;
-        for (int64_t x = 0; x < j->width;) {
-            fill_chunk(j, &c, j->labels + (image * j->height + y) * j->width, logits + t.first * stride,
-                       logits + t.next * stride, t.weight, &x);
-            spread_chunk(j, &c, above, below, t.weight);
+        for (int64_t x = 0; x < j->width; x += j->room) {
+            fill_chunk(j, &c, j->labels + (image * j->height + y) * j->width, x, logits + t.first * stride,
+                       logits + t.next * stride, t.weight);
+            if (c.n == 0) continue;
+            gather_columns(j, &c);
+            if (above) add_columns(j, &c, above, 1 - t.weight);
+            if (below) add_columns(j, &c, below, t.weight);
         }
     }
 }

@@ -1,5 +1,6 @@
 /* linear and its gradients. Limits: 2 rows I O FLOPs; bytes 4 (rows (I + O) + I O). */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/panel.h"
 
 static int64_t last(const dram_tensor *t)
 {
@@ -9,6 +10,60 @@ static int64_t last(const dram_tensor *t)
 static int64_t rows(const dram_tensor *t)
 {
     return dram_elements(&t->shape) / last(t);
+}
+
+/* Narrow products, which are those that the rules give a workspace: the weight is packed by each task. */
+typedef struct {
+    const dram_gemm *g;
+    float *packed; /* of worker 0, worker 1, ... */
+    int64_t packed_floats, rows_per_task;
+} narrow_job;
+
+static void narrow_task(void *context, int64_t task, int worker)
+{
+    enum { ROWS = 64 }; /* of A at a time: they stay in the first-level cache while the panels of B pass */
+    const narrow_job *j = context;
+    const dram_gemm *g = j->g;
+    float *b = j->packed + worker * j->packed_floats;
+    int64_t end = dram_min((task + 1) * j->rows_per_task, g->m);
+    dram_panel_source from = {.w = g->b,
+                              .segments = 1,
+                              .columns = 1,
+                              .channels = g->k,
+                              .n = g->n,
+                              .chan_step = g->trans_b ? 1 : g->ldb,
+                              .n_step = g->trans_b ? g->ldb : 1};
+    DRAM_CPU(panel_pack)(&from, b);
+    for (int64_t r = task * j->rows_per_task; r < end; r += ROWS) {
+        dram_panel p = {.m = dram_min(ROWS, end - r),
+                        .n = g->n,
+                        .segments = 1,
+                        .run = g->k,
+                        .a = g->a + r * g->lda,
+                        .a_step = g->lda,
+                        .b = b,
+                        .c = g->c + r * g->ldc,
+                        .ldc = g->ldc,
+                        .bias = g->bias,
+                        .acc = g->acc ? g->acc + r * g->ldc : NULL};
+        DRAM_CPU(panel)(&p);
+    }
+}
+
+static void multiply(const dram_kernel_args *args, const dram_gemm *g)
+{
+    enum { TASKS_PER_WORKER = 4, MIN_ROWS = 1024 };
+    int64_t workers = dram_pool_workers(args->pool);
+    if (args->workspace_bytes == 0) {
+        DRAM_CPU(gemm)(args->pool, g, NULL, 0);
+        return;
+    }
+    narrow_job j = {.g = g,
+                    .packed = args->workspace,
+                    .packed_floats = args->workspace_bytes / workers / (int64_t)sizeof(float),
+                    .rows_per_task = dram_ceil_div(g->m, TASKS_PER_WORKER * workers)};
+    if (j.rows_per_task < MIN_ROWS) j.rows_per_task = MIN_ROWS;
+    dram_pool_run(args->pool, dram_ceil_div(g->m, j.rows_per_task), narrow_task, &j);
 }
 
 DRAM_CPU_KERNEL(linear)
@@ -27,7 +82,7 @@ DRAM_CPU_KERNEL(linear)
                    .c = args->out[0].data,
                    .ldc = o,
                    .bias = args->n_in > 2 ? args->in[2].data : NULL};
-    DRAM_CPU(gemm)(args->pool, &g, NULL, 0);
+    multiply(args, &g);
     return DRAM_OK;
 }
 
@@ -46,7 +101,7 @@ DRAM_CPU_KERNEL(linear_dgrad)
                    .c = args->out[0].data,
                    .ldc = i,
                    .acc = args->n_in > 2 ? args->in[2].data : NULL};
-    DRAM_CPU(gemm)(args->pool, &g, NULL, 0);
+    multiply(args, &g);
     return DRAM_OK;
 }
 

@@ -17,42 +17,58 @@ typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define UNROLL _Pragma("GCC unroll 8")
 
 /* P rows by V vectors of C in registers: P V sums, V vectors of B and one element of A fit the 16 of AVX2; 8 sums or
- * more hide the latency of the multiply-add. */
-#define BLOCK(NAME, P, V)                                                                                              \
+ * more hide the latency of the multiply-add. Rows are reached from every third one, as the processor's addresses can
+ * add the step once or twice. */
+#define BLOCK(NAME, P, V, STEP)                                                                                        \
     static void NAME(const dram_panel *p, const float *a, const float *b, const float *first, int64_t first_step,      \
                      float *c, int64_t c_step)                                                                         \
     {                                                                                                                  \
+        const int64_t step = STEP;                                                                                     \
         v8 sum[P][V];                                                                                                  \
         UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) sum[i][v] =                              \
             first ? *(const v8 *)(first + i * first_step + 8 * v) : (v8){0};                                           \
-        for (int64_t s = 0; s < p->segments; s++) {                                                                    \
-            const float *as = a + s * p->segment_step;                                                                 \
-            for (int64_t k = 0; k < p->run; k++, b += 8 * V) {                                                         \
+        for (int64_t s = 0; s < p->segments; s++, a += p->segment_step) {                                              \
+            const float *row[3] = {a, a + 3 * step, a + 6 * step};                                                     \
+            for (int64_t k = p->run; k > 0; k--, b += 8 * V) {                                                         \
                 v8 w[V];                                                                                               \
                 UNROLL for (int v = 0; v < V; v++) w[v] = *(const v8 *)(b + 8 * v);                                    \
                 UNROLL for (int i = 0; i < P; i++)                                                                     \
                 {                                                                                                      \
-                    v8 e = SPLAT(as + i * p->a_step + k);                                                              \
+                    v8 e = SPLAT(row[i / 3] + i % 3 * step);                                                           \
                     UNROLL for (int v = 0; v < V; v++) sum[i][v] = MULTIPLY_ADD(e, w[v], sum[i][v]);                   \
                 }                                                                                                      \
+                UNROLL for (int i = 0; i < 3; i++) row[i]++;                                                           \
             }                                                                                                          \
         }                                                                                                              \
         UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < V; v++) * (v8 *)(c + i * c_step + 8 * v) =       \
             sum[i][v];                                                                                                 \
     }
 
-BLOCK(block_8x1, 8, 1)
-BLOCK(block_4x2, 4, 2)
-BLOCK(block_4x3, 4, 3)
-BLOCK(block_1x1, 1, 1)
-BLOCK(block_1x2, 1, 2)
-BLOCK(block_1x3, 1, 3)
+BLOCK(block_8x1, 8, 1, p->a_step)
+BLOCK(block_4x1, 4, 1, p->a_step)
+BLOCK(block_2x1, 2, 1, p->a_step)
+BLOCK(block_1x1, 1, 1, p->a_step)
+BLOCK(block_6x2, 6, 2, p->a_step)
+BLOCK(block_4x2, 4, 2, p->a_step)
+BLOCK(block_2x2, 2, 2, p->a_step)
+BLOCK(block_1x2, 1, 2, p->a_step)
+BLOCK(block_4x3, 4, 3, p->a_step)
+BLOCK(block_2x3, 2, 3, p->a_step)
+BLOCK(block_1x3, 1, 3, p->a_step)
+BLOCK(block_8x1_by_8, 8, 1, 8)   /* groups of 8, stride 1 */
+BLOCK(block_8x1_by_16, 8, 1, 16) /* stride 2 */
 
 typedef void (*block)(const dram_panel *p, const float *a, const float *b, const float *first, int64_t first_step,
                       float *c, int64_t c_step);
-static const block blocks[4] = {NULL, block_8x1, block_4x2, block_4x3},
-                   singles[4] = {NULL, block_1x1, block_1x2, block_1x3};
-static const int block_rows[4] = {0, 8, 4, 4};
+
+/* For each width the blocks that fit, largest first. */
+static const struct {
+    int rows;
+    block run;
+} blocks[4][4] = {{{0, NULL}},
+                  {{8, block_8x1}, {4, block_4x1}, {2, block_2x1}, {1, block_1x1}},
+                  {{6, block_6x2}, {4, block_4x2}, {2, block_2x2}, {1, block_1x2}},
+                  {{4, block_4x3}, {4, block_4x3}, {2, block_2x3}, {1, block_1x3}}};
 
 /* How many of `vectors` the next panel takes: 3, and 2 where that avoids a panel of one. */
 static inline int panel_width(int64_t vectors)
@@ -81,9 +97,12 @@ void DRAM_CPU(panel)(const dram_panel *p)
         int64_t n = dram_min(8 * width, p->n - n0);
         bool ragged = n < 8 * width || (p->bias && p->acc);
         for (int64_t r = 0; r < p->m;) {
-            bool full = r + block_rows[width] <= p->m;
-            block run = full ? blocks[width] : singles[width];
-            int rows = full ? block_rows[width] : 1;
+            int size = 0;
+            while (blocks[width][size].rows > p->m - r) size++;
+            int rows = blocks[width][size].rows;
+            block run = blocks[width][size].run;
+            if (rows == 8 && p->a_step == 8) run = block_8x1_by_8;
+            if (rows == 8 && p->a_step == 16) run = block_8x1_by_16;
             if (ragged)
                 ragged_block(p, run, rows, n, r, n0, b);
             else if (p->acc)
@@ -149,14 +168,15 @@ OUTER(outer_1x3, 1, 3)
 void DRAM_CPU(outer)(const dram_outer *p)
 {
     typedef void (*outer)(const dram_outer *, const float *, const float *, float *);
+    static const int outputs[4] = {0, 8, 4, 4};
     static const outer full[4] = {NULL, outer_8x1, outer_4x2, outer_4x3},
                        one[4] = {NULL, outer_1x1, outer_1x2, outer_1x3};
     for (int64_t v = 0, vectors = p->vectors; vectors > 0;) {
         int width = panel_width(vectors);
         for (int64_t o = 0; o < p->o;) {
-            bool fits = o + block_rows[width] <= p->o;
+            bool fits = o + outputs[width] <= p->o;
             (fits ? full : one)[width](p, p->x + 8 * v, p->dy + o, p->d + o * p->ldd + 8 * v);
-            o += fits ? block_rows[width] : 1;
+            o += fits ? outputs[width] : 1;
         }
         v += width;
         vectors -= width;

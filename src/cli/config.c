@@ -21,7 +21,10 @@ dram_status dram_command_config(int argc, char **argv)
     dram_config *cfg;
     dram_str text = {0};
     for (int i = 0; i < argc; i++) /* these two need no CONFIG */
-        if (argv[i][0] == '-') TRY(dram_parse("config", 1, &argv[i], options, 2, 0, &words, &help));
+        if (argv[i][0] == '-') {
+            TRY(dram_parse("config", 1, &argv[i], options, 2, 0, &words, &help));
+            if (help) return DRAM_OK;
+        }
     if (schema) return print_text(dram_config_schema(&text), &text);
     if (keys) return print_text(dram_config_markdown(&text), &text);
     TRY(dram_parse("config", argc, argv, options, 2, 1, &words, &help));

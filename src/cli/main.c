@@ -70,7 +70,8 @@ int main(int argc, char **argv)
         dram_progress_clear();
         fprintf(stderr, "dram: %s\n", *dram_error_text() ? dram_error_text() : dram_status_text(status));
     }
-    if (fflush(stdout) != 0 && status == DRAM_OK) {
+    /* What was written long ago may have failed long ago: that is in the error flag. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == DRAM_OK) {
         fprintf(stderr, "dram: cannot write to standard output\n");
         status = DRAM_ERR_IO;
     }

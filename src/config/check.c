@@ -16,6 +16,7 @@ static const struct {
     {"sam_distill.between", "none"},
     {"sam_distill.loss.type", "mse|cosine|huber"},
     {"sam_distill.cache", "none"},
+    {"train.accumulate", "1"},
     {"train.precision", "fp32"},
     {"memory.checkpoint", "none"},
     {"memory.may_change", "[]"},

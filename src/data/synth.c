@@ -378,10 +378,19 @@ done:
     return status;
 }
 
-static dram_status make_folder(const char *path)
+/* Makes a folder and those above it. `path` is changed on the way and left as it was. */
+static dram_status make_folder(char *path)
 {
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return dram_fail(DRAM_ERR_IO, "%s: cannot make the folder: %s", path, strerror(errno));
+    for (char *end = path; *end; end++) {
+        if (end[1] != '/' && end[1] != '\0') continue;
+        char cut = end[1];
+        end[1] = '\0';
+        bool made = mkdir(path, 0777) == 0 || errno == EEXIST;
+        dram_status status =
+            made ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s: cannot make the folder: %s", path, strerror(errno));
+        end[1] = cut;
+        TRY(status);
+    }
     return DRAM_OK;
 }
 

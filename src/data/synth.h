@@ -43,8 +43,8 @@ enum { DRAM_SYNTH_HEIGHT = 192, DRAM_SYNTH_WIDTH = 256 }; /* the command's size 
 dram_status dram_synth_draw(uint64_t seed, uint64_t scene, int height, int width, uint8_t *rgb, uint8_t *ids);
 
 /* Writes scenes 0..count-1 to DIR/images/NNNNN.jpg and DIR/labels/NNNNN.png, and the class names, one a line in the
- * order of their ids, to DIR/classes.txt; makes the folders, replaces files of the same name. DRAM_ERR_IO names the
- * file. */
+ * order of their ids, to DIR/classes.txt; makes the folders (those above DIR too), replaces files of the same name.
+ * DRAM_ERR_IO names the file. */
 dram_status dram_synth_write(const char *dir, int count, uint64_t seed, int height, int width);
 
 #endif

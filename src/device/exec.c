@@ -83,6 +83,11 @@ void dram_exec_close(dram_exec *exec)
     dram_free(exec);
 }
 
+void dram_exec_junk(dram_exec *exec, bool on)
+{
+    exec->junk = on;
+}
+
 /* Overwrites what died at node i: values whose storage nobody took over. */
 static void junk_dead(dram_exec *exec, const dram_program *p, int i)
 {
@@ -145,21 +150,22 @@ dram_status dram_exec_read(dram_exec *exec, int program, dram_val v, void *host,
     return exec->device->ops->read(exec->device, host, address(exec, program, v), bytes);
 }
 
-static dram_status check_slot(const dram_exec *exec, int slot, int64_t end)
+static dram_status check_slot(const dram_exec *exec, int slot, int64_t offset, int64_t bytes)
 {
     const dram_slot *s = exec->plan->slots->at[slot];
-    if (end <= dram_elements(&s->shape) * dram_dtype_bytes(s->dtype)) return DRAM_OK;
-    return dram_fail(DRAM_ERR_INTERNAL, "%s is not %lld bytes long", s->name, (long long)end);
+    int64_t end = offset + bytes;
+    if (offset >= 0 && end <= dram_elements(&s->shape) * dram_dtype_bytes(s->dtype)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_INTERNAL, "%s has no bytes %lld to %lld", s->name, (long long)offset, (long long)end);
 }
 
 dram_status dram_exec_write_slot(dram_exec *exec, int slot, int64_t offset, const void *host, int64_t bytes)
 {
-    TRY(check_slot(exec, slot, offset + bytes));
+    TRY(check_slot(exec, slot, offset, bytes));
     return exec->device->ops->write(exec->device, exec->arena + exec->plan->slot_offset[slot] + offset, host, bytes);
 }
 
 dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void *host, int64_t bytes)
 {
-    TRY(check_slot(exec, slot, offset + bytes));
+    TRY(check_slot(exec, slot, offset, bytes));
     return exec->device->ops->read(exec->device, host, exec->arena + exec->plan->slot_offset[slot] + offset, bytes);
 }

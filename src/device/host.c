@@ -28,15 +28,32 @@ static int64_t available_ram(void)
     return kilobytes * 1024;
 }
 
+/* Bytes of a group that are cached files: they count as used, but the kernel takes them back when they are wanted. */
+static int64_t group_cache(const char *folder, const char *inactive, const char *active)
+{
+    char path[768], name[64];
+    long long value, sum = 0;
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    while (fscanf(file, "%63s %lld", name, &value) == 2)
+        if (strcmp(name, inactive) == 0 || strcmp(name, active) == 0) sum += value;
+    fclose(file);
+    return sum;
+}
+
 /* The room left in one control group; INT64_MAX when it sets no limit. */
-static int64_t group_room(const char *folder, const char *limit_file, const char *usage_file)
+static int64_t group_room(const char *folder, bool v2)
 {
     char path[768];
     int64_t limit, usage;
-    snprintf(path, sizeof path, "%s/%s", folder, limit_file);
+    snprintf(path, sizeof path, "%s/%s", folder, v2 ? "memory.max" : "memory.limit_in_bytes");
     if (!read_number(path, &limit)) return INT64_MAX; /* "max", or no such controller */
-    snprintf(path, sizeof path, "%s/%s", folder, usage_file);
+    snprintf(path, sizeof path, "%s/%s", folder, v2 ? "memory.current" : "memory.usage_in_bytes");
     if (!read_number(path, &usage)) return INT64_MAX;
+    usage -= v2 ? group_cache(folder, "inactive_file", "active_file")
+                : group_cache(folder, "total_inactive_file", "total_active_file");
+    if (usage < 0) usage = 0;
     return limit > usage ? limit - usage : 0;
 }
 
@@ -55,8 +72,7 @@ static int64_t groups_room(void)
         for (group++;;) {
             char folder[600];
             snprintf(folder, sizeof folder, "%s%s", v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", group);
-            int64_t here = v2 ? group_room(folder, "memory.max", "memory.current")
-                              : group_room(folder, "memory.limit_in_bytes", "memory.usage_in_bytes");
+            int64_t here = group_room(folder, v2);
             if (here < room) room = here;
             char *slash = strrchr(group, '/');
             if (!slash || !*group) break;

@@ -81,13 +81,19 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Rows in scratch: whole vectors of 16, an odd number of them. */
+static int64_t stride(int64_t n)
+{
+    return ((n + 15) / 16 | 1) * 16;
+}
+
 /* Floats for a tile of bq queries and bk keys. */
 static int64_t tile_floats(const sizes *s, int64_t bq, int64_t bk, bool backward)
 {
-    int64_t nq = least(bq, s->sh * s->sw), nk = least(bk, s->sh * s->sw), ld = (nq + 15) / 16 * 16;
+    int64_t nq = least(bq, s->sh * s->sw), nk = least(bk, s->sh * s->sw), ld = stride(nq);
     int64_t table = 2 * (s->sh > s->sw ? s->sh : s->sw) - 1, first = nk > table ? nk : table;
-    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw) + 2) + (s->window ? (3 * nq + 3 * nk) * s->d : 0) + 16;
-    return ld * (first + s->sh + s->sw + 3) + (s->window ? (2 * nq + 2 * nk) * s->d : 0) + 16;
+    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw + s->d + 1)) + 3 * (nq + nk) * stride(s->d);
+    return ld * (first + s->sh + s->sw + s->d + 3) + (nq + nk) * stride(s->d);
 }
 
 /* Floats of a partial gradient of the tables and of the bias. */

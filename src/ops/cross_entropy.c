@@ -43,14 +43,21 @@ static int64_t cross_entropy_flops(const dram_graph *g, const dram_node *node)
     return 25 * dram_elements(dram_in_shape(g, node, 1)) * dram_last(dram_in_shape(g, node, 0), 0);
 }
 
-/* A worker's chunk of up to 64 pixels: K logits, weight, column and label. */
+/* A worker's chunk: of up to 64 pixels the logits (K rounded up to 8), weight, column and label, and twice the columns
+ * of logits that they lie between. */
+static int64_t chunk_floats(const dram_shape *logits, const dram_shape *labels, int64_t pixels)
+{
+    int64_t padded = (logits->dim[3] + 7) / 8 * 8, columns = pixels * logits->dim[2] / labels->dim[2] + 3;
+    if (columns > logits->dim[2]) columns = logits->dim[2];
+    return pixels * (padded + 3) + 2 * columns * padded;
+}
+
 static int64_t chunks_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    int64_t pixel = (dram_last(dram_in_shape(g, node, 0), 0) + 3) * (int64_t)sizeof(float);
-    int64_t pixels = profile->scratch_per_worker / pixel;
-    if (pixels > 64) pixels = 64;
-    if (pixels < 1) pixels = 1;
-    return profile->workers * pixels * pixel;
+    const dram_shape *logits = dram_in_shape(g, node, 0), *labels = dram_in_shape(g, node, 1);
+    int64_t pixels = 64, size = (int64_t)sizeof(float);
+    while (pixels > 1 && chunk_floats(logits, labels, pixels) * size > profile->scratch_per_worker) pixels--;
+    return profile->workers * chunk_floats(logits, labels, pixels) * size;
 }
 
 /* Before the chunks, a double and an i64 for each 8 rows of labels. */

@@ -37,6 +37,18 @@ static int64_t product_flops(const dram_graph *g, const dram_node *node)
     return 2 * dram_elements(a) * (dram_elements(b) / (node->op == DRAM_OP_linear_dgrad ? b->dim[0] : dram_last(b, 0)));
 }
 
+/* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
+ * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace. */
+static int64_t product_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    enum { SMALL = 24 << 10, MANY = 1024, VECTOR = 8 };
+    int64_t k = dram_last(dram_in_shape(g, node, 0), 0), n = dram_last(dram_shape_of(g, node->out[0]), 0);
+    if (k * n > SMALL || dram_rows(dram_in_shape(g, node, 0)) < MANY) return 0;
+    int64_t bytes = (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float);
+    bytes = (bytes + profile->align - 1) / profile->align * profile->align;
+    return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
+}
+
 /* ---- linear ---- */
 
 static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
@@ -72,7 +84,8 @@ static dram_status linear_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-const dram_rules dram_rules_linear = {.shape = linear_shape, .grad = linear_grad, .flops = product_flops};
+const dram_rules dram_rules_linear = {
+    .shape = linear_shape, .grad = linear_grad, .flops = product_flops, .workspace = product_workspace};
 
 /* ---- linear_dgrad ---- */
 
@@ -88,7 +101,8 @@ static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram
     return DRAM_OK;
 }
 
-const dram_rules dram_rules_linear_dgrad = {.shape = linear_dgrad_shape, .flops = product_flops};
+const dram_rules dram_rules_linear_dgrad = {
+    .shape = linear_dgrad_shape, .flops = product_flops, .workspace = product_workspace};
 
 /* ---- linear_wgrad ---- */
 

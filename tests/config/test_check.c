@@ -57,7 +57,6 @@ static void test_what_is_just_right(void **state)
         "sam_distill: {distill_interval: 2, enabled: false}\nresolution_distill: {enabled: true}\n",
         "optim: {warmup_steps: 10}\ntrain: {steps: 10}\n",
         "train: {steps: 10}\n", /* the default of warmup_steps is 100: cut, not refused */
-        "train: {batch_size: 9, accumulate: 3}\n",
         "data: {augment: {scale_min: 2}}\n",
         "resolution_distill: {enabled: true, low_scale: 0.25}\ndata: {size: 128}\n",
         "memory: {budget: auto}\n",
@@ -74,6 +73,8 @@ static void test_what_this_version_cannot_do(void **state)
     (void)state;
     static const bad_file cases[] = {
         {"device: cuda\n", "c.yaml:1:9: device: this version of dram cannot do cuda; possible now: auto|cpu"},
+        {"train: {batch_size: 9, accumulate: 3}\n", "c.yaml:1:36: train.accumulate: this version of dram cannot do 3; "
+                                                   "possible now: 1"},
         {"train: {precision: bf16}\n",
          "c.yaml:1:20: train.precision: this version of dram cannot do bf16; possible now: "
          "fp32"},

@@ -173,6 +173,12 @@ static void label_fraction(void **state)
         dram_dataset_close(other);
     }
     assert_true(differs > 10);
+    dram_dataset_params outside = {.images = images, .labels = labels, .label_fraction = 1.01};
+    refused(&outside, "label_fraction is 1.01");
+    outside.label_fraction = -0.5;
+    refused(&outside, "label_fraction is -0.5");
+    outside.label_fraction = NAN;
+    refused(&outside, "label_fraction is");
     put(images, "e.jpg"); /* another file moves the border by one label at most */
     put(labels, "e.png");
     dram_dataset *d = with_fraction(0.5, 5);

@@ -130,6 +130,27 @@ static void jpeg_cmyk(void **state)
     free(rgb);
 }
 
+/* The library writes CMYK as YCCK. Told that its planes are plain CMYK (Adobe's transform 0), they must be read as
+ * such: a grey of CMY has Y = 255 - it and chroma 128. */
+static void jpeg_plain_cmyk(void **state)
+{
+    (void)state;
+    enum { GREY = 95, K = 200 };
+    uint8_t cmyk[16 * 16 * 4], want[16 * 16 * 3];
+    for (int i = 0; i < 16 * 16; i++) {
+        memset(cmyk + 4 * i, GREY, 3);
+        cmyk[4 * i + 3] = K;
+        want[3 * i] = (255 - GREY) * K / 255;
+        want[3 * i + 1] = want[3 * i + 2] = 128 * K / 255;
+    }
+    blob file = encode_jpeg(cmyk, 16, 16, 0, TJPF_CMYK, TJSAMP_444, 0);
+    uint8_t *adobe = memmem(file.bytes, file.n, "Adobe", 5);
+    assert_non_null(adobe);
+    assert_int_equal(adobe[11], 2);
+    adobe[11] = 0;
+    expect_pixels(file, 16, 16, want, 2); /* flat: rounding alone */
+}
+
 static void webp_of_every_kind(void **state)
 {
     (void)state;
@@ -404,6 +425,7 @@ int main(void)
         cmocka_unit_test(png_of_every_kind),
         cmocka_unit_test(jpeg_of_every_kind),
         cmocka_unit_test(jpeg_cmyk),
+        cmocka_unit_test(jpeg_plain_cmyk),
         cmocka_unit_test(webp_of_every_kind),
         cmocka_unit_test(one_pixel),
         cmocka_unit_test(format_is_told_by_content),

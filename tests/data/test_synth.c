@@ -116,10 +116,14 @@ static void files(void **state)
         assert_string_equal(line, dram_synth_class_name((dram_synth_class)c));
     assert_null(line);
     free(names);
-    assert_int_equal(dram_synth_write(dir, 1, 43, H, W), DRAM_OK); /* again into the same folder */
-    snprintf(path, sizeof path, "%s/no/such", (const char *)*state);
+    assert_int_equal(dram_synth_write(dir, 1, 43, H, W), DRAM_OK);     /* again into the same folder */
+    snprintf(path, sizeof path, "%s/deep/down", (const char *)*state); /* folders above are made too */
+    assert_int_equal(dram_synth_write(path, 1, 43, H, W), DRAM_OK);
+    snprintf(path, sizeof path, "%s/deep/down/labels/00000.png", (const char *)*state);
+    assert_true(is_there(path));
+    snprintf(path, sizeof path, "%s/classes.txt/such", dir); /* below a file: cannot be */
     assert_int_equal(dram_synth_write(path, 1, 1, H, W), DRAM_ERR_IO);
-    assert_non_null(strstr(dram_error_text(), "no/such"));
+    assert_non_null(strstr(dram_error_text(), "classes.txt/such"));
     dram_error_clear();
 }
 

@@ -135,7 +135,9 @@ static void gradients_are_wanted_behind_trainable_slots(void **state)
     f->g->detached = true;
     assert_false(dram_value_at(f->g, relu(f, "detached", y))->requires_grad);
     dram_val t = fake_slot(f->g, "teacher", "w", 64, DRAM_CATEGORY_TEACHER_WEIGHTS);
-    assert_false(dram_value_at(f->g, t)->requires_grad);
+    assert_false(dram_value_at(f->g, relu(f, "frozen", t))->requires_grad);
+    f->g->detached = false; /* what was first read detached may still be trained */
+    assert_true(dram_value_at(f->g, relu(f, "trained", t))->requires_grad);
 }
 
 static void a_slot_is_one_value_and_one_row(void **state)

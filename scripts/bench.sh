@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# dram against PyTorch (CPU) on the same work, in turn: step time and peak resident memory. bench.sh [ROUNDS] [STEPS]
+# PyTorch comes from PyPI into build/bench-venv (several GB), or from the environment DRAM_BENCH_VENV names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-3}
+steps=${2:-5}
+
+scripts/deps.sh
+scripts/build.sh release dram
+venv=${DRAM_BENCH_VENV:-build/bench-venv}
+if [ ! -x "$venv/bin/python" ]; then
+  command -v python3 >/dev/null || { echo "bench.sh: python3 and python3-venv are needed" >&2; exit 1; }
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet torch timm
+fi
+dram=build/release/dram
+mkdir -p scenes
+[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+for ((i = 0; i < rounds; i++)); do
+  "$dram" train bench/step.yaml threads=2 train.steps=$((steps + 1)) run.dir="$out/dram$i" --json >"$out/dram$i.json" 2>"$out/log" ||
+    { cat "$out/log" >&2; exit 1; }
+  OMP_NUM_THREADS=2 "$venv/bin/python" bench/torch_step.py --threads 2 --steps "$steps" >"$out/torch$i.json"
+done
+"$venv/bin/python" bench/compare.py "$out" "$rounds"
