@@ -1,5 +1,6 @@
-/* bench_attention [WORKERS [PIXELS BATCH]]: time of attention and its gradient for the blocks of SAM's vit_b, beside the two products of
- * the block's MLP, by the kernels that the device would run. Best of five runs of each; GFLOP/s by the ops' own count. */
+/* bench_attention [WORKERS [PIXELS BATCH]]: time of attention and its gradient for the blocks of SAM's vit_b, beside
+ * the two products of the block's MLP, by the kernels that the device would run. Best of five runs of each; GFLOP/s by
+ * the ops' own count. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -80,7 +81,8 @@ static dram_status bench(int batch, int side, int window, dram_pool *pool)
     dram_val qkv = input(g, "qkv", DRAM_SHAPE(batch, side, side, 3 * WIDTH));
     dram_val rel_h = input(g, "rel_h", DRAM_SHAPE(2 * s - 1, WIDTH / HEADS));
     dram_val rel_w = input(g, "rel_w", DRAM_SHAPE(2 * s - 1, WIDTH / HEADS));
-    dram_val bias = input(g, "bias", DRAM_SHAPE(3 * WIDTH)), dout = input(g, "dout", DRAM_SHAPE(batch, side, side, WIDTH));
+    dram_val bias = input(g, "bias", DRAM_SHAPE(3 * WIDTH)),
+             dout = input(g, "dout", DRAM_SHAPE(batch, side, side, WIDTH));
     const dram_attr attr = {.heads = HEADS, .window = window};
     dram_val in[] = {qkv, rel_h, rel_w, bias}, out[DRAM_MAX_OUT];
     dram_graph_add(g, DRAM_OP_attention, "attention", &attr, in, 4, out);

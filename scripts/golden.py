@@ -504,6 +504,24 @@ def add_cross_entropy(golden):
     golden.add("cross_entropy.dlogits", logits.grad, OUTPUT)
 
 
+def add_hash(golden):
+    """One of each kind of hash weight, to hold the C generator against this one to the bit."""
+    for name, shape in (
+        ("stem.conv.weight", (32, 3, 3, 3)),
+        ("stem.bn.weight", (32,)),
+        ("stem.bn.bias", (32,)),
+        ("stem.bn.running_mean", (32,)),
+        ("stem.bn.running_var", (32,)),
+        ("s1.b1.conv3.bn.weight", (24,)),
+        ("image_encoder.pos_embed", (1, 4, 4, 8)),
+        ("image_encoder.blocks.0.attn.rel_pos_h", (27, 8)),
+        ("image_encoder.blocks.0.attn.qkv.weight", (48, 16)),
+        ("input", (2, 3, 5, 7)),
+        ("r0", (2, 8, 5, 7)),
+    ):
+        golden.add("hash:" + name, hash_tensor(name, shape), OUTPUT)
+
+
 def record_ops(folder):
     golden = Golden(by="torch.nn.functional")
     bilinear = {"mode": "bilinear", "align_corners": False}
@@ -516,6 +534,7 @@ def record_ops(folder):
         add_resize(golden, "linear_%d_to_%d" % sizes, (1, 4, sizes[0]), sizes[1:], mode="linear")
     add_embed_losses(golden)
     add_cross_entropy(golden)
+    add_hash(golden)
     golden.save(folder, "ops")
 
 

@@ -8,7 +8,8 @@
  * Score tiles are stored [keys, queries]: a key's row and column are then fixed along the vector dimension, so that the
  * bias is the sum of three rows, and maximum, sum and exponential run over queries side by side.
  *
- * In a window that reaches over the edge the padding keys are copies of the bias' k and v. Queries are real tokens only.
+ * In a window that reaches over the edge the padding keys are copies of the bias' k and v. Queries are real tokens
+ * only.
  *
  * Limits, for L queries against S keys each and one head of d: 4 L S d FLOPs in the products (10 backward) and one exp,
  * about 12 cycles for 8 of them with AVX2, where the products of d = 64 take 64 (160 backward). Memory moved: q, out
@@ -27,13 +28,13 @@ typedef struct {
     float *out, *lse; /* [N,H,W,heads,d], [N,heads,H,W] */
     float *dqkv, *partial;
     int64_t n, h, w, heads, d, dim, window;
-    int64_t sh, sw;         /* grid of the keys */
-    int64_t across, down;   /* windows in a row, in a column; 1 and 1 if global */
-    int64_t bq, bk, tiles;  /* most queries and keys of a tile; query tiles of a full region */
-    int64_t ld;             /* from one row of d floats in scratch to the next */
-    float scale;            /* d^-1/2 */
+    int64_t sh, sw;        /* grid of the keys */
+    int64_t across, down;  /* windows in a row, in a column; 1 and 1 if global */
+    int64_t bq, bk, tiles; /* most queries and keys of a tile; query tiles of a full region */
+    int64_t ld;            /* from one row of d floats in scratch to the next */
+    float scale;           /* d^-1/2 */
     float *scratch;
-    int64_t scratch_row;    /* floats a worker */
+    int64_t scratch_row; /* floats a worker */
     int64_t groups, partial_floats;
 } job;
 
@@ -50,8 +51,8 @@ typedef struct {
 
 /* Part of a query tile that the passes over keys share. */
 typedef struct {
-    int64_t from, n, ld; /* queries; ld: from one key's scores to the next */
-    float *q;            /* [d, ld]: transposed, columns n .. are 0 up to a whole vector */
+    int64_t from, n, ld;  /* queries; ld: from one key's scores to the next */
+    float *q;             /* [d, ld]: transposed, columns n .. are 0 up to a whole vector */
     float *rel_h, *rel_w; /* [sh, ld], [sw, ld] */
 } queries;
 
@@ -411,12 +412,12 @@ DRAM_CPU_KERNEL(attention)
 
 /* What a query tile needs in the backward, beside its queries; all in scratch. */
 typedef struct {
-    float *q, *dout, *dq;         /* [n, ld] */
-    float *dout_columns;          /* [d, ld] as queries.q */
-    float *lse, *delta;           /* [n]; delta: sum over d of dout out */
-    float *grad_h, *grad_w;       /* gradients of the factors: [sh, ld], [sw, ld] */
-    float *score, *dscore;        /* [score_rows, ld], [bk, ld] */
-    float *keys, *values, *grads; /* [bk, ld] each */
+    float *q, *dout, *dq;           /* [n, ld] */
+    float *dout_columns;            /* [d, ld] as queries.q */
+    float *lse, *delta;             /* [n]; delta: sum over d of dout out */
+    float *grad_h, *grad_w;         /* gradients of the factors: [sh, ld], [sw, ld] */
+    float *score, *dscore;          /* [score_rows, ld], [bk, ld] */
+    float *keys, *values, *grads;   /* [bk, ld] each */
     float *drel_h, *drel_w, *dbias; /* partial sums of the group; dbias [2, heads, d]: k and v */
 } backward;
 
@@ -564,7 +565,8 @@ static dram_status divide(job *j, int workers)
 {
     int64_t floats = j->scratch_row, smallest = tile_floats(j, LEAST_TILE, LEAST_TILE, true), partials = PARTIALS;
     j->partial_floats = 2 * (j->sh + j->sw - 1) * j->d + (j->window ? 2 * j->dim : 0);
-    while (partials > 1 && (partials * j->partial_floats > floats / 4 || smallest + partials * j->partial_floats > floats))
+    while (partials > 1 &&
+           (partials * j->partial_floats > floats / 4 || smallest + partials * j->partial_floats > floats))
         partials--;
     j->scratch_row = (floats - partials * j->partial_floats) / 16 * 16;
     j->partial = j->scratch + workers * j->scratch_row;

@@ -2,7 +2,7 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/panel.h"
 
-/* Tiles are cut so that what they read and write of all groups stays in the second-level cache, and tasks so that the
+/* Tiles are cut so that what they read and write of all groups stays near in the caches, and tasks so that the
  * packing of their weights is small beside their work. */
 enum {
     TILE_BYTES = 384 << 10,
@@ -197,6 +197,7 @@ static int64_t pick_rows(int64_t rows, int64_t bytes_of_row, int64_t stride, int
     return most;
 }
 
+/* One group is worth it only where its channels are too few for the BLAS, as those of a picture. */
 static bool applies(const dram_conv *v)
 {
     return v->ci <= WIDEST && v->co <= WIDEST && (v->groups > 1 || v->ci < 16) && v->stride <= MAX_STRIDE;

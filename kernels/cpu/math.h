@@ -36,8 +36,8 @@ static inline float dram_expf(float x)
     return p * power;
 }
 
-/* erf(x) to 2e-7 relative (the approximation itself to 2e-8): x P(x^2) / Q(x^2), |x| cut at 3.93, where erf is 1 in fp32.
- * NaN for NaN. */
+/* erf(x) to 2e-7 relative (the approximation itself to 2e-8): x P(x^2) / Q(x^2), |x| cut at 3.93, where erf is 1 in
+ * fp32. NaN for NaN. */
 static inline float dram_erff(float x)
 {
     x = x < -3.93F ? -3.93F : x;

@@ -62,8 +62,7 @@ static int64_t bicubic_row(int64_t in, int64_t out, int64_t o, float *weight, in
     double centre = scale * ((double)o + 0.5);
     int64_t from = (int64_t)fmax(centre - support + 0.5, 0), to = dram_min((int64_t)(centre + support + 0.5), in);
     for (int64_t i = from; i < to; i++) sum += cubic(((double)i - centre + 0.5) / widen);
-    for (int64_t i = from; i < to; i++)
-        weight[i - from] = (float)(cubic(((double)i - centre + 0.5) / widen) / sum);
+    for (int64_t i = from; i < to; i++) weight[i - from] = (float)(cubic(((double)i - centre + 0.5) / widen) / sum);
     *first = from;
     return to - from;
 }
@@ -75,8 +74,9 @@ static void make_axis(int mode, int64_t in, int64_t out, axis *a)
     a->n = out;
     for (int64_t o = 0; o < out; o++) {
         float *weight = a->weight + used;
-        int64_t first, skip = 0, taps = mode == DRAM_RESIZE_BILINEAR ? bilinear_row(in, out, o, weight, &first)
-                                                                     : bicubic_row(in, out, o, weight, &first);
+        int64_t first, skip = 0,
+                       taps = mode == DRAM_RESIZE_BILINEAR ? bilinear_row(in, out, o, weight, &first)
+                                                           : bicubic_row(in, out, o, weight, &first);
         while (taps > 1 && weight[taps - 1] == 0) taps--;
         while (skip < taps - 1 && weight[skip] == 0) skip++;
         memmove(weight, weight + skip, (size_t)(taps - skip) * sizeof *weight);

@@ -33,7 +33,7 @@ enum { DEPTH = 128 };
         const int64_t a_row = t->a_row, a_column = t->a_column, ldb = t->ldb;                                          \
         vector sum[P][PARTS];                                                                                          \
         UNROLL for (int i = 0; i < P; i++) UNROLL for (int v = 0; v < PARTS; v++) sum[i][v] = (vector){0};             \
-        for (int64_t k = 0; k < depth; k++, a += a_column, b += ldb) {                                                     \
+        for (int64_t k = 0; k < depth; k++, a += a_column, b += ldb) {                                                 \
             vector w[PARTS];                                                                                           \
             UNROLL for (int v = 0; v < PARTS; v++) w[v] = *(const vector *)(b + LANES * v);                            \
             UNROLL for (int i = 0; i < P; i++)                                                                         \

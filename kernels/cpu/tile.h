@@ -7,8 +7,8 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* C [m,n] = alpha A B, or += with `add`. A(i, k) is at a + i a_row + k a_column; rows of B [k,n] and C [m,n] are ldb and
- * ldc apart. n counts whole vectors: a multiple of 16, for which B and C must have room. C overlaps neither. A row
+/* C [m,n] = alpha A B, or += with `add`. A(i, k) is at a + i a_row + k a_column; rows of B [k,n] and C [m,n] are ldb
+ * and ldc apart. n counts whole vectors: a multiple of 16, for which B and C must have room. C overlaps neither. A row
  * stride that is an odd multiple of 16 spreads the rows over the sets of the cache (dram_tile_stride). */
 typedef struct {
     int64_t m, n, k;

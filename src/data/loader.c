@@ -406,6 +406,17 @@ int dram_loader_skipped(const dram_loader *l)
     return l->skipped;
 }
 
+bool dram_loader_is_skipped(const dram_loader *l, int index)
+{
+    return l->counted[index];
+}
+
+void dram_loader_count_skipped(dram_loader *l, int index)
+{
+    if (!l->counted[index]) l->skipped++;
+    l->counted[index] = true;
+}
+
 int64_t dram_loader_position(const dram_loader *l)
 {
     return l->next_out;

@@ -17,7 +17,7 @@ struct dram_metrics_file {
     int fd;
 };
 
-enum { LINE_MAX_BYTES = 4096 };
+enum { LINE_MAX_BYTES = 4096, READ_MAX_BYTES = 1 << 16 }; /* of a line that is written, that is read */
 
 dram_status dram_metrics_open(const char *path, dram_metrics_file **file)
 {
@@ -117,7 +117,7 @@ static dram_status line_step(const char *path, int number, const char *line, siz
 /* Copies the lines below `step` from one to the other. */
 static dram_status copy_lines(FILE *from, const char *path, int64_t step, dram_atomic *to)
 {
-    char line[LINE_MAX_BYTES];
+    char line[READ_MAX_BYTES];
     double found = 0;
     for (int number = 1; fgets(line, sizeof line, from); number++) {
         size_t n = strlen(line);

@@ -30,7 +30,6 @@ typedef struct {
     dram_metrics_file *metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path;
     dram_state state;
-    int skipped_before;                                /* images skipped before this process took over */
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
@@ -91,7 +90,19 @@ static dram_status open_loader(run *r)
         .ignore_index = cfg->data.ignore_index,
         .start = r->state.position,
     };
-    return dram_loader_open(&params, &r->loader);
+    TRY(dram_loader_open(&params, &r->loader));
+    for (int i = 0; i < dram_dataset_count(r->train); i++)
+        if (r->state.is_skipped[i]) dram_loader_count_skipped(r->loader, i);
+    return DRAM_OK;
+}
+
+/* Keeps which images were skipped: a resumed run counts none of them twice. */
+static void note_skipped(run *r)
+{
+    if (dram_loader_skipped(r->loader) == r->state.skipped) return;
+    r->state.skipped = dram_loader_skipped(r->loader);
+    for (int i = 0; i < dram_dataset_count(r->train); i++)
+        r->state.is_skipped[i] = dram_loader_is_skipped(r->loader, i);
 }
 
 /* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
@@ -108,8 +119,7 @@ static dram_status open_directory(run *r, bool resume)
     if (resume) {
         TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
         TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
-        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step + 1));
-        r->skipped_before = r->state.skipped;
+        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step));
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
     TRY_GOTO(dram_config_write_yaml(r->cfg, &yaml), done);
@@ -127,6 +137,9 @@ static dram_status prepare(run *r, bool resume)
     TRY(dram_rundir_check(r->cfg->run.dir, r->cfg->name, resume));
     TRY(open_dataset(r, false, &r->train));
     TRY(open_dataset(r, true, &r->val));
+    r->state.dataset = r->train;
+    r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
+    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
     TRY(dram_session_plan(r->cfg, &r->session));
     r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
@@ -191,7 +204,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->images += batch.count;
     r->state.step++;
     r->state.position = dram_loader_position(r->loader);
-    r->state.skipped = r->skipped_before + dram_loader_skipped(r->loader);
+    note_skipped(r);
     s->batches_tracked++;
     m->lr = hyper[0];
     m->images_per_second = batch.count / seconds;
@@ -235,12 +248,14 @@ static dram_status evaluate(run *r)
 
 static bool is_due(int64_t step, int every)
 {
-    return every > 0 && step % every == 0;
+    return every > 0 && step > 0 && step % every == 0;
 }
 
 static dram_status loop(run *r)
 {
     dram_metrics m = {0};
+    /* A run that was stopped at a step with an evaluation has not made it. */
+    if (r->state.step < r->cfg->train.steps && is_due(r->state.step, r->cfg->run.eval_every)) TRY(evaluate(r));
     while (r->state.step < r->cfg->train.steps) {
         TRY(step(r, &m));
         r->summary->final_loss = m.loss;
@@ -288,6 +303,7 @@ static void close_run(run *r)
     dram_session_close(&r->session);
     dram_dataset_close(r->train);
     dram_dataset_close(r->val);
+    dram_free(r->state.is_skipped);
     dram_free(r->directory);
     dram_free(r->checkpoints);
     dram_free(r->metrics_path);

@@ -16,7 +16,8 @@ void dram_hyper(const dram_config *cfg, int64_t step, float hyper[4])
 {
     double t = (double)(step + 1);
     hyper[0] = (float)dram_learning_rate(cfg, step);
-    hyper[1] = (float)(1.0 / (1.0 - pow(cfg->optim.beta1, t)));
-    hyper[2] = (float)(1.0 / (1.0 - pow(cfg->optim.beta2, t)));
+    /* The kernel decays by the betas as floats, so they are corrected for as floats. */
+    hyper[1] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta1, t)));
+    hyper[2] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta2, t)));
     hyper[3] = 0.0f;
 }

@@ -1,5 +1,8 @@
 #include "train/state.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/alloc.h"
 #include "io/atomic.h"
 #include "io/checkpoint.h"
@@ -21,15 +24,33 @@ static const struct {
 };
 enum { PARTS = sizeof parts / sizeof parts[0], EXPORTED = 2 };
 
+static bool add_skipped(cJSON *root, const dram_state *state)
+{
+    cJSON *names = cJSON_AddArrayToObject(root, "skipped_images");
+    for (int i = 0; names && i < dram_dataset_count(state->dataset); i++) {
+        if (!state->is_skipped[i]) continue;
+        cJSON *name = cJSON_CreateString(dram_dataset_name(state->dataset, i));
+        if (!name || !cJSON_AddItemToArray(names, name)) return false;
+    }
+    return names != NULL;
+}
+
+/* As text, since JSON's numbers are doubles. */
+static const char *seed_text(const dram_session *s, char out[32])
+{
+    snprintf(out, 32, "%lld", (long long)s->cfg->seed);
+    return out;
+}
+
 static dram_status write_json(const dram_session *s, const char *path, const dram_state *state)
 {
+    char seed[32];
     cJSON *root = cJSON_CreateObject();
     bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
                 cJSON_AddNumberToObject(root, "step", (double)state->step) &&
                 cJSON_AddNumberToObject(root, "position", (double)state->position) &&
-                cJSON_AddNumberToObject(root, "skipped_images", state->skipped) &&
                 cJSON_AddNumberToObject(root, "batches_tracked", (double)s->batches_tracked) &&
-                cJSON_AddNumberToObject(root, "seed", (double)s->cfg->seed);
+                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) && add_skipped(root, state);
     dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
     cJSON_Delete(root);
     return status;
@@ -67,22 +88,39 @@ done:
     return status;
 }
 
+/* A file that is no longer there is not asked for again. */
+static dram_status read_skipped(const cJSON *root, const char *path, dram_state *state)
+{
+    const cJSON *names = cJSON_GetObjectItemCaseSensitive(root, "skipped_images"), *name;
+    if (!cJSON_IsArray(names)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
+    state->skipped = 0;
+    for (int i = 0; i < dram_dataset_count(state->dataset); i++) {
+        state->is_skipped[i] = false;
+        cJSON_ArrayForEach(name, names) if (cJSON_IsString(name) &&
+                                            strcmp(name->valuestring, dram_dataset_name(state->dataset, i)) == 0)
+            state->is_skipped[i] = true;
+        state->skipped += state->is_skipped[i];
+    }
+    return DRAM_OK;
+}
+
 static dram_status read_json(dram_session *s, const char *path, dram_state *state)
 {
+    char mine[32];
     cJSON *root;
-    int64_t skipped, seed;
+    const char *seed;
     dram_status status;
     TRY(dram_json_read(path, &root));
     const int64_t most = (int64_t)1 << 53;
+    TRY_GOTO(dram_json_text(root, path, "seed", &seed), done);
+    if (strcmp(seed, seed_text(s, mine)) != 0) {
+        status = dram_fail(DRAM_ERR_CONFIG, "%s is of a run with seed %.32s: resume it with that seed", path, seed);
+        goto done;
+    }
     TRY_GOTO(dram_json_int(root, path, "step", 0, most, &state->step), done);
     TRY_GOTO(dram_json_int(root, path, "position", 0, most, &state->position), done);
-    TRY_GOTO(dram_json_int(root, path, "skipped_images", 0, INT32_MAX, &skipped), done);
     TRY_GOTO(dram_json_int(root, path, "batches_tracked", 0, most, &s->batches_tracked), done);
-    TRY_GOTO(dram_json_int(root, path, "seed", 0, most, &seed), done);
-    state->skipped = (int)skipped;
-    if (seed != s->cfg->seed)
-        status = dram_fail(DRAM_ERR_CONFIG, "%s is of a run with seed %lld: resume it with that seed", path,
-                           (long long)seed);
+    status = read_skipped(root, path, state);
 done:
     cJSON_Delete(root);
     return status;
@@ -93,7 +131,6 @@ dram_status dram_state_load(dram_session *s, const char *folder, dram_state *sta
     int64_t step;
     char *directory, *path = NULL;
     dram_status status = DRAM_OK;
-    *state = (dram_state){0};
     TRY(dram_checkpoint_latest(folder, &step));
     if (step < 0) return DRAM_OK;
     TRY(dram_checkpoint_path(folder, step, &directory));

@@ -2,19 +2,23 @@
 #ifndef DRAM_TRAIN_STATE_H
 #define DRAM_TRAIN_STATE_H
 
+#include "data/dataset.h"
 #include "train/train.h"
 
 typedef struct {
-    int64_t step;     /* updates done */
-    int64_t position; /* of the training stream: the next sample */
-    int skipped;      /* images skipped so far */
+    int64_t step;                /* updates done */
+    int64_t position;            /* of the training stream: the next sample */
+    const dram_dataset *dataset; /* of the training stream; not owned */
+    bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
+    int skipped;                 /* their number */
 } dram_state;
 
 /* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but
  * the newest run.keep. After an error the older ones are still there. */
 dram_status dram_state_save(dram_session *session, const char *folder, const dram_state *state);
 
-/* Loads the newest complete one, or leaves the session as it is with *state = {0} when there is none. */
+/* Loads the newest complete one, or leaves session and state as they are when there is none. The caller has set
+ * state->dataset and is_skipped. */
 dram_status dram_state_load(dram_session *session, const char *folder, dram_state *state);
 
 /* The result of a run in its directory: student.safetensors (the trunk) and heads.safetensors (neck and task head). */

@@ -1,62 +1,18 @@
-/* atomic files and folders, checkpoints, run directories, metrics, JSON, hashes */
-#include <fcntl.h>
+/* paths, atomic files and folders, checkpoints, run directories */
 #include <limits.h>
-#include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "io/atomic.h"
 #include "io/checkpoint.h"
-#include "io/hash.h"
-#include "io/json.h"
-#include "io/metrics.h"
+#include "io/helpers.h"
 #include "io/path.h"
 #include "io/rundir.h"
-#include "support/tempdir.h"
-
-static void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("status %d: %s", (int)status, dram_error_text());
-}
-
-/* The status, and a text that ends in `text` (after a folder's name that differs from run to run). */
-static void fails(dram_status status, dram_status want, const char *text)
-{
-    assert_int_equal(status, want);
-    size_t n = strlen(dram_error_text()), m = strlen(text);
-    assert_true(n >= m);
-    assert_string_equal(dram_error_text() + n - m, text);
-    assert_null(strchr(dram_error_text(), '\n'));
-    dram_error_clear();
-}
-
-/* Runs what follows with files of `bytes` at most: beyond, write fails with EFBIG as it would with ENOSPC. */
-static struct rlimit size_before;
-static void (*handler_before)(int);
-
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit small;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &size_before), 0);
-    small = size_before;
-    small.rlim_cur = bytes;
-    handler_before = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-}
-
-static void unlimit_files(void)
-{
-    setrlimit(RLIMIT_FSIZE, &size_before);
-    signal(SIGXFSZ, handler_before);
-}
 
 /* Paths ------------------------------------------------------------------------------------------------------- */
 
@@ -125,9 +81,9 @@ static void a_file_survives_a_full_disk(void **state)
     static char big[100000];
     const char *path = in_dir(state, "kept");
     ok(dram_atomic_save(path, "old", 3));
-    limit_files(5000);
+    file_limit limit = limit_files(5000);
     dram_status status = dram_atomic_save(path, big, sizeof big);
-    unlimit_files();
+    unlimit_files(limit);
     fails(status, DRAM_ERR_IO, "kept: cannot write: File too large");
     assert_file_is(path, "old", 3);
     assert_false(is_there(in_dir(state, "kept.tmp")));
@@ -343,212 +299,7 @@ static void a_run_is_made_once(void **state)
     }
 }
 
-/* Metrics ----------------------------------------------------------------------------------------------------- */
-
-static dram_metrics sample(int64_t step)
-{
-    return (dram_metrics){.step = step,
-                          .loss = 2.5,
-                          .loss_task = 0.1f,
-                          .loss_sam = step % 2 ? NAN : 1.25,
-                          .loss_resolution = NAN,
-                          .lr = 1e-3f,
-                          .grad_norm = INFINITY,
-                          .loss_scale = 65536,
-                          .teacher_ran = step % 2 == 0,
-                          .images_per_second = 12.5,
-                          .planned_peak_bytes = 7516192768,
-                          .measured_peak_bytes = 7516192768};
-}
-
-static const char EVEN[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":1.25,\"loss_resolution\":null,"
-                           "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"distilled\":true,"
-                           "\"teacher_ran\":true,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
-                           "\"measured_peak_bytes\":7516192768}\n";
-static const char ODD[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":null,\"loss_resolution\":null,"
-                          "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"distilled\":false,"
-                          "\"teacher_ran\":false,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
-                          "\"measured_peak_bytes\":7516192768}\n";
-
-/* The file must be the lines 0 .. count - 1. */
-static void expect_lines(const char *path, int count)
-{
-    char want[16384];
-    size_t n = 0;
-    for (int i = 0; i < count; i++)
-        n += (size_t)snprintf(want + n, sizeof want - n, "{\"step\":%d%s", i, i % 2 ? ODD : EVEN);
-    assert_file_is(path, want, n);
-}
-
-static void append_lines(const char *path, int from, int to)
-{
-    dram_metrics_file *file;
-    ok(dram_metrics_open(path, &file));
-    for (int i = from; i < to; i++) {
-        dram_metrics m = sample(i);
-        ok(dram_metrics_append(file, &m));
-        expect_lines(path, i + 1); /* each line is there at once */
-    }
-    dram_metrics_close(file);
-}
-
-static void metrics_are_appended_and_cut(void **state)
-{
-    const char *path = in_dir(state, "metrics.jsonl");
-    ok(dram_metrics_truncate(path, 5)); /* no file */
-    assert_false(is_there(path));
-    append_lines(path, 0, 3);
-    append_lines(path, 3, 6);
-    ok(dram_metrics_truncate(path, 100));
-    expect_lines(path, 6);
-    ok(dram_metrics_truncate(path, 4));
-    expect_lines(path, 4);
-    append_lines(path, 4, 5);
-
-    size_t bytes;
-    char *content = get_file(path, &bytes);
-    for (size_t cut = 1; cut < 30; cut += 7) { /* torn at the end */
-        put_file(path, content, bytes - cut);
-        ok(dram_metrics_truncate(path, 100));
-        expect_lines(path, 4);
-    }
-    char *damaged = malloc(bytes + 5000);
-    assert_non_null(damaged);
-    static const char *const wrong[] = {"\n", "{}\n", "{\"step\":\"1\"}\n", "{\"step\":1.5}\n", "{\"step\":1\n", "3\n"};
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        size_t n = strlen(wrong[i]);
-        memcpy(damaged, content, bytes);
-        memcpy(damaged + bytes, wrong[i], n);
-        put_file(path, damaged, bytes + n);
-        fails(dram_metrics_truncate(path, 100), DRAM_ERR_FORMAT, "metrics.jsonl:6: not a line of metrics");
-        assert_file_is(path, damaged, bytes + n);
-    }
-    memset(damaged, 'x', 5000); /* one line, longer than any of ours */
-    memcpy(damaged + 5000, "\n", 1);
-    put_file(path, damaged, 5001);
-    fails(dram_metrics_truncate(path, 100), DRAM_ERR_FORMAT, "metrics.jsonl:1: not a line of metrics");
-    assert_false(is_there(in_dir(state, "metrics.jsonl.tmp")));
-    ok(dram_remove_tree(path));
-    put_file(path, "{\"step\":0", 9); /* killed at the first line */
-    ok(dram_metrics_truncate(path, 0));
-    expect_lines(path, 0);
-    free(content);
-    free(damaged);
-}
-
-static void metrics_on_a_full_disk(void **state)
-{
-    dram_metrics m = sample(0);
-    dram_metrics_file *file;
-    ok(dram_metrics_open("/dev/full", &file));
-    fails(dram_metrics_append(file, &m), DRAM_ERR_IO, "/dev/full: cannot write: No space left on device");
-    dram_metrics_close(file);
-
-    const char *path = in_dir(state, "short.jsonl");
-    ok(dram_metrics_open(path, &file));
-    ok(dram_metrics_append(file, &m));
-    limit_files(400); /* the second line fits in part */
-    dram_status status = dram_metrics_append(file, &m);
-    unlimit_files();
-    fails(status, DRAM_ERR_IO, "short.jsonl: cannot write: File too large");
-    expect_lines(path, 1); /* no part of it is left */
-    dram_metrics_close(file);
-    fails(dram_metrics_open(in_dir(state, "no/such/file"), &file), DRAM_ERR_IO,
-          "cannot open for appending: No such file or directory");
-}
-
-/* JSON -------------------------------------------------------------------------------------------------------- */
-
-static void json_comes_back_checked(void **state)
-{
-    const char *path = in_dir(state, "state.json"), *text;
-    cJSON *root = cJSON_CreateObject();
-    cJSON_AddNumberToObject(root, "step", 500);
-    cJSON_AddNumberToObject(root, "bytes", 7516192768.0);
-    cJSON_AddNumberToObject(root, "loss", 0.1);
-    cJSON_AddNumberToObject(root, "nan", NAN);
-    cJSON_AddStringToObject(root, "name", "a \"quoted\" one");
-    cJSON_AddBoolToObject(root, "teacher_ran", 1);
-    ok(dram_json_write(path, root));
-    cJSON_Delete(root);
-    int64_t step;
-    double x;
-    bool flag;
-    ok(dram_json_read(path, &root));
-    ok(dram_json_int(root, path, "step", 0, 500, &step));
-    assert_int_equal(step, 500);
-    ok(dram_json_int(root, path, "bytes", 0, INT64_MAX, &step));
-    assert_int_equal(step, 7516192768);
-    ok(dram_json_number(root, path, "loss", &x));
-    assert_true(x == 0.1);
-    ok(dram_json_text(root, path, "name", &text));
-    assert_string_equal(text, "a \"quoted\" one");
-    ok(dram_json_bool(root, path, "teacher_ran", &flag));
-    assert_true(flag);
-    fails(dram_json_int(root, path, "epoch", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: epoch is missing");
-    fails(dram_json_int(root, path, "name", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: name is not a number");
-    fails(dram_json_int(root, path, "loss", 0, 1, &step), DRAM_ERR_FORMAT, "state.json: loss is not an integer");
-    fails(dram_json_int(root, path, "step", 0, 499, &step), DRAM_ERR_FORMAT,
-          "state.json: step is 500, not in 0 .. 499");
-    fails(dram_json_number(root, path, "nan", &x), DRAM_ERR_FORMAT, "state.json: nan is not a number");
-    fails(dram_json_bool(root, path, "step", &flag), DRAM_ERR_FORMAT, "state.json: step is not true or false");
-    fails(dram_json_text(root, path, "step", &text), DRAM_ERR_FORMAT, "state.json: step is not text");
-    cJSON_Delete(root);
-}
-
-static void bad_json_is_refused(void **state)
-{
-    static const struct {
-        const char *content, *text;
-    } bad[] = {{"", "bad.json:1: not JSON"},           {"{\n\"a\": 1,\n}", "bad.json:3: not JSON"},
-               {"{}\n x", "bad.json:2: not JSON"},     {"{} {}", "bad.json:1: not JSON"},
-               {"[1]", "bad.json: not a JSON object"}, {"null", "bad.json: not a JSON object"}};
-    const char *path = in_dir(state, "bad.json");
-    cJSON *root;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        put_file(path, bad[i].content, strlen(bad[i].content));
-        fails(dram_json_read(path, &root), DRAM_ERR_FORMAT, bad[i].text);
-        assert_null(root);
-    }
-    put_file(path, "{}\0{", 4);
-    fails(dram_json_read(path, &root), DRAM_ERR_FORMAT, "bad.json:1: not JSON");
-    put_file(path, " {} \n\t", 6);
-    ok(dram_json_read(path, &root));
-    cJSON_Delete(root);
-    assert_int_equal(truncate(path, (64 << 20) + 1), 0); /* a hole: takes no disk */
-    fails(dram_json_read(path, &root), DRAM_ERR_FORMAT, "bad.json: too large for a JSON file (67108865 bytes)");
-    fails(dram_json_read(*state, &root), DRAM_ERR_FORMAT, ": not a file");
-    fails(dram_json_read(in_dir(state, "absent.json"), &root), DRAM_ERR_CONFIG,
-          "absent.json: cannot open: No such file or directory");
-}
-
-/* Hash -------------------------------------------------------------------------------------------------------- */
-
-static void hashes_are_those_of_xxh128sum(void **state)
-{
-    char a[DRAM_HASH_SIZE], b[DRAM_HASH_SIZE];
-    dram_hash_memory("", 0, a);
-    assert_string_equal(a, "99aa06d3014798d86001c324468d497f");
-    const char *path = in_dir(state, "hashed");
-    char *data = malloc(200001);
-    assert_non_null(data);
-    for (int i = 0; i < 200001; i++) data[i] = (char)(i * 7 + i / 251);
-    put_file(path, data, 200001);
-    dram_hash_memory(data, 200001, a);
-    ok(dram_hash_file(path, b));
-    assert_string_equal(a, b);
-    data[200000] ^= 1;
-    dram_hash_memory(data, 200001, b);
-    assert_string_not_equal(a, b);
-    free(data);
-    fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG,
-          "absent: cannot open: No such file or directory");
-    fails(dram_hash_file(*state, a), DRAM_ERR_IO, ": cannot read: Is a directory");
-}
-
 /* Memory ------------------------------------------------------------------------------------------------------ */
-
-typedef dram_status (*attempt)(void **state);
 
 static dram_status try_folder(void **state)
 {
@@ -570,28 +321,6 @@ static dram_status try_keep(void **state)
     return dram_checkpoint_keep(in_dir(state, "oom/run"), 1, 7);
 }
 
-static dram_status try_json(void **state)
-{
-    cJSON *root;
-    TRY(dram_json_read(in_dir(state, "oom/in.json"), &root));
-    dram_status status = dram_json_write(in_dir(state, "oom/out.json"), root);
-    cJSON_Delete(root);
-    return status;
-}
-
-static dram_status try_metrics(void **state)
-{
-    const char *path = in_dir(state, "oom/metrics.jsonl");
-    dram_metrics_file *file;
-    dram_metrics m = sample(3);
-    unlink(path); /* or each attempt would need more requests than the one before */
-    TRY(dram_metrics_open(path, &file));
-    dram_status status = dram_metrics_append(file, &m);
-    dram_metrics_close(file);
-    TRY(status);
-    return dram_metrics_truncate(path, 100);
-}
-
 static dram_status try_rundir(void **state)
 {
     char *path;
@@ -610,29 +339,11 @@ static dram_status try_new_rundir(void **state)
 
 static void out_of_memory_at_every_request(void **state)
 {
-    static const attempt attempts[] = {try_folder, try_keep, try_json, try_metrics, try_rundir, try_new_rundir};
+    static const attempt attempts[] = {try_folder, try_keep, try_rundir, try_new_rundir};
     ok(dram_make_folders(in_dir(state, "oom/run")));
     for (int64_t step = 1; step < 4; step++) save_step(in_dir(state, "oom/run"), step);
-    static const char json[] = "{\"a\": [1, {\"b\": \"c\"}]}";
-    put_file(in_dir(state, "oom/in.json"), json, sizeof json - 1);
     ok(dram_make_folders(in_dir(state, "oom/run/left.tmp")));
-    for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
-        int64_t held = dram_alloc_bytes();
-        int failures = 0;
-        for (int64_t after = 0;; after++) {
-            dram_alloc_fail_after(after);
-            dram_status status = attempts[i](state);
-            dram_alloc_fail_after(-1);
-            assert_int_equal(dram_alloc_bytes(), held);
-            if (status == DRAM_OK) break;
-            assert_int_equal(status, DRAM_ERR_MEMORY);
-            assert_non_null(strstr(dram_error_text(), "out of host memory"));
-            dram_error_clear();
-            failures++;
-        }
-        assert_true(failures > 0);
-    }
-    assert_file_is(in_dir(state, "oom/out.json"), "{\n\t\"a\":\t[1, {\n\t\t\t\"b\":\t\"c\"\n\t\t}]\n}\n", 33);
+    for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) out_of_memory_everywhere(attempts[i], state);
     expect_steps(in_dir(state, "oom/run"), (int64_t[]){7}, 1);
 }
 
@@ -646,8 +357,8 @@ int main(void)
         cmocka_unit_test(leftovers_go_and_the_rest_stays), cmocka_unit_test(only_complete_checkpoints_are_listed),
         cmocka_unit_test(the_oldest_are_deleted),          cmocka_unit_test(a_run_is_made_once),
         cmocka_unit_test(metrics_are_appended_and_cut),    cmocka_unit_test(metrics_on_a_full_disk),
-        cmocka_unit_test(json_comes_back_checked),         cmocka_unit_test(bad_json_is_refused),
-        cmocka_unit_test(hashes_are_those_of_xxh128sum),   cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(json_comes_back_checked),         cmocka_unit_test(hashes_are_those_of_xxh128sum),
+        cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

@@ -15,7 +15,8 @@ static void keep_off_zero(const optest_case *c, dram_rng *rng, double *const in[
 /* The whole range, its ends and both zeros. */
 static void fill_extremes(const optest_case *c, dram_rng *rng, double *const in[])
 {
-    static const double special[] = {0, -0.0, 1e-30, -1e-30, 3.9, -3.9, 5.6, -5.6, 13.2, -13.2, 40, -40, 87, -87, 120, -120};
+    static const double special[] = {0,    -0.0,  1e-30, -1e-30, 3.9, -3.9, 5.6, -5.6,
+                                     13.2, -13.2, 40,    -40,    87,  -87,  120, -120};
     (void)rng;
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++)
         in[0][i] = i < 16 ? special[i] : -20 + 40.0 * (double)i / (double)dram_elements(&c->in[0].shape);

@@ -27,8 +27,8 @@ static double dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
-static void attend(const optest_case *c, const double *const in[], const grid *g, int64_t image, int64_t head, int64_t y,
-                   int64_t x, double *out, double *lse)
+static void attend(const optest_case *c, const double *const in[], const grid *g, int64_t image, int64_t head,
+                   int64_t y, int64_t x, double *out, double *lse)
 {
     int64_t sh = g->window ? g->window : g->h, sw = g->window ? g->window : g->w;
     int64_t y0 = y / sh * sh, x0 = x / sw * sw;
@@ -80,17 +80,18 @@ static void sharpen(const optest_case *c, dram_rng *rng, double *const in[])
     }
 #define GRAD_TOL                                                                                                       \
     {                                                                                                                  \
-        64 * FLT_EPSILON, 64 * FLT_EPSILON                                                                           \
+        64 * FLT_EPSILON, 64 * FLT_EPSILON                                                                             \
     }
 
 #define CASE(NAME, N, H, W, HEADS, D, WINDOW, SH, SW, BIAS, VANISHES)                                                  \
     {                                                                                                                  \
         .name = NAME, .attr = {.heads = HEADS, .window = WINDOW}, .tol = TOL, .grad_tol = GRAD_TOL,                    \
-        .vanishes = VANISHES,                                                                                          \
-        .in = {{OPTEST_SHAPE(N, H, W, 3 * HEADS * D), .grad = true},                                                   \
-               {OPTEST_SHAPE(2 * SH - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                  \
-               {OPTEST_SHAPE(2 * SW - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                  \
-               {OPTEST_SHAPE(3 * HEADS * D), .grad = BIAS}}                                                            \
+        .vanishes = VANISHES, .in = {                                                                                  \
+            {OPTEST_SHAPE(N, H, W, 3 * HEADS * D), .grad = true},                                                      \
+            {OPTEST_SHAPE(2 * SH - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                     \
+            {OPTEST_SHAPE(2 * SW - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                     \
+            {OPTEST_SHAPE(3 * HEADS * D), .grad = BIAS}                                                                \
+        }                                                                                                              \
     }
 
 #define GLOBAL(NAME, N, H, W, HEADS, D) CASE(NAME, N, H, W, HEADS, D, 0, H, W, false, false)

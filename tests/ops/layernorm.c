@@ -56,8 +56,9 @@ static const optest_case layernorm_cases[] = {
      .tol = {256 * FLT_EPSILON, 0},
      .grad_tol = {1024 * FLT_EPSILON, 0}},
     /* all the same: the variance is 0 and eps alone divides */
-    {.name = "flat", .attr = {.eps = 1}, .in = {{OPTEST_SHAPE(1, 8), .low = 0.5, .high = 0.5}, {OPTEST_SHAPE(8)},
-                                                {OPTEST_SHAPE(8)}}},
+    {.name = "flat",
+     .attr = {.eps = 1},
+     .in = {{OPTEST_SHAPE(1, 8), .low = 0.5, .high = 0.5}, {OPTEST_SHAPE(8)}, {OPTEST_SHAPE(8)}}},
     {.name = "gamma of another size",
      .attr = {.eps = 1e-6f},
      .in = {{OPTEST_SHAPE(2, 8)}, {OPTEST_SHAPE(7)}, {OPTEST_SHAPE(8)}},

@@ -100,7 +100,8 @@ static inline double golden_compare(const dram_st *st, const char *name, const f
     bool same = rank == e.rank && (layout == GOLDEN_FILE || rank == 4);
     for (int k = 0; same && k < rank; k++) same = dim[k] == e.dim[k];
     if (!same) {
-        snprintf(why, size, "%s: another shape than \"%s\" has: %s", dram_st_path(st), name, dram_st_metadata(st, name));
+        snprintf(why, size, "%s: another shape than \"%s\" has: %s", dram_st_path(st), name,
+                 dram_st_metadata(st, name));
         free(e.values);
         return INFINITY;
     }
@@ -143,12 +144,12 @@ static inline dram_status golden_open(const char *source_dir, const char *name, 
 }
 
 /* golden_compare that fails the cmocka test. */
-#define golden_assert(st, name, got, rank, dim, layout, rms_tol, rtol)                                       \
-    do {                                                                                                     \
-        char golden_why_[512];                                                                               \
-        double golden_used_ = golden_compare(st, name, got, rank, dim, layout, rms_tol, rtol, golden_why_,    \
-                                             sizeof golden_why_);                                            \
-        if (!(golden_used_ <= 1)) fail_msg("%s (%.3g of what is allowed)", golden_why_, golden_used_);       \
+#define golden_assert(st, name, got, rank, dim, layout, rms_tol, rtol)                                                 \
+    do {                                                                                                               \
+        char golden_why_[512];                                                                                         \
+        double golden_used_ =                                                                                          \
+            golden_compare(st, name, got, rank, dim, layout, rms_tol, rtol, golden_why_, sizeof golden_why_);          \
+        if (!(golden_used_ <= 1)) fail_msg("%s (%.3g of what is allowed)", golden_why_, golden_used_);                 \
     } while (0)
 
 #endif

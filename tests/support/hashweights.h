@@ -67,7 +67,8 @@ static inline float hash_value(const char *name, int64_t i, double scale, double
 }
 
 /* Elements offset .. offset + count - 1 in the file's layout. */
-static inline void hash_weight(const char *name, int rank, const int64_t *dim, int64_t offset, int64_t count, float *out)
+static inline void hash_weight(const char *name, int rank, const int64_t *dim, int64_t offset, int64_t count,
+                               float *out)
 {
     double scale, shift;
     hash_rule(name, rank, dim, &scale, &shift);

@@ -99,7 +99,8 @@ static inline void run_node(run_state *s, const dram_graph *g, const dram_node *
 }
 
 /* in: the staged inputs. out: values to be copied to the host as they are made. */
-static inline void run_graph(run_state *s, const dram_graph *g, const run_io *in, int n_in, const run_io *out, int n_out)
+static inline void run_graph(run_state *s, const dram_graph *g, const run_io *in, int n_in, const run_io *out,
+                             int n_out)
 {
     size_t n = (size_t)g->n_values;
     if (g->status != DRAM_OK) fail_msg("%s", dram_error_text());

@@ -21,12 +21,12 @@ enum { SCENES = 8, SCENE_HEIGHT = 48, SCENE_WIDTH = 64 };
 
 typedef struct {
     const char *name;
-    const char *set;              /* overrides, with one space between */
+    const char *set; /* overrides, with one space between */
     bool resume;
-    int64_t stop_at;              /* asks the run to stop after this step, as a signal would; 0: never */
+    int64_t stop_at;               /* asks the run to stop after this step, as a signal would; 0: never */
     void (*at_step)(int64_t step); /* called after each step; NULL: nothing */
-    dram_summary summary;         /* what came of it */
-    int64_t planned, progressed;  /* calls of the hooks */
+    dram_summary summary;          /* what came of it */
+    int64_t planned, progressed;   /* calls of the hooks */
     sig_atomic_t stop;
 } run_order;
 
@@ -95,8 +95,7 @@ static inline dram_config *run_config(void **state, const char *name, const char
 static inline dram_status run(void **state, run_order *o)
 {
     dram_config *cfg = run_config(state, o->name, o->set);
-    const dram_hooks hooks = {
-        .context = o, .planned = run_planned, .progress = run_progressed, .stop = &o->stop};
+    const dram_hooks hooks = {.context = o, .planned = run_planned, .progress = run_progressed, .stop = &o->stop};
     o->planned = o->progressed = o->stop = 0;
     dram_status status = dram_train(cfg, o->resume, &hooks, &o->summary);
     dram_config_free(cfg);
