@@ -36,12 +36,13 @@ static inline float dram_expf(float x)
     return p * power;
 }
 
-/* erf(x) to 2e-7 relative (the approximation itself to 2e-8): x P(x^2) / Q(x^2), |x| cut at 3.93, where erf is 1 in
- * fp32. NaN for NaN. */
+/* erf(x) to 2e-7 relative (the approximation itself to 2e-8): x P(x^2) / Q(x^2), and exactly 1 from 3.93 on, where it
+ * is that in fp32: GELU multiplies 1 + erf of a large negative number by it. NaN for NaN. */
 static inline float dram_erff(float x)
 {
-    x = x < -3.93F ? -3.93F : x;
-    x = x > 3.93F ? 3.93F : x;
+    const float end = 3.93F;
+    x = x < -end ? -end : x;
+    x = x > end ? end : x;
     float t = x * x;
     float p = 2.04199396636e-6F;
     p = DRAM_FMA(p, t, 2.8480567614e-4F);
@@ -55,7 +56,9 @@ static inline float dram_erff(float x)
     q = DRAM_FMA(q, t, 1.14256255782e-1F);
     q = DRAM_FMA(q, t, 5.02407780278e-1F);
     q = DRAM_FMA(q, t, 1.0F);
-    return x * p / q;
+    float y = x * p / q;
+    y = x <= -end ? -1.0F : y;
+    return x >= end ? 1.0F : y;
 }
 
 #endif

@@ -1,6 +1,7 @@
 #include "base/str.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ static int edit_distance(const char *a, const char *b)
 {
     int row[NAME_MAX_LENGTH + 1];
     int n = (int)strlen(a), m = (int)strlen(b);
-    if (n > NAME_MAX_LENGTH || m > NAME_MAX_LENGTH) return NAME_MAX_LENGTH;
+    if (n > NAME_MAX_LENGTH || m > NAME_MAX_LENGTH) return INT_MAX;
     for (int j = 0; j <= m; j++) row[j] = j;
     for (int i = 1; i <= n; i++) {
         int diagonal = row[0];

@@ -21,7 +21,7 @@ void dram_str_free(dram_str *s); /* leaves {0} */
  * (distance above a third of the name's length, at least 2, and below its length). */
 const char *dram_nearest(const char *name, const char *const *names, int n);
 
-/* "7.0 GiB", "512 B": at most `size` bytes into out, which is returned. */
+/* "7.00 GiB", "512 B": at most `size` bytes into out, which is returned. */
 char *dram_format_bytes(int64_t bytes, char *out, size_t size);
 
 /* Reads "7GiB", "512 MiB", "1500000", "6GB" (units: B, kB/KB, MB, GB, TB, KiB, MiB, GiB, TiB; fractions allowed).

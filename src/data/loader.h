@@ -69,8 +69,8 @@ dram_status dram_loader_next(dram_loader *loader, dram_batch *out);
 /* Gives the held batch's slots back to the workers; call it once the pixels are copied. */
 void dram_loader_release(dram_loader *loader);
 
-/* Distinct bad files that the stream has reached, and whether an image of the dataset is one of them; to be asked by the
- * thread that calls dram_loader_next. */
+/* Distinct bad files that the stream has reached, and whether an image of the dataset is one of them; to be asked by
+ * the thread that calls dram_loader_next. */
 int dram_loader_skipped(const dram_loader *loader);
 bool dram_loader_is_skipped(const dram_loader *loader, int index);
 

@@ -1,7 +1,7 @@
 /* recompute: passes that let a backward make a forward value again instead of keeping it.
  *
- * The saved set this chooses, convolution and GEMM outputs kept and norm, activation and gate outputs made again, is the
- * recompute variant of InPlace-ABN (Rota Bulo, Porzi, Kontschieder 2018) and the "op variants" of MONeT (2021).
+ * The saved set this chooses, convolution and GEMM outputs kept and norm, activation and gate outputs made again, is
+ * the recompute variant of InPlace-ABN (Rota Bulo, Porzi, Kontschieder 2018) and the "op variants" of MONeT (2021).
  */
 #ifndef DRAM_PLAN_RECOMPUTE_H
 #define DRAM_PLAN_RECOMPUTE_H

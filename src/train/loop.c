@@ -189,7 +189,9 @@ static dram_status step(run *r, dram_metrics *m)
     dram_program_kind kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     const dram_io *io = &s->programs.io[kind];
     *m = (dram_metrics){.step = r->state.step, .teacher_ran = teacher};
-    TRY(dram_loader_next(r->loader, &batch));
+    dram_status loaded = dram_loader_next(r->loader, &batch);
+    note_skipped(r);
+    TRY(loaded);
     TRY(dram_feed_batch(s, &r->feed, kind, batch.samples, batch.count));
     dram_loader_release(r->loader);
     dram_hyper(r->cfg, r->state.step, hyper);
@@ -204,7 +206,6 @@ static dram_status step(run *r, dram_metrics *m)
     r->images += batch.count;
     r->state.step++;
     r->state.position = dram_loader_position(r->loader);
-    note_skipped(r);
     s->batches_tracked++;
     m->lr = hyper[0];
     m->images_per_second = batch.count / seconds;

@@ -21,9 +21,9 @@ typedef struct {
     dram_programs programs;
     dram_plan *plan;
     int64_t recomputed_flops; /* spent again in the first step program */
-    dram_device *device;     /* NULL until started */
-    dram_exec *exec;         /* NULL until started */
-    int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
+    dram_device *device;      /* NULL until started */
+    dram_exec *exec;          /* NULL until started */
+    int64_t batches_tracked;  /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
 /* Builds the graphs and plans them: no device, no data directory, no weights file is touched.

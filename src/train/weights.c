@@ -62,7 +62,7 @@ dram_status dram_weights_draw(dram_session *s)
 typedef struct {
     dram_session *s;
     const dram_st *file;
-    const char *path, *where;
+    const char *path;
     const char *const *groups;
     int n_groups;
     bool with_group;
@@ -159,7 +159,7 @@ static dram_status compare_names(const weight_file *f)
         if (n_missing) dram_str_add(&text, "; %d missing: %s", n_missing, missing.text);
         if (n_misshapen) dram_str_add(&text, "; %d misshapen: %s", n_misshapen, misshapen.text);
         if (n_extra) dram_str_add(&text, "; %d not known: %s", n_extra, extra.text);
-        status = dram_fail(DRAM_ERR_FORMAT, "%s%s does not hold the weights of %s%s", f->where, f->path,
+        status = dram_fail(DRAM_ERR_FORMAT, "%s does not hold the weights of %s%s", f->path,
                            f->arch ? f->arch->name : f->groups[0], text.text ? text.text : "");
         dram_str_free(&text);
     }
@@ -216,14 +216,12 @@ static void set_arch(weight_file *f, bool detect)
     if (f->arch && detect) dram_names_detect(f->arch, has_tensor, (void *)(uintptr_t)f->file, &f->names);
 }
 
-dram_status dram_weights_load(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
-                              const char *where)
+static dram_status load_file(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
 {
     dram_st *file;
     dram_status status;
     TRY(dram_st_open(path, &file));
-    weight_file f = {
-        .s = s, .file = file, .path = path, .where = where, .groups = groups, .n_groups = n, .with_group = with_group};
+    weight_file f = {.s = s, .file = file, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     float *piece = dram_alloc(PIECE * sizeof *piece);
     if (!piece) {
         status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
@@ -239,6 +237,21 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
 done:
     dram_free(piece);
     dram_st_close(file);
+    return status;
+}
+
+dram_status dram_weights_load(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              const char *where)
+{
+    dram_status status = load_file(s, path, groups, n, with_group);
+    if (status == DRAM_OK || !*where) return status;
+    dram_str text = {0};
+    dram_str_add(&text, "%s%s", where, dram_error_text());
+    if (!text.failed) {
+        dram_error_clear();
+        dram_fail(status, "%s", text.text);
+    }
+    dram_str_free(&text);
     return status;
 }
 

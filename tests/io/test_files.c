@@ -356,8 +356,6 @@ int main(void)
         cmocka_unit_test(a_folder_is_replaced_whole),      cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
         cmocka_unit_test(leftovers_go_and_the_rest_stays), cmocka_unit_test(only_complete_checkpoints_are_listed),
         cmocka_unit_test(the_oldest_are_deleted),          cmocka_unit_test(a_run_is_made_once),
-        cmocka_unit_test(metrics_are_appended_and_cut),    cmocka_unit_test(metrics_on_a_full_disk),
-        cmocka_unit_test(json_comes_back_checked),         cmocka_unit_test(hashes_are_those_of_xxh128sum),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

@@ -152,8 +152,8 @@ static inline void net_check(double used, const char *why, double *worst)
 }
 
 /* A tap [N,H,W,C] against an entry of the file's [N,C,H,W]. */
-static inline void net_compare_tap(const golden_net *net, const golden_pass *p, int k, const char *entry, const float *got,
-                                   double tol, double *worst)
+static inline void net_compare_tap(const golden_net *net, const golden_pass *p, int k, const char *entry,
+                                   const float *got, double tol, double *worst)
 {
     char why[512];
     const dram_shape *s = dram_shape_of(p->g, p->f.tap[k]);

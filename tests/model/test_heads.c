@@ -49,11 +49,8 @@ static dram_val staged(heads *h, const char *name, dram_shape shape)
 
 static dram_build build(const heads *h, const char *group)
 {
-    return (dram_build){.g = h->g,
-                        .group = group,
-                        .category = DRAM_CATEGORY_STUDENT_WEIGHTS,
-                        .trainable = true,
-                        .bn = DRAM_BN_TRAIN};
+    return (dram_build){
+        .g = h->g, .group = group, .category = DRAM_CATEGORY_STUDENT_WEIGHTS, .trainable = true, .bn = DRAM_BN_TRAIN};
 }
 
 /* The slots' first values: as their init says, but constants are varied too, so that each of them matters. */

@@ -14,14 +14,16 @@ static const struct {
     const char *timm, *meta, *hf;
 } same[] = {
     {"pos_embed", "image_encoder.pos_embed", "vision_encoder.pos_embed"},
-    {"patch_embed.proj.weight", "image_encoder.patch_embed.proj.weight", "vision_encoder.patch_embed.projection.weight"},
+    {"patch_embed.proj.weight", "image_encoder.patch_embed.proj.weight",
+     "vision_encoder.patch_embed.projection.weight"},
     {"patch_embed.proj.bias", "image_encoder.patch_embed.proj.bias", "vision_encoder.patch_embed.projection.bias"},
     {"blocks.0.norm1.weight", "image_encoder.blocks.0.norm1.weight", "vision_encoder.layers.0.layer_norm1.weight"},
     {"blocks.31.norm2.bias", "image_encoder.blocks.31.norm2.bias", "vision_encoder.layers.31.layer_norm2.bias"},
     {"blocks.7.attn.rel_pos_h", "image_encoder.blocks.7.attn.rel_pos_h", "vision_encoder.layers.7.attn.rel_pos_h"},
     {"blocks.7.attn.rel_pos_w", "image_encoder.blocks.7.attn.rel_pos_w", "vision_encoder.layers.7.attn.rel_pos_w"},
     {"blocks.7.attn.qkv.bias", "image_encoder.blocks.7.attn.qkv.bias", "vision_encoder.layers.7.attn.qkv.bias"},
-    {"blocks.7.attn.proj.weight", "image_encoder.blocks.7.attn.proj.weight", "vision_encoder.layers.7.attn.proj.weight"},
+    {"blocks.7.attn.proj.weight", "image_encoder.blocks.7.attn.proj.weight",
+     "vision_encoder.layers.7.attn.proj.weight"},
     {"blocks.10.mlp.fc1.weight", "image_encoder.blocks.10.mlp.lin1.weight", "vision_encoder.layers.10.mlp.lin1.weight"},
     {"blocks.10.mlp.fc2.bias", "image_encoder.blocks.10.mlp.lin2.bias", "vision_encoder.layers.10.mlp.lin2.bias"},
     {"neck.0.weight", "image_encoder.neck.0.weight", "vision_encoder.neck.conv1.weight"},
@@ -89,9 +91,9 @@ static void detection(void **state)
         file f;
         bool found;
         dram_names names;
-    } want[] = {{vit, {timm, 3}, true, DRAM_NAMES_TIMM},  {vit, {meta, 2}, true, DRAM_NAMES_META},
-                {vit, {hf, 2}, true, DRAM_NAMES_HF},      {vit, {other, 3}, false, DRAM_NAMES_TIMM},
-                {vit, {net, 2}, false, DRAM_NAMES_TIMM},  {vit, {net, 0}, false, DRAM_NAMES_TIMM},
+    } want[] = {{vit, {timm, 3}, true, DRAM_NAMES_TIMM},   {vit, {meta, 2}, true, DRAM_NAMES_META},
+                {vit, {hf, 2}, true, DRAM_NAMES_HF},       {vit, {other, 3}, false, DRAM_NAMES_TIMM},
+                {vit, {net, 2}, false, DRAM_NAMES_TIMM},   {vit, {net, 0}, false, DRAM_NAMES_TIMM},
                 {regnet, {net, 2}, true, DRAM_NAMES_TIMM}, {regnet, {timm, 3}, false, DRAM_NAMES_TIMM}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         dram_names names = DRAM_NAMES_COUNT;
@@ -105,9 +107,12 @@ static void ignored(void **state)
 {
     (void)state;
     const dram_arch *vit = dram_arch_find("vit_b"), *regnet = dram_arch_find("regnetx_002");
-    static const char *const beside_vit[] = {
-        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", "mask_decoder.iou_token.weight",
-        "shared_image_embedding.positional_embedding", "pixel_mean", "pixel_std", "head.fc.weight"};
+    static const char *const beside_vit[] = {"prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+                                             "mask_decoder.iou_token.weight",
+                                             "shared_image_embedding.positional_embedding",
+                                             "pixel_mean",
+                                             "pixel_std",
+                                             "head.fc.weight"};
     for (size_t i = 0; i < sizeof beside_vit / sizeof *beside_vit; i++)
         assert_true(dram_names_ignored(vit, beside_vit[i]));
     assert_false(dram_names_ignored(vit, "image_encoder.blocks.12.norm1.weight"));

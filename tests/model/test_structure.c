@@ -9,12 +9,15 @@
 
 #include <cmocka.h>
 
+#include "io/json.h"
 #include "model/names.h"
+#include "ops/autodiff.h"
 #include "ops/call.h"
 
 typedef struct {
     dram_slots slots;
     dram_graph *g;
+    const dram_arch *arch;
     dram_val image;
     dram_build build;
     dram_features f;
@@ -43,10 +46,10 @@ static void net_close(net *n)
 /* The trunk `name` over one image of h x w. */
 static void net_trunk(net *n, const char *name, int h, int w)
 {
-    const dram_arch *arch = dram_arch_find(name);
-    assert_non_null(arch);
     net_open(n, 1, h, w);
-    if (dram_trunk_build(&n->build, arch, n->image, &n->f) != DRAM_OK) fail_msg("%s: %s", name, dram_error_text());
+    n->arch = dram_arch_find(name);
+    assert_non_null(n->arch);
+    if (dram_trunk_build(&n->build, n->arch, n->image, &n->f) != DRAM_OK) fail_msg("%s: %s", name, dram_error_text());
 }
 
 static const dram_slot *slot(const net *n, const char *group, const char *name)
@@ -147,6 +150,48 @@ static void regnet_totals(void **state)
         if (regnets[i].entries) assert_int_equal(entries(&n), regnets[i].entries - 2);
         net_close(&n);
     }
+}
+
+/* Every name and shape of timm's state dicts, as tests/golden/regnet_shapes.json has them. */
+static void regnet_state_dicts(void **state)
+{
+    (void)state;
+    cJSON *root;
+    const cJSON *arch, *entry, *d;
+    int archs = 0;
+    if (dram_json_read(DRAM_SOURCE_DIR "/tests/golden/regnet_shapes.json", &root) != DRAM_OK)
+        fail_msg("%s", dram_error_text());
+    cJSON_ArrayForEach(arch, root)
+    {
+        net n;
+        int own = 0, beside = 0;
+        char counter[256];
+        net_trunk(&n, arch->string, 64, 64);
+        cJSON_ArrayForEach(entry, arch)
+        {
+            dram_shape want = {0};
+            cJSON_ArrayForEach(d, entry) want.dim[want.rank++] = d->valueint;
+            int i = dram_slots_find(&n.slots, "student", entry->string);
+            if (i == DRAM_NONE) {
+                if (!dram_names_ignored(n.arch, entry->string)) fail_msg("%s has no %s", arch->string, entry->string);
+                beside++;
+                continue;
+            }
+            dram_shape shape = dram_file_shape(n.slots.at[i]);
+            assert_shape(&shape, want);
+            assert_false(dram_names_ignored(n.arch, entry->string));
+            own++;
+            if (!dram_names_bn_counter(entry->string, counter, sizeof counter)) continue;
+            assert_non_null(cJSON_GetObjectItemCaseSensitive(arch, counter));
+            beside--;
+        }
+        assert_int_equal(own, n.slots.n);
+        assert_int_equal(beside, 2); /* head.fc.weight and .bias */
+        net_close(&n);
+        archs++;
+    }
+    assert_in_range(archs, 12, 1000);
+    cJSON_Delete(root);
 }
 
 /* Multiply-adds and outputs of convolutions at 224 x 224, in millions, as pycls publishes them (head included). */
@@ -290,8 +335,10 @@ static void built_twice(void **state)
     for (int k = 0; k < n.g->n_nodes; k++) {
         const dram_node *node = n.g->nodes[k];
         if (!strstr(node->name, "stem.bn.running")) continue;
-        if (first) assert_int_equal(node->in[2], first->out[0]);
-        else assert_string_equal(dram_value_at(n.g, node->in[2])->name, "student.stem.bn.running_mean");
+        if (first)
+            assert_int_equal(node->in[2], first->out[0]);
+        else
+            assert_string_equal(dram_value_at(n.g, node->in[2])->name, "student.stem.bn.running_mean");
         first = node;
     }
     assert_non_null(first);
@@ -328,8 +375,10 @@ static void vit_slots(void **state)
     static const struct {
         const char *name;
         int dim, heads, blocks, native, global[4], globals;
-    } want[] = {{"vit_b", 768, 12, 12, 64, {2, 5, 8, 11}, 4},   {"vit_l", 1024, 16, 24, 64, {5, 11, 17, 23}, 4},
-                {"vit_h", 1280, 16, 32, 64, {7, 15, 23, 31}, 4}, {"vit_micro", 128, 4, 6, 16, {2, 5}, 2},
+    } want[] = {{"vit_b", 768, 12, 12, 64, {2, 5, 8, 11}, 4},
+                {"vit_l", 1024, 16, 24, 64, {5, 11, 17, 23}, 4},
+                {"vit_h", 1280, 16, 32, 64, {7, 15, 23, 31}, 4},
+                {"vit_micro", 128, 4, 6, 16, {2, 5}, 2},
                 {"vit_tiny", 192, 3, 12, 16, {2, 5, 8, 11}, 4}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         net n;
@@ -343,8 +392,8 @@ static void vit_slots(void **state)
             bool global = false;
             for (int k = 0; k < want[i].globals; k++) global |= want[i].global[k] == b;
             dram_shape rel = DRAM_SHAPE(2 * (global ? grid : 14) - 1, dim / want[i].heads);
-#define BLOCK(PART, SHAPE, DECAYS, INIT, STD)                 \
-    snprintf(name, sizeof name, "blocks.%d.%s", b, PART);     \
+#define BLOCK(PART, SHAPE, DECAYS, INIT, STD)                                                                          \
+    snprintf(name, sizeof name, "blocks.%d.%s", b, PART);                                                              \
     check_file(&n, name, SHAPE, DECAYS, DRAM_INIT_##INIT, STD)
             BLOCK("norm1.weight", DRAM_SHAPE(dim), false, ONE, 0);
             BLOCK("norm1.bias", DRAM_SHAPE(dim), false, ZERO, 0);
@@ -484,6 +533,44 @@ static void neck_without_taps(void **state)
     net_close(&n);
 }
 
+/* Each weight of trunk, neck and heads is reached by the loss, and its gradient has its shape. */
+static void every_gradient(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"regnety_004", "regnetx_002", "vit_micro"};
+    for (size_t a = 0; a < sizeof archs / sizeof *archs; a++) {
+        net n;
+        dram_backward *b;
+        net_trunk(&n, archs[a], 96, 80);
+        with_group(&n, "neck");
+        dram_val embedding = dram_neck_build(&n.build, &n.f), of[2], seed[2];
+        with_group(&n, "head");
+        of[0] = dram_seg_head_build(&n.build, &n.f, embedding, 4);
+        with_group(&n, "sr");
+        of[1] = dram_sr_head_build(&n.build, embedding, 9, 7);
+        assert_int_equal(n.g->status, DRAM_OK);
+        for (int i = 0; i < 2; i++) seed[i] = dram_graph_input(n.g, "seed", DRAM_F32, *dram_shape_of(n.g, of[i]));
+        int n_values = n.g->n_values, weights = 0, trainable = 0;
+        assert_int_equal(dram_backward_build(n.g, of, seed, 2, &b), DRAM_OK);
+        for (int v = 0; v < n_values; v++) {
+            const dram_value *value = dram_value_at(n.g, v);
+            if (value->kind != DRAM_VALUE_SLOT) continue;
+            dram_val gradient = dram_gradient_of(b, v);
+            if (!n.slots.at[value->slot]->trainable) {
+                assert_int_equal(gradient, DRAM_NONE);
+                continue;
+            }
+            if (gradient == DRAM_NONE) fail_msg("%s has no gradient", value->name);
+            assert_shape(dram_shape_of(n.g, gradient), value->shape);
+            weights++;
+        }
+        for (int i = 0; i < n.slots.n; i++) trainable += n.slots.at[i]->trainable;
+        assert_int_equal(weights, trainable);
+        dram_backward_free(b);
+        net_close(&n);
+    }
+}
+
 /* A frozen teacher beside a student: groups keep the names apart, and no gradient is wanted of it. */
 static void frozen_teacher(void **state)
 {
@@ -508,11 +595,12 @@ static void frozen_teacher(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registry),         cmocka_unit_test(regnet_totals),     cmocka_unit_test(regnet_work),
-        cmocka_unit_test(regnet_taps),      cmocka_unit_test(regnet_slots),      cmocka_unit_test(batch_norm_modes),
-        cmocka_unit_test(built_twice),      cmocka_unit_test(vit_totals),        cmocka_unit_test(vit_slots),
-        cmocka_unit_test(vit_sizes),        cmocka_unit_test(heads_of_regnet),   cmocka_unit_test(heads_of_vit),
-        cmocka_unit_test(neck_without_taps), cmocka_unit_test(frozen_teacher),
+        cmocka_unit_test(registry),         cmocka_unit_test(regnet_totals),     cmocka_unit_test(regnet_state_dicts),
+        cmocka_unit_test(regnet_work),      cmocka_unit_test(regnet_taps),       cmocka_unit_test(regnet_slots),
+        cmocka_unit_test(batch_norm_modes), cmocka_unit_test(built_twice),       cmocka_unit_test(vit_totals),
+        cmocka_unit_test(vit_slots),        cmocka_unit_test(vit_sizes),         cmocka_unit_test(heads_of_regnet),
+        cmocka_unit_test(heads_of_vit),     cmocka_unit_test(neck_without_taps), cmocka_unit_test(every_gradient),
+        cmocka_unit_test(frozen_teacher),
     };
     dram_ops_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

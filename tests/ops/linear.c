@@ -26,7 +26,7 @@ static int64_t rows_of(const dram_shape *s)
 
 static void linear_ref(const optest_case *c, const double *const in[], double *const out[])
 {
-    int64_t i = c->in[1].shape.dim[1], o = c->in[1].shape.dim[0], rows = rows_of(&c->in[0].shape);
+    int64_t i = dram_last(&c->in[1].shape, 0), o = c->in[1].shape.dim[0], rows = rows_of(&c->in[0].shape);
     for (int64_t k = 0; k < rows * o; k++) out[0][k] = in[2] ? in[2][k % o] : 0;
     multiply(&(product){rows, o, i, i, 1, i, 1}, in[0], in[1], out[0]);
 }
@@ -40,6 +40,12 @@ static const optest_case linear_cases[] = {
      .in = {{OPTEST_SHAPE(2, 3, 11, 13), .grad = true}, {OPTEST_SHAPE(7, 13), .grad = true}},
      .tol = SUM_OF(13),
      .grad_tol = SUM_OF(66)},
+    {.name = "weight of a 1x1 convolution",
+     .in = {{OPTEST_SHAPE(2, 3, 5, 13), .grad = true},
+            {OPTEST_SHAPE(7, 1, 1, 13), .grad = true},
+            {OPTEST_SHAPE(7), .grad = true}},
+     .tol = SUM_OF(13),
+     .grad_tol = SUM_OF(30)},
     {.name = "multiples of 8",
      .in = {{OPTEST_SHAPE(3, 13, 5, 24), .grad = true},
             {OPTEST_SHAPE(48, 24), .grad = true},
@@ -68,6 +74,7 @@ static const optest_case linear_cases[] = {
      .tol = SUM_OF(137)},
     {.name = "other I", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(3, 2)}}, .refused = true},
     {.name = "other O", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 3)}, {OPTEST_SHAPE(3)}}, .refused = true},
+    {.name = "weight of a 1x2 convolution", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 1, 2, 3)}}, .refused = true},
     {.name = "rank of w", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 1, 3)}}, .refused = true},
     {.name = "rank of b", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 3)}, {OPTEST_SHAPE(1, 4)}}, .refused = true},
     {.name = "no rows", .in = {{OPTEST_SHAPE(0, 3)}, {OPTEST_SHAPE(4, 3)}}, .refused = true},

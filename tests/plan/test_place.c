@@ -160,7 +160,7 @@ static void random_set(dram_buffer *b, int n, uint64_t seed, int64_t align)
     }
 }
 
-static void other_orders_are_tried(void **state)
+static void more_than_the_first_order_is_tried(void **state)
 {
     (void)state;
     int better = 0;
@@ -344,7 +344,7 @@ int main(void)
         cmocka_unit_test(long_lives_lie_below_short_ones),
         cmocka_unit_test(prefers_the_lowest_gap),
         cmocka_unit_test(a_gap_that_is_too_small_is_passed_over),
-        cmocka_unit_test(other_orders_are_tried),
+        cmocka_unit_test(more_than_the_first_order_is_tried),
         cmocka_unit_test(random_sets_hold),
         cmocka_unit_test(nested_lives_are_a_stack),
         cmocka_unit_test(a_training_trace_loses_nothing),

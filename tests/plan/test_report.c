@@ -419,6 +419,38 @@ static void the_picture_is_well_formed_and_whole(void **state)
     close_fixture(&f);
 }
 
+/* At a node that works in place the bytes are the output's: counted once, in its category, under its name. */
+static void bytes_taken_over_are_told_once(void **state)
+{
+    (void)state;
+    dram_slots slots = {0};
+    dram_graph *g;
+    int64_t bytes[DRAM_CATEGORY_COUNT];
+    assert_int_equal(dram_graph_new("step", &slots, &g), DRAM_OK);
+    dram_val a = dram_graph_input(g, "x", DRAM_U8, DRAM_SHAPE(64));
+    a = fake_node(g, DRAM_OP_sum_batch, "first", 4096, 0, 1, a, DRAM_NONE, DRAM_NONE);
+    g->category = DRAM_CATEGORY_GRADIENTS;
+    fake_node(g, DRAM_OP_relu, "second", -1, 1024, 1, a, DRAM_NONE, DRAM_NONE);
+    dram_plan *plan = fake_plan(&g, 1, &slots, true, true);
+    dram_plan_account(plan, bytes);
+    assert_int_equal(plan->max_live_bytes, 4096 + 1024);
+    assert_int_equal(bytes[DRAM_CATEGORY_GRADIENTS], 4096);
+    assert_int_equal(bytes[DRAM_CATEGORY_ACTIVATIONS], 0);
+    assert_int_equal(bytes[DRAM_CATEGORY_WORKSPACE], 1024);
+    dram_str page = {0};
+    assert_int_equal(dram_plan_text(plan, 0, 0, NULL, 0, &page), DRAM_OK);
+    const char *largest = strstr(page.text, "largest in step");
+    assert_non_null(largest);
+    assert_non_null(strstr(largest, "gradients "));
+    assert_non_null(strstr(largest, "[4096]               second\n"));
+    assert_non_null(strstr(largest, " second.workspace\n"));
+    assert_null(strstr(largest, "first"));
+    dram_str_free(&page);
+    dram_plan_free(plan);
+    dram_graph_free(g);
+    dram_slots_free(&slots);
+}
+
 static void an_empty_program_is_told_too(void **state)
 {
     (void)state;
@@ -514,15 +546,11 @@ static void out_of_memory_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levers_are_the_difference_they_make),
-        cmocka_unit_test(the_report_has_the_promised_fields),
-        cmocka_unit_test(fits_means_at_most_the_budget),
-        cmocka_unit_test(the_dump_proves_the_plan),
-        cmocka_unit_test(the_page_says_what_matters),
-        cmocka_unit_test(the_xml_check_sees_faults),
-        cmocka_unit_test(the_picture_is_well_formed_and_whole),
-        cmocka_unit_test(an_empty_program_is_told_too),
-        cmocka_unit_test(out_of_memory_is_said),
+        cmocka_unit_test(levers_are_the_difference_they_make),  cmocka_unit_test(the_report_has_the_promised_fields),
+        cmocka_unit_test(fits_means_at_most_the_budget),        cmocka_unit_test(the_dump_proves_the_plan),
+        cmocka_unit_test(the_page_says_what_matters),           cmocka_unit_test(the_xml_check_sees_faults),
+        cmocka_unit_test(the_picture_is_well_formed_and_whole), cmocka_unit_test(bytes_taken_over_are_told_once),
+        cmocka_unit_test(an_empty_program_is_told_too),         cmocka_unit_test(out_of_memory_is_said),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);
 }

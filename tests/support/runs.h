@@ -167,7 +167,7 @@ static inline void assert_same_metrics(void **state, const char *a, const char *
     free(y);
 }
 
-/* The same results: what was exported, the state at `step`, and all metrics. */
+/* The same results: what was exported, the state at `step`, all evaluations and metrics. */
 static inline void assert_same_run(void **state, const char *a, const char *b, int step)
 {
     static const char *const files[] = {"student.safetensors", "heads.safetensors"};
@@ -179,6 +179,8 @@ static inline void assert_same_run(void **state, const char *a, const char *b, i
         snprintf(path, sizeof path, "checkpoints/step-%08d/%s", step, saved[i]);
         assert_same_file(run_file(state, a, path), run_file(state, b, path));
     }
+    if (is_there(run_file(state, a, "evaluations.jsonl")))
+        assert_same_file(run_file(state, a, "evaluations.jsonl"), run_file(state, b, "evaluations.jsonl"));
     assert_same_metrics(state, a, b, step);
 }
 

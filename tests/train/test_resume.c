@@ -41,7 +41,7 @@ static void compare(void **state, const char *set, int steps, int stop)
 
 static void all_losses(void **state)
 {
-    compare(state, "train.steps=10 student.arch=regnety_002", 10, 4);
+    compare(state, "train.steps=10 student.arch=regnety_002 run.eval_every=4", 10, 4);
 }
 
 static void task_only(void **state)
@@ -97,6 +97,7 @@ static void finished_run(void **state)
     run_ok(state, &o);
     double miou = o.summary.eval.miou;
     char *before = get_file(run_file(state, "done", "metrics.jsonl"), NULL);
+    char *evaluated = get_file(run_file(state, "done", "evaluations.jsonl"), NULL);
     assert_int_equal(remove(run_file(state, "done", "student.safetensors")), 0);
     o.resume = true;
     run_ok(state, &o);
@@ -104,7 +105,9 @@ static void finished_run(void **state)
     assert_int_equal(o.summary.steps, 2);
     assert_true(o.summary.eval.miou == miou);
     assert_file_is(run_file(state, "done", "metrics.jsonl"), before, strlen(before));
+    assert_file_is(run_file(state, "done", "evaluations.jsonl"), evaluated, strlen(evaluated));
     assert_true(is_there(run_file(state, "done", "student.safetensors")));
+    free(evaluated);
     free(before);
     run_remove(state, "done");
 }

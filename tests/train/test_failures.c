@@ -1,0 +1,137 @@
+/* Runs that fail on the way: a full disk, numbers that are not finite. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "support/runs.h"
+
+#define TASK_ONLY                                                                                                      \
+    "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
+
+/* Files of 1 MiB at most: metrics fit, weights do not, and write() fails as it would on a full disk. */
+static struct rlimit size_before;
+static int64_t full_after;
+
+static void fill_disk(int64_t step)
+{
+    if (step != full_after) return;
+    struct rlimit small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &size_before), 0);
+    small = size_before;
+    small.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+}
+
+static void empty_disk(void)
+{
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &size_before), 0);
+}
+
+static void full_disk(void **state)
+{
+    static const char set[] = TASK_ONLY "train.steps=6 run.save_every=2 run.keep=1";
+    run_order whole = {.name = "whole", .set = set}, o = {.name = "full", .set = set, .at_step = fill_disk};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    run_ok(state, &whole);
+
+    full_after = 3;
+    run_fails(state, &o, DRAM_ERR_IO, "cannot write");
+    empty_disk();
+    assert_int_equal(o.summary.steps, 4);
+    assert_true(is_there(run_file(state, "full", "checkpoints/step-00000002/state.json")));
+    assert_true(is_there(run_file(state, "full", "checkpoints/step-00000002/optimizer.safetensors")));
+    assert_false(is_there(run_file(state, "full", "checkpoints/step-00000004")));
+    assert_false(is_there(run_file(state, "full", "checkpoints/step-00000004.tmp")));
+    cJSON *summary = run_summary(state, "full");
+    assert_true(json_number(summary, "exit") == 1);
+    cJSON_Delete(summary);
+
+    o.resume = true;
+    o.at_step = NULL;
+    run_ok(state, &o);
+    assert_int_equal(o.progressed, 4);
+    assert_same_run(state, "whole", "full", 6);
+    run_remove(state, "full");
+
+    /* Full before the first checkpoint: the run begins again. */
+    full_after = 1;
+    o.resume = false;
+    o.at_step = fill_disk;
+    run_fails(state, &o, DRAM_ERR_IO, "cannot write");
+    empty_disk();
+    o.resume = true;
+    o.at_step = NULL;
+    run_ok(state, &o);
+    assert_int_equal(o.progressed, 6);
+    assert_same_run(state, "whole", "full", 6);
+    signal(SIGXFSZ, handler);
+    run_remove(state, "whole");
+    run_remove(state, "full");
+}
+
+/* Full when the result is written: every step is saved, and resuming only writes the result. */
+static void full_at_the_end(void **state)
+{
+    static const char set[] = TASK_ONLY "train.steps=2 optim.type=sgd";
+    run_order o = {.name = "end", .set = set};
+    run_ok(state, &o);
+    const char *file = run_file(state, "end", "student.safetensors");
+    size_t bytes;
+    char *data = get_file(file, &bytes);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    full_after = 0;
+    fill_disk(0);
+    o.resume = true;
+    run_fails(state, &o, DRAM_ERR_IO, "cannot write");
+    empty_disk();
+    signal(SIGXFSZ, handler);
+    assert_file_is(file, data, bytes); /* the old one is whole */
+    run_ok(state, &o);
+    assert_file_is(file, data, bytes);
+    free(data);
+    run_remove(state, "end");
+}
+
+/* A rate that is far too high: the step whose numbers are not finite is neither made nor written down. */
+static void not_finite(void **state)
+{
+    static const char *const sets[] = {
+        TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 run.save_every=1",
+        "train.steps=12 optim.lr=1000 optim.clip_norm=0 run.save_every=1 sam_distill.loss.weight=1e6 "
+        "task.weight=1e6 student.arch=regnety_002 optim.type=sgd",
+    };
+    for (int i = 0; i < 2; i++) {
+        run_order o = {.name = "wild", .set = sets[i]};
+        run_fails(state, &o, DRAM_ERR_NUMERIC, "is not finite; this update was not made. Lower optim.lr");
+        assert_in_range(o.summary.steps, 1, 11);
+        assert_true(isfinite(o.summary.final_loss));
+        int lines;
+        char *metrics = run_metrics(state, "wild", &lines);
+        assert_int_equal(lines, o.summary.steps);
+        assert_null(strstr(metrics, "\"loss\":null"));
+        free(metrics);
+        cJSON *summary = run_summary(state, "wild");
+        assert_true(json_number(summary, "exit") == 1);
+        cJSON_Delete(summary);
+        char path[64];
+        snprintf(path, sizeof path, "checkpoints/step-%08d/state.json", (int)o.summary.steps);
+        assert_true(is_there(run_file(state, "wild", path)));
+        run_remove(state, "wild");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(full_at_the_end),
+        cmocka_unit_test(not_finite),
+    };
+    return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
+}

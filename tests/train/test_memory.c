@@ -1,0 +1,184 @@
+/* Memory of the process: what a run holds besides its arena, and that steps take none. Only in a build without
+ * sanitizers, which keep memory of their own and have their own malloc. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#ifdef DRAM_SANITIZED
+
+#include <stdio.h>
+
+int main(void)
+{
+    puts("skipped: under a sanitizer the process's memory is not that of dram");
+    return 77;
+}
+
+#else
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdatomic.h>
+
+#include "base/alloc.h"
+#include "support/runs.h"
+#include "train/feed.h"
+#include "train/schedule.h"
+
+/* glibc's own allocator behind its other names, so that every request of the process is seen here. */
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *old, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+
+static atomic_llong requests;
+
+void *malloc(size_t bytes)
+{
+    atomic_fetch_add(&requests, 1);
+    return __libc_malloc(bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+    atomic_fetch_add(&requests, 1);
+    return __libc_calloc(count, bytes);
+}
+
+void *realloc(void *old, size_t bytes)
+{
+    atomic_fetch_add(&requests, 1);
+    return __libc_realloc(old, bytes);
+}
+
+void *memalign(size_t alignment, size_t bytes)
+{
+    atomic_fetch_add(&requests, 1);
+    return __libc_memalign(alignment, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    return memalign(alignment, bytes);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t bytes)
+{
+    *memory = memalign(alignment, bytes);
+    return *memory ? 0 : ENOMEM;
+}
+
+/* First, while the process has not been larger than this one run makes it: its peak is the planned one and 5 % and
+ * 64 MiB at most. */
+static void resident_peak(void **state)
+{
+    run_order o = {.name = "resident",
+                   .set = "train.steps=2 data.size=256 sam_distill.sam_input_size=256 train.batch_size=4"};
+    run_ok(state, &o);
+    const dram_summary *s = &o.summary;
+    assert_int_equal(s->planned_peak_bytes, s->measured_peak_bytes);
+    assert_true(s->planned_peak_bytes > 80 << 20); /* large enough that the 5 % say something */
+    double most = 1.05 * (double)s->planned_peak_bytes + 64.0 * 1024 * 1024;
+    if (!((double)s->process_peak_rss_bytes <= most))
+        fail_msg("%.1f MiB resident, %.1f MiB planned", (double)s->process_peak_rss_bytes / 1048576,
+                 (double)s->planned_peak_bytes / 1048576);
+    assert_true(s->process_peak_rss_bytes > s->planned_peak_bytes / 2); /* it did measure something */
+    run_remove(state, "resident");
+}
+
+/* Stages a batch, as the loop does, and runs one program. */
+static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, int64_t step)
+{
+    static uint8_t pixels[64 * 64 * 3], labels[64 * 64];
+    const dram_io *io = &s->programs.io[kind];
+    float hyper[4];
+    dram_sample samples[2];
+    for (int i = 0; i < 2; i++)
+        samples[i] = (dram_sample){.student = pixels,
+                                   .teacher = s->programs.teacher_size ? pixels : NULL,
+                                   .label = labels,
+                                   .student_height = 48,
+                                   .student_width = 64,
+                                   .teacher_height = 48,
+                                   .teacher_width = 64,
+                                   .has_label = true,
+                                   .label_pixels = 64 * 64};
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
+    assert_int_equal(dram_feed_batch(s, feed, kind, samples, 2), DRAM_OK);
+    dram_hyper(s->cfg, step, hyper);
+    if (io->hyper != DRAM_NONE)
+        assert_int_equal(dram_exec_write(s->exec, io->index, io->hyper, hyper, sizeof hyper), DRAM_OK);
+    if (dram_exec_run(s->exec, io->index) != DRAM_OK) fail_msg("%s", dram_error_text());
+}
+
+/* All programs, over and over: not one request for memory, by dram or by the libraries it calls. */
+static void steps_take_no_memory(void **state)
+{
+    static const char *const sets[] = {
+        "sam_distill.distill_interval=2 student.arch=regnety_002",
+        "student.arch=vit_micro resolution_distill.enabled=false optim.type=sgd",
+    };
+    for (int i = 0; i < 2; i++) {
+        dram_session s;
+        dram_feed feed;
+        dram_config *cfg = run_config(state, "steps", sets[i]);
+        assert_int_equal(dram_session_plan(cfg, &s), DRAM_OK);
+        assert_int_equal(dram_session_start(&s), DRAM_OK);
+        assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
+        assert_int_equal(s.plan->n_programs, i == 0 ? 3 : 2);
+        long long before = atomic_load(&requests);
+        int64_t hook = dram_alloc_calls(), held = s.device->bytes_now;
+        int runs = 0;
+        for (int k = 0; runs < 100; k++) {
+            if (!s.programs.io[k % DRAM_PROGRAM_COUNT].graph) continue;
+            one_step(&s, &feed, (dram_program_kind)(k % DRAM_PROGRAM_COUNT), runs++);
+        }
+        assert_int_equal(atomic_load(&requests) - before, 0);
+        assert_int_equal(dram_alloc_calls() - hook, 0);
+        assert_int_equal(s.device->bytes_now, held);
+        assert_int_equal(s.device->bytes_peak, s.plan->arena_bytes);
+        dram_feed_close(&feed);
+        dram_session_close(&s);
+        dram_config_free(cfg);
+    }
+    /* The counter does count. */
+    long long before = atomic_load(&requests);
+    void *volatile memory = malloc(1);
+    free(memory);
+    assert_int_equal(atomic_load(&requests) - before, 1);
+}
+
+/* dram's own requests in a whole run: besides decoding, which the loader's threads do, none depends on the number of
+ * steps. */
+static int64_t calls_at[41];
+
+static void note_calls(int64_t step)
+{
+    calls_at[step] = dram_alloc_bytes();
+}
+
+static void held_bytes_are_flat(void **state)
+{
+    run_order o = {.name = "flat",
+                   .set = "train.steps=40 sam_distill.enabled=false resolution_distill.enabled=false data.workers=1",
+                   .at_step = note_calls};
+    run_ok(state, &o);
+    /* A decoded image may be held at either moment: 48 x 64 pixels, its file and label are below 64 KiB. */
+    assert_true(llabs(calls_at[40] - calls_at[5]) < 64 << 10);
+    run_remove(state, "flat");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resident_peak),
+        cmocka_unit_test(steps_take_no_memory),
+        cmocka_unit_test(held_bytes_are_flat),
+    };
+    return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
+}
+
+#endif
