@@ -5,7 +5,7 @@ Not needed to build or test dram: the recorded files are in the repository. To r
 
     python3 -m venv .venv
     .venv/bin/pip install torch==2.15.0 timm==1.0.31 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
-    .venv/bin/python scripts/golden.py                       # everything: about 5 minutes and 10 GB of memory
+    .venv/bin/python scripts/golden.py                       # everything: about 5 minutes of two cores, 8 GB of memory
     .venv/bin/python scripts/golden.py --only vit_micro ops  # the files whose names begin so
 
 All is computed in double precision on the CPU and stored as F32. Weights and inputs come from an integer hash of their
@@ -232,7 +232,8 @@ def record_vit_b_512(folder):
         embedding = forward(x)
         golden.add("embedding", embedding, OUTPUT)
         print(f"  vit_b at 512: timm's eps of 1e-5 moves it by {spread(embedding, stock.forward_features(x)):.1e} rms")
-        note_rounding("vit_b at 512", {"embedding": embedding}, {"embedding": model.float().forward_features(x.float())})
+        single = model.float().forward_features(x.float())
+        note_rounding("vit_b at 512", {"embedding": embedding}, {"embedding": single})
     golden.save(folder, "vit_b_512")
 
 
@@ -295,8 +296,8 @@ def gap_bias(z):
 def settle(model, x):
     """Moves the BatchNorm biases in front of each ReLU so that none of its inputs lies near 0 when trained on x.
 
-    A pre-activation that rounds to the other side of 0 changes a gradient by a whole term, and with some hundred thousand
-    of them a few always would: no tolerance could tell that from a mistake. Returns the new biases by name.
+    A pre-activation that rounds to the other side of 0 changes a gradient by a whole term, and of some hundred thousand
+    a few always would: no tolerance could tell that from a mistake. Returns the new biases by name.
     """
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     moved, gaps, hooks = {}, [], []
@@ -327,7 +328,8 @@ def settle(model, x):
             hooks.append(module.register_forward_pre_hook(before_bn(name)))
         elif name.endswith(".act3"):
             block = name[: -len("act3")]
-            hooks.append(module.register_forward_pre_hook(before_sum(block + "conv3.bn", model.get_submodule(block + "conv3.bn"))))
+            hook = before_sum(block + "conv3.bn", model.get_submodule(block + "conv3.bn"))
+            hooks.append(module.register_forward_pre_hook(hook))
     model.train()
     with torch.no_grad():
         model(x)

@@ -13,14 +13,14 @@
  *
  * Limits, for L queries against S keys each and one head of d: 4 L S d FLOPs in the products (10 backward) and one exp,
  * about 12 cycles for 8 of them with AVX2, where the products of d = 64 take 64 (160 backward). Memory moved: q, out
- * once, k and v once for each tile of 128 queries, from cache. So bound by the products, which are dram's own (tile.h);
+ * once, k and v once for each tile of 256 queries, from cache. So bound by the products, which are dram's own (tile.h);
  * the small ones with the tables in the backward are the library's. */
 #include <cblas.h>
 
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/tile.h"
 
-enum { LEAST_TILE = 16, QUERIES = 128, WINDOW_QUERIES = 256, KEYS = 256, PARTIALS = 8 };
+enum { LEAST_TILE = 16, QUERIES = 256, KEYS = 128, PARTIALS = 8 };
 
 typedef struct {
     const float *qkv, *rel_h, *rel_w, *bias; /* qkv [N,H,W,3,heads,d] */
@@ -42,12 +42,6 @@ typedef struct {
 typedef struct {
     int64_t image, head, y0, x0, rows, cols, queries;
 } region;
-
-/* Rows of d floats, from token to token. */
-typedef struct {
-    const float *at;
-    int64_t ld;
-} rows;
 
 /* Part of a query tile that the passes over keys share. */
 typedef struct {
@@ -143,21 +137,13 @@ static void gather_keys(const job *j, const region *r, int64_t from, int64_t n, 
     }
 }
 
-/* The same, left where they are when they lie there as rows: as the left operand of a product. */
-static rows key_rows(const job *j, const region *r, int64_t from, int64_t n, int part, float *room)
-{
-    if (!j->window) return (rows){j->qkv + qkv_at(j, r, key_token(j, r, from), part), 3 * j->dim};
-    gather_keys(j, r, from, n, part, room);
-    return (rows){room, j->ld};
-}
-
 /* ---- products ---- */
 
 /* scores [m, ld] = alpha a [m, d] x transposed [d, ld] */
-static void score_product(const job *j, const queries *q, int64_t m, float alpha, rows a, const float *transposed,
-                          float *scores)
+static void score_product(const job *j, const queries *q, int64_t m, float alpha, const float *a, int64_t lda,
+                          const float *transposed, float *scores)
 {
-    dram_tile t = {.m = m, .n = dram_tile_columns(q->n), .k = j->d, .alpha = alpha, .a = a.at, .a_row = a.ld};
+    dram_tile t = {.m = m, .n = dram_tile_columns(q->n), .k = j->d, .alpha = alpha, .a = a, .a_row = lda};
     t.a_column = 1;
     t.b = transposed;
     t.c = scores;
@@ -236,7 +222,7 @@ static void relative_factor(const job *j, const region *r, const queries *q, boo
 {
     relative a = relative_of(j, r, q->from, q->n, vertical);
     const float *table = vertical ? j->rel_h : j->rel_w;
-    score_product(j, q, a.count, 1, (rows){table + a.lowest * j->d, j->d}, q->q, room);
+    score_product(j, q, a.count, 1, table + a.lowest * j->d, j->d, q->q, room);
     shift(r, &a, q, factor, room, false);
 }
 
@@ -268,15 +254,17 @@ static int64_t tile_floats(const job *j, int64_t bq, int64_t bk, bool backward)
 /* The largest tiles that fit. */
 static dram_status choose_tiles(job *j, int64_t floats, bool backward)
 {
-    j->bq = dram_min(j->window ? WINDOW_QUERIES : QUERIES, j->sh * j->sw);
-    j->bk = dram_min(KEYS, j->sh * j->sw);
+    int64_t all = j->sh * j->sw;
+    j->bq = dram_min(QUERIES, all);
+    j->bk = dram_min(KEYS, all);
     while (tile_floats(j, j->bq, j->bk, backward) > floats) {
         if (j->bq <= LEAST_TILE && j->bk <= LEAST_TILE)
             return dram_fail(DRAM_ERR_INTERNAL, "attention: the workspace does not hold the smallest tile");
         int64_t *larger = j->bk >= j->bq ? &j->bk : &j->bq;
-        *larger = *larger / 2 > LEAST_TILE ? *larger / 2 : LEAST_TILE;
+        *larger = *larger > 21 ? *larger * 3 / 4 : LEAST_TILE;
     }
-    j->tiles = dram_ceil_div(j->sh * j->sw, j->bq);
+    j->bk = dram_ceil_div(all, dram_ceil_div(all, j->bk)); /* evenly */
+    j->tiles = dram_ceil_div(all, j->bq);
     return DRAM_OK;
 }
 
@@ -376,7 +364,8 @@ static void forward_tile(void *context, int64_t task, int worker)
     }
     for (int64_t k0 = 0; k0 < all; k0 += j->bk) {
         int64_t nk = dram_min(j->bk, all - k0);
-        score_product(j, &q, nk, j->scale, key_rows(j, &r, k0, nk, 1, keys), q.q, score);
+        gather_keys(j, &r, k0, nk, 1, keys);
+        score_product(j, &q, nk, j->scale, keys, j->ld, q.q, score);
         copy_row(before, maximum, q.n);
         bias_and_maximum(j, &q, k0, nk, score, maximum);
         for (int64_t i = 0; k0 > 0 && i < q.n; i++) {
@@ -489,9 +478,10 @@ static void backward_tile(const job *j, const region *r, const queries *q, const
     for (int64_t k0 = 0; k0 < all; k0 += j->bk) {
         int64_t nk = dram_min(j->bk, all - k0);
         gather_keys(j, r, k0, nk, 1, b->keys);
-        score_product(j, q, nk, j->scale, (rows){b->keys, j->ld}, q->q, b->score);
+        score_product(j, q, nk, j->scale, b->keys, j->ld, q->q, b->score);
         weights_again(j, q, b, k0, nk);
-        score_product(j, q, nk, 1, key_rows(j, r, k0, nk, 2, b->values), b->dout_columns, b->dscore);
+        gather_keys(j, r, k0, nk, 2, b->values);
+        score_product(j, q, nk, 1, b->values, j->ld, b->dout_columns, b->dscore);
         sum_over_queries(j, q, nk, 1, b->score, b->dout, b->grads);
         add_key_gradient(j, r, q, b, k0, nk, 2);
         score_gradients(j, q, b, k0, nk);

@@ -38,14 +38,27 @@ static const dram_command *find_command(const char *name)
     return NULL;
 }
 
-static int unknown_command(const char *name)
+static dram_status unknown_command(const char *name)
 {
     const char *names[16];
     for (int i = 0; i < dram_commands_count; i++) names[i] = dram_commands[i].name;
     const char *nearest = dram_nearest(name, names, dram_commands_count);
-    fprintf(stderr, "dram: unknown command \"%s\"%s%s%s; `dram --help` lists them\n", name,
-            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-    return dram_status_exit(DRAM_ERR_CONFIG);
+    return dram_fail(DRAM_ERR_CONFIG, "unknown command \"%s\"%s%s%s; `dram --help` lists them", name,
+                     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+static dram_status run_command(int argc, char **argv)
+{
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return DRAM_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("dram %s\n", DRAM_VERSION);
+        return DRAM_OK;
+    }
+    const dram_command *command = find_command(argv[1]);
+    return command ? command->run(argc - 2, argv + 2) : unknown_command(argv[1]);
 }
 
 int main(int argc, char **argv)
@@ -54,18 +67,8 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return dram_status_exit(DRAM_ERR_CONFIG);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        print_usage(stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("dram %s\n", DRAM_VERSION);
-        return 0;
-    }
-    const dram_command *command = find_command(argv[1]);
-    if (!command) return unknown_command(argv[1]);
     dram_log_set_sink(dram_progress_log, NULL);
-    dram_status status = command->run(argc - 2, argv + 2);
+    dram_status status = run_command(argc, argv);
     if (status != DRAM_OK) {
         dram_progress_clear();
         fprintf(stderr, "dram: %s\n", *dram_error_text() ? dram_error_text() : dram_status_text(status));

@@ -44,15 +44,6 @@ static dram_status sync_folder(const char *folder)
     return status;
 }
 
-static dram_status sync_parent(const char *path)
-{
-    char *folder;
-    TRY(dram_path_folder(path, &folder));
-    dram_status status = sync_folder(folder);
-    dram_free(folder);
-    return status;
-}
-
 /* Files ------------------------------------------------------------------------------------------------------- */
 
 static void release_file(dram_atomic *file)
@@ -92,15 +83,17 @@ dram_status dram_atomic_write(dram_atomic *file, const void *data, size_t bytes)
 
 dram_status dram_atomic_commit(dram_atomic *file)
 {
-    dram_status status = DRAM_OK;
-    if (fsync(file->fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync: %m", file->path);
+    char *folder = NULL;
+    dram_status status = dram_path_folder(file->path, &folder); /* before the rename: nothing is refused after it */
+    if (status == DRAM_OK && fsync(file->fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync: %m", file->path);
     if (close(file->fd) != 0 && status == DRAM_OK) status = dram_fail(DRAM_ERR_IO, "%s: cannot close: %m", file->path);
     if (status == DRAM_OK && rename(file->temporary, file->path) != 0)
         status = dram_fail(DRAM_ERR_IO, "%s: cannot take the place of this file: %m", file->path);
     if (status == DRAM_OK)
-        status = sync_parent(file->path);
+        status = sync_folder(folder);
     else
         unlink(file->temporary);
+    dram_free(folder);
     release_file(file);
     return status;
 }
@@ -173,14 +166,14 @@ static dram_status sync_content(const char *folder)
 
 /* Gives temporary the name path where a folder of that name may be. The two change names in one step where the file
  * system can; elsewhere the old folder goes aside for a moment and comes back if the step fails. */
-static dram_status take_place(const dram_dir *dir)
+static dram_status take_place(const dram_dir *dir, const char *folder)
 {
     char *aside;
     if (rename(dir->temporary, dir->path) == 0) return DRAM_OK;
     if (errno != ENOTEMPTY && errno != EEXIST)
         return dram_fail(DRAM_ERR_IO, "%s: cannot take the place of this folder: %m", dir->path);
     if (renameat2(AT_FDCWD, dir->temporary, AT_FDCWD, dir->path, RENAME_EXCHANGE) == 0) {
-        TRY(sync_parent(dir->path));
+        TRY(sync_folder(folder));
         return dram_remove_tree(dir->temporary); /* now the old one */
     }
     size_t n = strlen(dir->temporary);
@@ -202,14 +195,17 @@ static dram_status take_place(const dram_dir *dir)
 
 dram_status dram_dir_commit(dram_dir *dir)
 {
-    dram_status status = sync_content(dir->temporary);
-    if (status == DRAM_OK) status = take_place(dir);
+    char *folder = NULL;
+    dram_status status = dram_path_folder(dir->path, &folder);
+    if (status == DRAM_OK) status = sync_content(dir->temporary);
+    if (status == DRAM_OK) status = take_place(dir, folder);
     if (status == DRAM_OK) {
-        status = sync_parent(dir->path);
+        status = sync_folder(folder);
         release_dir(dir);
     } else {
         dram_dir_abort(dir);
     }
+    dram_free(folder);
     return status;
 }
 

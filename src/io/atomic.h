@@ -1,8 +1,9 @@
 /* atomic: files and folders that are there whole or not at all.
  *
  * Writing goes to NAME.tmp in the same folder, which is synced and then renamed; at every error the temporary is
- * removed and what was there before stays. A run that is killed may leave a NAME.tmp: the next writer of NAME removes
- * it, and dram_remove_leftovers those of a whole folder. One writer at a time for one NAME.
+ * removed and what was there before stays (only a failure of the last sync comes after the rename). A run that is
+ * killed may leave a NAME.tmp: the next writer of NAME removes it, and dram_remove_leftovers those of a whole folder.
+ * One writer at a time for one NAME.
  */
 #ifndef DRAM_IO_ATOMIC_H
 #define DRAM_IO_ATOMIC_H

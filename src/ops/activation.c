@@ -47,12 +47,12 @@ static dram_status gelu_grad_rule(dram_backward *b, const dram_node *node)
 
 static int64_t gelu_flops(const dram_graph *g, const dram_node *node)
 {
-    return times_elements(g, node, 28);
+    return times_elements(g, node, 52);
 }
 
 static int64_t gelu_grad_flops(const dram_graph *g, const dram_node *node)
 {
-    return times_elements(g, node, 50);
+    return times_elements(g, node, 76);
 }
 
 const dram_rules dram_rules_gelu = {.shape = unary_shape, .grad = gelu_grad_rule, .flops = gelu_flops};

@@ -74,7 +74,7 @@ static int64_t rel_products(const sizes *s)
 
 /* ---- scratch: what kernels/cpu/attention.c divides ---- */
 
-enum { LEAST_TILE = 16, QUERIES = 128, WINDOW_QUERIES = 256, KEYS = 256, PARTIALS = 8 };
+enum { LEAST_TILE = 16, QUERIES = 256, KEYS = 128, PARTIALS = 8 };
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -105,7 +105,7 @@ static int64_t partial_floats(const sizes *s)
 static int64_t scratch(const dram_graph *g, const dram_node *node, const dram_profile *profile, bool backward)
 {
     sizes s = sizes_of(g, node);
-    int64_t wanted = tile_floats(&s, s.window ? WINDOW_QUERIES : QUERIES, KEYS, backward);
+    int64_t wanted = tile_floats(&s, QUERIES, KEYS, backward);
     int64_t smallest = tile_floats(&s, LEAST_TILE, LEAST_TILE, backward);
     if (backward) {
         wanted += PARTIALS * partial_floats(&s);

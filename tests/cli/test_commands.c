@@ -130,8 +130,9 @@ static void wrong_files(void **state)
 
 static void plan(void **state)
 {
-    static const char *const keys[] = {"fits",        "budget_bytes",    "planned_peak_bytes", "arena_bytes", "max_live_bytes",
-                                       "floor_bytes", "recompute_ratio", "categories",         "levers",      "programs"};
+    static const char *const keys[] = {"fits",           "budget_bytes", "planned_peak_bytes", "arena_bytes",
+                                       "max_live_bytes", "floor_bytes",  "recompute_ratio",    "categories",
+                                       "levers",         "programs"};
     dram_ok(state, "plan plan.yaml");
     assert_true(count(printed, "teacher_weights") >= 1 && count(printed, "distil_step") >= 1);
     dram_ok(state, "plan plan.yaml --json --dump dump.json --svg plan.svg");
@@ -242,9 +243,9 @@ static void synth(void **state)
 /* Nothing that could not be written counts as done. */
 static void full_output(void **state)
 {
-    static const char *const commands[] = {"--help", "plan plan.yaml", "plan plan.yaml --json", "config plan.yaml",
-                                           "config --schema", "config --keys", "doctor", "doctor --json",
-                                           "synth out --count 1", "plan --help"};
+    static const char *const commands[] = {
+        "--help",        "plan plan.yaml", "plan plan.yaml --json", "config plan.yaml",    "config --schema",
+        "config --keys", "doctor",         "doctor --json",         "synth out --count 1", "plan --help"};
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         int out = open("/dev/full", O_WRONLY | O_CLOEXEC), err = open_output(state, "stderr.txt");
         assert_true(out >= 0);
@@ -263,9 +264,15 @@ static void full_output(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(help),   cmocka_unit_test(wrong_commands),   cmocka_unit_test(wrong_files),
-        cmocka_unit_test(plan),   cmocka_unit_test(plan_over_budget), cmocka_unit_test(config),
-        cmocka_unit_test(doctor), cmocka_unit_test(synth),            cmocka_unit_test(full_output),
+        cmocka_unit_test(help),
+        cmocka_unit_test(wrong_commands),
+        cmocka_unit_test(wrong_files),
+        cmocka_unit_test(plan),
+        cmocka_unit_test(plan_over_budget),
+        cmocka_unit_test(config),
+        cmocka_unit_test(doctor),
+        cmocka_unit_test(synth),
+        cmocka_unit_test(full_output),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

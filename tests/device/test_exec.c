@@ -164,10 +164,10 @@ static void build(net *n, dram_graph *g, bool step)
     n->io[0].hyper = dram_graph_input(g, "hyper", DRAM_F32, DRAM_SHAPE(4));
     dram_val small = DRAM_CALL(g, resize, "small", DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = 4, .out_w = 4), x);
     dram_val terms[2];
-    terms[0] = DRAM_CALL(g, embed_loss, "embed", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), small, n->io[0].target,
-                         n->io[0].mask);
-    terms[1] = DRAM_CALL(g, cross_entropy, "task", DRAM_ATTR(.ignore = 255), n->io[0].logits, n->io[0].labels,
-                         n->io[0].count);
+    terms[0] =
+        DRAM_CALL(g, embed_loss, "embed", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), small, n->io[0].target, n->io[0].mask);
+    terms[1] =
+        DRAM_CALL(g, cross_entropy, "task", DRAM_ATTR(.ignore = 255), n->io[0].logits, n->io[0].labels, n->io[0].count);
     n->io[0].loss = dram_call(g, DRAM_OP_weighted_sum, "loss", DRAM_ATTR(.weight = {0.5f, 1.0f}), terms, 2);
     dram_graph_output(g, n->io[0].loss);
     train(g, n->io[0].loss, n->io[0].hyper, &n->io[0].clip);
@@ -269,11 +269,10 @@ static void run_naive(net *n, record *r)
     for (int k = 0; k < STEPS; k++) {
         staged *at = &r->at[k];
         fill_staged(at, k);
-        const run_io in[] = {{n->io[0].image, at->image},   {n->io[0].valid, at->valid}, {n->io[0].labels, at->labels},
-                             {n->io[0].count, &at->count},  {n->io[0].mask, at->mask},   {n->io[0].target, at->target},
+        const run_io in[] = {{n->io[0].image, at->image},  {n->io[0].valid, at->valid}, {n->io[0].labels, at->labels},
+                             {n->io[0].count, &at->count}, {n->io[0].mask, at->mask},   {n->io[0].target, at->target},
                              {n->io[0].hyper, &at->hyper}};
-        const run_io out[] = {
-            {n->io[0].loss, &at->loss}, {n->io[0].clip, at->clip}, {n->io[0].logits, at->logits}};
+        const run_io out[] = {{n->io[0].loss, &at->loss}, {n->io[0].clip, at->clip}, {n->io[0].logits, at->logits}};
         run_graph(&s, n->step, in, 7, out, 3);
         const run_io eval_in[] = {{n->io[1].image, at->image}, {n->io[1].valid, at->valid}};
         const run_io eval_out[] = {{n->io[1].logits, at->eval_logits}};
@@ -545,10 +544,10 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(planned_is_naive),       cmocka_unit_test(junk_changes_nothing),
-        cmocka_unit_test(levers_change_no_bit),   cmocka_unit_test(wrong_plan_is_seen),
-        cmocka_unit_test(ranges_are_checked),     cmocka_unit_test(opening_without_memory),
-        cmocka_unit_test(arena_too_large),        cmocka_unit_test(failing_kernel_is_named),
+        cmocka_unit_test(planned_is_naive),     cmocka_unit_test(junk_changes_nothing),
+        cmocka_unit_test(levers_change_no_bit), cmocka_unit_test(wrong_plan_is_seen),
+        cmocka_unit_test(ranges_are_checked),   cmocka_unit_test(opening_without_memory),
+        cmocka_unit_test(arena_too_large),      cmocka_unit_test(failing_kernel_is_named),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

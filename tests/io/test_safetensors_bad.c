@@ -279,7 +279,7 @@ static void mutated_files_are_safe(void **state)
             use_all(path, &accepted);
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (total < 4000 && now.tv_sec - start.tv_sec < 5);
+    } while (total < 2500 && now.tv_sec - start.tv_sec < 3);
     assert_true(total >= 500);
     assert_true(accepted > 0 && accepted < total);
     assert_int_equal(dram_alloc_bytes(), held);

@@ -38,13 +38,13 @@ static void add_updates(golden_net *net, golden_pass *p, dram_val hyper, dram_va
     if (p->g->status != DRAM_OK) fail_msg("%s", dram_error_text());
 }
 
-static void check(const char *arch, const int64_t image[4], double tol_loss, double tol_weight, double tol_delta,
-                  double tol_running)
+static void check(const char *arch, const int64_t image[4], double lr, double tol_loss, double tol_weight,
+                  double tol_delta, double tol_running)
 {
     golden_net net;
     golden_pass p;
     char file[64], why[512];
-    float hyper[4] = {1e-3f}, clip[2] = {0, 1}, loss[STEPS];
+    float hyper[4] = {(float)lr}, clip[2] = {0, 1}, loss[STEPS];
     double used[4] = {0};
     snprintf(file, sizeof file, "adamw_%s", arch);
     net_open(&net, arch, file, image);
@@ -97,20 +97,19 @@ static void check(const char *arch, const int64_t image[4], double tol_loss, dou
     net_close(&net);
 }
 
-/* In units of each tensor's root mean square; what is promised of ten steps is 1e-3 of the weights. A RegNet's ReLUs
- * are placed so that no input lies near 0 at the first step, but ten steps move some across it, at one step or the next
- * as rounding has it: such a term is a whole one in that step's gradient. (PyTorch's own fp32 is off as much.) */
+/* In units of each tensor's root mean square; what is promised of ten steps is 1e-3 of the weights. A weight moves by
+ * the thousandth part of itself or less, so the ten roundings of it, of 6e-8 each, are some 1e-3 of the move. PyTorch's
+ * own fp32 is off by 2.7e-3 of the move, and by 4e-4 for the ViT. */
 static void regnety_002(void **state)
 {
     (void)state;
-    check("regnety_002", (const int64_t[]){2, 3, 128, 96}, 1e-3, 1e-3, 5e-2, 1e-3);
+    check("regnety_002", (const int64_t[]){2, 3, 64, 64}, 1e-4, 3e-5, 1e-5, 1e-2, 1e-4);
 }
 
-/* GELU has no such step: rounding alone, and a move is the hundredth part of a weight. */
 static void vit_micro(void **state)
 {
     (void)state;
-    check("vit_micro", (const int64_t[]){2, 3, 256, 256}, 1e-4, 1e-5, 1e-3, 1e-4);
+    check("vit_micro", (const int64_t[]){2, 3, 256, 256}, 1e-3, 3e-5, 1e-5, 2e-3, 1e-4);
 }
 
 int main(void)

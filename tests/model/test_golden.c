@@ -58,9 +58,9 @@ static void check_training(golden_net *net, const char *tap_format, shares tol, 
 
 static void check_vit(const char *file, int64_t h, int64_t w)
 {
-    /* In units of the tensor's root mean square. fp32 keeps 6e-8 an operation; through six blocks of some 50 roundings
-     * each, and sums of up to 10^4 terms, PyTorch's own fp32 is off by some 5e-6. */
-    const shares tol = {.output = 3e-5, .loss = 1e-4, .gradient = 3e-5};
+    /* In units of the tensor's root mean square. Through six blocks of some 50 roundings of 6e-8 each, forward and
+     * back, PyTorch's own fp32 is off by 1.5e-5. What is promised is 1e-4. */
+    const shares tol = {.output = 3e-5, .loss = 1e-4, .gradient = 5e-5};
     shares used = {0};
     golden_net net;
     net_open(&net, "vit_micro", file, (const int64_t[]){2, 3, h, w});
@@ -108,9 +108,10 @@ static void vit_tiny_256(void **state)
 
 static void check_regnet(const char *arch)
 {
-    /* In units of the tensor's root mean square. Each batch norm divides by a spread that some dozens of values give,
-     * so rounding grows with depth: the last map of PyTorch's own fp32 is off by some 1e-4. */
-    const shares tol = {.output = 1e-3, .eval = 1e-3, .running = 1e-4, .loss = 1e-3, .gradient = 1e-3};
+    /* In units of the tensor's root mean square. Training divides by spreads that some dozens of values give, so
+     * rounding grows from block to block: PyTorch's own fp32 is off by 4e-4 in the gradients. What is promised is 1e-3.
+     */
+    const shares tol = {.output = 5e-4, .eval = 5e-5, .running = 5e-5, .loss = 2e-4, .gradient = 1e-3};
     shares used = {0};
     golden_net net;
     golden_pass p;

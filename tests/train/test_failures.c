@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "base/alloc.h"
 #include "support/runs.h"
 
 #define TASK_ONLY                                                                                                      \
@@ -126,12 +127,37 @@ static void not_finite(void **state)
     }
 }
 
+/* Host memory runs out at one request after another, from the first on: an error each time, nothing held after it. */
+static void out_of_memory(void **state)
+{
+    run_order o = {.name = "memory", .set = TASK_ONLY "train.steps=1 data.workers=1 optim.type=sgd"};
+    const dram_hooks hooks = {.context = &o, .planned = run_planned, .progress = run_progressed, .stop = &o.stop};
+    dram_config *cfg = run_config(state, o.name, o.set);
+    dram_status status = DRAM_ERR_MEMORY;
+    int64_t held = dram_alloc_bytes();
+    int failed = 0;
+    for (int64_t i = 0; status != DRAM_OK; i += 1 + i / 3, failed += status != DRAM_OK) {
+        dram_alloc_fail_after(i);
+        status = dram_train(cfg, false, &hooks, &o.summary);
+        dram_alloc_fail_after(-1);
+        if (status != DRAM_OK && status != DRAM_ERR_MEMORY)
+            fail_msg("request %lld: status %d: %s", (long long)i, (int)status, dram_error_text());
+        if (status != DRAM_OK) assert_string_not_equal(dram_error_text(), "");
+        dram_error_clear();
+        assert_int_equal(dram_alloc_bytes(), held);
+        run_remove(state, "memory");
+    }
+    assert_true(failed > 15);
+    dram_config_free(cfg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_disk),
         cmocka_unit_test(full_at_the_end),
         cmocka_unit_test(not_finite),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

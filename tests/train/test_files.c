@@ -71,10 +71,17 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
 
 static void check_summary(void **state, const char *name, const dram_summary *summary)
 {
-    static const char *const keys[] = {
-        "steps",          "planned_peak_bytes", "measured_peak_bytes", "process_peak_rss_bytes", "images_per_second",
-        "device_utilization", "cpu_utilization", "skipped_images",      "final_loss",             "eval",
-        "exit"};
+    static const char *const keys[] = {"steps",
+                                       "planned_peak_bytes",
+                                       "measured_peak_bytes",
+                                       "process_peak_rss_bytes",
+                                       "images_per_second",
+                                       "device_utilization",
+                                       "cpu_utilization",
+                                       "skipped_images",
+                                       "final_loss",
+                                       "eval",
+                                       "exit"};
     cJSON *root = run_summary(state, name);
     assert_keys(root, keys, 11);
     assert_true(json_number(root, "steps") == 5);
@@ -211,7 +218,8 @@ static void nothing_is_written(void **state)
         {"sam_distill.teacher.model_type=regnety_004", DRAM_ERR_CONFIG, "regnety_004 is no SAM encoder"},
         {"student.arch=vit_micro data.size=96 memory.budget=1MiB", DRAM_ERR_FIT, "the budget is 1.00 MiB"},
         {"train.batch_size=65536 data.size=8192", DRAM_ERR_FIT, "the machine has free"},
-        {"train.batch_size=1 data.size=32 resolution_distill.enabled=false", DRAM_ERR_CONFIG, "single value per channel"},
+        {"train.batch_size=1 data.size=32 resolution_distill.enabled=false", DRAM_ERR_CONFIG,
+         "single value per channel"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         run_order o = {.name = "nothing", .set = cases[i].set};
@@ -226,9 +234,10 @@ static void nothing_is_written(void **state)
 static void plan_needs_no_files(void **state)
 {
     dram_session session;
-    dram_config *cfg = run_config(state, "planned", "data.train.images=/nowhere/i data.train.labels=/nowhere/l "
-                                                    "sam_distill.teacher.weights=/nowhere/t.safetensors "
-                                                    "sam_distill.teacher.model_type=vit_b student.arch=regnety_016");
+    dram_config *cfg = run_config(state, "planned",
+                                  "data.train.images=/nowhere/i data.train.labels=/nowhere/l "
+                                  "sam_distill.teacher.weights=/nowhere/t.safetensors "
+                                  "sam_distill.teacher.model_type=vit_b student.arch=regnety_016");
     assert_int_equal(dram_session_plan(cfg, &session), DRAM_OK);
     assert_true(session.plan->arena_bytes > 300 << 20); /* vit_b alone is 342 MiB in fp32 */
     assert_true((double)session.plan->arena_bytes <= 1.005 * (double)session.plan->max_live_bytes);
@@ -240,8 +249,10 @@ static void plan_needs_no_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_files),          cmocka_unit_test(resolved_config),
-        cmocka_unit_test(existing_directory_is_refused), cmocka_unit_test(nothing_is_written),
+        cmocka_unit_test(all_files),
+        cmocka_unit_test(resolved_config),
+        cmocka_unit_test(existing_directory_is_refused),
+        cmocka_unit_test(nothing_is_written),
         cmocka_unit_test(plan_needs_no_files),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

@@ -9,15 +9,16 @@
 #include "data/image.h"
 #include "support/runs.h"
 
-#define TASK_ONLY "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
+#define TASK_ONLY                                                                                                      \
+    "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
 
 static void loader_threads(void **state)
 {
-    run_order one = {.name = "one", .set = "train.steps=5 data.workers=1 data.prefetch=1"};
-    run_order four = {.name = "four", .set = "train.steps=5 data.workers=4 data.prefetch=16"};
+    run_order one = {.name = "one", .set = "train.steps=3 data.workers=1 data.prefetch=1"};
+    run_order four = {.name = "four", .set = "train.steps=3 data.workers=4 data.prefetch=16"};
     run_ok(state, &one);
     run_ok(state, &four);
-    assert_same_run(state, "one", "four", 5);
+    assert_same_run(state, "one", "four", 3);
     assert_true(one.summary.eval.miou == four.summary.eval.miou);
     assert_true(one.summary.eval.embedding_cosine == four.summary.eval.embedding_cosine);
     run_remove(state, "four");
@@ -25,9 +26,9 @@ static void loader_threads(void **state)
 
 static void memory_levers(void **state)
 {
-    run_order plain = {.name = "plain", .set = "train.steps=5 memory.eager_free=false"};
-    run_order kept = {.name = "kept", .set = "train.steps=5 memory.recompute_norms=false"};
-    run_order best = {.name = "best", .set = "train.steps=5"};
+    run_order plain = {.name = "plain", .set = "train.steps=3 memory.eager_free=false"};
+    run_order kept = {.name = "kept", .set = "train.steps=3 memory.recompute_norms=false"};
+    run_order best = {.name = "best", .set = "train.steps=3"};
     run_ok(state, &plain);
     run_ok(state, &kept);
     run_ok(state, &best);
@@ -36,10 +37,10 @@ static void memory_levers(void **state)
     assert_int_equal(plain.summary.planned_peak_bytes, plain.summary.measured_peak_bytes);
     assert_same_file(run_file(state, "plain", "student.safetensors"), run_file(state, "best", "student.safetensors"));
     assert_same_file(run_file(state, "kept", "student.safetensors"), run_file(state, "best", "student.safetensors"));
-    assert_same_metrics(state, "kept", "best", 5);
-    assert_same_metrics(state, "plain", "best", 5);
+    assert_same_metrics(state, "kept", "best", 3);
+    assert_same_metrics(state, "plain", "best", 3);
     /* and with those of the test before */
-    assert_same_metrics(state, "one", "best", 5);
+    assert_same_metrics(state, "one", "best", 3);
     run_remove(state, "plain");
     run_remove(state, "kept");
     run_remove(state, "best");
@@ -198,9 +199,12 @@ static void bad_labels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loader_threads),         cmocka_unit_test(memory_levers),
-        cmocka_unit_test(seeds),                  cmocka_unit_test(losses_fall),
-        cmocka_unit_test(bad_images_are_counted), cmocka_unit_test(too_many_bad_images),
+        cmocka_unit_test(loader_threads),
+        cmocka_unit_test(memory_levers),
+        cmocka_unit_test(seeds),
+        cmocka_unit_test(losses_fall),
+        cmocka_unit_test(bad_images_are_counted),
+        cmocka_unit_test(too_many_bad_images),
         cmocka_unit_test(bad_labels),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

@@ -164,10 +164,14 @@ static void what_cannot_be_resumed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_losses),   cmocka_unit_test(task_only),
-        cmocka_unit_test(vit_student),  cmocka_unit_test(teacher_on_every_second_step),
-        cmocka_unit_test(sgd),          cmocka_unit_test(killed_run),
-        cmocka_unit_test(finished_run), cmocka_unit_test(nothing_saved_yet),
+        cmocka_unit_test(all_losses),
+        cmocka_unit_test(task_only),
+        cmocka_unit_test(vit_student),
+        cmocka_unit_test(teacher_on_every_second_step),
+        cmocka_unit_test(sgd),
+        cmocka_unit_test(killed_run),
+        cmocka_unit_test(finished_run),
+        cmocka_unit_test(nothing_saved_yet),
         cmocka_unit_test(what_cannot_be_resumed),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

@@ -45,12 +45,14 @@ static void save_started(void **state, const char *set, const char *group, const
     stop(cfg, &session);
 }
 
+/* Starting must fail, and the text tell where the file was named, and `text`. */
 static void start_fails(void **state, const char *set, const char *text)
 {
     dram_config *cfg;
     dram_session session;
     dram_status status = start(state, set, &cfg, &session);
-    if (status != DRAM_ERR_FORMAT || !strstr(dram_error_text(), text))
+    if (status != DRAM_ERR_FORMAT || !strstr(dram_error_text(), text) ||
+        strncmp(dram_error_text(), "command line: ", 14) != 0)
         fail_msg("status %d, \"%s\" instead of \"%s\"", (int)status, dram_error_text(), text);
     assert_null(strchr(dram_error_text(), '\n'));
     dram_error_clear();
@@ -104,11 +106,11 @@ static void student_goes_on_from_a_file(void **state)
 /* ---- files that are like another one, but for ... ---- */
 
 typedef struct {
-    dram_names names;                       /* renamed */
-    const char *without;                    /* left out */
-    const char *extra[2];                   /* added */
-    const char *misshapen;                  /* loses its first dimension's last entry */
-    const char *as_integer;                 /* stored as I64 */
+    dram_names names;       /* renamed */
+    const char *without;    /* left out */
+    const char *extra[2];   /* added */
+    const char *misshapen;  /* loses its first dimension's last entry */
+    const char *as_integer; /* stored as I64 */
     dram_st_dtype dtype;
 } change;
 
@@ -149,8 +151,7 @@ static void rewrite(const char *from, const char *to, const char *arch, const ch
     dram_st_close(st);
     int own = n;
     for (int i = 0; i < 2 && c->extra[i]; i++)
-        out[n++] =
-            (dram_st_out){.name = c->extra[i], .dtype = DRAM_ST_F32, .rank = 1, .dim = {3}, .data = three};
+        out[n++] = (dram_st_out){.name = c->extra[i], .dtype = DRAM_ST_F32, .rank = 1, .dim = {3}, .data = three};
     ok(dram_st_write(to, out, n, NULL, 0));
     for (int i = 0; i < own; i++)
         if (out[i].data != integers) free((void *)(uintptr_t)out[i].data);
@@ -215,7 +216,8 @@ static void what_does_not_fit_is_named(void **state)
         {{.names = DRAM_NAMES_META, .without = "blocks.1.mlp.fc1.bias", .dtype = DRAM_ST_F16},
          "1 missing: image_encoder.blocks.1.mlp.lin1.bias"},
         {{.names = DRAM_NAMES_HF, .without = "pos_embed", .dtype = DRAM_ST_F16}, "1 missing: vision_encoder.pos_embed"},
-        {{.extra = {"blocks.99.norm1.bias", "other"}, .dtype = DRAM_ST_F32}, "2 not known: blocks.99.norm1.bias, other"},
+        {{.extra = {"blocks.99.norm1.bias", "other"}, .dtype = DRAM_ST_F32},
+         "2 not known: blocks.99.norm1.bias, other"},
         {{.misshapen = "neck.1.bias", .dtype = DRAM_ST_F32}, "1 misshapen: neck.1.bias [255] instead of [256]"},
         {{.as_integer = "neck.3.bias", .dtype = DRAM_ST_F32}, "neck.3.bias"},
         {{.without = "neck.0.weight", .extra = {"neck.0.wieght"}, .misshapen = "neck.1.bias", .dtype = DRAM_ST_F32},
@@ -226,7 +228,6 @@ static void what_does_not_fit_is_named(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         rewrite(from, to, "vit_micro", &cases[i].change);
         start_fails(state, with("sam_distill.teacher.weights", to), cases[i].text);
-        start_fails(state, with("sam_distill.teacher.weights", to), "command line: sam_distill.teacher.weights: ");
     }
     /* another network altogether: the list is cut */
     start_fails(state, with("sam_distill.teacher.weights", run_file(state, "net", "student.safetensors")), ", ...");
@@ -239,7 +240,7 @@ static void damaged_files(void **state)
     size_t bytes;
     char *data = get_file(run_file(state, "vit", "student.safetensors"), &bytes);
     const char *to = in_dir(state, "damaged.safetensors"), *set = with("sam_distill.teacher.weights", to);
-    for (size_t keep = 0; keep < bytes; keep = keep ? keep * 3 : 5) {
+    for (size_t keep = 0; keep < bytes; keep = keep ? keep * 40 : 5) {
         put_file(to, data, keep);
         start_fails(state, set, "command line: sam_distill.teacher.weights: ");
     }
@@ -290,7 +291,8 @@ static void evaluation_of_a_file(void **state)
 /* A ViT has no neck weights: without a task its heads file is empty, and still there to be read. */
 static void evaluation_without_heads(void **state)
 {
-    static const char set[] = "train.steps=1 student.arch=vit_micro task.enabled=false resolution_distill.enabled=false";
+    static const char set[] =
+        "train.steps=1 student.arch=vit_micro task.enabled=false resolution_distill.enabled=false";
     run_order o = {.name = "bare", .set = set};
     run_ok(state, &o);
     dram_eval_result result;
