@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 import timm
 import torch
@@ -125,13 +124,20 @@ class Golden:
         flat = array.reshape(-1)
         picked = flat if flat.size <= limit else flat[hash_index(name, limit, flat.size)]
         shape = ",".join(str(d) for d in array.shape)
-        self.values[name] = picked.astype(np.float32)
+        self.values[name] = picked.astype("<f4")
         self.metadata[name] = f"[{shape}] sum {flat.sum():.17g} sumsq {np.dot(flat, flat):.17g}"
 
     def save(self, folder, name):
+        """A safetensors file; the library's own writer puts metadata in another order at each run."""
+        header, at = {"__metadata__": self.metadata}, 0
+        for key, value in self.values.items():
+            header[key] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [at, at + value.nbytes]}
+            at += value.nbytes
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
         path = folder / f"{name}.safetensors"
-        safetensors.numpy.save_file(self.values, path, metadata=self.metadata)
-        path.chmod(0o644)
+        path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(v.tobytes() for v in self.values.values()))
+        safetensors.numpy.load_file(path)  # it must be one
         print(f"{path.name}: {len(self.values)} entries, {path.stat().st_size} bytes", flush=True)
 
 

@@ -36,9 +36,9 @@ static inline float dram_expf(float x)
     return p * power;
 }
 
-/* erf(x) to 1e-7, absolute and relative: up to |x| = 1 as x + x p(x^2), beyond as 1 - exp(q(|x|)) with q fitted to log erfc, so
- * that an error of q counts by erfc alone; exactly 1 from about 3.9 on. Both are computed and one is taken (the
- * division in two after N. Juffa's public notes on erff). NaN for NaN. */
+/* erf(x) to 1e-7, absolute and relative: up to |x| = 1 as x + x p(x^2), beyond as 1 - exp(q(|x|)) with q fitted to log
+ * erfc, so that an error of q counts by erfc alone; exactly 1 from about 3.9 on. Both are computed and one is taken
+ * (the division in two after N. Juffa's public notes on erff). NaN for NaN. */
 static inline float dram_erff(float x)
 {
     float t = x * x;

@@ -49,9 +49,9 @@ typedef struct dram_config {
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out);
 void dram_config_free(dram_config *cfg); /* NULL is allowed */
 
-/* What only a run needs and a plan does not: train.images and the teacher's weights are given, and every input path
- * that is set and used exists. */
-dram_status dram_config_check_inputs(const dram_config *cfg);
+/* What only a run needs and a plan does not: images (of data.train when `training`, else of data.val) and the teacher's
+ * weights are given, and every input path that is set and used exists. */
+dram_status dram_config_check_inputs(const dram_config *cfg, bool training);
 
 /* "file.yaml:12:9", "command line" or "default": where the value of a key (its full path) came from. Lives as long as
  * the config. */

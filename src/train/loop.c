@@ -133,7 +133,7 @@ done:
 
 static dram_status prepare(run *r, bool resume)
 {
-    TRY(dram_config_check_inputs(r->cfg));
+    TRY(dram_config_check_inputs(r->cfg, true));
     TRY(dram_rundir_check(r->cfg->run.dir, r->cfg->name, resume));
     TRY(open_dataset(r, false, &r->train));
     TRY(open_dataset(r, true, &r->val));
@@ -333,11 +333,7 @@ dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_ev
     char *folder = NULL, *heads = NULL;
     const char *student = "student";
     dram_status status;
-    TRY_GOTO(dram_config_check_inputs(cfg), done);
-    if (!cfg->data.val.images) {
-        status = dram_config_fail(cfg, "data.val.images", "eval needs images to evaluate on");
-        goto done;
-    }
+    TRY_GOTO(dram_config_check_inputs(cfg, false), done);
     TRY_GOTO(open_dataset(&r, true, &r.val), done);
     TRY_GOTO(dram_session_plan(cfg, &r.session), done);
     if (!r.session.programs.io[DRAM_PROGRAM_EVALUATION].graph) {

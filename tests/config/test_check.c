@@ -74,7 +74,7 @@ static void test_what_this_version_cannot_do(void **state)
     static const bad_file cases[] = {
         {"device: cuda\n", "c.yaml:1:9: device: this version of dram cannot do cuda; possible now: auto|cpu"},
         {"train: {batch_size: 9, accumulate: 3}\n", "c.yaml:1:36: train.accumulate: this version of dram cannot do 3; "
-                                                   "possible now: 1"},
+                                                    "possible now: 1"},
         {"train: {precision: bf16}\n",
          "c.yaml:1:20: train.precision: this version of dram cannot do bf16; possible now: "
          "fp32"},
@@ -104,11 +104,11 @@ static void test_what_this_version_cannot_do(void **state)
     for (int i = 0; i < COUNT(cases); i++) expect_bad_file(cases[i].yaml, cases[i].error);
 }
 
-static void expect_bad_inputs(const char *yaml, const char *error)
+static void expect_bad_inputs(const char *yaml, bool training, const char *error)
 {
     write_to("c.yaml", yaml);
     dram_config *cfg = load("c.yaml", NULL, 0);
-    assert_int_equal(dram_config_check_inputs(cfg), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_config_check_inputs(cfg, training), DRAM_ERR_CONFIG);
     assert_string_equal(dram_error_text(), error);
     dram_error_clear();
     dram_config_free(cfg);
@@ -119,23 +119,36 @@ static void test_inputs_of_a_run(void **state)
     (void)state;
     char error[PATH_MAX + 200];
     assert_int_equal(mkdir("images", 0777), 0);
-    expect_bad_inputs("sam_distill: {teacher: {weights: random}}\n",
+    expect_bad_inputs("sam_distill: {teacher: {weights: random}}\n", true,
                       "c.yaml: data.train.images: training needs a folder of images; name one");
-    expect_bad_inputs("data: {train: {images: images}}\n",
+    expect_bad_inputs("data: {train: {images: images}}\n", true,
                       "c.yaml: sam_distill.teacher.weights: the teacher needs weights; name a safetensors file, or say "
                       "random");
     snprintf(error, sizeof error, "c.yaml:1:24: data.train.images: %s/absent: No such file or directory", test_folder);
-    expect_bad_inputs("data: {train: {images: absent}}\nsam_distill: {teacher: {weights: random}}\n", error);
+    expect_bad_inputs("data: {train: {images: absent}}\nsam_distill: {teacher: {weights: random}}\n", true, error);
     snprintf(error, sizeof error,
              "c.yaml:2:35: sam_distill.teacher.weights: %s/w.safetensors: No such file or directory", test_folder);
-    expect_bad_inputs("data: {train: {images: images}}\nsam_distill: {teacher: { weights: w.safetensors}}\n", error);
+    expect_bad_inputs("data: {train: {images: images}}\nsam_distill: {teacher: { weights: w.safetensors}}\n", true,
+                      error);
+
+    expect_bad_inputs("sam_distill: {teacher: {weights: random}}\n", false,
+                      "c.yaml: data.val.images: evaluation needs a folder of images; name one");
 
     /* Paths of a part that is switched off are not looked at. */
     write_to("c.yaml", "data: {train: {images: images, labels: absent}}\n"
                        "sam_distill: {enabled: false, teacher: {weights: absent}}\n"
                        "resolution_distill: {enabled: true}\n");
     dram_config *cfg = load("c.yaml", NULL, 0);
-    assert_int_equal(dram_config_check_inputs(cfg), DRAM_OK);
+    assert_int_equal(dram_config_check_inputs(cfg, true), DRAM_OK);
+    dram_config_free(cfg);
+
+    /* An evaluation does not need what the training was given. */
+    write_to("c.yaml", "data: {train: {images: absent}, val: {images: images}}\nstudent: {weights: absent}\n"
+                       "sam_distill: {teacher: {weights: random}}\n");
+    cfg = load("c.yaml", NULL, 0);
+    assert_int_equal(dram_config_check_inputs(cfg, false), DRAM_OK);
+    assert_int_equal(dram_config_check_inputs(cfg, true), DRAM_ERR_CONFIG);
+    dram_error_clear();
     dram_config_free(cfg);
 }
 
