@@ -154,24 +154,20 @@ static bool remember_slot(dram_graph *g, int slot, dram_val v)
 
 dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot)
 {
-    char name[256];
     int index;
     dram_val v = DRAM_NONE;
     if (g->status != DRAM_OK) return DRAM_NONE;
-    dram_slot full = *slot;
-    snprintf(name, sizeof name, "%s%s%s", g->scope, *g->scope && *slot->name ? "." : "", slot->name);
-    full.name = name;
-    g->status = dram_slots_add(g->slots, &full, &index);
+    g->status = dram_slots_add(g->slots, slot, &index);
     if (g->status != DRAM_OK) return DRAM_NONE;
     if (index < g->slot_values && g->slot_value[index] != DRAM_NONE) return g->slot_value[index];
-    dram_value *value = new_value(g, unique_name(g, full.group, name), &v);
+    dram_value *value = new_value(g, unique_name(g, slot->group, slot->name), &v);
     if (!value) return DRAM_NONE;
     value->kind = DRAM_VALUE_SLOT;
     value->slot = index;
-    value->dtype = full.dtype;
-    value->shape = full.shape;
-    value->category = full.category;
-    value->requires_grad = full.trainable; /* of a detached node the outputs carry none, whatever it reads */
+    value->dtype = slot->dtype;
+    value->shape = slot->shape;
+    value->category = slot->category;
+    value->requires_grad = slot->trainable; /* of a detached node the outputs carry none, whatever it reads */
     if (!remember_slot(g, index, v)) {
         out_of_memory(g);
         return DRAM_NONE;

@@ -143,8 +143,8 @@ void dram_scope_pop(dram_graph *g, int length);
 /* A staged input. `name` is used as it is, without the scope. */
 dram_val dram_graph_input(dram_graph *g, const char *name, dram_dtype dtype, dram_shape shape);
 
-/* The slot's present value in this graph; the slot is added to the table when it is new. Its name is the scope
- * (without the group that leads it, if any: see dram_scope_push) and `slot->name`. */
+/* The slot's present value in this graph; the slot is added to the table when it is new. The scope has no part in its
+ * name. */
 dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot);
 
 /* Appends a node. n_in counts places: optional inputs that are not given are DRAM_NONE. The op's shape rule checks the

@@ -23,11 +23,11 @@
     X(conv2d_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \
     /* x, dy -> dw; out_h out_w = kh kw */ \
     X(conv2d_wgrad,       2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
-    /* x [...,I], w [O,I], b [O]? -> [...,O] */ \
+    /* x [...,I], w [O,I] (or a 1x1 convolution's [O,1,1,I]), b [O]? -> [...,O] */ \
     X(linear,             2, 3,  1,  0x003,   0x0,      0x000,  "-",    1) \
     /* dy, w, acc? -> dx = dy w (+ acc) */ \
     X(linear_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \
-    /* x, dy -> dw [O,I] */ \
+    /* x, dy -> dw [O,I], or [O,1,1,I] when attr.out_h = out_w = 1 */ \
     X(linear_wgrad,       2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* dy [...,C], acc [C]? -> [C]: sum over all but the last dimension (+ acc) */ \
     X(bias_grad,          1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \

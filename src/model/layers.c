@@ -28,7 +28,8 @@ int dram_channels(const dram_layers *l, dram_val x)
     return l->g->status == DRAM_OK ? (int)dram_last(dram_shape_of(l->g, x), 0) : 1;
 }
 
-/* Fills in what the builder says of all its slots, and the full name. */
+/* Fills in what the builder says of all its slots, and the full name: the scope inside the builder's own, then the
+ * slot's. */
 static dram_slot finish(const dram_layers *l, dram_slot slot, char *name, size_t size)
 {
     const char *scope = l->g->scope + l->base;
@@ -41,15 +42,11 @@ static dram_slot finish(const dram_layers *l, dram_slot slot, char *name, size_t
     return slot;
 }
 
-/* The slot's name says nothing of the scope that the caller of the builder is in, so it is asked for outside it. */
 static dram_val add_slot(const dram_layers *l, dram_slot slot)
 {
-    char name[256], first = l->g->scope[0];
+    char name[256];
     slot = finish(l, slot, name, sizeof name);
-    l->g->scope[0] = '\0';
-    dram_val v = dram_graph_slot(l->g, &slot);
-    l->g->scope[0] = first;
-    return v;
+    return dram_graph_slot(l->g, &slot);
 }
 
 dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shape, dram_init init, float std)

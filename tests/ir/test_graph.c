@@ -145,8 +145,8 @@ static void a_slot_is_one_value_and_one_row(void **state)
     fixture *f = *state;
     dram_graph *second;
     int length = dram_scope_push(f->g, "stem");
-    dram_val w = fake_slot(f->g, "student", "w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS);
-    assert_int_equal(fake_slot(f->g, "student", "w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS), w);
+    dram_val w = fake_slot(f->g, "student", "stem.w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS); /* the scope has no part */
+    assert_int_equal(fake_slot(f->g, "student", "stem.w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS), w);
     dram_scope_pop(f->g, length);
     assert_int_equal(f->slots.n, 1);
     assert_string_equal(f->slots.at[0]->name, "stem.w");

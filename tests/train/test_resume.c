@@ -61,7 +61,10 @@ static void vit_student(void **state)
 
 static void sgd(void **state)
 {
-    compare(state, WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=4 optim.type=sgd data.val.labels=none", 4, 1);
+    compare(state,
+            WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=4 optim.type=sgd data.val.labels=none "
+                                           "seed=9007199254740993", /* no double holds it */
+            4, 1);
 }
 
 /* What a crash leaves after the last checkpoint: metrics of steps that are done again, torn lines, half-made files. */
