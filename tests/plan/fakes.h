@@ -118,10 +118,9 @@ static inline dram_val net_map(dram_graph *g, dram_op op, const char *name, int 
 static inline dram_val net_weight(dram_graph *g, const char *group, const char *name, int channels,
                                   dram_category category)
 {
-    int length = dram_scope_push(g, name);
-    dram_val v = fake_slot(g, group, "weight", 4 * channels * channels * 3, category);
-    dram_scope_pop(g, length);
-    return v;
+    char full[80];
+    snprintf(full, sizeof full, "%s.weight", name);
+    return fake_slot(g, group, full, 4 * channels * channels * 3, category);
 }
 
 /* Forward of a frozen teacher, then forward, backward and update of a student of `blocks` blocks (conv, norm and
