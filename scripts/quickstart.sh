@@ -10,9 +10,9 @@ dram=build/release/dram
 # The scenes are always the same; the held-out ones are of another seed than those trained on.
 mkdir -p scenes
 "$dram" synth scenes/train --count 800 --seed 1
-"$dram" synth scenes/val --count 100 --seed 2
+"$dram" synth scenes/val --count 64 --seed 2
 
 rm -rf runs/quickstart
 "$dram" train configs/quickstart.yaml
-"$dram" eval configs/quickstart.yaml --weights runs/quickstart/student.safetensors --json > runs/quickstart/eval.json
+"$dram" eval configs/quickstart.yaml --weights runs/quickstart/student.safetensors
 scripts/summary.sh runs/quickstart

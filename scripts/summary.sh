@@ -7,10 +7,17 @@ run=$1
 number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
 mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
 
+summary=$run/summary.json
+evaluations=$run/evaluations.jsonl
+field() { grep -o "\"$2\":[-0-9.e+]*" <<<"$1" | cut -d: -f2; } # of one JSON line
+first=$(head -n 1 "$evaluations")
+last=$(tail -n 1 "$evaluations")
+
 echo
-echo "learned: mIoU $(number "$run/summary.json" miou), embedding cosine $(number "$run/summary.json" embedding_cosine)" \
-  "on $(number "$run/summary.json" images) held-out scenes, $(number "$run/summary.json" steps) steps"
-echo "memory:  planned $(mib "$(number "$run/summary.json" planned_peak_bytes)")," \
-  "measured $(mib "$(number "$run/summary.json" measured_peak_bytes)")," \
-  "process $(mib "$(number "$run/summary.json" process_peak_rss_bytes)")"
+echo "learned: held-out embedding MSE $(field "$first" embedding_mse) at step $(field "$first" step)," \
+  "$(field "$last" embedding_mse) at step $(field "$last" step);" \
+  "mIoU $(field "$last" miou), embedding cosine $(field "$last" embedding_cosine) on $(field "$last" images) scenes"
+echo "memory:  planned $(mib "$(number "$summary" planned_peak_bytes)")," \
+  "measured $(mib "$(number "$summary" measured_peak_bytes)")," \
+  "process $(mib "$(number "$summary" process_peak_rss_bytes)")"
 echo "files:   $run/student.safetensors (timm names), $run/heads.safetensors, $run/metrics.jsonl, $run/summary.json"
