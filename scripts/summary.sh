@@ -9,7 +9,8 @@ mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
 
 summary=$run/summary.json
 evaluations=$run/evaluations.jsonl
-field() { grep -o "\"$2\":[-0-9.e+]*" <<<"$1" | cut -d: -f2; } # of one JSON line
+# field LINE KEY: a number of one line of JSON, with at most four digits behind the point
+field() { grep -o "\"$2\":[-0-9.e+]*" <<<"$1" | cut -d: -f2 | awk '{ print $1 == int($1) ? $1 : sprintf("%.4f", $1) }'; }
 first=$(head -n 1 "$evaluations")
 last=$(tail -n 1 "$evaluations")
 
