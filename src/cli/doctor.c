@@ -26,8 +26,8 @@ dram_status dram_command_doctor(int argc, char **argv)
         printf("cores         %d\nkernels       %s\n", cores, dram_cpu_isa());
         printf("free memory   %s\n", dram_format_bytes(free_bytes, room, sizeof room));
         printf("BLAS          %s\n", openblas_get_config());
-        printf("libraries     libyaml %s, cJSON %s, libspng %s, libwebp %s\n", yaml_get_version_string(), cJSON_Version(),
-               spng_version_string(), webp);
+        printf("libraries     libyaml %s, cJSON %s, libspng %s, libwebp %s\n", yaml_get_version_string(),
+               cJSON_Version(), spng_version_string(), webp);
         printf("would choose  device: cpu, threads: %d, data.workers: 2\n", cores);
         return DRAM_OK;
     }

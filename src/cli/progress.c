@@ -2,6 +2,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/str.h"
 
@@ -52,14 +54,26 @@ static void format_line(const dram_progress *p, dram_str *line)
                  dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
 }
 
-static void draw_bar(const dram_progress *p, const char *line)
+static int terminal_columns(void)
 {
-    enum { WIDTH = 20 };
-    char bar[WIDTH + 1];
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* One line, cut to the terminal's width: a line that wraps could not be taken back. */
+static void draw_bar(const dram_progress *p)
+{
+    enum { WIDTH = 8 }; /* all of it fits 80 columns */
+    char bar[WIDTH + 1], used[32], planned[32], left[32], line[256];
     int full = p->steps > 0 ? (int)(p->step * WIDTH / p->steps) : WIDTH;
     for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '#' : '.';
     bar[WIDTH] = '\0';
-    fprintf(stderr, "\r\033[K[%s] %s", bar, line);
+    format_time(p->seconds_left, left, sizeof left);
+    snprintf(line, sizeof line, "[%s] %lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", bar,
+             (long long)p->step, (long long)p->steps, p->loss, p->images_per_second, left,
+             dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
+             dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
     fflush(stderr);
     bar_is_up = true;
 }
@@ -69,10 +83,10 @@ void dram_progress_step(void *context, const dram_progress *p)
     const dram_progress_view *view = context;
     dram_str line = {0};
     bool due = p->step % view->every == 0 || p->step == p->steps || p->step == 1;
-    if (!view->terminal && !due) return;
+    if (view->terminal) draw_bar(p);
+    if (view->terminal || !due) return;
     format_line(p, &line);
-    if (!line.failed && view->terminal) draw_bar(p, line.text);
-    if (!line.failed && !view->terminal) {
+    if (!line.failed) {
         fprintf(view->out, "%s\n", line.text);
         fflush(view->out);
     }

@@ -1,4 +1,5 @@
-/* Every shipped config plans, without data and without weights, and loses at most 0.5 % of its arena between buffers. */
+/* Every shipped config plans, without data and without weights, and loses at most 0.5 % of its arena between buffers.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
