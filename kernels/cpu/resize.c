@@ -92,7 +92,7 @@ static void transpose_axis(const axis *a, int64_t in, axis *t)
 {
     int32_t used = 0;
     t->n = in;
-    for (int64_t i = 0; i <= in; i++) t->at[i] = 0; /* for now: one past the last output that reads i */
+    for (int64_t i = 0; i <= in; i++) t->at[i] = 0; /* at first: one past the last output that reads i */
     for (int64_t i = 0; i < in; i++) t->first[i] = 0;
     for (int64_t o = a->n - 1; o >= 0; o--)
         for (int32_t k = a->at[o]; k < a->at[o + 1]; k++) {

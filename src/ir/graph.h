@@ -116,7 +116,7 @@ typedef struct {
     int n_nodes, nodes_room;
     dram_val *slot_value; /* slot -> the value that is the slot at this point, DRAM_NONE if not read yet */
     int slot_values;
-    int backward_begin;      /* the first node of the backward; 0: there is none */
+    int backward_begin;     /* the first node of the backward; 0: there is none */
     char scope[160];        /* prefix of new names */
     dram_category category; /* of new temporaries */
     bool detached;          /* new nodes carry no gradient */

@@ -16,12 +16,15 @@ typedef struct {
 static bool is_cheap(const dram_graph *g, const dram_node *node)
 {
     switch (node->op) {
-    case DRAM_OP_bn_apply: return node->n_in < 6 || node->in[5] == DRAM_NONE;
+    case DRAM_OP_bn_apply:
+        return node->n_in < 6 || node->in[5] == DRAM_NONE;
     case DRAM_OP_layernorm:
     case DRAM_OP_gelu:
     case DRAM_OP_scale_channels:
-    case DRAM_OP_image_norm: return !g->values[node->out[0]]->output;
-    default: return false;
+    case DRAM_OP_image_norm:
+        return !g->values[node->out[0]]->output;
+    default:
+        return false;
     }
 }
 
