@@ -94,9 +94,7 @@ static dram_status check_losses(const dram_config *cfg)
 
 static dram_status check_training(const dram_config *cfg)
 {
-    /* A default is no contradiction: the schedule cuts it to the run's length. */
-    bool asked = strcmp(dram_config_where(cfg, "optim.warmup_steps"), "default") != 0;
-    if (asked && cfg->optim.warmup_steps > cfg->train.steps)
+    if (cfg->optim.warmup_steps > cfg->train.steps)
         return dram_config_fail(cfg, "optim.warmup_steps", "%d is more than train.steps, %d; lower it",
                                 cfg->optim.warmup_steps, cfg->train.steps);
     if (cfg->train.batch_size % cfg->train.accumulate)

@@ -36,6 +36,13 @@ static dram_status make_defaults(const char *file, dram_config *cfg)
     return DRAM_OK;
 }
 
+/* Defaults that follow from other keys: the default warm-up is no longer than the run. */
+static void settle_defaults(dram_config *cfg)
+{
+    bool by_default = strcmp(dram_config_where(cfg, "optim.warmup_steps"), "default") == 0;
+    if (by_default && cfg->optim.warmup_steps > cfg->train.steps) cfg->optim.warmup_steps = cfg->train.steps;
+}
+
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out)
 {
     dram_status status;
@@ -45,6 +52,7 @@ dram_status dram_config_load(const char *file, const char *const *overrides, int
     TRY_GOTO(make_defaults(file, cfg), fail);
     if (file) TRY_GOTO(dram_config_read_file(cfg, file), fail);
     for (int i = 0; i < n; i++) TRY_GOTO(dram_config_read_override(cfg, overrides[i]), fail);
+    settle_defaults(cfg);
     TRY_GOTO(dram_config_check(cfg), fail);
     *out = cfg;
     return DRAM_OK;

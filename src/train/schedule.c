@@ -5,7 +5,7 @@
 double dram_learning_rate(const dram_config *cfg, int64_t step)
 {
     double lr = cfg->optim.lr;
-    int64_t steps = cfg->train.steps, warmup = cfg->optim.warmup_steps < steps ? cfg->optim.warmup_steps : steps;
+    int64_t warmup = cfg->optim.warmup_steps, steps = cfg->train.steps;
     if (step < warmup) return lr * (double)(step + 1) / (double)warmup;
     if (cfg->optim.schedule == DRAM_SCHEDULE_CONSTANT || steps <= warmup) return lr;
     double done = (double)(step - warmup) / (double)(steps - warmup);

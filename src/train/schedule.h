@@ -4,7 +4,7 @@
 
 #include "config/config.h"
 
-/* The rate of update `step` (0 is the first): linear warm-up over warmup_steps (train.steps at most), then constant, or
+/* The rate of update `step` (0 is the first): linear warm-up over warmup_steps, then constant, or
  * a half cosine down to zero at train.steps. */
 double dram_learning_rate(const dram_config *cfg, int64_t step);
 

@@ -56,7 +56,7 @@ static void test_what_is_just_right(void **state)
         "sam_distill: {distill_interval: 2}\nresolution_distill: {enabled: true, sr_target_scale: 2.0}\n",
         "sam_distill: {distill_interval: 2, enabled: false}\nresolution_distill: {enabled: true}\n",
         "optim: {warmup_steps: 10}\ntrain: {steps: 10}\n",
-        "train: {steps: 10}\n", /* the default of warmup_steps is 100: cut, not refused */
+        "train: {steps: 10}\n", /* the default of warmup_steps, 100, follows */
         "data: {augment: {scale_min: 2}}\n",
         "resolution_distill: {enabled: true, low_scale: 0.25}\ndata: {size: 128}\n",
         "memory: {budget: auto}\n",
