@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds one preset of CMakePresets.json (release when none is named) into build/PRESET.
+# Builds one preset of CMakePresets.json (release when none is named) into build/PRESET: build.sh [PRESET [TARGET ...]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=${1:-release}
 cmake --preset "$preset" -G Ninja >/dev/null
-cmake --build "build/$preset" ${2:+--target "$2"} | tail -n 1
+targets=("${@:2}")
+log=build/$preset/build.log
+cmake --build "build/$preset" ${targets:+--target "${targets[@]}"} >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
+tail -n 1 "$log"

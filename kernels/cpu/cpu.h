@@ -20,8 +20,8 @@
 #define DRAM_CPU(name) DRAM_CPU_JOIN(DRAM_CPU_VARIANT, name)
 
 /* DRAM_CPU_KERNEL(relu) { ... args->in[0] ... } */
-#define DRAM_CPU_KERNEL(name)                               \
-    dram_status DRAM_CPU(name)(const dram_kernel_args *args); \
+#define DRAM_CPU_KERNEL(name)                                                                                          \
+    dram_status DRAM_CPU(name)(const dram_kernel_args *args);                                                          \
     dram_status DRAM_CPU(name)(const dram_kernel_args *args)
 
 /* a b + c in one rounding where the processor has it. */
