@@ -32,10 +32,10 @@ static dram_status find_levers(const dram_session *s, dram_lever *levers, int *n
     return recompute_lever(s, &levers[(*n)++]);
 }
 
-/* A plan is never compared with the machine it is made on, so a budget of `auto` is no limit here. */
+/* A plan is never compared with the machine it is made on: a budget of `auto` is no limit here. */
 static int64_t budget_of(const dram_session *s)
 {
-    return s->cfg->memory.budget > 0 ? s->cfg->memory.budget : 0;
+    return dram_session_budget(s, 0);
 }
 
 /* FLOPs spent again over those of the step without recompute. */

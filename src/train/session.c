@@ -1,7 +1,5 @@
 #include "train/train.h"
 
-#include <string.h>
-
 #include "plan/recompute.h"
 #include "train/weights.h"
 
@@ -11,7 +9,6 @@ dram_status dram_session_plan(const dram_config *cfg, dram_session *s)
     int n = 0;
     dram_status status;
     *s = (dram_session){.cfg = cfg};
-    if (cfg->device == DRAM_RUN_DEVICE_CUDA) return dram_config_fail(cfg, "device", "this build has no CUDA device");
     TRY(dram_programs_build(cfg, &s->programs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         int64_t added = 0;
