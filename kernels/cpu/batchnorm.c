@@ -1,23 +1,57 @@
 /* bn_stats, bn_running, bn_apply, bn_reduce, bn_dgrad over x [R,C], R = all dimensions but the channels.
  *
- * All are bound by memory, x passes once: bytes an element 4 (stats), 8 to 12 (apply), 8 (reduce), 12 (dgrad), at 3 to
- * 7 FLOPs. The activation's mask is the sign of `normal` in the forward and, recomputed from the same numbers by the
- * same function, in the backward.
+ * All are bound by memory, x passes once: bytes an element of f32 4 (stats), 8 to 12 (apply), 8 (reduce), 12 (dgrad),
+ * at 3 to 7 FLOPs. The activation's mask is the sign of `normal` in the forward and, recomputed from the same numbers
+ * by the same function, in the backward.
  */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/lowp.h"
 
 /* Tasks whose sums are kept apart: as the workspace rule in src/ops/batchnorm.c counts them. */
 enum { MAX_PARTS = 32, ROWS_AT_ONCE = 4 };
 
 typedef struct {
-    const float *x, *mean, *var, *gamma, *beta, *dy, *residual;
+    const void *x, *dy, *residual;
+    void *out;
+    dram_dtype dtype; /* of these four */
+    const float *mean, *var, *gamma, *beta;
     const float *factor;  /* [C]: gamma / sqrt(var + eps) */
     const float *k0, *k1; /* [C]: what the gradient through the statistics takes away, see bn_dgrad */
-    float *out;
-    double *part; /* [parts,2,C] */
+    double *part;         /* [parts,2,C] */
     int64_t rows, channels, rows_per_task;
     bool relu;
 } job;
+
+/* Rows r .. r + rows, channels c .. c + columns, in the order in which a task passes them. */
+typedef struct {
+    int64_t r, c, rows, columns;
+    int64_t at; /* element */
+} block;
+
+/* The block after b of the task's rows; the first when b is zeros. False after the last. */
+static inline bool next_block(const job *j, int64_t task, block *b)
+{
+    const int64_t from = task * j->rows_per_task, end = dram_min(j->rows, from + j->rows_per_task);
+    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, j->channels);
+    b->c += b->columns;
+    if (b->rows == 0 || b->c == j->channels) {
+        b->r = b->rows == 0 ? from : b->r + b->rows;
+        b->c = 0;
+    }
+    b->rows = dram_min(most.rows, end - b->r);
+    b->columns = dram_min(most.columns, j->channels - b->c);
+    b->at = b->r * j->channels + b->c;
+    return b->rows > 0;
+}
+
+static inline const float *load(const job *j, const void *base, const block *b, float *buffer)
+{
+    return dram_lowp_load_rows(base, j->dtype, b->at, b->rows, b->columns, j->channels, buffer);
+}
+
+static inline void store(const job *j, const block *b, const float *from)
+{
+    dram_lowp_store_rows(j->out, j->dtype, b->at, from, b->rows, b->columns, j->channels);
+}
 
 static inline float normal(float x, float mean, float factor, float beta)
 {
@@ -38,7 +72,7 @@ static inline float reciprocal_deviation(float var, float eps)
 static job job_of(const dram_kernel_args *args)
 {
     const dram_shape *x = &args->in[0].shape;
-    job j = {.x = args->in[0].data, .channels = dram_last(x, 0)};
+    job j = {.x = args->in[0].data, .dtype = args->in[0].dtype, .channels = dram_last(x, 0)};
     j.rows = dram_elements(x) / j.channels;
     j.rows_per_task = dram_min(j.rows, DRAM_PIECE / j.channels + 1);
     if (args->n_in < 5) return j;
@@ -77,31 +111,37 @@ static void run_parts(const dram_kernel_args *args, job *j, dram_task task)
 
 /* Sums of x and of x^2 in fp64, where both products and their cancellation are harmless. Four rows at a time, so that
  * the sums pass through the first cache a quarter as often. */
-static void stats_part(void *context, int64_t task, int worker)
+static void stats_block(const float *x, int64_t rows, int64_t columns, double *sum, double *square)
 {
-    const job *j = context;
-    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    double *sum = j->part + task * 2 * channels, *square = sum + channels;
-    int64_t r = task * j->rows_per_task;
-    (void)worker;
-    memset(sum, 0, (size_t)(2 * channels) * sizeof *sum);
-    for (; r + ROWS_AT_ONCE <= end; r += ROWS_AT_ONCE) {
-        const float *x0 = j->x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels, *x3 = x2 + channels;
+    int64_t r = 0;
+    for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE) {
+        const float *x0 = x + r * columns, *x1 = x0 + columns, *x2 = x1 + columns, *x3 = x2 + columns;
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
+        for (int64_t c = 0; c < columns; c++) {
             double a = (double)x0[c], b = (double)x1[c], d = (double)x2[c], e = (double)x3[c];
             sum[c] += (a + b) + (d + e);
             square[c] += (a * a + b * b) + (d * d + e * e);
         }
     }
-    for (; r < end; r++) {
-        const float *x = j->x + r * channels;
+    for (; r < rows; r++) {
+        const float *x0 = x + r * columns;
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            sum[c] += (double)x[c];
-            square[c] += (double)x[c] * (double)x[c];
+        for (int64_t c = 0; c < columns; c++) {
+            sum[c] += (double)x0[c];
+            square[c] += (double)x0[c] * (double)x0[c];
         }
     }
+}
+
+static void stats_part(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    double *sum = j->part + task * 2 * j->channels, *square = sum + j->channels;
+    float buffer[DRAM_LOWP_RUN];
+    (void)worker;
+    memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
+    for (block b = {0}; next_block(j, task, &b);)
+        stats_block(load(j, j->x, &b, buffer), b.rows, b.columns, sum + b.c, square + b.c);
 }
 
 DRAM_CPU_KERNEL(bn_stats)
@@ -119,6 +159,7 @@ DRAM_CPU_KERNEL(bn_stats)
 
 /* ---- bn_running ---- */
 
+/* A batch that is not finite, of activations too large for f16 say, leaves what is there as it is. */
 DRAM_CPU_KERNEL(bn_running)
 {
     const float *mean = args->in[0].data, *var = args->in[1].data;
@@ -126,37 +167,48 @@ DRAM_CPU_KERNEL(bn_running)
     float *new_mean = args->out[0].data, *new_var = args->out[1].data;
     const float take = args->attr->momentum, keep = 1.0f - take, unbiased = args->attr->scale;
     for (int64_t c = 0; c < args->in[0].shape.dim[0]; c++) {
-        new_mean[c] = keep * old_mean[c] + take * mean[c];
-        new_var[c] = keep * old_var[c] + take * (var[c] * unbiased);
+        bool finite = isfinite(mean[c]) && isfinite(var[c]);
+        new_mean[c] = finite ? keep * old_mean[c] + take * mean[c] : old_mean[c];
+        new_var[c] = finite ? keep * old_var[c] + take * (var[c] * unbiased) : old_var[c];
     }
     return DRAM_OK;
 }
 
 /* ---- bn_apply ---- */
 
-static void apply_rows(void *context, int64_t task, int worker)
+static void apply_block(const job *j, const block *b, const float *x, const float *residual, float *out)
 {
-    const job *j = context;
-    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    const float *mean = j->mean, *factor = j->factor, *beta = j->beta, low = j->relu ? 0.0f : -INFINITY;
-    (void)worker;
-    for (int64_t r = task * j->rows_per_task; r < end; r++) {
-        const float *x = j->x + r * channels;
-        float *out = j->out + r * channels;
-        if (j->residual) {
-            const float *residual = j->residual + r * channels;
+    const int64_t columns = b->columns;
+    const float *mean = j->mean + b->c, *factor = j->factor + b->c, *beta = j->beta + b->c;
+    const float low = j->relu ? 0.0f : -INFINITY;
+    for (int64_t r = 0; r < b->rows; r++, x += columns, out += columns) {
+        if (residual) {
 #pragma omp simd
-            for (int64_t c = 0; c < channels; c++) {
+            for (int64_t c = 0; c < columns; c++) {
                 float y = normal(x[c], mean[c], factor[c], beta[c]) + residual[c];
                 out[c] = y < low ? low : y; /* NaN stays */
             }
+            residual += columns;
         } else {
 #pragma omp simd
-            for (int64_t c = 0; c < channels; c++) {
+            for (int64_t c = 0; c < columns; c++) {
                 float y = normal(x[c], mean[c], factor[c], beta[c]);
                 out[c] = y < low ? low : y;
             }
         }
+    }
+}
+
+static void apply_rows(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    float x_buffer[DRAM_LOWP_RUN], residual_buffer[DRAM_LOWP_RUN];
+    (void)worker;
+    for (block b = {0}; next_block(j, task, &b);) {
+        const float *x = load(j, j->x, &b, x_buffer), *residual = load(j, j->residual, &b, residual_buffer);
+        float *out = dram_lowp_out(j->out, j->dtype, b.at, x_buffer);
+        apply_block(j, &b, x, residual, out);
+        store(j, &b, out);
     }
 }
 
@@ -173,18 +225,17 @@ DRAM_CPU_KERNEL(bn_apply)
 /* ---- bn_reduce ---- */
 
 /* Sums of g and of g (x - mean): four rows in fp32, then into fp64. */
-static inline void reduce_rows(const job *j, int64_t task, bool relu)
+static inline void reduce_block(const job *j, const block *at, const float *x, const float *dy, double *sum,
+                                double *dot, bool relu)
 {
-    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    const float *mean = j->mean, *factor = j->factor, *beta = j->beta;
-    double *sum = j->part + task * 2 * channels, *dot = sum + channels;
-    int64_t r = task * j->rows_per_task;
-    memset(sum, 0, (size_t)(2 * channels) * sizeof *sum);
-    for (; r + ROWS_AT_ONCE <= end; r += ROWS_AT_ONCE) {
-        const float *x0 = j->x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels, *x3 = x2 + channels;
-        const float *y0 = j->dy + r * channels, *y1 = y0 + channels, *y2 = y1 + channels, *y3 = y2 + channels;
+    const int64_t columns = at->columns;
+    const float *mean = j->mean + at->c, *factor = j->factor + at->c, *beta = j->beta + at->c;
+    int64_t r = 0;
+    for (; r + ROWS_AT_ONCE <= at->rows; r += ROWS_AT_ONCE) {
+        const float *x0 = x + r * columns, *x1 = x0 + columns, *x2 = x1 + columns, *x3 = x2 + columns;
+        const float *y0 = dy + r * columns, *y1 = y0 + columns, *y2 = y1 + columns, *y3 = y2 + columns;
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
+        for (int64_t c = 0; c < columns; c++) {
             float m = mean[c], f = factor[c], b = beta[c];
             float g0 = relu ? masked(y0[c], normal(x0[c], m, f, b)) : y0[c];
             float g1 = relu ? masked(y1[c], normal(x1[c], m, f, b)) : y1[c];
@@ -195,27 +246,31 @@ static inline void reduce_rows(const job *j, int64_t task, bool relu)
             dot[c] += (double)(d + e);
         }
     }
-    for (; r < end; r++) {
-        const float *x = j->x + r * channels, *y = j->dy + r * channels;
+    for (; r < at->rows; r++) {
+        const float *x0 = x + r * columns, *y0 = dy + r * columns;
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float g = relu ? masked(y[c], normal(x[c], mean[c], factor[c], beta[c])) : y[c];
+        for (int64_t c = 0; c < columns; c++) {
+            float g = relu ? masked(y0[c], normal(x0[c], mean[c], factor[c], beta[c])) : y0[c];
             sum[c] += (double)g;
-            dot[c] += (double)(g * (x[c] - mean[c]));
+            dot[c] += (double)(g * (x0[c] - mean[c]));
         }
     }
 }
 
 static void reduce_part(void *context, int64_t task, int worker)
 {
+    const job *j = context;
+    double *sum = j->part + task * 2 * j->channels, *dot = sum + j->channels;
+    float x_buffer[DRAM_LOWP_RUN], dy_buffer[DRAM_LOWP_RUN];
     (void)worker;
-    reduce_rows(context, task, false);
-}
-
-static void reduce_masked_part(void *context, int64_t task, int worker)
-{
-    (void)worker;
-    reduce_rows(context, task, true);
+    memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
+    for (block b = {0}; next_block(j, task, &b);) {
+        const float *x = load(j, j->x, &b, x_buffer), *dy = load(j, j->dy, &b, dy_buffer);
+        if (j->relu)
+            reduce_block(j, &b, x, dy, sum + b.c, dot + b.c, true);
+        else
+            reduce_block(j, &b, x, dy, sum + b.c, dot + b.c, false);
+    }
 }
 
 DRAM_CPU_KERNEL(bn_reduce)
@@ -225,7 +280,7 @@ DRAM_CPU_KERNEL(bn_reduce)
     float *factor = (float *)((char *)args->workspace + args->workspace_bytes) - j.channels; /* behind the parts */
     j.dy = args->in[5].data;
     set_factor(&j, factor, args->attr->eps);
-    run_parts(args, &j, j.relu ? reduce_masked_part : reduce_part);
+    run_parts(args, &j, reduce_part);
     for (int64_t c = 0; c < j.channels; c++) {
         dbeta[c] = (float)j.part[c];
         dgamma[c] = (float)(j.part[j.channels + c] * (double)reciprocal_deviation(j.var[c], args->attr->eps));
@@ -237,15 +292,14 @@ DRAM_CPU_KERNEL(bn_reduce)
 
 /* dx = factor (g - k0 - (x - mean) k1), k0 = dbeta / R, k1 = dgamma / sqrt(var + eps) / R; both 0 with fixed
  * statistics. */
-static inline void dgrad(const job *j, int64_t task, bool relu)
+static inline void dgrad_block(const job *j, const block *b, const float *x, const float *dy, float *out, bool relu)
 {
-    const int64_t channels = j->channels, end = dram_min(j->rows, (task + 1) * j->rows_per_task);
-    const float *mean = j->mean, *factor = j->factor, *beta = j->beta, *k0 = j->k0, *k1 = j->k1;
-    for (int64_t r = task * j->rows_per_task; r < end; r++) {
-        const float *x = j->x + r * channels, *dy = j->dy + r * channels;
-        float *out = j->out + r * channels;
+    const int64_t columns = b->columns;
+    const float *mean = j->mean + b->c, *factor = j->factor + b->c, *beta = j->beta + b->c;
+    const float *k0 = j->k0 + b->c, *k1 = j->k1 + b->c;
+    for (int64_t r = 0; r < b->rows; r++, x += columns, dy += columns, out += columns) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
+        for (int64_t c = 0; c < columns; c++) {
             float g = relu ? masked(dy[c], normal(x[c], mean[c], factor[c], beta[c])) : dy[c];
             out[c] = factor[c] * DRAM_FMA(mean[c] - x[c], k1[c], g - k0[c]);
         }
@@ -254,14 +308,18 @@ static inline void dgrad(const job *j, int64_t task, bool relu)
 
 static void dgrad_rows(void *context, int64_t task, int worker)
 {
+    const job *j = context;
+    float x_buffer[DRAM_LOWP_RUN], dy_buffer[DRAM_LOWP_RUN];
     (void)worker;
-    dgrad(context, task, false);
-}
-
-static void dgrad_masked_rows(void *context, int64_t task, int worker)
-{
-    (void)worker;
-    dgrad(context, task, true);
+    for (block b = {0}; next_block(j, task, &b);) {
+        const float *x = load(j, j->x, &b, x_buffer), *dy = load(j, j->dy, &b, dy_buffer);
+        float *out = dram_lowp_out(j->out, j->dtype, b.at, x_buffer);
+        if (j->relu)
+            dgrad_block(j, &b, x, dy, out, true);
+        else
+            dgrad_block(j, &b, x, dy, out, false);
+        store(j, &b, out);
+    }
 }
 
 DRAM_CPU_KERNEL(bn_dgrad)
@@ -281,6 +339,6 @@ DRAM_CPU_KERNEL(bn_dgrad)
     }
     j.k0 = k0;
     j.k1 = k1;
-    run_rows(args, &j, j.relu ? dgrad_masked_rows : dgrad_rows);
+    run_rows(args, &j, dgrad_rows);
     return DRAM_OK;
 }

@@ -3,6 +3,13 @@
 
 #include "kernels/cpu/gemm.h"
 
+/* gemm_one widens bf16 and f16 in half of a worker's scratch; the rules see to it that this is enough for it. */
+static void share_scratch(dram_conv *v, int64_t bytes)
+{
+    v->scratch_bytes = bytes / dram_pool_workers(v->pool) / 64 * 64;
+    v->gemm_bytes = v->dtype == DRAM_F32 ? 0 : v->scratch_bytes / 2 / 64 * 64;
+}
+
 static dram_conv describe(const dram_kernel_args *args, const dram_shape *x, const dram_shape *y, const dram_shape *w)
 {
     const dram_attr *attr = args->attr;
@@ -18,13 +25,15 @@ static dram_conv describe(const dram_kernel_args *args, const dram_shape *x, con
                    .stride = attr->stride,
                    .pad = attr->pad,
                    .groups = attr->groups,
+                   .dtype = args->in[0].dtype,
                    .out = args->out[0].data,
                    .pool = args->pool,
                    .scratch = args->workspace};
     v.ci = v.c / v.groups;
     v.co = v.o / v.groups;
     v.k = v.kh * v.kw * v.ci;
-    v.scratch_bytes = args->workspace_bytes / dram_pool_workers(v.pool) / 64 * 64;
+    v.size = dram_dtype_bytes(v.dtype);
+    share_scratch(&v, args->workspace_bytes);
     return v;
 }
 
@@ -33,9 +42,16 @@ static bool is_product(const dram_conv *v)
     return v->kh == 1 && v->kw == 1 && v->stride == 1 && v->pad == 0 && v->groups == 1;
 }
 
-static const float *optional(const dram_kernel_args *args, int i)
+static const void *optional(const dram_kernel_args *args, int i)
 {
     return i < args->n_in ? args->in[i].data : NULL;
+}
+
+/* A product of fp32 needs no workspace. */
+static void run_product(const dram_kernel_args *args, const dram_gemm *g)
+{
+    bool low = g->a_type != DRAM_F32;
+    DRAM_CPU(gemm)(args->pool, g, low ? args->workspace : NULL, low ? args->workspace_bytes : 0);
 }
 
 DRAM_CPU_KERNEL(conv2d)
@@ -56,8 +72,11 @@ DRAM_CPU_KERNEL(conv2d)
                        .ldb = v.c,
                        .c = v.out,
                        .ldc = v.o,
-                       .bias = v.bias};
-        DRAM_CPU(gemm)(v.pool, &g, NULL, 0);
+                       .bias = v.bias,
+                       .a_type = v.dtype,
+                       .b_type = v.dtype,
+                       .c_type = v.dtype};
+        run_product(args, &g);
     } else if (!DRAM_CPU(conv_direct_forward)(&v)) {
         DRAM_CPU(conv_gather_forward)(&v);
     }
@@ -81,8 +100,11 @@ DRAM_CPU_KERNEL(conv2d_dgrad)
                        .ldb = v.c,
                        .c = v.out,
                        .ldc = v.c,
-                       .acc = v.acc};
-        DRAM_CPU(gemm)(v.pool, &g, NULL, 0);
+                       .acc = v.acc,
+                       .a_type = v.dtype,
+                       .b_type = v.dtype,
+                       .c_type = v.dtype};
+        run_product(args, &g);
     } else if (!DRAM_CPU(conv_direct_dgrad)(&v)) {
         DRAM_CPU(conv_gather_dgrad)(&v);
     }
@@ -95,7 +117,7 @@ DRAM_CPU_KERNEL(conv2d_wgrad)
     v.x = args->in[0].data;
     v.y = args->in[1].data;
     /* The rule gives as much for partial sums as for the workers' scratch. */
-    v.scratch_bytes = v.scratch_bytes / 2 / 64 * 64;
+    share_scratch(&v, args->workspace_bytes / 2);
     v.partial = (float *)(void *)(v.scratch + dram_pool_workers(v.pool) * v.scratch_bytes);
     v.partial_bytes = args->workspace_bytes - dram_pool_workers(v.pool) * v.scratch_bytes;
     if (is_product(&v)) {
@@ -109,7 +131,9 @@ DRAM_CPU_KERNEL(conv2d_wgrad)
                        .b = v.x,
                        .ldb = v.c,
                        .c = v.out,
-                       .ldc = v.c};
+                       .ldc = v.c,
+                       .a_type = v.dtype,
+                       .b_type = v.dtype};
         DRAM_CPU(gemm)(v.pool, &g, args->workspace, args->workspace_bytes);
     } else if (!DRAM_CPU(conv_direct_wgrad)(&v)) {
         DRAM_CPU(conv_gather_wgrad)(&v);

@@ -10,16 +10,33 @@ enum {
     TASK_PIXELS = 2048,
     TASKS_PER_WORKER = 4,
     MAX_PARTS = 16,
-    MAX_STRIDE = 4
+    MAX_STRIDE = 4,
+    ROW_FLOATS = 4096 /* of a tile of results that are to be rounded */
 };
 enum { WIDEST = 128 }; /* channels in or out of a group; wider ones are the BLAS's */
 
 typedef struct {
-    const float *from; /* [n, h, w, c] */
+    const void *from; /* [n, h, w, c] */
+    dram_dtype dtype;
     int64_t h, w, c;
     float *to; /* [rows, cols, channels] */
     int64_t rows, cols, channels;
 } window;
+
+/* Pixels of fp32, t->c apart, side by side. */
+static void copy_pixels(const window *t, const float *from, int64_t count, float *to)
+{
+    if (t->channels == t->c)
+        memcpy(to, from, (size_t)(count * t->channels) * sizeof *to);
+    else if (t->channels == 8)
+        for (int64_t i = 0; i < count; i++) {
+            __builtin_prefetch(from + i * t->c + 16);
+            memcpy(to + i * 8, from + i * t->c, 8 * sizeof *to);
+        }
+    else
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t k = 0; k < t->channels; k++) to[i * t->channels + k] = from[i * t->c + k];
+}
 
 /* Copies rows y0 .., columns x0 .., channels c0 .. of image n, zero outside. */
 static void copy_window(const window *t, int64_t n, int64_t y0, int64_t x0, int64_t c0)
@@ -34,19 +51,14 @@ static void copy_window(const window *t, int64_t n, int64_t y0, int64_t x0, int6
             memset(to, 0, (size_t)(t->cols * t->channels) * sizeof *to);
             continue;
         }
-        const float *from = t->from + ((n * t->h + y0 + r) * t->w + x0 + left) * t->c + c0;
+        dram_pixels p = {.dtype = t->dtype, .step = t->c, .count = inside, .channels = t->channels};
+        p.at = ((n * t->h + y0 + r) * t->w + x0 + left) * t->c + c0;
         memset(to, 0, (size_t)(left * t->channels) * sizeof *to);
         to += left * t->channels;
-        if (t->channels == t->c)
-            memcpy(to, from, (size_t)(inside * t->channels) * sizeof *to);
-        else if (t->channels == 8)
-            for (int64_t i = 0; i < inside; i++) {
-                __builtin_prefetch(from + i * t->c + 16);
-                memcpy(to + i * 8, from + i * t->c, 8 * sizeof *to);
-            }
+        if (t->dtype == DRAM_F32)
+            copy_pixels(t, (const float *)t->from + p.at, inside, to);
         else
-            for (int64_t i = 0; i < inside; i++)
-                for (int64_t k = 0; k < t->channels; k++) to[i * t->channels + k] = from[i * t->c + k];
+            DRAM_CPU(pixels_widen)(&p, t->from, to);
         memset(to + inside * t->channels, 0, (size_t)(right * t->channels) * sizeof *to);
     }
 }
@@ -65,6 +77,7 @@ typedef struct {
     int64_t rows, tiles, tiles_per_task; /* of destination rows, over all images */
     int64_t group_chunk, group_chunks;
     int64_t packed; /* floats of a group's weights */
+    int64_t row;    /* floats of a tile of results; 0 in fp32, which are written where they belong */
     int64_t phases; /* backward: destination rows and columns by their remainder by the stride; 1 forward */
 } sweep;
 
@@ -82,15 +95,12 @@ static int64_t taps_of(const sweep *s, int64_t a, int64_t k)
     return s->backward ? (a < k ? dram_ceil_div(k - a, s->v->stride) : 0) : k;
 }
 
-/* Weights of group g for phases (a, b); backward with taps in falling order, for then the sources rise. */
-static void pack_phase(const sweep *s, int64_t g, int64_t a, int64_t b, float *to)
+/* The group's weights w for phases (a, b); backward with taps in falling order, for then the sources rise. */
+static void pack_phase(const sweep *s, const float *w, int64_t a, int64_t b, float *to)
 {
     const dram_conv *v = s->v;
-    dram_panel_source p = {.w = v->weight + g * v->co * v->k,
-                           .segments = taps_of(s, a, v->kh),
-                           .columns = taps_of(s, b, v->kw),
-                           .channels = s->src_g,
-                           .n = s->dst_g};
+    dram_panel_source p = {
+        .w = w, .segments = taps_of(s, a, v->kh), .columns = taps_of(s, b, v->kw), .channels = s->src_g, .n = s->dst_g};
     int64_t row = v->kw * v->ci, col = v->ci;
     if (s->backward) {
         p.w += (a + v->stride * (p.segments - 1)) * row + (b + v->stride * (p.columns - 1)) * col;
@@ -119,9 +129,29 @@ static int64_t first_of_phase(const sweep *s, int64_t b)
     return s->backward ? from - dram_floor_div(from, s->v->stride) * s->v->stride : 0;
 }
 
-/* Destination row d of image n, group g, from the window t whose source rows begin at y0 and columns at x0. */
+/* The product p, a few pixels at a time, rounded into the destination from element `at` on, pixels p->ldc apart. */
+static void low_panel(const sweep *s, dram_panel p, int64_t at, float *row)
+{
+    const dram_conv *v = s->v;
+    int64_t all = p.m, most = s->row / s->dst_g;
+    dram_pixels to = {.dtype = v->dtype, .at = at, .step = p.ldc, .channels = s->dst_g};
+    p.c = row;
+    p.ldc = s->dst_g;
+    for (int64_t i = 0; i < all; i += most, p.a += most * p.a_step, to.at += most * to.step) {
+        p.m = to.count = dram_min(most, all - i);
+        if (v->acc) {
+            DRAM_CPU(pixels_widen)(&to, v->acc, row);
+            p.acc = row;
+        }
+        DRAM_CPU(panel)(&p);
+        DRAM_CPU(pixels_narrow)(&to, row, v->out);
+    }
+}
+
+/* Destination row d of image n, group g, from the window t whose source rows begin at y0 and columns at x0; row: of
+ * the worker. */
 static void sweep_row(const sweep *s, const window *t, int64_t n, int64_t d, int64_t g, int64_t y0, int64_t x0,
-                      const float *weights)
+                      const float *weights, float *row)
 {
     const dram_conv *v = s->v;
     int64_t a = s->backward ? (d + v->pad) % v->stride : 0, step = s->backward ? v->stride : 1;
@@ -141,11 +171,15 @@ static void sweep_row(const sweep *s, const window *t, int64_t n, int64_t d, int
                         .a_step = (s->backward ? 1 : v->stride) * s->src_g,
                         .segment_step = t->cols * s->src_g,
                         .b = weights,
-                        .c = v->out + at,
                         .ldc = step * s->dst_c,
-                        .bias = v->bias ? v->bias + g * s->dst_g : NULL,
-                        .acc = v->acc ? v->acc + at : NULL};
-        DRAM_CPU(panel)(&p);
+                        .bias = v->bias ? v->bias + g * s->dst_g : NULL};
+        if (s->row > 0) {
+            low_panel(s, p, at, row);
+        } else {
+            p.c = (float *)v->out + at;
+            p.acc = v->acc ? (const float *)v->acc + at : NULL;
+            DRAM_CPU(panel)(&p);
+        }
         weights += phase_floats(s, a, b);
     }
 }
@@ -155,11 +189,13 @@ static void sweep_task(void *context, int64_t task, int worker)
     const sweep *s = context;
     const dram_conv *v = s->v;
     float *weights = (float *)(void *)(v->scratch + worker * v->scratch_bytes);
+    float *row = weights + s->group_chunk * s->packed;
     window t = {.from = s->backward ? v->y : v->x,
+                .dtype = v->dtype,
                 .h = s->backward ? v->oh : v->h,
                 .w = s->backward ? v->ow : v->w,
                 .c = s->src_c,
-                .to = weights + s->group_chunk * s->packed,
+                .to = row + s->row,
                 .channels = s->src_g};
     int64_t g0 = task % s->group_chunks * s->group_chunk, g1 = dram_min(g0 + s->group_chunk, v->groups);
     int64_t tile0 = task / s->group_chunks * s->tiles_per_task;
@@ -168,9 +204,10 @@ static void sweep_task(void *context, int64_t task, int worker)
     t.cols = columns.count;
     for (int64_t g = g0; g < g1; g++) {
         float *to = weights + (g - g0) * s->packed;
+        const float *filter = dram_lowp_load(v->weight, v->dtype, g * v->co * v->k, v->co * v->k, t.to);
         for (int64_t a = 0; a < s->phases; a++)
             for (int64_t b = 0; b < s->phases; b++) {
-                pack_phase(s, g, a, b, to);
+                pack_phase(s, filter, a, b, to);
                 to += phase_floats(s, a, b);
             }
     }
@@ -181,7 +218,7 @@ static void sweep_task(void *context, int64_t task, int worker)
         for (int64_t g = g0; g < g1; g++) {
             copy_window(&t, n, rows.first, columns.first, g * s->src_g);
             for (int64_t d = d0; d < d1; d++)
-                sweep_row(s, &t, n, d, g, rows.first, columns.first, weights + (g - g0) * s->packed);
+                sweep_row(s, &t, n, d, g, rows.first, columns.first, weights + (g - g0) * s->packed, row);
         }
     }
 }
@@ -206,15 +243,23 @@ static bool applies(const dram_conv *v)
 static bool run_sweep(sweep *s)
 {
     const dram_conv *v = s->v;
+    int64_t filter = 0; /* the window holds a group's weights before they are packed */
     if (!applies(v)) return false;
     for (int64_t a = 0; a < s->phases; a++)
         for (int64_t b = 0; b < s->phases; b++) s->packed += phase_floats(s, a, b);
     int64_t floats = v->scratch_bytes / (int64_t)sizeof(float), cols = source_of(s, 0, s->dst_w, v->kw).count;
+    if (v->dtype != DRAM_F32) {
+        s->row = dram_min(ROW_FLOATS, s->dst_w * s->dst_g);
+        floats -= s->row;
+        filter = v->co * v->k;
+        if (filter > floats - s->packed) return false;
+    }
     int64_t stride = s->backward ? 1 : v->stride; /* no more source rows than that a destination row, and kh */
-    int64_t bytes = (int64_t)sizeof(float) * (s->dst_w * s->dst_c + stride * cols * s->src_c);
+    int64_t bytes = v->size * (s->dst_w * s->dst_c + stride * cols * s->src_c);
     s->rows = pick_rows(s->dst_h, bytes, stride, v->kh, cols * s->src_g, floats - s->packed);
     if (s->rows < 1) return false;
     int64_t window_floats = ((s->rows - 1) * stride + v->kh) * cols * s->src_g;
+    if (window_floats < filter) window_floats = filter;
     s->tiles = v->n * dram_ceil_div(s->dst_h, s->rows);
     s->tiles_per_task = dram_min(s->tiles, dram_ceil_div(TASK_PIXELS, s->rows * s->dst_w));
     int64_t chunks = dram_ceil_div((int64_t)TASKS_PER_WORKER * dram_pool_workers(v->pool),
@@ -258,6 +303,7 @@ typedef struct {
     const dram_conv *v;
     int64_t rows, tiles, parts, group_chunk, group_chunks;
     int64_t vectors; /* of 8 that hold kw ci, the taps of a kernel row */
+    int64_t window;  /* floats of it; behind it, of bf16 and f16, lies the group's dy [rows, ow, co] */
 } wgrad_job;
 
 /* Task (part of the tiles, chunk of groups): the part's sum [O, kh, 8 vectors]. */
@@ -269,19 +315,25 @@ static void wgrad_task(void *context, int64_t task, int worker)
             g1 = dram_min(g0 + j->group_chunk, v->groups);
     int64_t per_image = dram_ceil_div(v->oh, j->rows), ldd = v->kh * j->vectors * 8;
     float *sum = v->partial + part * v->o * ldd;
+    bool low = v->dtype != DRAM_F32;
     window t = {.from = v->x,
+                .dtype = v->dtype,
                 .h = v->h,
                 .w = v->w,
                 .c = v->c,
                 .channels = v->ci,
                 .to = (float *)(void *)(v->scratch + worker * v->scratch_bytes)};
+    float *dy = t.to + j->window;
     t.cols = (v->ow - 1) * v->stride + v->kw;
     memset(sum + g0 * v->co * ldd, 0, (size_t)((g1 - g0) * v->co * ldd) * sizeof *sum);
     for (int64_t i = part * j->tiles / j->parts; i < (part + 1) * j->tiles / j->parts; i++) {
         int64_t n = i / per_image, y0 = i % per_image * j->rows, y1 = dram_min(y0 + j->rows, v->oh);
         t.rows = (y1 - y0 - 1) * v->stride + v->kh;
         for (int64_t g = g0; g < g1; g++) {
+            int64_t at = (n * v->oh + y0) * v->ow * v->o + g * v->co, pixels = (y1 - y0) * v->ow;
+            dram_pixels p_dy = {.dtype = v->dtype, .at = at, .step = v->o, .count = pixels, .channels = v->co};
             copy_window(&t, n, y0 * v->stride - v->pad, -v->pad, g * v->ci);
+            if (low) DRAM_CPU(pixels_widen)(&p_dy, v->y, dy);
             for (int64_t ky = 0; ky < v->kh; ky++) {
                 dram_outer p = {.rows = y1 - y0,
                                 .m = v->ow,
@@ -290,9 +342,9 @@ static void wgrad_task(void *context, int64_t task, int worker)
                                 .x = t.to + ky * t.cols * v->ci,
                                 .x_row = v->stride * t.cols * v->ci,
                                 .x_step = v->stride * v->ci,
-                                .dy_row = v->ow * v->o,
-                                .dy_step = v->o,
-                                .dy = v->y + (n * v->oh + y0) * v->ow * v->o + g * v->co,
+                                .dy_row = v->ow * (low ? v->co : v->o),
+                                .dy_step = low ? v->co : v->o,
+                                .dy = low ? dy : (const float *)v->y + at,
                                 .ldd = ldd,
                                 .d = sum + g * v->co * ldd + ky * j->vectors * 8};
                 DRAM_CPU(outer)(&p);
@@ -309,7 +361,7 @@ static void wgrad_sum(void *context, int64_t o, int worker)
     (void)worker;
     for (int64_t ky = 0; ky < v->kh; ky++) {
         const float *from = v->partial + (o * v->kh + ky) * row;
-        float *to = v->out + o * v->k + ky * run;
+        float *to = (float *)v->out + o * v->k + ky * run;
         for (int64_t i = 0; i < run; i++) {
             float sum = from[i];
             for (int64_t p = 1; p < j->parts; p++) sum += from[p * v->o * v->kh * row + i];
@@ -324,9 +376,14 @@ bool DRAM_CPU(conv_direct_wgrad)(const dram_conv *v)
     int64_t cols = (v->ow - 1) * v->stride + v->kw, f = (int64_t)sizeof(float);
     int64_t room = v->partial_bytes / (v->o * v->kh * j.vectors * 8 * f);
     if (!applies(v) || room < 1) return false;
+    int64_t bytes_of_row = v->size * (v->ow * v->o + v->stride * cols * v->c);
+    int64_t dy_row = v->dtype == DRAM_F32 ? 0 : v->ow * v->co, floats = v->scratch_bytes / f;
     /* A vector may reach 7 floats beyond the last pixel; what they add is not read. */
-    j.rows = pick_rows(v->oh, f * (v->ow * v->o + v->stride * cols * v->c), v->stride, v->kh, cols * v->ci,
-                       v->scratch_bytes / f - 8);
+    j.rows = pick_rows(v->oh, bytes_of_row, v->stride, v->kh, cols * v->ci, floats - 8);
+    for (; j.rows > 0; j.rows--) {
+        j.window = ((j.rows - 1) * v->stride + v->kh) * cols * v->ci + 8;
+        if (j.window + j.rows * dy_row <= floats) break;
+    }
     if (j.rows < 1) return false;
     int64_t want = (int64_t)TASKS_PER_WORKER * dram_pool_workers(v->pool);
     j.tiles = v->n * dram_ceil_div(v->oh, j.rows);

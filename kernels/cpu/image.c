@@ -1,41 +1,59 @@
-/* image_norm: u8 to normalised f32, zero outside the valid part. Bound by memory: 5 bytes an element at 2 FLOPs. */
-#include "kernels/cpu/cpu.h"
+/* image_norm: u8 to normalised floats, zero outside the valid part. Bound by memory: 5 bytes an element of f32 at 2
+ * FLOPs. */
+#include "kernels/cpu/lowp.h"
 
-enum { RUN = 48 }; /* 16 pixels: the period of three channels in whole vectors */
+enum {
+    PERIOD = 48, /* 16 pixels: three channels in whole vectors */
+    RUN = DRAM_LOWP_RUN / PERIOD * PERIOD
+};
 
 typedef struct {
     const uint8_t *x;
     const int32_t *valid;
-    float *out;
+    void *out;
+    dram_dtype dtype;
     int64_t height, width;
-    float mean[RUN], std[RUN];
+    float mean[PERIOD], std[PERIOD];
 } job;
+
+/* n numbers that begin with a pixel. */
+static void norm(const job *j, const uint8_t *x, float *out, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + PERIOD <= n; i += PERIOD) {
+#pragma omp simd
+        for (int k = 0; k < PERIOD; k++) out[i + k] = ((float)x[i + k] - j->mean[k]) / j->std[k];
+    }
+    for (int64_t k = i; k < n; k++) out[k] = ((float)x[k] - j->mean[k - i]) / j->std[k - i];
+}
 
 /* One row of an image. */
 static void norm_row(void *context, int64_t task, int worker)
 {
     const job *j = context;
-    const int64_t image = task / j->height, row = task % j->height, n = 3 * j->width;
+    const int64_t image = task / j->height, row = task % j->height, n = 3 * j->width, at = task * n;
     const int32_t *valid = j->valid + 2 * image;
-    const uint8_t *x = j->x + task * n;
-    float *out = j->out + task * n;
-    int64_t filled = row < valid[0] && valid[1] > 0 ? 3 * dram_min(j->width, valid[1]) : 0, i = 0;
+    const int64_t filled = row < valid[0] && valid[1] > 0 ? 3 * dram_min(j->width, valid[1]) : 0;
+    const int64_t size = j->dtype == DRAM_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
+    float buffer[RUN];
     (void)worker;
-    for (; i + RUN <= filled; i += RUN) {
-#pragma omp simd
-        for (int k = 0; k < RUN; k++) out[i + k] = ((float)x[i + k] - j->mean[k]) / j->std[k];
+    for (int64_t i = 0, part; i < filled; i += part) {
+        part = j->dtype == DRAM_F32 ? filled : dram_min(RUN, filled - i);
+        float *out = dram_lowp_out(j->out, j->dtype, at + i, buffer);
+        norm(j, j->x + at + i, out, part);
+        dram_lowp_store(j->out, j->dtype, at + i, out, part);
     }
-    for (int64_t k = i; k < filled; k++) out[k] = ((float)x[k] - j->mean[k - i]) / j->std[k - i];
-    memset(out + filled, 0, (size_t)(n - filled) * sizeof *out);
+    memset((char *)j->out + (at + filled) * size, 0, (size_t)((n - filled) * size));
 }
 
 DRAM_CPU_KERNEL(image_norm)
 {
     const dram_shape *x = &args->in[0].shape;
     job j = {.x = args->in[0].data, .valid = args->in[1].data, .out = args->out[0].data};
+    j.dtype = args->out[0].dtype;
     j.height = x->dim[1];
     j.width = x->dim[2];
-    for (int k = 0; k < RUN; k++) {
+    for (int k = 0; k < PERIOD; k++) {
         j.mean[k] = args->attr->mean[k % 3];
         j.std[k] = args->attr->std[k % 3];
     }

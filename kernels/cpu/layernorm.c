@@ -1,13 +1,18 @@
 /* layernorm and its gradient, over the last dimension: [R,C] whatever the shape before it.
  *
- * Both are bound by memory: 8 bytes an element forward, 12 to 16 backward; a row stays in L1 between its passes. The
- * about 8 and 17 FLOPs an element take less than a third of that time with AVX2. */
-#include "kernels/cpu/cpu.h"
+ * Both are bound by memory: 8 bytes an element of f32 forward, 12 to 16 backward; a row stays in L1 between its passes.
+ * The about 8 and 17 FLOPs an element take less than a third of that time with AVX2. */
+#include "kernels/cpu/lowp.h"
 
 typedef struct {
-    const float *x, *gamma, *beta, *dy, *acc;
-    float *out, *partial; /* partial: [tasks, 2, C] */
+    const void *x, *dy, *acc;
+    const float *gamma, *beta;
+    void *out;
+    dram_dtype dtype; /* of x, dy, acc and out */
+    float *partial;   /* [tasks, 2, C] */
+    float *scratch;   /* [workers, 1 or 3, row]: rows as floats; NULL with f32 */
     int64_t rows, c, rows_a_task;
+    int64_t row; /* C; 0 with f32 */
     float eps;
 } job;
 
@@ -28,33 +33,40 @@ static void forward_rows(void *context, int64_t task, int worker)
 {
     const job *j = context;
     int64_t to = dram_min(j->rows, (task + 1) * j->rows_a_task);
-    (void)worker;
+    float *row = j->scratch + worker * j->row;
     for (int64_t r = task * j->rows_a_task; r < to; r++) {
-        const float *x = j->x + r * j->c, *gamma = j->gamma, *beta = j->beta;
-        float *out = j->out + r * j->c, mean, rstd;
+        const float *x = dram_lowp_load(j->x, j->dtype, r * j->c, j->c, row), *gamma = j->gamma, *beta = j->beta;
+        float *out = dram_lowp_out(j->out, j->dtype, r * j->c, row), mean, rstd;
         moments(x, j->c, j->eps, &mean, &rstd);
 #pragma omp simd
         for (int64_t i = 0; i < j->c; i++) out[i] = DRAM_FMA((x[i] - mean) * rstd, gamma[i], beta[i]);
+        dram_lowp_store(j->out, j->dtype, r * j->c, out, j->c);
     }
 }
 
 DRAM_CPU_KERNEL(layernorm)
 {
     job j = {.x = args->in[0].data, .gamma = args->in[1].data, .beta = args->in[2].data, .out = args->out[0].data};
+    j.dtype = args->in[0].dtype;
     j.c = dram_last(&args->in[0].shape, 0);
     j.rows = dram_elements(&args->in[0].shape) / j.c;
     j.eps = args->attr->eps;
+    if (j.dtype != DRAM_F32) {
+        j.row = j.c;
+        j.scratch = args->workspace;
+    }
     j.rows_a_task = dram_ceil_div(DRAM_PIECE, j.c);
     dram_pool_run(args->pool, dram_ceil_div(j.rows, j.rows_a_task), forward_rows, &j);
     return DRAM_OK;
 }
 
 /* With z = (x - mean) rstd and e = dy gamma: dx = rstd (e - mean(e) - z mean(e z)), dgamma += dy z, dbeta += dy. */
-static void backward_row(const job *j, int64_t r, float *dgamma, float *dbeta)
+static void backward_row(const job *j, int64_t r, float *rows, float *dgamma, float *dbeta)
 {
-    const float *x = j->x + r * j->c, *dy = j->dy + r * j->c, *gamma = j->gamma;
-    const float *acc = j->acc ? j->acc + r * j->c : NULL;
-    float *dx = j->out + r * j->c, mean, rstd, e_sum = 0, ez_sum = 0;
+    const float *x = dram_lowp_load(j->x, j->dtype, r * j->c, j->c, rows), *gamma = j->gamma;
+    const float *dy = dram_lowp_load(j->dy, j->dtype, r * j->c, j->c, rows + j->row);
+    const float *acc = dram_lowp_load(j->acc, j->dtype, r * j->c, j->c, rows + 2 * j->row);
+    float *dx = dram_lowp_out(j->out, j->dtype, r * j->c, rows), mean, rstd, e_sum = 0, ez_sum = 0;
     moments(x, j->c, j->eps, &mean, &rstd);
 #pragma omp simd reduction(+ : e_sum, ez_sum)
     for (int64_t i = 0; i < j->c; i++) {
@@ -74,16 +86,16 @@ static void backward_row(const job *j, int64_t r, float *dgamma, float *dbeta)
 #pragma omp simd
         for (int64_t i = 0; i < j->c; i++) dx[i] = rstd * (dy[i] * gamma[i] - e_sum - (x[i] - mean) * rstd * ez_sum);
     }
+    dram_lowp_store(j->out, j->dtype, r * j->c, dx, j->c);
 }
 
 static void backward_rows(void *context, int64_t task, int worker)
 {
     const job *j = context;
-    float *partial = j->partial + task * 2 * j->c;
+    float *partial = j->partial + task * 2 * j->c, *rows = j->scratch + worker * 3 * j->row;
     int64_t to = dram_min(j->rows, (task + 1) * j->rows_a_task);
-    (void)worker;
     memset(partial, 0, (size_t)(2 * j->c) * sizeof *partial);
-    for (int64_t r = task * j->rows_a_task; r < to; r++) backward_row(j, r, partial, partial + j->c);
+    for (int64_t r = task * j->rows_a_task; r < to; r++) backward_row(j, r, rows, partial, partial + j->c);
 }
 
 /* out [C] = sum over the tasks, in their order. */
@@ -103,12 +115,18 @@ DRAM_CPU_KERNEL(layernorm_grad)
 {
     job j = {.x = args->in[0].data, .gamma = args->in[1].data, .dy = args->in[2].data, .out = args->out[0].data};
     if (args->n_in > 3) j.acc = args->in[3].data;
+    j.dtype = args->in[0].dtype;
     j.c = dram_last(&args->in[0].shape, 0);
     j.rows = dram_elements(&args->in[0].shape) / j.c;
     j.eps = args->attr->eps;
     j.partial = args->workspace;
-    int64_t room = args->workspace_bytes / (2 * j.c * (int64_t)sizeof(float));
-    j.rows_a_task = dram_ceil_div(j.rows, room);
+    int64_t floats = args->workspace_bytes / (int64_t)sizeof(float);
+    if (j.dtype != DRAM_F32) {
+        j.row = j.c;
+        floats -= dram_pool_workers(args->pool) * 3 * j.c;
+        j.scratch = j.partial + floats;
+    }
+    j.rows_a_task = dram_ceil_div(j.rows, floats / (2 * j.c));
     int64_t tasks = dram_ceil_div(j.rows, j.rows_a_task);
     dram_pool_run(args->pool, tasks, backward_rows, &j);
     add_partials(j.partial, tasks, j.c, args->out[1].data);

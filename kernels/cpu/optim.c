@@ -1,6 +1,8 @@
-/* sumsq, clip_factor, adamw, sgd. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd), at 2, 15 and 7
- * FLOPs (of adamw's a square root and a division, still below the time of 28 bytes).
+/* sumsq, clip_factor, adamw, sgd, accumulate, clear. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
+ * 12 (accumulate), 4 (clear), at 2, 15, 7, 1 and 0 FLOPs (of adamw's a square root and a division, still below the time
+ * of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
  */
+#include "base/state8.h"
 #include "kernels/cpu/cpu.h"
 
 typedef struct {
@@ -44,10 +46,12 @@ DRAM_CPU_KERNEL(sumsq)
 
 DRAM_CPU_KERNEL(clip_factor)
 {
-    const float norm = sqrtf(*(const float *)args->in[0].data), clip = args->attr->clip;
+    const bool scaled = args->n_in > 1 && args->in[1].data;
+    const float unscale = scaled ? *(const float *)args->in[1].data : 1.0f;
+    const float norm = sqrtf(*(const float *)args->in[0].data) * unscale, clip = args->attr->clip;
     float *out = args->out[0].data;
     out[0] = norm;
-    out[1] = !isfinite(norm) ? 0.0f : clip > 0 ? fminf(1.0f, clip / (norm + 1e-6f)) : 1.0f;
+    out[1] = unscale * (!isfinite(norm) ? 0.0f : clip > 0 ? fminf(1.0f, clip / (norm + 1e-6f)) : 1.0f);
     return DRAM_OK;
 }
 
@@ -72,6 +76,114 @@ static void adamw_piece(void *context, int64_t task, int worker)
     }
 }
 
+/* ---- adamw with moments of 8 bits (base/state8.h) ---- */
+
+typedef struct {
+    const job *j;
+    uint8_t *m, *v;       /* codes */
+    float *max_m, *max_v; /* of each block */
+    float book_m[256], book_v[256];
+} job8;
+
+/* Sorted. In the signed codebook 0 is code 127; 127 + a and 127 - a are a number and its negative. */
+static void fill_codebooks(job8 *q)
+{
+    static const float decade[7] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
+    q->book_m[127] = q->book_v[0] = 0.0f;
+    q->book_m[255] = q->book_v[255] = 1.0f;
+    for (int i = 0, n = 1; i < 7; i++, n *= 2) {
+        for (int k = 0; k < n; k++) {
+            q->book_m[127 + n + k] = (0.1f + 0.9f * ((float)k + 0.5f) / (float)n) * decade[i];
+            q->book_m[127 - n - k] = -q->book_m[127 + n + k];
+        }
+        for (int k = 0; k < 2 * n; k++)
+            q->book_v[2 * n - 1 + k] = (0.1f + 0.9f * ((float)k + 0.5f) / (float)(2 * n)) * decade[i];
+    }
+}
+
+/* From the midpoint between the decade below, of ITS numbers, and this one on: N numbers, as far apart as 1 / SCALE. */
+#define DECADE(TOP, ITS, N)                                                                                            \
+    above = x > (TOP) * (0.1f + 0.09f / (ITS));                                                                        \
+    n = above ? (N) : n;                                                                                               \
+    scale = above ? (N) / (0.9f * (TOP)) : scale
+
+/* Place of the number nearest to 0 <= x <= 1 among those that are not negative: 0 is 0.0, then come the decades, whose
+ * first has `per` numbers, then 1.0. Selects alone, so that loops around it become vector code. */
+static inline int nearest(float x, float per)
+{
+    float n = per, scale = per / (0.9f * 1e-6f), k;
+    bool above;
+    DECADE(1e-5f, per, 2 * per);
+    DECADE(1e-4f, 2 * per, 4 * per);
+    DECADE(1e-3f, 4 * per, 8 * per);
+    DECADE(1e-2f, 8 * per, 16 * per);
+    DECADE(1e-1f, 16 * per, 32 * per);
+    DECADE(1.0f, 32 * per, 64 * per);
+    k = x * scale - n * (1.0f / 9.0f);
+    k = k > 0.0f ? k : 0.0f;
+    k = k < n - 1.0f ? k : n - 1.0f;
+    int place = (int)n + (int)k;                                            /* of per = 1; with 2 one less */
+    place = x > 1.0f - 0.225f / (64.0f * per) ? 2 * (int)(64 * per) : place; /* 1.0 */
+    place = x > 1e-6f * (0.05f + 0.225f / per) ? place : (int)per - 1;      /* 0.0 */
+    return place - ((int)per - 1);
+}
+
+static void adamw8_block(const job8 *q, int64_t block)
+{
+    const job *j = q->j;
+    const int64_t from = block * DRAM_STATE8_BLOCK, n = dram_min(j->n - from, DRAM_STATE8_BLOCK);
+    const float *g = j->g + from;
+    float *w = j->w + from, m[DRAM_STATE8_BLOCK], v[DRAM_STATE8_BLOCK];
+    uint8_t *code_m = q->m + from, *code_v = q->v + from;
+    const float keep = j->keep, factor = j->factor, beta1 = j->beta1, beta2 = j->beta2, eps = j->eps;
+    const float take1 = 1.0f - beta1, take2 = 1.0f - beta2, step = j->step, root = j->root;
+    const float old_m = q->max_m[block], old_v = q->max_v[block];
+    float max_m = 0.0f, max_v = 0.0f;
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = q->book_m[code_m[i]] * old_m;
+        v[i] = q->book_v[code_v[i]] * old_v;
+    }
+#pragma omp simd reduction(max : max_m, max_v)
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g[i] * factor, mi = DRAM_FMA(beta1, m[i], take1 * gi), vi = DRAM_FMA(beta2, v[i], take2 * gi * gi);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = keep * w[i] - step * (mi / DRAM_FMA(sqrtf(vi), root, eps));
+        max_m = fabsf(mi) > max_m ? fabsf(mi) : max_m;
+        max_v = vi > max_v ? vi : max_v;
+    }
+    q->max_m[block] = max_m;
+    q->max_v[block] = max_v;
+    const float by_m = max_m > 0.0f ? max_m : 1.0f, by_v = max_v > 0.0f ? max_v : 1.0f; /* of zeros alone: code of 0 */
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        int a = nearest(fabsf(m[i]) / by_m, 1.0f);
+        int below = a < 1 ? 1 : (a > 127 ? 127 : a); /* a negative number keeps its sign, and there is no -1.0 */
+        code_m[i] = (uint8_t)(m[i] < 0.0f ? 127 - below : 127 + a);
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) code_v[i] = (uint8_t)nearest(v[i] / by_v, 2.0f);
+}
+
+static void adamw8_piece(void *context, int64_t task, int worker)
+{
+    const job8 *q = context;
+    const int64_t each = DRAM_PIECE / DRAM_STATE8_BLOCK, from = task * each;
+    const int64_t end = dram_min(from + each, dram_state8_blocks(q->j->n));
+    (void)worker;
+    for (int64_t block = from; block < end; block++) adamw8_block(q, block);
+}
+
+static void adamw8(const dram_kernel_args *args, const job *j)
+{
+    const int64_t maxima = dram_state8_maxima(j->n);
+    job8 q = {.j = j, .m = args->out[1].data, .v = args->out[2].data};
+    q.max_m = (float *)(void *)(q.m + maxima);
+    q.max_v = (float *)(void *)(q.v + maxima);
+    fill_codebooks(&q);
+    dram_pool_run(args->pool, dram_ceil_div(j->n, DRAM_PIECE), adamw8_piece, &q);
+}
+
 DRAM_CPU_KERNEL(adamw)
 {
     const dram_attr *attr = args->attr;
@@ -79,13 +191,17 @@ DRAM_CPU_KERNEL(adamw)
     job j = {.g = args->in[1].data, .n = dram_elements(&args->in[0].shape), .factor = clip[1], .eps = attr->eps};
     if (j.factor == 0) return DRAM_OK; /* the outputs are the inputs' bytes: nothing changes */
     j.w = args->out[0].data;
-    j.m = args->out[1].data;
-    j.v = args->out[2].data;
     j.keep = (float)(1.0 - (double)hyper[0] * (double)attr->decay);
     j.step = hyper[0] * hyper[1];
     j.root = sqrtf(hyper[2]);
     j.beta1 = attr->beta1;
     j.beta2 = attr->beta2;
+    if (args->in[2].dtype == DRAM_U8) {
+        adamw8(args, &j);
+        return DRAM_OK;
+    }
+    j.m = args->out[1].data;
+    j.v = args->out[2].data;
     dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), adamw_piece, &j);
     return DRAM_OK;
 }
@@ -118,5 +234,40 @@ DRAM_CPU_KERNEL(sgd)
     j.beta1 = args->attr->momentum;
     j.decay = args->attr->decay;
     dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), sgd_piece, &j);
+    return DRAM_OK;
+}
+
+/* ---- accumulate, clear ---- */
+
+static void accumulate_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const int64_t from = task * DRAM_PIECE, n = dram_min(j->n - from, DRAM_PIECE);
+    const float *g = j->g + from;
+    float *sum = j->w + from;
+    (void)worker;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) sum[i] += g[i];
+}
+
+DRAM_CPU_KERNEL(accumulate)
+{
+    job j = {.g = args->in[1].data, .w = args->out[0].data, .n = dram_elements(&args->in[0].shape)};
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), accumulate_piece, &j);
+    return DRAM_OK;
+}
+
+static void clear_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const int64_t from = task * DRAM_PIECE;
+    (void)worker;
+    memset(j->w + from, 0, (size_t)dram_min(j->n - from, DRAM_PIECE) * sizeof *j->w);
+}
+
+DRAM_CPU_KERNEL(clear)
+{
+    job j = {.w = args->out[0].data, .n = dram_elements(&args->in[0].shape)};
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), clear_piece, &j);
     return DRAM_OK;
 }

@@ -5,9 +5,10 @@
  * _upsample_bicubic2d_aa (after Pillow's resampling): Keys' kernel with a = -0.5, widened by the scale on downscaled
  * axes; taps outside the image are dropped and the rest normalised to a sum of 1.
  *
- * Limits: at least 4 bytes an element read and written; 2 (taps_y W_in / W_out + taps_x) FLOPs an output element, 8 for
- * a bilinear one, so bound by memory but for antialiased downscaling (pos_embed 64x64 to 32x32: 9 + 18 taps). */
-#include "kernels/cpu/cpu.h"
+ * Limits: at least 4 bytes an element of f32 read and written; 2 (taps_y W_in / W_out + taps_x) FLOPs an output
+ * element, 8 for a bilinear one, so bound by memory but for antialiased downscaling (pos_embed 64x64 to 32x32: 9 + 18
+ * taps). */
+#include "kernels/cpu/lowp.h"
 
 /* Output o is the sum of weight[k] times source first[o] + k - at[o], at[o] <= k < at[o + 1]. */
 typedef struct {
@@ -17,8 +18,9 @@ typedef struct {
 } axis;
 
 typedef struct {
-    const float *x, *acc;
-    float *out;
+    const void *x, *acc;
+    void *out;
+    dram_dtype dtype;
     int64_t n, h, w, c, oh, ow; /* x [n,h,w,c], out [n,oh,ow,c] */
     axis rows, columns;
     float *scratch;      /* [workers][w, strip] */
@@ -175,23 +177,63 @@ static void combine_onto(float *to, const float *acc, const float *from, int64_t
     }
 }
 
+/* The same from elements `at`, at + step, ... of a tensor. */
+static void combine_rows(float *to, const job *j, int64_t at, int64_t step, const float *weight, int64_t taps,
+                         int64_t n)
+{
+    float buffer[DRAM_LOWP_RUN];
+    if (j->dtype == DRAM_F32) {
+        combine(to, (const float *)j->x + at, step, weight, taps, n);
+        return;
+    }
+    memset(to, 0, (size_t)n * sizeof *to);
+    for (int64_t i = 0, part; i < n; i += part) {
+        float *sum = to + i;
+        part = dram_min(n - i, DRAM_LOWP_RUN);
+        for (int64_t t = 0; t < taps; t++) {
+            float w = weight[t];
+            dram_lowp_widen(j->x, j->dtype, at + t * step + i, part, buffer);
+#pragma omp simd
+            for (int64_t k = 0; k < part; k++) sum[k] = DRAM_FMA(w, buffer[k], sum[k]);
+        }
+    }
+}
+
+/* n pixels of an output row from ox on, of which c channels begin at element `at`: f32 anywhere, other types in one
+ * run. */
+static void combine_columns(const job *j, int64_t at, int64_t ox, int64_t n, int64_t c, const float *row)
+{
+    const axis *q = &j->columns;
+    const bool low = j->dtype != DRAM_F32;
+    const int64_t step = low ? c : j->c;
+    float buffer[DRAM_LOWP_RUN], acc_buffer[DRAM_LOWP_RUN], *out = dram_lowp_out(j->out, j->dtype, at, buffer);
+    const float *acc = dram_lowp_load(j->acc, j->dtype, at, n * c, acc_buffer);
+    for (int64_t k = 0; k < n; k++) {
+        const float *weight = q->weight + q->at[ox + k], *from = row + q->first[ox + k] * c;
+        int64_t taps = q->at[ox + k + 1] - q->at[ox + k];
+        if (acc)
+            combine_onto(out + k * step, acc + k * step, from, c, weight, taps, c);
+        else
+            combine(out + k * step, from, c, weight, taps, c);
+    }
+    dram_lowp_store(j->out, j->dtype, at, out, n * c);
+}
+
 /* Channels c0 .. c0 + c of one output row. */
 static void resize_row(const job *j, int64_t image, int64_t oy, int64_t c0, int64_t c, float *row)
 {
-    const axis *r = &j->rows, *q = &j->columns;
-    const float *from = j->x + ((image * j->h + r->first[oy]) * j->w) * j->c + c0;
+    const axis *r = &j->rows;
+    const int64_t from = ((image * j->h + r->first[oy]) * j->w) * j->c + c0;
+    const float *weight = r->weight + r->at[oy];
     int64_t taps = r->at[oy + 1] - r->at[oy];
-    if (c == j->c) combine(row, from, j->w * j->c, r->weight + r->at[oy], taps, j->w * j->c);
+    if (c == j->c) combine_rows(row, j, from, j->w * j->c, weight, taps, j->w * j->c);
     for (int64_t x = 0; c < j->c && x < j->w; x++)
-        combine(row + x * c, from + x * j->c, j->w * j->c, r->weight + r->at[oy], taps, c);
-    for (int64_t ox = 0; ox < j->ow; ox++) {
-        int64_t to = ((image * j->oh + oy) * j->ow + ox) * j->c + c0;
-        const float *weight = q->weight + q->at[ox];
-        taps = q->at[ox + 1] - q->at[ox];
-        if (j->acc)
-            combine_onto(j->out + to, j->acc + to, row + q->first[ox] * c, c, weight, taps, c);
-        else
-            combine(j->out + to, row + q->first[ox] * c, c, weight, taps, c);
+        combine_rows(row + x * c, j, from + x * j->c, j->w * j->c, weight, taps, c);
+    /* pixels side by side of which all channels are here are put away together */
+    int64_t together = j->dtype == DRAM_F32 ? j->ow : c == j->c ? DRAM_LOWP_RUN / c : 1;
+    for (int64_t ox = 0, n; ox < j->ow; ox += n) {
+        n = dram_min(together, j->ow - ox);
+        combine_columns(j, ((image * j->oh + oy) * j->ow + ox) * j->c + c0, ox, n, c, row);
     }
 }
 
@@ -217,6 +259,7 @@ static dram_status resample(const dram_kernel_args *args, bool transposed)
     int mode = args->attr->mode;
     char *room = args->workspace, *start = room;
     job j = {.x = args->in[0].data, .out = args->out[0].data, .c = dram_last(x, 0), .n = x->rank == 4 ? x->dim[0] : 1};
+    j.dtype = args->in[0].dtype;
     if (args->n_in > 1) j.acc = args->in[1].data;
     image_size(x, &j.h, &j.w);
     image_size(&args->out[0].shape, &j.oh, &j.ow);
@@ -225,7 +268,7 @@ static dram_status resample(const dram_kernel_args *args, bool transposed)
     int64_t used = dram_ceil_div(room - start, 64) * 64;
     j.scratch = (float *)(start + used);
     j.scratch_row = (args->workspace_bytes - used) / dram_pool_workers(args->pool) / 64 * 16;
-    j.strip = dram_min(j.c, j.scratch_row / j.w);
+    j.strip = dram_lowp_run(j.dtype, dram_min(j.c, j.scratch_row / j.w));
     j.rows_a_task = dram_ceil_div(DRAM_PIECE, (j.w + j.ow) * j.c);
     dram_pool_run(args->pool, dram_ceil_div(j.n * j.oh, j.rows_a_task), resize_rows, &j);
     return DRAM_OK;

@@ -29,6 +29,8 @@ typedef enum { DRAM_EMBED_MSE, DRAM_EMBED_COSINE, DRAM_EMBED_HUBER } dram_embed_
 typedef struct {
     int stride, pad, groups;   /* convolution: same on both axes; groups >= 1 */
     int out_h, out_w;          /* where the output's size cannot be told from the inputs */
+    int first, count;          /* a part of a batch: its first image, and the images of the whole or of the part */
+    int dtype;                 /* dram_dtype of the output, where the inputs do not tell it */
     int heads, window;         /* attention: window side, 0 = global */
     int act;                   /* dram_act */
     int mode;                  /* dram_resize_mode or dram_embed_mode */

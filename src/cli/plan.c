@@ -44,8 +44,7 @@ static dram_status show(const dram_session *s, bool json, const char *dump, cons
     else
         TRY(dram_plan_page(s, stdout));
     note_machine(s);
-    int64_t budget = s->cfg->memory.budget;
-    return budget > 0 ? dram_session_check_fit(s, budget) : DRAM_OK;
+    return s->budget ? dram_session_check_fit(s, s->budget, "the budget is") : DRAM_OK;
 }
 
 dram_status dram_command_plan(int argc, char **argv)
@@ -63,7 +62,7 @@ dram_status dram_command_plan(int argc, char **argv)
     TRY(dram_parse("plan", argc, argv, options, 3, 1, &words, &help));
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_status status = dram_session_plan(cfg, &session);
+    dram_status status = dram_session_plan(cfg, 0, &session);
     if (status == DRAM_OK) {
         status = show(&session, json, dump, svg);
         dram_session_close(&session);

@@ -33,6 +33,15 @@
     X(DRAM_OPTIM_ADAMW, "adamw")                                                                                       \
     X(DRAM_OPTIM_SGD, "sgd")
 
+#define DRAM_OPTIM_STATE_LIST(X)                                                                                       \
+    X(DRAM_OPTIM_STATE_FP32, "fp32")                                                                                   \
+    X(DRAM_OPTIM_STATE_INT8, "int8")
+
+#define DRAM_FUSED_LIST(X)                                                                                             \
+    X(DRAM_FUSED_AUTO, "auto")                                                                                         \
+    X(DRAM_FUSED_ON, "on")                                                                                             \
+    X(DRAM_FUSED_OFF, "off")
+
 #define DRAM_SCHEDULE_LIST(X)                                                                                          \
     X(DRAM_SCHEDULE_COSINE, "cosine")                                                                                  \
     X(DRAM_SCHEDULE_CONSTANT, "constant")
@@ -65,6 +74,8 @@
     X(dram_sam_loss, DRAM_SAM_LOSS_LIST)                                                                               \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
+    X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
+    X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
     X(dram_schedule, DRAM_SCHEDULE_LIST)                                                                               \
     X(dram_loss_scale, DRAM_LOSS_SCALE_LIST)                                                                           \
     X(dram_checkpoint, DRAM_CHECKPOINT_LIST)                                                                           \

@@ -11,12 +11,12 @@
 static dram_status cpu_alloc(dram_device *device, dram_space space, int64_t bytes, void **memory)
 {
     char text[32];
-    (void)device;
-    (void)space; /* all three are the same memory here */
+    (void)device; /* and all three spaces are the same memory here */
     void *mapped = mmap(NULL, (size_t)(bytes ? bytes : 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED)
-        return dram_fail(DRAM_ERR_FIT, "the CPU cannot give %s for the arena: lower memory.budget or the batch size",
-                         dram_format_bytes(bytes, text, sizeof text));
+        return dram_fail(DRAM_ERR_FIT, "the CPU cannot give %s for the arena%s: lower memory.budget or the batch size",
+                         dram_format_bytes(bytes, text, sizeof text),
+                         space == DRAM_SPACE_DEVICE ? "" : " of what waits in host memory");
     /* Large pages where they may be had: an arena is a few large blocks read from end to end. */
     madvise(mapped, (size_t)(bytes ? bytes : 1), MADV_HUGEPAGE);
     *memory = mapped;

@@ -8,8 +8,11 @@ void dram_device_close(dram_device *device)
 dram_status dram_device_alloc(dram_device *device, dram_space space, int64_t bytes, void **memory)
 {
     TRY(device->ops->alloc(device, space, bytes, memory));
-    device->bytes_now += bytes;
-    if (device->bytes_now > device->bytes_peak) device->bytes_peak = device->bytes_now;
+    bool on_device = space == DRAM_SPACE_DEVICE;
+    int64_t *now = on_device ? &device->bytes_now : &device->host_bytes_now;
+    int64_t *peak = on_device ? &device->bytes_peak : &device->host_bytes_peak;
+    *now += bytes;
+    if (*now > *peak) *peak = *now;
     return DRAM_OK;
 }
 
@@ -17,5 +20,5 @@ void dram_device_release(dram_device *device, dram_space space, void *memory, in
 {
     if (!memory) return;
     device->ops->release(device, space, memory, bytes);
-    device->bytes_now -= bytes;
+    *(space == DRAM_SPACE_DEVICE ? &device->bytes_now : &device->host_bytes_now) -= bytes;
 }

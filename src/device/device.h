@@ -1,7 +1,8 @@
 /* device: where a plan runs. One interface; cpu.c implements it.
  *
  * All memory that a run takes from a device goes through dram_device_alloc, which counts it: the high-water of that
- * count is the *measured peak*. It knows nothing of the plan.
+ * count in the device's own space is the *measured peak*. It knows nothing of the plan. Memory in the pinned and the
+ * host space, which the host can read and write, is counted beside it. On the CPU all three are RAM.
  */
 #ifndef DRAM_DEVICE_DEVICE_H
 #define DRAM_DEVICE_DEVICE_H
@@ -25,10 +26,11 @@ typedef struct {
 struct dram_device {
     const dram_device_ops *ops;
     dram_profile profile;
-    const char *isa;            /* instruction set of the kernels, for a person */
-    const dram_kernel *kernels; /* by dram_op */
-    dram_pool *pool;            /* handed to the kernels; NULL if the device has none */
-    int64_t bytes_now, bytes_peak;
+    const char *isa;                         /* instruction set of the kernels, for a person */
+    const dram_kernel *kernels;              /* by dram_op */
+    dram_pool *pool;                         /* handed to the kernels; NULL if the device has none */
+    int64_t bytes_now, bytes_peak;           /* of the device's space */
+    int64_t host_bytes_now, host_bytes_peak; /* of the other two */
 };
 
 /* The CPU with `workers` compute threads; OpenBLAS is set to one thread, since the kernels cut products themselves. */

@@ -1,5 +1,6 @@
 #include "device/exec.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -16,7 +17,7 @@ typedef struct {
 struct dram_exec {
     dram_device *device;
     const dram_plan *plan;
-    char *arena;
+    char *arena[DRAM_SPACE_COUNT]; /* NULL: the plan has nothing there */
     bound_program *programs;
     bool junk;
 };
@@ -25,7 +26,8 @@ static dram_tensor bind_value(const dram_exec *exec, const dram_program *p, dram
 {
     if (v == DRAM_NONE) return (dram_tensor){0};
     const dram_value *value = p->graph->values[v];
-    return (dram_tensor){.data = exec->arena + p->value[v].offset, .dtype = value->dtype, .shape = value->shape};
+    return (dram_tensor){
+        .data = exec->arena[value->space] + p->value[v].offset, .dtype = value->dtype, .shape = value->shape};
 }
 
 static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_program *bound)
@@ -42,7 +44,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         for (int k = 0; k < node->n_in; k++) c->args.in[k] = bind_value(exec, p, node->in[k]);
         for (int o = 0; o < node->n_out; o++) c->args.out[o] = bind_value(exec, p, node->out[o]);
         c->args.attr = &node->attr;
-        c->args.workspace = p->workspace_bytes[i] ? exec->arena + p->workspace_offset[i] : NULL;
+        if (p->workspace_bytes[i]) c->args.workspace = exec->arena[dram_node_space(g, node)] + p->workspace_offset[i];
         c->args.workspace_bytes = p->workspace_bytes[i];
         c->args.pool = exec->device->pool;
     }
@@ -52,7 +54,6 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **out)
 {
     dram_status status;
-    void *arena = NULL;
     dram_exec *exec = dram_calloc(1, sizeof *exec);
     if (!exec) return dram_fail(DRAM_ERR_MEMORY, "no memory for the executor");
     exec->device = device;
@@ -62,8 +63,13 @@ dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec
         status = dram_fail(DRAM_ERR_MEMORY, "no memory for the executor");
         goto failed;
     }
-    TRY_GOTO(dram_device_alloc(device, DRAM_SPACE_DEVICE, plan->arena_bytes, &arena), failed);
-    exec->arena = arena;
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) {
+        void *arena = NULL;
+        int64_t bytes = dram_plan_arena(plan, (dram_space)s);
+        if (s != DRAM_SPACE_DEVICE && !bytes) continue;
+        TRY_GOTO(dram_device_alloc(device, (dram_space)s, bytes, &arena), failed);
+        exec->arena[s] = arena;
+    }
     for (int i = 0; i < plan->n_programs; i++)
         TRY_GOTO(bind_program(exec, &plan->programs[i], &exec->programs[i]), failed);
     *out = exec;
@@ -79,7 +85,8 @@ void dram_exec_close(dram_exec *exec)
     if (exec->programs)
         for (int i = 0; i < exec->plan->n_programs; i++) dram_free(exec->programs[i].calls);
     dram_free(exec->programs);
-    dram_device_release(exec->device, DRAM_SPACE_DEVICE, exec->arena, exec->plan->arena_bytes);
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++)
+        dram_device_release(exec->device, (dram_space)s, exec->arena[s], dram_plan_arena(exec->plan, (dram_space)s));
     dram_free(exec);
 }
 
@@ -93,17 +100,13 @@ static void junk_dead(dram_exec *exec, const dram_program *p, int i)
 {
     const dram_graph *g = p->graph;
     const dram_node *node = g->nodes[i];
-    dram_val candidates[DRAM_MAX_IN + DRAM_MAX_OUT];
-    int n = 0;
-    for (int k = 0; k < node->n_in; k++) candidates[n++] = node->in[k];
-    for (int o = 0; o < node->n_out; o++) candidates[n++] = node->out[o];
-    for (int c = 0; c < n; c++) {
-        dram_val v = candidates[c];
-        if (v == DRAM_NONE || g->values[v]->slot != DRAM_NONE || p->value[v].last != i) continue;
-        if (g->values[v]->output || !exec->plan->options.eager_free) continue;
+    if (!exec->plan->options.eager_free) return;
+    for (int v = 0; v < g->n_values; v++) {
+        const dram_value *value = g->values[v];
+        if (p->value[v].last != i || value->slot != DRAM_NONE || value->output) continue;
         bool taken = false;
         for (int o = 0; o < node->n_out; o++) taken |= p->value[node->out[o]].alias == v;
-        if (!taken) memset(exec->arena + p->value[v].offset, 0xff, (size_t)p->value[v].bytes);
+        if (!taken) memset(exec->arena[value->space] + p->value[v].offset, 0xff, (size_t)p->value[v].bytes);
     }
 }
 
@@ -123,18 +126,91 @@ dram_status dram_exec_run(dram_exec *exec, int program)
     return DRAM_OK;
 }
 
-static char *address(dram_exec *exec, int program, dram_val v)
+/* The host reaches into its own spaces by itself. */
+static dram_status put(dram_exec *exec, dram_space space, int64_t offset, const void *host, int64_t bytes)
 {
-    return exec->arena + exec->plan->programs[program].value[v].offset;
+    char *to = exec->arena[space] + offset;
+    if (space == DRAM_SPACE_DEVICE) return exec->device->ops->write(exec->device, to, host, bytes);
+    memcpy(to, host, (size_t)bytes);
+    return DRAM_OK;
+}
+
+static dram_status get(dram_exec *exec, dram_space space, int64_t offset, void *host, int64_t bytes)
+{
+    const char *from = exec->arena[space] + offset;
+    if (space == DRAM_SPACE_DEVICE) return exec->device->ops->read(exec->device, host, from, bytes);
+    memcpy(host, from, (size_t)bytes);
+    return DRAM_OK;
+}
+
+static bool updates_something(const dram_node *node)
+{
+    for (int o = 0; o < node->n_out; o++)
+        if (dram_op_updates(node->op, o) != DRAM_NONE) return true;
+    return false;
+}
+
+static bool is_finite(dram_dtype dtype, const void *numbers, int64_t n)
+{
+    const uint16_t *half = numbers;
+    const float *single = numbers;
+    bool good = true;
+    for (int64_t i = 0; dtype == DRAM_F32 && i < n; i++) good &= (bool)isfinite(single[i]);
+    for (int64_t i = 0; dtype == DRAM_BF16 && i < n; i++) good &= (half[i] & 0x7f80) != 0x7f80;
+    for (int64_t i = 0; dtype == DRAM_F16 && i < n; i++) good &= (half[i] & 0x7c00) != 0x7c00;
+    return good;
+}
+
+/* Looks at a value through a host buffer of TRACE_BYTES. */
+enum { TRACE_BYTES = 1 << 16 };
+
+static dram_status look_at(dram_exec *exec, const dram_program *p, dram_val v, void *buffer, bool *finite)
+{
+    const dram_value *value = p->graph->values[v];
+    int64_t bytes = dram_value_bytes(value), each = dram_dtype_bytes(value->dtype);
+    *finite = true;
+    if (value->dtype != DRAM_F32 && value->dtype != DRAM_F16 && value->dtype != DRAM_BF16) return DRAM_OK;
+    for (int64_t at = 0; at < bytes && *finite; at += TRACE_BYTES) {
+        int64_t n = bytes - at < TRACE_BYTES ? bytes - at : TRACE_BYTES;
+        TRY(get(exec, value->space, p->value[v].offset + at, buffer, n));
+        *finite = is_finite(value->dtype, buffer, n / each);
+    }
+    return DRAM_OK;
+}
+
+dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value)
+{
+    const dram_program *p = &exec->plan->programs[program];
+    const bound_program *bound = &exec->programs[program];
+    dram_status status = DRAM_OK;
+    void *buffer = dram_alloc(TRACE_BYTES);
+    *node = *value = DRAM_NONE;
+    if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
+    for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
+        const dram_node *n = p->graph->nodes[i];
+        if (updates_something(n)) continue;
+        TRY_GOTO(bound->calls[i].kernel(&bound->calls[i].args), done);
+        for (int o = 0; o < n->n_out && *node == DRAM_NONE; o++) {
+            bool finite;
+            TRY_GOTO(look_at(exec, p, n->out[o], buffer, &finite), done);
+            if (finite) continue;
+            *node = i;
+            *value = n->out[o];
+        }
+    }
+done:
+    dram_free(buffer);
+    return status;
 }
 
 dram_status dram_exec_write_part(dram_exec *exec, int program, dram_val v, int64_t offset, const void *host,
                                  int64_t bytes)
 {
-    const dram_value *value = exec->plan->programs[program].graph->values[v];
+    const dram_program *p = &exec->plan->programs[program];
+    const dram_value *value = p->graph->values[v];
     if (offset < 0 || offset + bytes > dram_value_bytes(value))
         return dram_fail(DRAM_ERR_INTERNAL, "%s is not %lld bytes long", value->name, (long long)(offset + bytes));
-    return exec->device->ops->write(exec->device, address(exec, program, v) + offset, host, bytes);
+    return put(exec, value->space, p->value[v].offset + offset, host, bytes);
 }
 
 dram_status dram_exec_write(dram_exec *exec, int program, dram_val v, const void *host, int64_t bytes)
@@ -144,10 +220,11 @@ dram_status dram_exec_write(dram_exec *exec, int program, dram_val v, const void
 
 dram_status dram_exec_read(dram_exec *exec, int program, dram_val v, void *host, int64_t bytes)
 {
-    const dram_value *value = exec->plan->programs[program].graph->values[v];
+    const dram_program *p = &exec->plan->programs[program];
+    const dram_value *value = p->graph->values[v];
     if (bytes > dram_value_bytes(value))
         return dram_fail(DRAM_ERR_INTERNAL, "%s is not %lld bytes long", value->name, (long long)bytes);
-    return exec->device->ops->read(exec->device, host, address(exec, program, v), bytes);
+    return get(exec, value->space, p->value[v].offset, host, bytes);
 }
 
 static dram_status check_slot(const dram_exec *exec, int slot, int64_t offset, int64_t bytes)
@@ -161,11 +238,11 @@ static dram_status check_slot(const dram_exec *exec, int slot, int64_t offset, i
 dram_status dram_exec_write_slot(dram_exec *exec, int slot, int64_t offset, const void *host, int64_t bytes)
 {
     TRY(check_slot(exec, slot, offset, bytes));
-    return exec->device->ops->write(exec->device, exec->arena + exec->plan->slot_offset[slot] + offset, host, bytes);
+    return put(exec, exec->plan->slots->at[slot]->space, exec->plan->slot_offset[slot] + offset, host, bytes);
 }
 
 dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void *host, int64_t bytes)
 {
     TRY(check_slot(exec, slot, offset, bytes));
-    return exec->device->ops->read(exec->device, host, exec->arena + exec->plan->slot_offset[slot] + offset, bytes);
+    return get(exec, exec->plan->slots->at[slot]->space, exec->plan->slot_offset[slot] + offset, host, bytes);
 }

@@ -1,7 +1,8 @@
 /* exec: runs the programs of a plan on a device.
  *
- * Opening takes the arena (one allocation) and binds every node to its kernel and addresses. Afterwards running takes
- * no memory. Slots hold what the host last wrote or an update left.
+ * Opening takes the arenas (one allocation for each memory space that the plan uses) and binds every node to its kernel
+ * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes run
+ * in the order of the graph, whatever their queue.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -30,6 +31,12 @@ dram_status dram_exec_write_part(dram_exec *exec, int program, dram_val v, int64
 /* Copies a piece of a slot, from byte `offset` on. */
 dram_status dram_exec_write_slot(dram_exec *exec, int slot, int64_t offset, const void *host, int64_t bytes);
 dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void *host, int64_t bytes);
+
+/* Looks for the cause of a result that is not finite: runs the program like dram_exec_run, but leaves out every node
+ * that updates something in place (slots stay as they are) and stops at the first other node that gives a number that
+ * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. The staged inputs must
+ * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
+dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value);
 
 /* For tests on a CPU: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
  * that a read of something dead shows. */

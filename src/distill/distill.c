@@ -1,22 +1,35 @@
 #include "distill/distill.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #include "ops/call.h"
 
-dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val image, int g)
+/* The host runs on what is staged in its own memory. */
+static void stage_in(dram_graph *graph, dram_val v, dram_space space)
+{
+    if (graph->status == DRAM_OK) dram_value_at(graph, v)->space = space;
+}
+
+dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val pixels, dram_val valid, int g)
 {
     dram_graph *graph = teacher->g;
     dram_category category = graph->category;
+    dram_space space = graph->space;
     bool detached = graph->detached;
     graph->category = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
     graph->detached = true;
-    dram_val embedding = dram_sam_vit_build(teacher, arch, image);
+    graph->space = teacher->run_space;
+    stage_in(graph, pixels, graph->space);
+    stage_in(graph, valid, graph->space);
+    dram_val embedding = dram_sam_vit_embed(teacher, arch, pixels, valid);
     if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != g)
         embedding = DRAM_CALL(graph, resize, "teacher_to_student_grid",
                               DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = g, .out_w = g), embedding);
+    if (graph->space != space) embedding = DRAM_CALL(graph, copy, "teacher_to_device", NULL, embedding);
     graph->category = category;
     graph->detached = detached;
+    graph->space = space;
     return embedding;
 }
 

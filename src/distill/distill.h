@@ -8,9 +8,14 @@
 
 #include "model/model.h"
 
-/* The teacher's embedding on the student's grid: image f32 [N,T,T,3], normalised -> [N,g,g,256]. Detached, and
- * accounted as teacher activations. When t != g the embedding is resampled bilinearly. */
-dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val image, int g);
+/* The teacher's embedding on the student's grid, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
+ * -> [N,g,g,256]. Detached, and accounted as teacher activations. When t != g the embedding is resampled bilinearly.
+ *
+ * Placement. device: teacher->space and run_space DEVICE. stream: space HOST, run_space DEVICE: the weights come
+ * through the arena. host: both HOST: what is staged, the weights and all values are in the host's space, and the
+ * embedding is copied to the device at the end. The bits are the same, and so they are for any teacher->images but for
+ * the order of sums in matrix products of another shape. */
+dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val pixels, dram_val valid, int g);
 
 /* How far the student's embedding [N,g,g,256] is from the target, over the cells that mask f32 [N,g,g] says hold image.
  */

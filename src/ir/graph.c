@@ -43,6 +43,7 @@ void dram_graph_free(dram_graph *g)
     dram_free(g->values);
     dram_free(g->nodes);
     dram_free(g->slot_value);
+    dram_index_free(&g->names);
     dram_free(g);
 }
 
@@ -83,9 +84,21 @@ void dram_scope_pop(dram_graph *g, int length)
     g->scope[length] = '\0';
 }
 
+void dram_block_enter(dram_graph *g)
+{
+    if (g->block) dram_graph_fail(g, "%s: a block inside a block", g->scope);
+    g->block = ++g->n_blocks;
+}
+
+void dram_block_leave(dram_graph *g)
+{
+    g->block = 0;
+}
+
 static bool name_taken(const dram_graph *g, const char *name)
 {
-    for (int i = g->n_values - 1; i >= 0; i--)
+    uint64_t hash = dram_hash_name(name);
+    for (int at = -1, i; (i = dram_index_next(&g->names, hash, &at)) >= 0;)
         if (strcmp(g->values[i]->name, name) == 0) return true;
     return false;
 }
@@ -111,7 +124,8 @@ static dram_value *new_value(dram_graph *g, char *name, dram_val *index)
     }
     g->values = values;
     dram_value *v = dram_calloc(1, sizeof *v);
-    if (!v) {
+    if (!v || !dram_index_add(&g->names, dram_hash_name(name), g->n_values)) {
+        dram_free(v);
         dram_free(name);
         out_of_memory(g);
         return NULL;
@@ -120,6 +134,7 @@ static dram_value *new_value(dram_graph *g, char *name, dram_val *index)
     v->slot = DRAM_NONE;
     v->producer = DRAM_NONE;
     v->category = g->category;
+    v->space = g->space;
     *index = g->n_values;
     g->values[g->n_values++] = v;
     return v;
@@ -166,6 +181,7 @@ dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot)
     value->slot = index;
     value->dtype = slot->dtype;
     value->shape = slot->shape;
+    value->space = slot->space;
     value->category = slot->category;
     value->requires_grad = slot->trainable; /* of a detached node the outputs carry none, whatever it reads */
     if (!remember_slot(g, index, v)) {
@@ -183,6 +199,8 @@ static dram_node *new_node(dram_graph *g, dram_op op, const char *name, const dr
     dram_node *node = dram_calloc(1, sizeof *node);
     if (!node) return NULL;
     node->op = op;
+    node->queue = op == DRAM_OP_copy ? DRAM_QUEUE_COPY : DRAM_QUEUE_COMPUTE;
+    node->block = g->block;
     node->name = unique_name(g, g->scope, name);
     if (!node->name) {
         dram_free(node);
@@ -203,6 +221,7 @@ static void undo(dram_graph *g, int n_values)
     dram_free(node);
     while (g->n_values > n_values) {
         dram_value *v = g->values[--g->n_values];
+        dram_index_drop(&g->names, dram_hash_name(v->name), g->n_values);
         dram_free((void *)(uintptr_t)v->name);
         dram_free(v);
     }
@@ -232,6 +251,7 @@ static dram_status bind_updates(dram_graph *g, dram_node *node)
         dram_value *now = dram_value_at(g, node->out[o]);
         now->slot = old->slot;
         now->category = old->category;
+        now->space = old->space;
         if (old->slot == DRAM_NONE) continue;
         if (g->slot_value[old->slot] != node->in[i])
             return dram_graph_fail(g, "%s updates %s, which is not its present value", node->name, old->name);
@@ -280,4 +300,18 @@ void dram_graph_add(dram_graph *g, dram_op op, const char *name, const dram_attr
 void dram_graph_output(dram_graph *g, dram_val v)
 {
     if (g->status == DRAM_OK) g->values[v]->output = true;
+}
+
+dram_status dram_graph_order(dram_graph *g, const int *order)
+{
+    TRY(g->status);
+    dram_node **nodes = dram_alloc(((size_t)g->n_nodes + 1) * sizeof *nodes);
+    if (!nodes) return out_of_memory(g);
+    for (int i = 0; i < g->n_nodes; i++) nodes[i] = g->nodes[order[i]];
+    for (int i = 0; i < g->n_nodes; i++) {
+        g->nodes[i] = nodes[i];
+        for (int o = 0; o < nodes[i]->n_out; o++) g->values[nodes[i]->out[o]]->producer = i;
+    }
+    dram_free(nodes);
+    return DRAM_OK;
 }

@@ -17,6 +17,7 @@
 #include "base/kernel.h"
 #include "base/status.h"
 #include "base/tensor.h"
+#include "ir/index.h"
 #include "ir/op_list.h"
 
 typedef int32_t dram_val; /* index of a value in its graph */
@@ -64,16 +65,18 @@ typedef struct {
     dram_init init;
     float init_std;
     dram_layout layout;
+    dram_space space;  /* DEVICE, or HOST: outside the arena of the device */
     const char *group; /* who it belongs to: "teacher", "student", "neck", "head", "sr", "optimizer"; static text */
 } dram_slot;
 
 typedef struct {
     dram_slot **at;
     int n, room;
+    dram_index names; /* of at[] */
 } dram_slots;
 
 /* Adds a slot (copied, its name too) and gives its index; the slot of that group and name if there is one already,
- * which must then have the same shape and dtype. */
+ * which must then have the same shape, dtype and space. */
 dram_status dram_slots_add(dram_slots *slots, const dram_slot *slot, int *index);
 int dram_slots_find(const dram_slots *slots, const char *group, const char *name); /* DRAM_NONE if absent */
 void dram_slots_free(dram_slots *slots);
@@ -104,6 +107,7 @@ typedef struct {
     dram_val in[DRAM_MAX_IN]; /* DRAM_NONE for an optional input that was not given */
     dram_val out[DRAM_MAX_OUT];
     dram_attr attr;
+    int block;        /* recompute's unit: nodes of a residual or ViT block and of its gradient; 0: of none */
     const char *name; /* owned by the graph */
 } dram_node;
 
@@ -114,12 +118,16 @@ typedef struct {
     dram_node **nodes;
     int n_values, values_room;
     int n_nodes, nodes_room;
+    dram_index names;     /* of the values */
     dram_val *slot_value; /* slot -> the value that is the slot at this point, DRAM_NONE if not read yet */
     int slot_values;
     int backward_begin;     /* the first node of the backward; 0: there is none */
     char scope[160];        /* prefix of new names */
     dram_category category; /* of new temporaries */
+    dram_space space;       /* of new values */
     bool detached;          /* new nodes carry no gradient */
+    int block;              /* of new nodes; 0: none */
+    int n_blocks;           /* made so far */
     dram_status status;     /* sticky */
 } dram_graph;
 
@@ -140,6 +148,10 @@ int64_t dram_value_bytes(const dram_value *value); /* not rounded */
 int dram_scope_push(dram_graph *g, const char *part);
 void dram_scope_pop(dram_graph *g, int length);
 
+/* Nodes made between enter and leave are one more block; blocks do not nest. */
+void dram_block_enter(dram_graph *g);
+void dram_block_leave(dram_graph *g);
+
 /* A staged input. `name` is used as it is, without the scope. */
 dram_val dram_graph_input(dram_graph *g, const char *name, dram_dtype dtype, dram_shape shape);
 
@@ -152,6 +164,9 @@ dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot);
  * Sticky: a failure is kept in g->status, and outs are DRAM_NONE. */
 void dram_graph_add(dram_graph *g, dram_op op, const char *name, const dram_attr *attr, const dram_val *in, int n_in,
                     dram_val *outs);
+
+/* Puts the nodes in another order: order[i] is the present index of the node that is to be number i. */
+dram_status dram_graph_order(dram_graph *g, const int *order);
 
 /* The host reads this value after the program. */
 void dram_graph_output(dram_graph *g, dram_val v);

@@ -3,6 +3,11 @@
  * The rules of an op (shape, gradient, FLOPs, workspace) are functions named after it in src/ops/<family>.c, its
  * kernels in kernels/<device>/<family>.*, its test in tests/ops/<family>.c. A row without them does not build.
  *
+ * Types. f32, bf16 and f16 are the float types. An op of images or tokens takes x in any of them and gives y in the same;
+ * matrix weights (of conv2d, linear) have the type of x. Always f32: biases, norm weights, statistics, relative positions,
+ * lse, and every gradient of a weight (wgrad, bias_grad, sum_batch, dgamma, ...). dgrad and the like have the type of dy,
+ * an acc that of the output. Losses, their masks, and the update are f32 alone. Arithmetic is fp32 throughout.
+ *
  *   saved_in, saved_out  bit i: the gradient reads input i / output i. Nothing else of the forward is kept for it.
  *   alias                bit i: output 0 may take over the bytes of input i, if that is its last reader.
  *   updates              one digit an output: the input whose bytes that output always takes over (a weight, say), or
@@ -14,8 +19,8 @@
 /* clang-format off */
 /*    name               in     out saved_in saved_out alias   updates grad  */
 #define DRAM_OP_LIST(X) \
-    /* image: u8 [N,H,W,3], valid i32 [N,2] (h, w) -> f32 [N,H,W,3]: (x - mean) / std inside the valid part, 0 outside. \
-       attr: mean, std */ \
+    /* image: u8 [N,H,W,3], valid i32 [N,2] (h, w) -> [N,H,W,3]: (x - mean) / std inside the valid part, 0 outside. \
+       attr: mean, std, dtype */ \
     X(image_norm,         2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* x [N,H,W,I], w [O,kh,kw,I/groups], b [O]? -> [N,Ho,Wo,O]. attr: stride, pad, groups */ \
     X(conv2d,             2, 3,  1,  0x003,   0x0,      0x000,  "-",    1) \
@@ -42,6 +47,16 @@
     X(bn_reduce,          6, 6,  2,  0x000,   0x0,      0x000,  "--",   0) \
     /* x, mean, var, gamma, beta, dy, dgamma?, dbeta? (read with batch_stats) -> dx. attr: eps, act, batch_stats */ \
     X(bn_dgrad,           6, 8,  1,  0x000,   0x0,      0x021,  "-",    0) \
+    /* x -> x as attr.dtype: f32, f16 or bf16, rounded to nearest even. A gradient that has the input's type already (that \
+       of a weight, always f32) passes as it is. */ \
+    X(cast,               1, 1,  1,  0x000,   0x0,      0x000,  "-",    1) \
+    /* x [N,...] -> [n,...]: images first .. first + count. attr: first, count = n */ \
+    X(batch_slice,        1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* x [n,...], acc [N,...]? -> [N,...]: acc (zeros without one) with x as its images from attr.first on. attr: first, \
+       count = N */ \
+    X(batch_put,          1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \
+    /* x -> the same bytes in the device's space: a host slot on its way through the arena */ \
+    X(copy,               1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
     X(relu,               1, 1,  1,  0x000,   0x1,      0x001,  "-",    1) \
     /* y, dy -> dy where y > 0 */ \
     X(relu_grad,          2, 2,  1,  0x000,   0x0,      0x003,  "-",    0) \
@@ -97,14 +112,20 @@
     X(cross_entropy_grad, 4, 4,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* g, acc [1]? -> [1]: sum of squares (+ acc), in fp64 inside */ \
     X(sumsq,              1, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
-    /* sum of squares [1] -> [2]: the norm, and the factor min(1, clip / (norm + 1e-6)) that gradients are multiplied with \
-       (1 when attr.clip is 0; 0 when the norm is not finite, so that such a gradient never reaches a weight) */ \
-    X(clip_factor,        1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
+    /* sum of squares [1], unscale f32 [1]? -> [2]: the norm times unscale, and the factor unscale min(1, clip / (norm + \
+       1e-6)) that gradients are multiplied with (no clipping when attr.clip is 0; 0 when the norm is not finite, so that such a gradient \
+       never reaches a weight). unscale takes the loss scale out again; 1 without it. */ \
+    X(clip_factor,        1, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* w, g, m, v, hyper [4] (lr, 1/(1-beta1^t), 1/(1-beta2^t), -), clip [2] -> w, m, v. attr: beta1, beta2, eps, decay. \
-       A clip factor of 0 leaves all three as they are. */ \
+       A clip factor of 0 leaves all three as they are. m and v are f32 like w, or both 8 bits an element by blocks: u8 \
+       [dram_state8_bytes(elements)], codes then f32 maxima (base/state8.h). */ \
     X(adamw,              6, 6,  3,  0x000,   0x0,      0x000,  "023",  0) \
     /* w, g, m, hyper [4] (lr, ...), clip [2] -> w, m. attr: momentum, decay. m = momentum m + g + decay w; w -= lr m */ \
-    X(sgd,                5, 5,  2,  0x000,   0x0,      0x000,  "02",   0)
+    X(sgd,                5, 5,  2,  0x000,   0x0,      0x000,  "02",   0) \
+    /* acc, g -> acc + g: a micro-batch's gradient joins those before it */ \
+    X(accumulate,         2, 2,  1,  0x000,   0x0,      0x000,  "0",    0) \
+    /* x -> zeros in its place */ \
+    X(clear,              1, 1,  1,  0x000,   0x0,      0x000,  "0",    0)
 /* clang-format on */
 
 typedef enum {

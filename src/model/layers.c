@@ -36,17 +36,25 @@ static dram_slot finish(const dram_layers *l, dram_slot slot, char *name, size_t
     if (*scope == '.') scope++;
     snprintf(name, size, "%s%s%s", scope, *scope ? "." : "", slot.name);
     slot.name = name;
-    slot.dtype = DRAM_F32;
     slot.category = l->b->category;
     slot.group = l->b->group;
+    slot.space = l->b->trainable ? DRAM_SPACE_DEVICE : l->b->space;
     return slot;
 }
 
+/* What the slot holds; a slot outside the space that the graph is in comes as a copy. */
 static dram_val add_slot(const dram_layers *l, dram_slot slot)
 {
-    char name[256];
+    char name[256], copy[64];
+    snprintf(copy, sizeof copy, "%s.copy", slot.name);
     slot = finish(l, slot, name, sizeof name);
-    return dram_graph_slot(l->g, &slot);
+    dram_val v = dram_graph_slot(l->g, &slot);
+    if (slot.space == l->g->space) return v;
+    dram_category category = l->g->category;
+    l->g->category = slot.category;
+    v = DRAM_CALL(l->g, copy, copy, NULL, v);
+    l->g->category = category;
+    return v;
 }
 
 dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shape, dram_init init, float std)
@@ -58,9 +66,17 @@ dram_val dram_layer_slot(const dram_layers *l, const char *name, dram_shape shap
                                    .trainable = l->b->trainable});
 }
 
+dram_val dram_layer_cast(const dram_layers *l, dram_val x)
+{
+    if (l->g->status != DRAM_OK || dram_value_at(l->g, x)->dtype == l->b->dtype) return x;
+    return DRAM_CALL(l->g, cast, "cast", DRAM_ATTR(.dtype = (int)l->b->dtype), x);
+}
+
+/* A weight that meets activations: kept in their type, or in f32 if it is trained. */
 static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, float std)
 {
     return add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "weight",
+                                   .dtype = l->b->trainable ? DRAM_F32 : l->b->dtype,
                                    .shape = shape,
                                    .layout = shape.rank == 4 ? DRAM_LAYOUT_OIHW : DRAM_LAYOUT_SAME,
                                    .init = init,
@@ -69,45 +85,82 @@ static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, f
                                    .decays = true});
 }
 
-dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv c)
+dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int in, dram_conv c)
+{
+    dram_affine a = {.weight = DRAM_NONE, .bias = DRAM_NONE, .name = name};
+    if (l->g->status != DRAM_OK) return a;
+    int scope = dram_scope_push(l->g, name);
+    a.weight = matrix(l, DRAM_SHAPE(c.out, c.kernel, c.kernel, in / c.groups), c.init, c.std);
+    if (c.bias) a.bias = dram_layer_slot(l, "bias", DRAM_SHAPE(c.out), DRAM_INIT_ZERO, 0);
+    dram_scope_pop(l->g, scope);
+    return a;
+}
+
+dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv c)
 {
     if (l->g->status != DRAM_OK) return DRAM_NONE;
-    int scope = dram_scope_push(l->g, name);
-    dram_val y, w, b = DRAM_NONE;
-    w = matrix(l, DRAM_SHAPE(c.out, c.kernel, c.kernel, dram_channels(l, x) / c.groups), c.init, c.std);
-    if (c.bias) b = dram_layer_slot(l, "bias", DRAM_SHAPE(c.out), DRAM_INIT_ZERO, 0);
+    int scope = dram_scope_push(l->g, a->name);
+    dram_val y, w = dram_layer_cast(l, a->weight);
     if (c.kernel == 1 && c.stride == 1 && c.groups == 1) {
-        y = DRAM_CALL(l->g, linear, "", NULL, x, w, b);
+        y = DRAM_CALL(l->g, linear, "", NULL, x, w, a->bias);
     } else {
         int pad = c.stride == c.kernel ? 0 : c.kernel / 2;
-        y = DRAM_CALL(l->g, conv2d, "", DRAM_ATTR(.stride = c.stride, .pad = pad, .groups = c.groups), x, w, b);
+        y = DRAM_CALL(l->g, conv2d, "", DRAM_ATTR(.stride = c.stride, .pad = pad, .groups = c.groups), x, w, a->bias);
     }
     dram_scope_pop(l->g, scope);
     return y;
 }
 
-dram_val dram_layer_linear(const dram_layers *l, const char *name, dram_val x, int out, float std, dram_val *bias)
+dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv c)
+{
+    dram_affine a = dram_layer_conv_weights(l, name, dram_channels(l, x), c);
+    return dram_layer_conv_run(l, &a, x, c);
+}
+
+dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, int in, int out, float std)
+{
+    dram_affine a = {.weight = DRAM_NONE, .bias = DRAM_NONE, .name = name};
+    if (l->g->status != DRAM_OK) return a;
+    int scope = dram_scope_push(l->g, name);
+    a.weight = matrix(l, DRAM_SHAPE(out, in), DRAM_INIT_TRUNC_NORMAL, std);
+    a.bias = dram_layer_slot(l, "bias", DRAM_SHAPE(out), DRAM_INIT_ZERO, 0);
+    dram_scope_pop(l->g, scope);
+    return a;
+}
+
+dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_val x)
 {
     if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, a->name);
+    dram_val y = DRAM_CALL(l->g, linear, "", NULL, x, dram_layer_cast(l, a->weight), a->bias);
+    dram_scope_pop(l->g, scope);
+    return y;
+}
+
+dram_affine dram_layer_norm_weights(const dram_layers *l, const char *name, int channels)
+{
+    dram_affine a = {.weight = DRAM_NONE, .bias = DRAM_NONE, .name = name};
+    if (l->g->status != DRAM_OK) return a;
     int scope = dram_scope_push(l->g, name);
-    dram_val w = matrix(l, DRAM_SHAPE(out, dram_channels(l, x)), DRAM_INIT_TRUNC_NORMAL, std);
-    dram_val b = dram_layer_slot(l, "bias", DRAM_SHAPE(out), DRAM_INIT_ZERO, 0);
-    dram_val y = DRAM_CALL(l->g, linear, "", NULL, x, w, b);
-    if (bias) *bias = b;
+    a.weight = dram_layer_slot(l, "weight", DRAM_SHAPE(channels), DRAM_INIT_ONE, 0);
+    a.bias = dram_layer_slot(l, "bias", DRAM_SHAPE(channels), DRAM_INIT_ZERO, 0);
+    dram_scope_pop(l->g, scope);
+    return a;
+}
+
+dram_val dram_layer_norm_run(const dram_layers *l, const dram_affine *a, dram_val x)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, a->name);
+    dram_val y = DRAM_CALL(l->g, layernorm, "", DRAM_ATTR(.eps = 1e-6f), x, a->weight, a->bias);
     dram_scope_pop(l->g, scope);
     return y;
 }
 
 dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x)
 {
-    if (l->g->status != DRAM_OK) return DRAM_NONE;
-    int scope = dram_scope_push(l->g, name);
-    dram_shape shape = DRAM_SHAPE(dram_channels(l, x));
-    dram_val gamma = dram_layer_slot(l, "weight", shape, DRAM_INIT_ONE, 0);
-    dram_val beta = dram_layer_slot(l, "bias", shape, DRAM_INIT_ZERO, 0);
-    dram_val y = DRAM_CALL(l->g, layernorm, "", DRAM_ATTR(.eps = 1e-6f), x, gamma, beta);
-    dram_scope_pop(l->g, scope);
-    return y;
+    dram_affine a = dram_layer_norm_weights(l, name, dram_channels(l, x));
+    return dram_layer_norm_run(l, &a, x);
 }
 
 /* A running statistic: kept in the table in every mode, so that all programs have the same one; its value in this graph
@@ -145,27 +198,42 @@ static void batch_statistics(const dram_layers *l, dram_val x, dram_val running_
               stats[1], running_mean, running_var);
 }
 
-dram_val dram_layer_bn(const dram_layers *l, const char *name, dram_val x, dram_val residual, dram_act act,
-                       dram_init gamma_init)
+dram_bn dram_layer_bn_stats(const dram_layers *l, const char *name, dram_val x, dram_init gamma)
 {
-    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    dram_bn bn = {DRAM_NONE, DRAM_NONE, DRAM_NONE, DRAM_NONE, DRAM_NONE, l->b->bn != DRAM_BN_EVAL, name};
+    if (l->g->status != DRAM_OK) return bn;
     int scope = dram_scope_push(l->g, name);
     int channels = dram_channels(l, x);
     dram_val stats[2];
-    dram_val gamma = dram_layer_slot(l, "weight", DRAM_SHAPE(channels), gamma_init, 0);
-    dram_val beta = dram_layer_slot(l, "bias", DRAM_SHAPE(channels), DRAM_INIT_ZERO, 0);
-    dram_val mean = running(l, "running_mean", channels, DRAM_INIT_ZERO);
-    dram_val var = running(l, "running_var", channels, DRAM_INIT_ONE);
-    bool batch = l->b->bn != DRAM_BN_EVAL;
-    if (batch) {
-        batch_statistics(l, x, mean, var, stats);
-        mean = stats[0];
-        var = stats[1];
+    bn.x = x;
+    bn.gamma = dram_layer_slot(l, "weight", DRAM_SHAPE(channels), gamma, 0);
+    bn.beta = dram_layer_slot(l, "bias", DRAM_SHAPE(channels), DRAM_INIT_ZERO, 0);
+    bn.mean = running(l, "running_mean", channels, DRAM_INIT_ZERO);
+    bn.var = running(l, "running_var", channels, DRAM_INIT_ONE);
+    if (bn.batch) {
+        batch_statistics(l, x, bn.mean, bn.var, stats);
+        bn.mean = stats[0];
+        bn.var = stats[1];
     }
-    dram_val y = DRAM_CALL(l->g, bn_apply, "", DRAM_ATTR(.eps = 1e-5f, .act = (int)act, .batch_stats = batch), x, mean,
-                           var, gamma, beta, residual);
+    dram_scope_pop(l->g, scope);
+    return bn;
+}
+
+dram_val dram_layer_bn_apply(const dram_layers *l, const dram_bn *bn, dram_val residual, dram_act act)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    int scope = dram_scope_push(l->g, bn->name);
+    dram_val y = DRAM_CALL(l->g, bn_apply, "", DRAM_ATTR(.eps = 1e-5f, .act = (int)act, .batch_stats = bn->batch),
+                           bn->x, bn->mean, bn->var, bn->gamma, bn->beta, residual);
     dram_scope_pop(l->g, scope);
     return y;
+}
+
+dram_val dram_layer_bn(const dram_layers *l, const char *name, dram_val x, dram_val residual, dram_act act,
+                       dram_init gamma)
+{
+    dram_bn bn = dram_layer_bn_stats(l, name, x, gamma);
+    return dram_layer_bn_apply(l, &bn, residual, act);
 }
 
 dram_val dram_layer_resize(const dram_layers *l, const char *name, dram_val x, int out_h, int out_w)

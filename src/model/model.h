@@ -28,7 +28,12 @@ typedef struct {
     dram_category category; /* of its slots */
     bool trainable;
     dram_bn_mode bn;
-    bool zero_init_last; /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
+    dram_dtype dtype; /* of activations, and of the matrices that meet them: frozen weights are kept in it, trained ones
+                       * are kept in f32 and cast */
+    dram_space space; /* of frozen weights: DEVICE, or HOST, whence they pass through the arena a block at a time */
+    dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
+    int images;           /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
+    bool zero_init_last;  /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 
 typedef enum { DRAM_ARCH_REGNET, DRAM_ARCH_SAM_VIT } dram_arch_kind;
@@ -77,9 +82,22 @@ void dram_regnet_stages(const dram_arch *arch, dram_regnet_stage stage[4]);
 dram_status dram_trunk_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
 dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
 
-/* SAM's image encoder (Kirillov et al. 2023): image f32 [N,H,W,3] -> embedding [N,H/16,W/16,256]. For another size than
- * arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as timm does. */
+/* Staged pixels u8 [N,H,W,3] with the extent of their valid part, i32 [N,2] -> [N,H,W,3] of that type, as the trunks
+ * take it: normalised with ImageNet's mean and standard deviation, which are also SAM's, and 0 outside the valid part.
+ */
+dram_val dram_image_build(dram_graph *g, const char *name, dram_dtype dtype, dram_val pixels, dram_val valid);
+
+/* SAM's image encoder (Kirillov et al. 2023): image [N,H,W,3] -> embedding [N,H/16,W/16,256]. For another size than
+ * arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as timm does.
+ *
+ * Frozen, it may run with b->images of the batch in a group: block after block, and in each group after group, so that
+ * a block's weights are needed once. The groups are joined at the end. With weights in another space than the graph is
+ * in (b->space), those of a unit (patch embedding, a block, the neck) are copied before the unit ahead of it runs, and
+ * are dead after it has run: the copies of two units are in the arena at most. */
 dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image);
+
+/* The same from what is staged, as for dram_image_build: a group's image is normalised when the group needs it. */
+dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid);
 
 /* Student features -> [N,H/16,W/16,256], to be held against the teacher's embedding. RegNet: 1x1 on stride 16 and on
  * stride 32, the latter upsampled (the merge of EdgeSAM's neck), then LayerNorm, 3x3, LayerNorm as in SAM's own neck.

@@ -13,18 +13,22 @@ static float conv_std(int out, int kernel, int groups)
     return (float)sqrt(2.0 / (kernel * kernel * out / groups));
 }
 
+static dram_conv convolution(int out, int kernel, int stride, int groups)
+{
+    return (dram_conv){.out = out,
+                       .kernel = kernel,
+                       .stride = stride,
+                       .groups = groups,
+                       .init = DRAM_INIT_NORMAL,
+                       .std = conv_std(out, kernel, groups)};
+}
+
 /* name.conv and name.bn: act(bn(conv(x))). */
 static dram_val conv_bn(const dram_layers *l, const char *name, dram_val x, int out, int kernel, int stride, int groups,
                         dram_act act)
 {
     int scope = dram_scope_push(l->g, name);
-    dram_val y = dram_layer_conv(l, "conv", x,
-                                 (dram_conv){.out = out,
-                                             .kernel = kernel,
-                                             .stride = stride,
-                                             .groups = groups,
-                                             .init = DRAM_INIT_NORMAL,
-                                             .std = conv_std(out, kernel, groups)});
+    dram_val y = dram_layer_conv(l, "conv", x, convolution(out, kernel, stride, groups));
     y = dram_layer_bn(l, "bn", y, DRAM_NONE, act, DRAM_INIT_ONE);
     dram_scope_pop(l->g, scope);
     return y;
@@ -63,13 +67,7 @@ static dram_val block(const dram_layers *l, const dram_arch *arch, const dram_re
     y = conv_bn(l, "conv2", y, width, 3, stride, width / stage->group, DRAM_ACT_RELU);
     if (arch->se_ratio > 0) y = squeeze_excite(l, y, (int)nearbyint(in * arch->se_ratio));
     int scope = dram_scope_push(l->g, "conv3");
-    y = dram_layer_conv(l, "conv", y,
-                        (dram_conv){.out = width,
-                                    .kernel = 1,
-                                    .stride = 1,
-                                    .groups = 1,
-                                    .init = DRAM_INIT_NORMAL,
-                                    .std = conv_std(width, 1, 1)});
+    y = dram_layer_conv(l, "conv", y, convolution(width, 1, 1, 1));
     dram_scope_pop(l->g, scope);
     dram_val shortcut = x;
     if (stride != 1 || in != width) shortcut = conv_bn(l, "downsample", x, width, 1, stride, 1, DRAM_ACT_NONE);
@@ -77,6 +75,21 @@ static dram_val block(const dram_layers *l, const dram_arch *arch, const dram_re
     y = dram_layer_bn(l, "bn", y, shortcut, DRAM_ACT_RELU, l->b->zero_init_last ? DRAM_INIT_ZERO : DRAM_INIT_ONE);
     dram_scope_pop(l->g, scope);
     return y;
+}
+
+/* Its norm and activation belong to the block that follows, which makes them again from what is kept of the stem. Leaves that
+ * block open. */
+static dram_val stem(const dram_layers *l, dram_val image)
+{
+    int scope = dram_scope_push(l->g, "stem");
+    dram_block_enter(l->g);
+    dram_val x = dram_layer_conv(l, "conv", image, convolution(STEM_WIDTH, 3, 2, 1));
+    dram_bn bn = dram_layer_bn_stats(l, "bn", x, DRAM_INIT_ONE);
+    dram_block_leave(l->g);
+    dram_block_enter(l->g);
+    x = dram_layer_bn_apply(l, &bn, DRAM_NONE, DRAM_ACT_RELU);
+    dram_scope_pop(l->g, scope);
+    return x;
 }
 
 static void tap(dram_features *f, dram_val v, int stride, int channels)
@@ -92,14 +105,16 @@ dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_v
     dram_layers l = dram_layers_enter(b);
     *out = (dram_features){0};
     dram_regnet_stages(arch, stage);
-    dram_val x = conv_bn(&l, "stem", image, STEM_WIDTH, 3, 2, 1, DRAM_ACT_RELU);
+    dram_val x = stem(&l, image);
     tap(out, x, 2, STEM_WIDTH);
     for (int s = 0; s < 4; s++) {
         for (int i = 0; i < stage[s].depth; i++) {
             char name[32];
             snprintf(name, sizeof name, "s%d.b%d", s + 1, i + 1);
             int scope = dram_scope_push(b->g, name);
+            if (s + i) dram_block_enter(b->g); /* the first is open */
             x = block(&l, arch, &stage[s], x, i == 0 ? 2 : 1);
+            dram_block_leave(b->g);
             dram_scope_pop(b->g, scope);
         }
         tap(out, x, 4 << s, stage[s].width);

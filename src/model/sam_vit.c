@@ -2,7 +2,9 @@
  * position, after ViTDet (Li et al. 2022). Names and resampling for other sizes as in timm's vision_transformer_sam. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/alloc.h"
 #include "model/layers.h"
 #include "ops/call.h"
 
@@ -22,85 +24,250 @@ static float conv_std(int fan_in)
     return (float)sqrt(1.0 / (3.0 * fan_in));
 }
 
-/* name [2*native-1, d], brought to [2*size-1, d] where the grid has another size. */
-static dram_val relative_position(const dram_layers *l, const char *name, int native, int size, int d)
+/* The weights of a block: slots, or their copies on the way through the arena. */
+typedef struct {
+    bool global;
+    dram_affine norm1, qkv, proj, norm2, fc1, fc2;
+    dram_val rel_h, rel_w; /* [2*native-1, d] */
+} block;
+
+typedef struct {
+    dram_val position; /* [1,native/16,native/16,D] */
+    dram_affine proj;
+} patches;
+
+typedef struct {
+    dram_affine conv0, norm1, conv2, norm3;
+} neck;
+
+/* An encoder under construction. */
+typedef struct {
+    const dram_layers *l;
+    dram_graph *g;
+    const dram_arch *arch;
+    dram_val image;         /* normalised; DRAM_NONE: it is made from what is staged */
+    dram_val pixels, valid; /* staged */
+    int n, group, n_groups; /* images; in a group (the last may have fewer); groups */
+    dram_val *x;            /* of each group: tokens [group,h,w,D], then its embedding */
+} encoder;
+
+static dram_conv patch_conv(const dram_arch *arch)
 {
-    dram_val table = dram_layer_slot(l, name, DRAM_SHAPE(2 * native - 1, d), DRAM_INIT_ZERO, 0);
-    if (size == native) return table;
-    char resized[32];
-    snprintf(resized, sizeof resized, "%s_resized", name);
-    return DRAM_CALL(l->g, resize, resized, DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = 2 * size - 1), table);
+    return (dram_conv){.out = arch->dim,
+                       .kernel = DRAM_VIT_PATCH,
+                       .stride = DRAM_VIT_PATCH,
+                       .groups = 1,
+                       .bias = true,
+                       .init = DRAM_INIT_TRUNC_NORMAL,
+                       .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)};
 }
 
-/* x [N,H,W,D], normalised -> [N,H,W,D] */
-static dram_val attention(const dram_layers *l, const dram_arch *arch, bool global, dram_val x)
+static dram_conv neck_conv(int in, int kernel)
 {
-    int native = global ? arch->native / DRAM_VIT_PATCH : DRAM_VIT_WINDOW;
-    int h = global ? dram_dim(l, x, 1) : native, w = global ? dram_dim(l, x, 2) : native;
-    int scope = dram_scope_push(l->g, "attn"), d = arch->dim / arch->heads;
-    dram_val bias = DRAM_NONE;
-    dram_val rel_h = relative_position(l, "rel_pos_h", native, h, d);
-    dram_val rel_w = relative_position(l, "rel_pos_w", native, w, d);
-    dram_val qkv = dram_layer_linear(l, "qkv", x, 3 * arch->dim, WEIGHT_STD, &bias);
-    x = DRAM_CALL(l->g, attention, "", DRAM_ATTR(.heads = arch->heads, .window = global ? 0 : DRAM_VIT_WINDOW), qkv,
-                  rel_h, rel_w, bias);
-    x = dram_layer_linear(l, "proj", x, arch->dim, WEIGHT_STD, NULL);
-    dram_scope_pop(l->g, scope);
-    return x;
+    return (dram_conv){.out = DRAM_EMBED_CHANNELS,
+                       .kernel = kernel,
+                       .stride = 1,
+                       .groups = 1,
+                       .init = DRAM_INIT_TRUNC_NORMAL,
+                       .std = conv_std(kernel * kernel * in)};
 }
 
-static dram_val mlp(const dram_layers *l, dram_val x)
+/* ---- fetching weights ---- */
+
+static patches fetch_patches(const encoder *e)
 {
-    int scope = dram_scope_push(l->g, "mlp"), dim = dram_channels(l, x);
-    x = dram_layer_linear(l, "fc1", x, MLP_RATIO * dim, WEIGHT_STD, NULL);
-    x = DRAM_CALL(l->g, gelu, "gelu", NULL, x);
-    x = dram_layer_linear(l, "fc2", x, dim, WEIGHT_STD, NULL);
-    dram_scope_pop(l->g, scope);
-    return x;
+    int n = e->arch->native / DRAM_VIT_PATCH;
+    patches p;
+    p.position =
+        dram_layer_slot(e->l, "pos_embed", DRAM_SHAPE(1, n, n, e->arch->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
+    p.proj = dram_layer_conv_weights(e->l, "patch_embed.proj", 3, patch_conv(e->arch));
+    return p;
+}
+
+static int enter_block(const encoder *e, int i)
+{
+    char name[32];
+    snprintf(name, sizeof name, "blocks.%d", i);
+    return dram_scope_push(e->g, name);
+}
+
+static block fetch_block(const encoder *e, int i)
+{
+    const dram_layers *l = e->l;
+    int dim = e->arch->dim, outer = enter_block(e, i);
+    block b = {.global = is_global(e->arch, i)};
+    int native = b.global ? e->arch->native / DRAM_VIT_PATCH : DRAM_VIT_WINDOW;
+    dram_shape table = DRAM_SHAPE(2 * native - 1, dim / e->arch->heads);
+    b.norm1 = dram_layer_norm_weights(l, "norm1", dim);
+    int scope = dram_scope_push(e->g, "attn");
+    b.rel_h = dram_layer_slot(l, "rel_pos_h", table, DRAM_INIT_ZERO, 0);
+    b.rel_w = dram_layer_slot(l, "rel_pos_w", table, DRAM_INIT_ZERO, 0);
+    b.qkv = dram_layer_linear_weights(l, "qkv", dim, 3 * dim, WEIGHT_STD);
+    b.proj = dram_layer_linear_weights(l, "proj", dim, dim, WEIGHT_STD);
+    dram_scope_pop(e->g, scope);
+    b.norm2 = dram_layer_norm_weights(l, "norm2", dim);
+    scope = dram_scope_push(e->g, "mlp");
+    b.fc1 = dram_layer_linear_weights(l, "fc1", dim, MLP_RATIO * dim, WEIGHT_STD);
+    b.fc2 = dram_layer_linear_weights(l, "fc2", MLP_RATIO * dim, dim, WEIGHT_STD);
+    dram_scope_pop(e->g, scope);
+    dram_scope_pop(e->g, outer);
+    return b;
+}
+
+static neck fetch_neck(const encoder *e)
+{
+    neck n;
+    int scope = dram_scope_push(e->g, "neck");
+    n.conv0 = dram_layer_conv_weights(e->l, "0", e->arch->dim, neck_conv(e->arch->dim, 1));
+    n.norm1 = dram_layer_norm_weights(e->l, "1", DRAM_EMBED_CHANNELS);
+    n.conv2 = dram_layer_conv_weights(e->l, "2", DRAM_EMBED_CHANNELS, neck_conv(DRAM_EMBED_CHANNELS, 3));
+    n.norm3 = dram_layer_norm_weights(e->l, "3", DRAM_EMBED_CHANNELS);
+    dram_scope_pop(e->g, scope);
+    return n;
+}
+
+/* ---- running a unit over all groups ---- */
+
+/* The nodes of group k have a scope of their own where there are several groups. */
+static int enter_group(const encoder *e, int k)
+{
+    char name[32];
+    int length = (int)strlen(e->g->scope);
+    if (e->n_groups == 1) return length;
+    snprintf(name, sizeof name, "group%d", k);
+    return dram_scope_push(e->g, name);
+}
+
+static int group_images(const encoder *e, int k)
+{
+    int rest = e->n - k * e->group;
+    return rest < e->group ? rest : e->group;
+}
+
+static dram_val slice(const encoder *e, const char *name, dram_val v, int k)
+{
+    if (e->n_groups == 1) return v;
+    return DRAM_CALL(e->g, batch_slice, name, DRAM_ATTR(.first = k * e->group, .count = group_images(e, k)), v);
+}
+
+static dram_val group_image(const encoder *e, int k)
+{
+    if (e->image != DRAM_NONE) return slice(e, "image", e->image, k);
+    dram_val pixels = slice(e, "pixels", e->pixels, k), valid = slice(e, "valid", e->valid, k);
+    return dram_image_build(e->g, "image_norm", e->l->b->dtype, pixels, valid);
 }
 
 /* image [N,H,W,3] -> tokens [N,H/16,W/16,D] with their position added */
-static dram_val patches(const dram_layers *l, const dram_arch *arch, dram_val image)
+static void run_patches(encoder *e, const patches *p)
 {
-    int n = arch->native / DRAM_VIT_PATCH;
-    dram_val position =
-        dram_layer_slot(l, "pos_embed", DRAM_SHAPE(1, n, n, arch->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
-    dram_val x = dram_layer_conv(l, "patch_embed.proj", image,
-                                 (dram_conv){.out = arch->dim,
-                                             .kernel = DRAM_VIT_PATCH,
-                                             .stride = DRAM_VIT_PATCH,
-                                             .groups = 1,
-                                             .bias = true,
-                                             .init = DRAM_INIT_TRUNC_NORMAL,
-                                             .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)});
-    int h = dram_dim(l, x, 1), w = dram_dim(l, x, 2);
+    dram_val position = p->position;
+    const dram_shape *image = dram_shape_of(e->g, e->image != DRAM_NONE ? e->image : e->pixels);
+    int n = e->arch->native / DRAM_VIT_PATCH;
+    int h = (int)image->dim[1] / DRAM_VIT_PATCH, w = (int)image->dim[2] / DRAM_VIT_PATCH;
     if (h != n || w != n)
-        position = DRAM_CALL(l->g, resize, "pos_embed_resized",
+        position = DRAM_CALL(e->g, resize, "pos_embed_resized",
                              DRAM_ATTR(.mode = DRAM_RESIZE_BICUBIC_AA, .out_h = h, .out_w = w), position);
-    return DRAM_CALL(l->g, add, "tokens", NULL, x, position);
+    position = dram_layer_cast(e->l, position);
+    for (int k = 0; k < e->n_groups; k++) {
+        int scope = enter_group(e, k);
+        dram_val x = dram_layer_conv_run(e->l, &p->proj, group_image(e, k), patch_conv(e->arch));
+        e->x[k] = DRAM_CALL(e->g, add, "tokens", NULL, x, position);
+        dram_scope_pop(e->g, scope);
+    }
 }
 
-/* [N,h,w,D] -> [N,h,w,256] */
-static dram_val neck(const dram_layers *l, dram_val x)
+/* table [2*native-1, d] for `size` positions: [2*size-1, d] */
+static dram_val relative_position(const encoder *e, const char *name, dram_val table, int size)
 {
-    int scope = dram_scope_push(l->g, "neck");
-    dram_conv conv = {
-        .out = DRAM_EMBED_CHANNELS, .kernel = 1, .stride = 1, .groups = 1, .init = DRAM_INIT_TRUNC_NORMAL};
-    conv.std = conv_std(dram_channels(l, x));
-    x = dram_layer_conv(l, "0", x, conv);
-    x = dram_layer_norm(l, "1", x);
-    conv.kernel = 3;
-    conv.std = conv_std(9 * DRAM_EMBED_CHANNELS);
-    x = dram_layer_conv(l, "2", x, conv);
-    x = dram_layer_norm(l, "3", x);
-    dram_scope_pop(l->g, scope);
-    return x;
+    if (e->g->status != DRAM_OK || dram_shape_of(e->g, table)->dim[0] == 2 * size - 1) return table;
+    return DRAM_CALL(e->g, resize, name, DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = 2 * size - 1), table);
 }
 
-dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image)
+/* x [N,H,W,D] -> the same shape; rel_h and rel_w are those of its grid. */
+static dram_val block_of_group(const encoder *e, const block *b, dram_val rel_h, dram_val rel_w, dram_val x)
+{
+    const dram_layers *l = e->l;
+    const dram_attr *attr = DRAM_ATTR(.heads = e->arch->heads, .window = b->global ? 0 : DRAM_VIT_WINDOW);
+    dram_val y = dram_layer_norm_run(l, &b->norm1, x);
+    int scope = dram_scope_push(e->g, "attn");
+    y = dram_layer_linear_run(l, &b->qkv, y);
+    y = DRAM_CALL(e->g, attention, "", attr, y, rel_h, rel_w, b->qkv.bias);
+    y = dram_layer_linear_run(l, &b->proj, y);
+    dram_scope_pop(e->g, scope);
+    x = DRAM_CALL(e->g, add, "attn_sum", NULL, x, y);
+    y = dram_layer_norm_run(l, &b->norm2, x);
+    scope = dram_scope_push(e->g, "mlp");
+    y = dram_layer_linear_run(l, &b->fc1, y);
+    y = DRAM_CALL(e->g, gelu, "gelu", NULL, y);
+    y = dram_layer_linear_run(l, &b->fc2, y);
+    dram_scope_pop(e->g, scope);
+    return DRAM_CALL(e->g, add, "mlp_sum", NULL, x, y);
+}
+
+static void run_block(encoder *e, int i, const block *b)
+{
+    int outer = enter_block(e, i);
+    dram_block_enter(e->g);
+    int scope = dram_scope_push(e->g, "attn");
+    int h = b->global ? dram_dim(e->l, e->x[0], 1) : DRAM_VIT_WINDOW;
+    int w = b->global ? dram_dim(e->l, e->x[0], 2) : DRAM_VIT_WINDOW;
+    dram_val rel_h = relative_position(e, "rel_pos_h_resized", b->rel_h, h);
+    dram_val rel_w = relative_position(e, "rel_pos_w_resized", b->rel_w, w);
+    dram_scope_pop(e->g, scope);
+    for (int k = 0; k < e->n_groups; k++) {
+        scope = enter_group(e, k);
+        e->x[k] = block_of_group(e, b, rel_h, rel_w, e->x[k]);
+        dram_scope_pop(e->g, scope);
+    }
+    dram_block_leave(e->g);
+    dram_scope_pop(e->g, outer);
+}
+
+/* [N,h,w,D] -> [N,h,w,256], all groups joined */
+static dram_val run_neck(encoder *e, const neck *n)
+{
+    dram_val joined = DRAM_NONE;
+    int outer = dram_scope_push(e->g, "neck");
+    for (int k = 0; k < e->n_groups; k++) {
+        int scope = enter_group(e, k);
+        dram_val y = dram_layer_conv_run(e->l, &n->conv0, e->x[k], neck_conv(e->arch->dim, 1));
+        y = dram_layer_norm_run(e->l, &n->norm1, y);
+        y = dram_layer_conv_run(e->l, &n->conv2, y, neck_conv(DRAM_EMBED_CHANNELS, 3));
+        y = dram_layer_norm_run(e->l, &n->norm3, y);
+        dram_scope_pop(e->g, scope);
+        if (e->n_groups == 1)
+            joined = y;
+        else
+            joined = DRAM_CALL(e->g, batch_put, "joined", DRAM_ATTR(.first = k * e->group, .count = e->n), y, joined);
+    }
+    dram_scope_pop(e->g, outer);
+    return joined;
+}
+
+/* Each unit's weights are fetched before the unit ahead of it runs: on a device with a queue for copies they are on
+ * their way meanwhile. */
+static dram_val run_units(encoder *e)
+{
+    neck last = {0};
+    patches first = fetch_patches(e);
+    block next = fetch_block(e, 0);
+    if (e->g->status != DRAM_OK) return DRAM_NONE;
+    run_patches(e, &first);
+    for (int i = 0; i < e->arch->blocks; i++) {
+        block now = next;
+        if (i + 1 < e->arch->blocks)
+            next = fetch_block(e, i + 1);
+        else
+            last = fetch_neck(e);
+        run_block(e, i, &now);
+    }
+    return run_neck(e, &last);
+}
+
+static dram_val build(const dram_build *b, const dram_arch *arch, encoder e)
 {
     if (b->g->status != DRAM_OK) return DRAM_NONE;
-    const dram_shape *shape = dram_shape_of(b->g, image);
+    const dram_shape *shape = dram_shape_of(b->g, e.image != DRAM_NONE ? e.image : e.pixels);
     if (shape->rank != 4 || shape->dim[1] % DRAM_VIT_PATCH || shape->dim[2] % DRAM_VIT_PATCH) {
         char text[96];
         b->g->status = dram_fail(DRAM_ERR_CONFIG, "%s: the image is %s, but its sides must be multiples of %d",
@@ -108,18 +275,29 @@ dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val
         return DRAM_NONE;
     }
     dram_layers l = dram_layers_enter(b);
-    dram_val x = patches(&l, arch, image);
-    for (int i = 0; i < arch->blocks; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "blocks.%d", i);
-        int scope = dram_scope_push(b->g, name);
-        dram_val y = attention(&l, arch, is_global(arch, i), dram_layer_norm(&l, "norm1", x));
-        x = DRAM_CALL(b->g, add, "attn_sum", NULL, x, y);
-        y = mlp(&l, dram_layer_norm(&l, "norm2", x));
-        x = DRAM_CALL(b->g, add, "mlp_sum", NULL, x, y);
-        dram_scope_pop(b->g, scope);
-    }
-    x = neck(&l, x);
+    e.l = &l;
+    e.g = b->g;
+    e.arch = arch;
+    e.n = (int)shape->dim[0];
+    e.group = b->images > 0 && b->images < e.n && !b->trainable ? b->images : e.n;
+    e.n_groups = (e.n + e.group - 1) / e.group;
+    e.x = dram_calloc((size_t)e.n_groups, sizeof *e.x);
+    dram_val embedding = DRAM_NONE;
+    if (e.x)
+        embedding = run_units(&e);
+    else
+        b->g->status = dram_fail(DRAM_ERR_MEMORY, "no memory for the graph %s", b->g->name);
+    dram_free(e.x);
     dram_layers_leave(&l);
-    return x;
+    return embedding;
+}
+
+dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image)
+{
+    return build(b, arch, (encoder){.image = image, .pixels = DRAM_NONE, .valid = DRAM_NONE});
+}
+
+dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid)
+{
+    return build(b, arch, (encoder){.image = DRAM_NONE, .pixels = pixels, .valid = valid});
 }

@@ -5,17 +5,14 @@
 
 static dram_status unary_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (dram_value_at(g, node->in[0])->dtype != DRAM_F32) return dram_bad_input(g, node, 0, "f32");
+    if (!dram_is_float(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16");
     return dram_shape_as_first(g, node, out);
 }
 
 static dram_status pair_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     TRY(unary_shape(g, node, out));
-    if (dram_value_at(g, node->in[1])->dtype != DRAM_F32 ||
-        !dram_shape_equal(dram_in_shape(g, node, 0), dram_in_shape(g, node, 1)))
-        return dram_bad_input(g, node, 1, "f32 of input 0's shape");
-    return DRAM_OK;
+    return dram_need_like(g, node, 1, 0);
 }
 
 /* FLOPs of one element, the polynomials counted as they are in kernels/cpu/math.h. */

@@ -10,12 +10,12 @@
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i, dram_shape want)
 {
-    const dram_value *value = dram_value_at(g, node->in[i]);
-    return value->dtype == DRAM_F32 && dram_shape_equal(&value->shape, &want);
+    return dram_is_f32(g, node, i) && dram_shape_equal(dram_in_shape(g, node, i), &want);
 }
 
 /* What both ops read: the sizes, once the inputs have been checked. */
 typedef struct {
+    bool low;                /* bf16 or f16 */
     int64_t n, h, w, d, dim; /* dim = D */
     int64_t sh, sw;          /* grid of the keys: the window, or the image */
     int64_t heads, window;
@@ -25,6 +25,7 @@ static sizes sizes_of(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
     sizes s = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .dim = x->dim[3] / 3};
+    s.low = dram_value_at(g, node->in[0])->dtype != DRAM_F32;
     s.heads = node->attr.heads;
     s.window = node->attr.window;
     s.d = s.dim / s.heads;
@@ -38,9 +39,9 @@ static dram_status check_inputs(dram_graph *g, const dram_node *node)
     const dram_value *x = dram_value_at(g, node->in[0]);
     if (node->attr.heads < 1 || node->attr.window < 0)
         return dram_graph_fail(g, "%s: heads must be 1 or more and window 0 (global) or more", node->name);
-    if (x->dtype != DRAM_F32 || x->shape.rank != 4 || dram_elements(&x->shape) == 0 ||
+    if (!dram_is_float(g, node, 0) || x->shape.rank != 4 || dram_elements(&x->shape) == 0 ||
         x->shape.dim[3] % (3 * (int64_t)node->attr.heads) != 0)
-        return dram_bad_input(g, node, 0, "f32 [N,H,W,3D], D a multiple of the heads");
+        return dram_bad_input(g, node, 0, "f32, bf16 or f16 [N,H,W,3D], D a multiple of the heads");
     sizes s = sizes_of(g, node);
     if (!is_f32(g, node, 1, DRAM_SHAPE(2 * s.sh - 1, s.d)))
         return dram_bad_input(g, node, 1, "f32 [2S-1,d], S the window or the height, d = D / heads");
@@ -72,7 +73,7 @@ static int64_t rel_products(const sizes *s)
     return s->n * s->heads * s->h * s->w * (s->sh + s->sw);
 }
 
-/* ---- scratch: what kernels/cpu/attention.c divides ---- */
+/* ---- scratch: what kernels/cpu/attention_tile.c and attention_grad.c divide ---- */
 
 enum { LEAST_TILE = 16, QUERIES = 256, KEYS = 128, PARTIALS = 8 };
 
@@ -92,7 +93,8 @@ static int64_t tile_floats(const sizes *s, int64_t bq, int64_t bk, bool backward
 {
     int64_t nq = least(bq, s->sh * s->sw), nk = least(bk, s->sh * s->sw), ld = stride(nq);
     int64_t table = 2 * (s->sh > s->sw ? s->sh : s->sw) - 1, first = nk > table ? nk : table;
-    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw + s->d + 1)) + 3 * (nq + nk) * stride(s->d);
+    int64_t key_rows = s->low ? 2 : 3;
+    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw + s->d + 1)) + (3 * nq + key_rows * nk) * stride(s->d);
     return ld * (first + s->sh + s->sw + s->d + 3) + (nq + nk) * stride(s->d);
 }
 
@@ -102,14 +104,20 @@ static int64_t partial_floats(const sizes *s)
     return 2 * (s->sh + s->sw - 1) * s->d + (s->window ? 2 * s->dim : 0);
 }
 
+/* Floats to hold the gradients of so many keys and values in fp32, where dqkv itself cannot. */
+static int64_t held_floats(const sizes *s, int64_t keys)
+{
+    return s->low ? 2 * least(keys, s->sh * s->sw) * ((s->d + 15) / 16 * 16) : 0;
+}
+
 static int64_t scratch(const dram_graph *g, const dram_node *node, const dram_profile *profile, bool backward)
 {
     sizes s = sizes_of(g, node);
     int64_t wanted = tile_floats(&s, QUERIES, KEYS, backward);
     int64_t smallest = tile_floats(&s, LEAST_TILE, LEAST_TILE, backward);
     if (backward) {
-        wanted += PARTIALS * partial_floats(&s);
-        smallest += partial_floats(&s);
+        wanted += PARTIALS * partial_floats(&s) + held_floats(&s, s.sh * s.sw);
+        smallest += partial_floats(&s) + held_floats(&s, LEAST_TILE);
     }
     int64_t each = least(wanted, profile->scratch_per_worker / (int64_t)sizeof(float));
     if (each < smallest) each = smallest;
@@ -122,7 +130,7 @@ static dram_status attention_shape(dram_graph *g, const dram_node *node, dram_va
 {
     TRY(check_inputs(g, node));
     sizes s = sizes_of(g, node);
-    out[0]->dtype = DRAM_F32;
+    out[0]->dtype = dram_value_at(g, node->in[0])->dtype;
     out[0]->shape = out_shape(&s);
     out[1]->dtype = DRAM_F32;
     out[1]->shape = lse_shape(&s);
@@ -163,9 +171,12 @@ static dram_status attention_grad_shape(dram_graph *g, const dram_node *node, dr
 {
     TRY(check_inputs(g, node));
     sizes s = sizes_of(g, node);
-    if (!is_f32(g, node, 4, out_shape(&s))) return dram_bad_input(g, node, 4, "f32 [N,H,W,D]");
     if (!is_f32(g, node, 5, lse_shape(&s))) return dram_bad_input(g, node, 5, "f32 [N,heads,H,W]");
-    if (!is_f32(g, node, 6, out_shape(&s))) return dram_bad_input(g, node, 6, "f32 [N,H,W,D]");
+    const dram_shape want = out_shape(&s);
+    for (int i = 4; i <= 6; i += 2) {
+        if (!dram_shape_equal(dram_in_shape(g, node, i), &want)) return dram_bad_input(g, node, i, "[N,H,W,D]");
+        TRY(dram_need_type_of(g, node, i, 0));
+    }
     for (int i = 0; i < 4; i++) dram_like_input(g, node, i, out[i]);
     return DRAM_OK;
 }

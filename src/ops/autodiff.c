@@ -82,11 +82,13 @@ dram_status dram_backward_build(dram_graph *g, const dram_val *of, const dram_va
         const dram_node *node = g->nodes[i];
         if (!g->values[node->out[0]]->requires_grad || !has_gradient(b, node)) continue;
         int scope = dram_scope_push(g, node->name);
+        g->block = node->block;
         dram_status status = dram_op_rules[node->op]->grad(b, node);
         if (g->status == DRAM_OK) g->status = status;
         dram_scope_pop(g, scope);
     }
     g->detached = detached;
+    g->block = 0;
     if (g->status == DRAM_OK) account_weight_gradients(b);
     *out = b;
     return g->status;

@@ -7,14 +7,10 @@
 
 #include "ops/rules.h"
 
-static bool is_f32(const dram_graph *g, const dram_node *node, int i)
-{
-    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32;
-}
-
 static dram_status need_x(dram_graph *g, const dram_node *node)
 {
-    if (!is_f32(g, node, 0) || dram_in_shape(g, node, 0)->rank < 2) return dram_bad_input(g, node, 0, "f32 [...,C]");
+    if (!dram_is_float(g, node, 0) || dram_in_shape(g, node, 0)->rank < 2)
+        return dram_bad_input(g, node, 0, "[...,C] of f32, bf16 or f16");
     return DRAM_OK;
 }
 
@@ -23,16 +19,9 @@ static dram_status need_channels(dram_graph *g, const dram_node *node, int from,
 {
     int64_t channels = dram_last(dram_in_shape(g, node, 0), 0);
     for (int i = from; i <= to; i++)
-        if (!is_f32(g, node, i) || dram_in_shape(g, node, i)->rank != 1 ||
+        if (!dram_is_f32(g, node, i) || dram_in_shape(g, node, i)->rank != 1 ||
             dram_in_shape(g, node, i)->dim[0] != channels)
             return dram_bad_input(g, node, i, "f32 [C], C the channels of input 0");
-    return DRAM_OK;
-}
-
-static dram_status need_like_x(dram_graph *g, const dram_node *node, int i)
-{
-    if (!is_f32(g, node, i) || !dram_shape_equal(dram_in_shape(g, node, i), dram_in_shape(g, node, 0)))
-        return dram_bad_input(g, node, i, "f32 of input 0's shape");
     return DRAM_OK;
 }
 
@@ -80,7 +69,7 @@ const dram_rules dram_rules_bn_stats = {
 
 static dram_status bn_running_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0) || dram_in_shape(g, node, 0)->rank != 1) return dram_bad_input(g, node, 0, "f32 [C]");
+    if (!dram_is_f32(g, node, 0) || dram_in_shape(g, node, 0)->rank != 1) return dram_bad_input(g, node, 0, "f32 [C]");
     TRY(need_channels(g, node, 1, 3));
     dram_like_input(g, node, 2, out[0]);
     dram_like_input(g, node, 3, out[1]);
@@ -100,7 +89,7 @@ static dram_status bn_apply_shape(dram_graph *g, const dram_node *node, dram_val
 {
     TRY(need_x(g, node));
     TRY(need_channels(g, node, 1, 4));
-    if (dram_given(node, 5)) TRY(need_like_x(g, node, 5));
+    if (dram_given(node, 5)) TRY(dram_need_like(g, node, 5, 0));
     dram_like_input(g, node, 0, out[0]);
     return DRAM_OK;
 }
@@ -156,7 +145,7 @@ static dram_status bn_reduce_shape(dram_graph *g, const dram_node *node, dram_va
 {
     TRY(need_x(g, node));
     TRY(need_channels(g, node, 1, 4));
-    TRY(need_like_x(g, node, 5));
+    TRY(dram_need_like(g, node, 5, 0));
     give_channels(g, node, out[0]);
     give_channels(g, node, out[1]);
     return DRAM_OK;
@@ -174,7 +163,7 @@ static dram_status bn_dgrad_shape(dram_graph *g, const dram_node *node, dram_val
 {
     TRY(need_x(g, node));
     TRY(need_channels(g, node, 1, 4));
-    TRY(need_like_x(g, node, 5));
+    TRY(dram_need_like(g, node, 5, 0));
     if (node->attr.batch_stats) TRY(need_channels(g, node, 6, 7));
     dram_like_input(g, node, 0, out[0]);
     return DRAM_OK;

@@ -3,11 +3,10 @@
 
 #include "ops/rules.h"
 
-static bool is_f32_4(const dram_graph *g, const dram_node *node, int i)
+static bool is_image(const dram_graph *g, const dram_node *node, int i)
 {
-    if (!dram_given(node, i) || dram_value_at(g, node->in[i])->dtype != DRAM_F32) return false;
-    const dram_shape *s = dram_in_shape(g, node, i);
-    return s->rank == 4 && dram_elements(s) > 0;
+    return dram_is_float(g, node, i) && dram_in_shape(g, node, i)->rank == 4 &&
+           dram_elements(dram_in_shape(g, node, i)) > 0;
 }
 
 static dram_status check_attr(dram_graph *g, const dram_node *node)
@@ -33,20 +32,21 @@ static dram_status conv2d_shape(dram_graph *g, const dram_node *node, dram_value
 {
     const dram_attr *a = &node->attr;
     TRY(check_attr(g, node));
-    if (!is_f32_4(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [N,H,W,I]");
+    if (!is_image(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [N,H,W,I]");
     const dram_shape *x = dram_in_shape(g, node, 0);
-    if (!is_f32_4(g, node, 1) || dram_in_shape(g, node, 1)->dim[3] * a->groups != x->dim[3])
-        return dram_bad_input(g, node, 1, "f32 [O,kh,kw,I/groups] with the I of input 0");
+    if (!is_image(g, node, 1) || dram_in_shape(g, node, 1)->dim[3] * a->groups != x->dim[3])
+        return dram_bad_input(g, node, 1, "[O,kh,kw,I/groups] with the I of input 0");
+    TRY(dram_need_type_of(g, node, 1, 0));
     const dram_shape *w = dram_in_shape(g, node, 1);
     if (w->dim[0] % a->groups != 0) return dram_bad_input(g, node, 1, "of a number of outputs that groups divides");
     int64_t h = output_size(a, x->dim[1], w->dim[1]), width = output_size(a, x->dim[2], w->dim[2]);
     if (h < 1 || width < 1) return dram_bad_input(g, node, 1, "no larger than input 0 and its padding");
     if (dram_given(node, 2)) {
         const dram_shape *b = dram_in_shape(g, node, 2);
-        if (dram_value_at(g, node->in[2])->dtype != DRAM_F32 || b->rank != 1 || b->dim[0] != w->dim[0])
+        if (!dram_is_f32(g, node, 2) || b->rank != 1 || b->dim[0] != w->dim[0])
             return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
     }
-    out[0]->dtype = DRAM_F32;
+    out[0]->dtype = dram_value_at(g, node->in[0])->dtype;
     out[0]->shape = DRAM_SHAPE(x->dim[0], h, width, w->dim[0]);
     return DRAM_OK;
 }
@@ -85,19 +85,22 @@ static int64_t conv2d_flops(const dram_graph *g, const dram_node *node)
     return conv_flops(dram_shape_of(g, node->out[0]), dram_in_shape(g, node, 1));
 }
 
-/* What a worker gets: the profile's share, or, for very many channels, room for a small tile of one tap's rows. */
-static int64_t worker_bytes(const dram_profile *profile, int64_t i, int64_t o)
+/* What a worker gets: the profile's share, or, for very many channels, room for a small tile of one tap's rows. In bf16
+ * and f16 half of it is for the products (kernels/cpu/gemm.h). */
+static int64_t worker_bytes(const dram_graph *g, const dram_node *node, const dram_profile *profile, int64_t i,
+                            int64_t o)
 {
-    enum { ROWS = 16 };
+    enum { ROWS = 16, PRODUCT = 16 << 10 };
     int64_t least = ROWS * (i + o) * (int64_t)sizeof(float);
+    if (dram_value_at(g, node->in[0])->dtype != DRAM_F32) least = 2 * (least > PRODUCT ? least : PRODUCT);
     int64_t bytes = profile->scratch_per_worker > least ? profile->scratch_per_worker : least;
     return (bytes + profile->align - 1) / profile->align * profile->align;
 }
 
 static int64_t conv2d_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    return profile->workers *
-           worker_bytes(profile, dram_in_shape(g, node, 0)->dim[3], dram_shape_of(g, node->out[0])->dim[3]);
+    int64_t i = dram_in_shape(g, node, 0)->dim[3], o = dram_shape_of(g, node->out[0])->dim[3];
+    return profile->workers * worker_bytes(g, node, profile, i, o);
 }
 
 const dram_rules dram_rules_conv2d = {
@@ -109,19 +112,21 @@ static dram_status conv2d_dgrad_shape(dram_graph *g, const dram_node *node, dram
 {
     const dram_attr *a = &node->attr;
     TRY(check_attr(g, node));
-    if (!is_f32_4(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [N,Ho,Wo,O]");
+    if (!is_image(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [N,Ho,Wo,O]");
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    if (!is_f32_4(g, node, 1) || dram_in_shape(g, node, 1)->dim[0] != dy->dim[3] || dy->dim[3] % a->groups != 0)
-        return dram_bad_input(g, node, 1, "f32 [O,kh,kw,I/groups] with the O of input 0");
+    if (!is_image(g, node, 1) || dram_in_shape(g, node, 1)->dim[0] != dy->dim[3] || dy->dim[3] % a->groups != 0)
+        return dram_bad_input(g, node, 1, "[O,kh,kw,I/groups] with the O of input 0");
+    TRY(dram_need_type_of(g, node, 1, 0));
     const dram_shape *w = dram_in_shape(g, node, 1);
     if (a->out_h < 1 || a->out_w < 1 || output_size(a, a->out_h, w->dim[1]) != dy->dim[1] ||
         output_size(a, a->out_w, w->dim[2]) != dy->dim[2])
         return dram_bad_input(g, node, 0, "what a convolution of out_h x out_w pixels gives");
-    out[0]->dtype = DRAM_F32;
+    out[0]->dtype = dram_value_at(g, node->in[0])->dtype;
     out[0]->shape = DRAM_SHAPE(dy->dim[0], a->out_h, a->out_w, w->dim[3] * a->groups);
-    if (dram_given(node, 2) && (!is_f32_4(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
-        return dram_bad_input(g, node, 2, "f32 [N,H,W,I], like the output");
-    return DRAM_OK;
+    if (!dram_given(node, 2)) return DRAM_OK;
+    if (!dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape))
+        return dram_bad_input(g, node, 2, "[N,H,W,I], like the output");
+    return dram_need_type_of(g, node, 2, 0);
 }
 
 static int64_t conv2d_dgrad_flops(const dram_graph *g, const dram_node *node)
@@ -138,15 +143,16 @@ static dram_status conv2d_wgrad_shape(dram_graph *g, const dram_node *node, dram
 {
     const dram_attr *a = &node->attr;
     TRY(check_attr(g, node));
-    if (!is_f32_4(g, node, 0) || dram_in_shape(g, node, 0)->dim[3] % a->groups != 0)
-        return dram_bad_input(g, node, 0, "f32 [N,H,W,I] with an I that groups divides");
+    if (!is_image(g, node, 0) || dram_in_shape(g, node, 0)->dim[3] % a->groups != 0)
+        return dram_bad_input(g, node, 0, "f32, bf16 or f16 [N,H,W,I] with an I that groups divides");
     const dram_shape *x = dram_in_shape(g, node, 0);
-    if (!is_f32_4(g, node, 1) || a->out_h < 1 || a->out_w < 1)
-        return dram_bad_input(g, node, 1, "f32 [N,Ho,Wo,O], and out_h, out_w 1 or more");
+    if (!is_image(g, node, 1) || a->out_h < 1 || a->out_w < 1)
+        return dram_bad_input(g, node, 1, "[N,Ho,Wo,O], and out_h, out_w 1 or more");
+    TRY(dram_need_type_of(g, node, 1, 0));
     const dram_shape *dy = dram_in_shape(g, node, 1);
     if (dy->dim[0] != x->dim[0] || dy->dim[1] != output_size(a, x->dim[1], a->out_h) ||
         dy->dim[2] != output_size(a, x->dim[2], a->out_w) || dy->dim[3] % a->groups != 0)
-        return dram_bad_input(g, node, 1, "f32 [N,Ho,Wo,O], what a convolution of input 0 by out_h x out_w gives");
+        return dram_bad_input(g, node, 1, "[N,Ho,Wo,O], what a convolution of input 0 by out_h x out_w gives");
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(dy->dim[3], a->out_h, a->out_w, x->dim[3] / a->groups);
     return DRAM_OK;
@@ -160,8 +166,8 @@ static int64_t conv2d_wgrad_flops(const dram_graph *g, const dram_node *node)
 /* As much again for partial sums of dw. */
 static int64_t conv2d_wgrad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    return 2 * profile->workers *
-           worker_bytes(profile, dram_in_shape(g, node, 0)->dim[3], dram_in_shape(g, node, 1)->dim[3]);
+    int64_t i = dram_in_shape(g, node, 0)->dim[3], o = dram_in_shape(g, node, 1)->dim[3];
+    return 2 * profile->workers * worker_bytes(g, node, profile, i, o);
 }
 
 const dram_rules dram_rules_conv2d_wgrad = {

@@ -3,14 +3,9 @@
 
 #include "ops/rules.h"
 
-static bool is_f32(const dram_graph *g, const dram_node *node, int i)
-{
-    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32;
-}
-
 static bool is_scalar(const dram_graph *g, const dram_node *node, int i)
 {
-    return is_f32(g, node, i) && dram_elements(dram_in_shape(g, node, i)) == 1;
+    return dram_is_f32(g, node, i) && dram_elements(dram_in_shape(g, node, i)) == 1;
 }
 
 /* ---- add ---- */
@@ -26,10 +21,11 @@ static bool broadcasts(const dram_shape *a, const dram_shape *b)
 
 static dram_status add_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    if (!dram_is_float(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16");
+    TRY(dram_need_type_of(g, node, 1, 0));
     const dram_shape *a = dram_in_shape(g, node, 0), *b = dram_in_shape(g, node, 1);
-    if (!is_f32(g, node, 1) || !(dram_shape_equal(a, b) || broadcasts(a, b)))
-        return dram_bad_input(g, node, 1, "f32 of input 0's shape, or of batch 1");
+    if (!dram_shape_equal(a, b) && !broadcasts(a, b))
+        return dram_bad_input(g, node, 1, "of input 0's shape, or of batch 1");
     dram_like_input(g, node, 0, out[0]);
     return DRAM_OK;
 }
@@ -52,8 +48,10 @@ const dram_rules dram_rules_add = {.shape = add_shape, .grad = add_grad};
 
 static dram_status sum_batch_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0) || dram_in_shape(g, node, 0)->rank < 1) return dram_bad_input(g, node, 0, "f32 [N,...]");
+    if (!dram_is_float(g, node, 0) || dram_in_shape(g, node, 0)->rank < 1)
+        return dram_bad_input(g, node, 0, "[N,...] of f32, bf16 or f16");
     dram_like_input(g, node, 0, out[0]);
+    out[0]->dtype = DRAM_F32;
     out[0]->shape.dim[0] = 1;
     return DRAM_OK;
 }
@@ -69,7 +67,7 @@ const dram_rules dram_rules_sum_batch = {.shape = sum_batch_shape, .flops = sum_
 
 static dram_status scale_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    if (!dram_is_float(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16");
     return dram_shape_as_first(g, node, out);
 }
 

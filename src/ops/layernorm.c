@@ -4,28 +4,25 @@
 
 #include "ops/rules.h"
 
-static dram_status x_and_gamma(dram_graph *g, const dram_node *node)
+/* x in any float type; gamma (and beta) in places 1 .. last f32. */
+static dram_status x_and_channels(dram_graph *g, const dram_node *node, int last)
 {
-    const dram_value *x = dram_value_at(g, node->in[0]), *gamma = dram_value_at(g, node->in[1]);
-    if (x->dtype != DRAM_F32 || x->shape.rank < 1) return dram_bad_input(g, node, 0, "f32 [...,C]");
-    if (gamma->dtype != DRAM_F32 || gamma->shape.rank != 1 || gamma->shape.dim[0] != dram_last(&x->shape, 0))
-        return dram_bad_input(g, node, 1, "f32 [C], C the last dimension of input 0");
+    if (!dram_is_float(g, node, 0) || dram_in_shape(g, node, 0)->rank < 1)
+        return dram_bad_input(g, node, 0, "[...,C] of f32, bf16 or f16");
+    int64_t channels = dram_last(dram_in_shape(g, node, 0), 0);
+    for (int i = 1; i <= last; i++)
+        if (!dram_is_f32(g, node, i) || dram_in_shape(g, node, i)->rank != 1 ||
+            dram_in_shape(g, node, i)->dim[0] != channels)
+            return dram_bad_input(g, node, i, "f32 [C], C the last dimension of input 0");
     if (!(node->attr.eps > 0)) return dram_graph_fail(g, "%s: eps must be above 0", node->name);
     return DRAM_OK;
-}
-
-static bool same_as(const dram_graph *g, const dram_node *node, int i, int other)
-{
-    return dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
-           dram_shape_equal(dram_in_shape(g, node, i), dram_in_shape(g, node, other));
 }
 
 /* ---- layernorm ---- */
 
 static dram_status layernorm_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(x_and_gamma(g, node));
-    if (!same_as(g, node, 2, 1)) return dram_bad_input(g, node, 2, "f32 [C], C the last dimension of input 0");
+    TRY(x_and_channels(g, node, 2));
     return dram_shape_as_first(g, node, out);
 }
 
@@ -48,16 +45,28 @@ static int64_t layernorm_flops(const dram_graph *g, const dram_node *node)
     return 8 * dram_elements(dram_in_shape(g, node, 0));
 }
 
+/* Rows of floats of a worker: what is not stored in f32 is reckoned with in f32. */
+static int64_t rows_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile, int rows)
+{
+    if (dram_value_at(g, node->in[0])->dtype == DRAM_F32) return 0;
+    return rows * profile->workers * dram_last(dram_in_shape(g, node, 0), 0) * (int64_t)sizeof(float);
+}
+
+static int64_t layernorm_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    return rows_workspace(g, node, profile, 1);
+}
+
 const dram_rules dram_rules_layernorm = {
-    .shape = layernorm_shape, .grad = layernorm_grad_rule, .flops = layernorm_flops};
+    .shape = layernorm_shape, .grad = layernorm_grad_rule, .flops = layernorm_flops, .workspace = layernorm_workspace};
 
 /* ---- layernorm_grad ---- */
 
 static dram_status layernorm_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(x_and_gamma(g, node));
-    if (!same_as(g, node, 2, 0)) return dram_bad_input(g, node, 2, "f32 of input 0's shape");
-    if (dram_given(node, 3) && !same_as(g, node, 3, 0)) return dram_bad_input(g, node, 3, "f32 of input 0's shape");
+    TRY(x_and_channels(g, node, 1));
+    TRY(dram_need_like(g, node, 2, 0));
+    if (dram_given(node, 3)) TRY(dram_need_like(g, node, 3, 0));
     dram_like_input(g, node, 0, out[0]);
     dram_like_input(g, node, 1, out[1]);
     dram_like_input(g, node, 1, out[2]);
@@ -69,7 +78,8 @@ static int64_t layernorm_grad_flops(const dram_graph *g, const dram_node *node)
     return 17 * dram_elements(dram_in_shape(g, node, 0));
 }
 
-/* One partial dgamma and dbeta for every 16 rows, 128 of them at most, within one worker's scratch; one at least. */
+/* One partial dgamma and dbeta for every 16 rows, 128 of them at most, within one worker's scratch; one at least.
+ * Behind them rows of x, dy and acc. */
 static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
@@ -77,7 +87,7 @@ static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *no
     int64_t partials = (dram_rows(x) + 15) / 16, room = profile->scratch_per_worker / partial;
     if (partials > 128) partials = 128;
     if (partials > room) partials = room;
-    return (partials > 1 ? partials : 1) * partial;
+    return (partials > 1 ? partials : 1) * partial + rows_workspace(g, node, profile, 3);
 }
 
 const dram_rules dram_rules_layernorm_grad = {

@@ -3,24 +3,29 @@
 
 #include "ops/rules.h"
 
-static bool is_f32(const dram_graph *g, const dram_node *node, int i, int rank)
+static bool has_rank(const dram_graph *g, const dram_node *node, int i, int rank)
 {
-    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
-           dram_in_shape(g, node, i)->rank == rank;
+    return dram_given(node, i) && dram_in_shape(g, node, i)->rank == rank;
 }
 
-/* f32 of rank 1 or more */
+/* f32, bf16 or f16 of rank 1 or more */
 static bool is_rows(const dram_graph *g, const dram_node *node, int i)
 {
-    return dram_given(node, i) && is_f32(g, node, i, dram_in_shape(g, node, i)->rank) &&
-           dram_in_shape(g, node, i)->rank >= 1 && dram_elements(dram_in_shape(g, node, i)) > 0;
+    return dram_is_float(g, node, i) && dram_in_shape(g, node, i)->rank >= 1 &&
+           dram_elements(dram_in_shape(g, node, i)) > 0;
 }
 
-/* f32 [O,I] or, a 1x1 convolution's as files keep it, [O,1,1,I] */
+/* [O,I] or, a 1x1 convolution's as files keep it, [O,1,1,I] */
 static bool is_weight(const dram_graph *g, const dram_node *node, int i)
 {
-    if (is_f32(g, node, i, 2)) return true;
-    return is_f32(g, node, i, 4) && dram_in_shape(g, node, i)->dim[1] == 1 && dram_in_shape(g, node, i)->dim[2] == 1;
+    if (has_rank(g, node, i, 2)) return true;
+    return has_rank(g, node, i, 4) && dram_in_shape(g, node, i)->dim[1] == 1 && dram_in_shape(g, node, i)->dim[2] == 1;
+}
+
+/* f32 [C] */
+static bool is_vector(const dram_graph *g, const dram_node *node, int i, int64_t c)
+{
+    return dram_is_f32(g, node, i) && has_rank(g, node, i, 1) && dram_in_shape(g, node, i)->dim[0] == c;
 }
 
 /* The shape of input i with another last dimension. */
@@ -37,15 +42,31 @@ static int64_t product_flops(const dram_graph *g, const dram_node *node)
     return 2 * dram_elements(a) * (dram_elements(b) / (node->op == DRAM_OP_linear_dgrad ? b->dim[0] : dram_last(b, 0)));
 }
 
+static int64_t aligned(int64_t bytes, const dram_profile *profile)
+{
+    return (bytes + profile->align - 1) / profile->align * profile->align;
+}
+
+/* What a worker needs where a type is not f32: room for blocks in fp32 (kernels/cpu/gemm.h), no more than all of them,
+ * LEAST at least. The same for every instruction set. */
+static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *profile)
+{
+    enum { LEAST = 16 << 10 };
+    int64_t bytes = (m * k + k * n + m * n) * (int64_t)sizeof(float);
+    if (bytes > profile->scratch_per_worker) bytes = profile->scratch_per_worker;
+    return aligned(bytes < LEAST ? LEAST : bytes, profile);
+}
+
 /* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
- * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace. */
+ * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace in f32. */
 static int64_t product_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     enum { SMALL = 24 << 10, MANY = 1024, VECTOR = 8 };
     int64_t k = dram_last(dram_in_shape(g, node, 0), 0), n = dram_last(dram_shape_of(g, node->out[0]), 0);
-    if (k * n > SMALL || dram_rows(dram_in_shape(g, node, 0)) < MANY) return 0;
-    int64_t bytes = (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float);
-    bytes = (bytes + profile->align - 1) / profile->align * profile->align;
+    int64_t m = dram_rows(dram_in_shape(g, node, 0));
+    if (!dram_is_f32(g, node, 0)) return profile->workers * block_bytes(m, n, k, profile);
+    if (k * n > SMALL || m < MANY) return 0;
+    int64_t bytes = aligned((n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float), profile);
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
@@ -53,12 +74,13 @@ static int64_t product_workspace(const dram_graph *g, const dram_node *node, con
 
 static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,I]");
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [...,I]");
+    TRY(dram_need_type_of(g, node, 1, 0));
     int64_t i = dram_last(dram_in_shape(g, node, 0), 0);
     if (!is_weight(g, node, 1) || dram_last(dram_in_shape(g, node, 1), 0) != i || dram_in_shape(g, node, 1)->dim[0] < 1)
-        return dram_bad_input(g, node, 1, "f32 [O,I] or [O,1,1,I] with the I of input 0");
+        return dram_bad_input(g, node, 1, "[O,I] or [O,1,1,I] with the I of input 0");
     int64_t o = dram_in_shape(g, node, 1)->dim[0];
-    if (dram_given(node, 2) && (!is_f32(g, node, 2, 1) || dram_in_shape(g, node, 2)->dim[0] != o))
+    if (dram_given(node, 2) && !is_vector(g, node, 2, o))
         return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
     like_rows(g, node, 0, o, out[0]);
     return DRAM_OK;
@@ -91,13 +113,16 @@ const dram_rules dram_rules_linear = {
 
 static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,O]");
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [...,O]");
+    TRY(dram_need_type_of(g, node, 1, 0));
     int64_t o = dram_last(dram_in_shape(g, node, 0), 0);
     if (!is_weight(g, node, 1) || dram_in_shape(g, node, 1)->dim[0] != o || dram_last(dram_in_shape(g, node, 1), 0) < 1)
-        return dram_bad_input(g, node, 1, "f32 [O,I] or [O,1,1,I] with the O of input 0");
+        return dram_bad_input(g, node, 1, "[O,I] or [O,1,1,I] with the O of input 0");
     like_rows(g, node, 0, dram_last(dram_in_shape(g, node, 1), 0), out[0]);
-    if (dram_given(node, 2) && (!is_rows(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape)))
-        return dram_bad_input(g, node, 2, "f32 [...,I], like the output");
+    if (!dram_given(node, 2)) return DRAM_OK;
+    TRY(dram_need_type_of(g, node, 2, 0));
+    if (!dram_shape_equal(dram_in_shape(g, node, 2), &out[0]->shape))
+        return dram_bad_input(g, node, 2, "[...,I], like the output");
     return DRAM_OK;
 }
 
@@ -108,11 +133,12 @@ const dram_rules dram_rules_linear_dgrad = {
 
 static dram_status linear_wgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,I]");
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [...,I]");
+    TRY(dram_need_type_of(g, node, 1, 0));
     dram_shape rest = *dram_in_shape(g, node, 0);
     if (is_rows(g, node, 1)) rest.dim[rest.rank - 1] = dram_last(dram_in_shape(g, node, 1), 0);
     if (!is_rows(g, node, 1) || !dram_shape_equal(dram_in_shape(g, node, 1), &rest))
-        return dram_bad_input(g, node, 1, "f32 [...,O] with as many rows as input 0");
+        return dram_bad_input(g, node, 1, "[...,O] with as many rows as input 0");
     out[0]->dtype = DRAM_F32;
     int64_t o = dram_last(&rest, 0), i = dram_last(dram_in_shape(g, node, 0), 0);
     out[0]->shape = node->attr.out_h ? DRAM_SHAPE(o, 1, 1, i) : DRAM_SHAPE(o, i);
@@ -124,16 +150,21 @@ static int64_t linear_wgrad_flops(const dram_graph *g, const dram_node *node)
     return 2 * dram_elements(dram_in_shape(g, node, 0)) * dram_last(dram_in_shape(g, node, 1), 0);
 }
 
-/* Partial sums, at least as many as there are workers if they fit. */
+/* Partial sums, at least as many as there are workers if they fit; beside them, for bf16 and f16, blocks in fp32. */
 static int64_t linear_wgrad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     enum { ROWS_PER_PART = 512, PARTS = 16 };
+    const dram_shape *x = dram_in_shape(g, node, 0), *dy = dram_in_shape(g, node, 1);
     int64_t bytes = dram_elements(dram_shape_of(g, node->out[0])) * (int64_t)sizeof(float);
-    int64_t parts = dram_rows(dram_in_shape(g, node, 0)) / ROWS_PER_PART;
+    int64_t parts = dram_rows(x) / ROWS_PER_PART;
     int64_t room = profile->workers * profile->scratch_per_worker / bytes;
     if (parts > PARTS) parts = PARTS;
     if (parts > room) parts = room;
-    return parts > 1 ? parts * bytes : 0;
+    int64_t partial = parts > 1 ? parts * bytes : 0;
+    if (dram_is_f32(g, node, 0)) return partial;
+    /* The kernel halves it between the two. */
+    int64_t blocks = profile->workers * block_bytes(dram_last(dy, 0), dram_last(x, 0), dram_rows(x), profile);
+    return partial > blocks ? 2 * aligned(partial, profile) : partial + blocks;
 }
 
 const dram_rules dram_rules_linear_wgrad = {
@@ -143,9 +174,9 @@ const dram_rules dram_rules_linear_wgrad = {
 
 static dram_status bias_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32 [...,C]");
+    if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [...,C]");
     int64_t c = dram_last(dram_in_shape(g, node, 0), 0);
-    if (dram_given(node, 1) && (!is_f32(g, node, 1, 1) || dram_in_shape(g, node, 1)->dim[0] != c))
+    if (dram_given(node, 1) && !is_vector(g, node, 1, c))
         return dram_bad_input(g, node, 1, "f32 [C] with the C of input 0");
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(c);

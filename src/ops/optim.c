@@ -1,6 +1,7 @@
-/* Rules of the update: sumsq, clip_factor, adamw, sgd. */
+/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, clear. */
 #include <stddef.h>
 
+#include "base/state8.h"
 #include "ops/rules.h"
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i)
@@ -59,6 +60,7 @@ const dram_rules dram_rules_sumsq = {.shape = sumsq_shape, .flops = sumsq_flops,
 static dram_status clip_factor_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     TRY(need_numbers(g, node, 0, 1, "an f32 scalar"));
+    if (dram_given(node, 1)) TRY(need_numbers(g, node, 1, 1, "an f32 scalar"));
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(2);
     return DRAM_OK;
@@ -68,12 +70,25 @@ const dram_rules dram_rules_clip_factor = {.shape = clip_factor_shape};
 
 /* ---- adamw, sgd ---- */
 
+/* The moments in 8 bits: both as many bytes as base/state8.h says. */
+static dram_status need_state8(dram_graph *g, const dram_node *node)
+{
+    int64_t bytes = dram_state8_bytes(dram_elements(dram_in_shape(g, node, 0)));
+    for (int i = 2; i <= 3; i++)
+        if (dram_value_at(g, node->in[i])->dtype != DRAM_U8 || dram_elements(dram_in_shape(g, node, i)) != bytes)
+            return dram_bad_input(g, node, i, "f32 of input 0's shape, or u8 of dram_state8_bytes, both moments alike");
+    return DRAM_OK;
+}
+
 static dram_status adamw_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(need_alike(g, node, 3));
+    bool state8 = dram_value_at(g, node->in[2])->dtype == DRAM_U8;
+    TRY(need_alike(g, node, state8 ? 1 : 3));
+    if (state8) TRY(need_state8(g, node));
     TRY(need_numbers(g, node, 4, 4, "f32 [4]"));
     TRY(need_numbers(g, node, 5, 2, "f32 [2]"));
-    for (int o = 0; o < 3; o++) dram_like_input(g, node, 0, out[o]);
+    dram_like_input(g, node, 0, out[0]);
+    for (int o = 1; o < 3; o++) dram_like_input(g, node, o + 1, out[o]);
     return DRAM_OK;
 }
 
@@ -99,3 +114,23 @@ static int64_t sgd_flops(const dram_graph *g, const dram_node *node)
 }
 
 const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops = sgd_flops};
+
+/* ---- accumulate, clear ---- */
+
+static dram_status accumulate_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 1));
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_accumulate = {.shape = accumulate_shape};
+
+static dram_status clear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 0));
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_clear = {.shape = clear_shape};

@@ -3,31 +3,25 @@
 
 #include "ops/rules.h"
 
-static bool is_f32(const dram_graph *g, const dram_node *node, int i, int rank)
+static dram_status need_images(dram_graph *g, const dram_node *node)
 {
-    return dram_given(node, i) && dram_value_at(g, node->in[i])->dtype == DRAM_F32 &&
-           dram_in_shape(g, node, i)->rank == rank;
-}
-
-static dram_status need_images(dram_graph *g, const dram_node *node, int i)
-{
-    return is_f32(g, node, i, 4) ? DRAM_OK : dram_bad_input(g, node, i, "f32 [N,H,W,C]");
+    if (dram_is_float(g, node, 0) && dram_in_shape(g, node, 0)->rank == 4) return DRAM_OK;
+    return dram_bad_input(g, node, 0, "[N,H,W,C] of f32, bf16 or f16");
 }
 
 /* Input i is [N,C] for the images of input 0. */
 static dram_status need_channels(dram_graph *g, const dram_node *node, int i)
 {
-    const dram_shape *x = dram_in_shape(g, node, 0);
-    if (is_f32(g, node, i, 2) && dram_in_shape(g, node, i)->dim[0] == x->dim[0] &&
-        dram_in_shape(g, node, i)->dim[1] == x->dim[3])
-        return DRAM_OK;
-    return dram_bad_input(g, node, i, "f32 [N,C], N and C of input 0");
+    const dram_shape *x = dram_in_shape(g, node, 0), *s = dram_in_shape(g, node, i);
+    TRY(dram_need_type_of(g, node, i, 0));
+    if (s->rank == 2 && s->dim[0] == x->dim[0] && s->dim[1] == x->dim[3]) return DRAM_OK;
+    return dram_bad_input(g, node, i, "[N,C], N and C of input 0");
 }
 
 static void give_channels(const dram_graph *g, const dram_node *node, dram_value *out)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    out->dtype = DRAM_F32;
+    dram_like_input(g, node, 0, out);
     out->shape = DRAM_SHAPE(x->dim[0], x->dim[3]);
 }
 
@@ -51,7 +45,7 @@ static int64_t flops_of_x(const dram_graph *g, const dram_node *node)
 
 static dram_status avgpool_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(need_images(g, node, 0));
+    TRY(need_images(g, node));
     give_channels(g, node, out[0]);
     return DRAM_OK;
 }
@@ -71,12 +65,15 @@ const dram_rules dram_rules_avgpool = {
 
 static dram_status avgpool_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0, 2)) return dram_bad_input(g, node, 0, "f32 [N,C]");
+    if (!dram_is_float(g, node, 0) || dram_in_shape(g, node, 0)->rank != 2)
+        return dram_bad_input(g, node, 0, "[N,C] of f32, bf16 or f16");
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    out[0]->dtype = DRAM_F32;
+    dram_like_input(g, node, 0, out[0]);
     out[0]->shape = DRAM_SHAPE(dy->dim[0], node->attr.out_h, node->attr.out_w, dy->dim[1]);
-    if (dram_given(node, 1) && !(is_f32(g, node, 1, 4) && dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape)))
-        return dram_bad_input(g, node, 1, "f32 [N,out_h,out_w,C]");
+    if (!dram_given(node, 1)) return DRAM_OK;
+    TRY(dram_need_type_of(g, node, 1, 0));
+    if (!dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape))
+        return dram_bad_input(g, node, 1, "[N,out_h,out_w,C]");
     return DRAM_OK;
 }
 
@@ -86,7 +83,7 @@ const dram_rules dram_rules_avgpool_grad = {.shape = avgpool_grad_shape};
 
 static dram_status scale_channels_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(need_images(g, node, 0));
+    TRY(need_images(g, node));
     TRY(need_channels(g, node, 1));
     dram_like_input(g, node, 0, out[0]);
     return DRAM_OK;
@@ -107,9 +104,8 @@ const dram_rules dram_rules_scale_channels = {.shape = scale_channels_shape, .gr
 
 static dram_status scale_channels_sgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(need_images(g, node, 0));
-    if (!is_f32(g, node, 1, 4) || !dram_shape_equal(dram_in_shape(g, node, 0), dram_in_shape(g, node, 1)))
-        return dram_bad_input(g, node, 1, "f32 of input 0's shape");
+    TRY(need_images(g, node));
+    TRY(dram_need_like(g, node, 1, 0));
     give_channels(g, node, out[0]);
     return DRAM_OK;
 }

@@ -6,8 +6,8 @@
 static dram_status images(dram_graph *g, const dram_node *node, int i)
 {
     const dram_value *x = dram_value_at(g, node->in[i]);
-    if (x->dtype != DRAM_F32 || (x->shape.rank != 4 && x->shape.rank != 2))
-        return dram_bad_input(g, node, i, "f32 [N,H,W,C] or [H,C]");
+    if (!dram_is_float(g, node, i) || (x->shape.rank != 4 && x->shape.rank != 2))
+        return dram_bad_input(g, node, i, "[N,H,W,C] or [H,C] of f32, bf16 or f16");
     for (int k = 0; k < x->shape.rank; k++)
         if (x->shape.dim[k] < 1) return dram_bad_input(g, node, i, "not empty");
     return DRAM_OK;
@@ -31,7 +31,7 @@ static dram_status resize_shape(dram_graph *g, const dram_node *node, dram_value
                                attr->out_w);
     if (attr->mode != DRAM_RESIZE_BILINEAR && attr->mode != DRAM_RESIZE_BICUBIC_AA)
         return dram_graph_fail(g, "%s: there is no resize mode %d", node->name, attr->mode);
-    out[0]->dtype = DRAM_F32;
+    dram_like_input(g, node, 0, out[0]);
     out[0]->shape = resized(dram_in_shape(g, node, 0), attr);
     return DRAM_OK;
 }
@@ -39,9 +39,10 @@ static dram_status resize_shape(dram_graph *g, const dram_node *node, dram_value
 static dram_status resize_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     TRY(resize_shape(g, node, out));
-    if (dram_given(node, 1) && (dram_value_at(g, node->in[1])->dtype != DRAM_F32 ||
-                                !dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape)))
-        return dram_bad_input(g, node, 1, "f32 of the output's shape");
+    if (!dram_given(node, 1)) return DRAM_OK;
+    TRY(dram_need_type_of(g, node, 1, 0));
+    if (!dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape))
+        return dram_bad_input(g, node, 1, "of the output's shape");
     return DRAM_OK;
 }
 

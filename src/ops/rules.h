@@ -19,6 +19,15 @@ void dram_like_input(const dram_graph *g, const dram_node *node, int i, dram_val
 /* Fails with "NODE: input I is f32 [2,3], but must be WANT". */
 dram_status dram_bad_input(dram_graph *g, const dram_node *node, int i, const char *want);
 
+/* Whether input i was given and is f32; f32, bf16 or f16. */
+bool dram_is_f32(const dram_graph *g, const dram_node *node, int i);
+bool dram_is_float(const dram_graph *g, const dram_node *node, int i);
+
+/* Fails unless input i was given with the type, or with type and shape, of input j ("but must be bf16 as input 0 is"):
+ * x, dy, a residual and acc of an op are stored alike. */
+dram_status dram_need_type_of(dram_graph *g, const dram_node *node, int i, int j);
+dram_status dram_need_like(dram_graph *g, const dram_node *node, int i, int j);
+
 /* Shape of input i, which must have been given. */
 static inline const dram_shape *dram_in_shape(const dram_graph *g, const dram_node *node, int i)
 {

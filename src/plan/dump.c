@@ -49,7 +49,8 @@ static bool add_idle_slots(cJSON *values, const dram_plan *plan, const dram_prog
         if (s < g->slot_values && g->slot_value[s] != DRAM_NONE) continue;
         dram_str name = {0};
         dram_str_add(&name, "%s.%s", plan->slots->at[s]->group, plan->slots->at[s]->name);
-        row r = {name.text, DRAM_SPACE_DEVICE, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), 0, end, NULL};
+        const dram_slot *slot = plan->slots->at[s];
+        row r = {name.text, slot->space, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), 0, end, NULL};
         bool good = !name.failed && add_row(values, &r);
         dram_str_free(&name);
         if (!good) return false;
@@ -64,7 +65,8 @@ static bool add_workspaces(cJSON *values, const dram_program *p)
         if (!p->workspace_bytes[i]) continue;
         dram_str name = {0};
         dram_str_add(&name, "%s.workspace", g->nodes[i]->name);
-        row r = {name.text, DRAM_SPACE_DEVICE, p->workspace_offset[i], p->workspace_bytes[i], i, i, NULL};
+        dram_space space = dram_node_space(g, g->nodes[i]);
+        row r = {name.text, space, p->workspace_offset[i], p->workspace_bytes[i], i, i, NULL};
         bool good = !name.failed && add_row(values, &r);
         dram_str_free(&name);
         if (!good) return false;

@@ -14,48 +14,118 @@ static bool has_slot_bytes(const dram_value *v)
     return v->slot != DRAM_NONE;
 }
 
+/* The first node of another queue that waits for node j: the first reader of what it wrote; `end` if there is none. */
+static int32_t join_of(const dram_graph *g, int j, const int32_t *first_reader, int32_t end)
+{
+    int32_t join = INT32_MAX;
+    for (int o = 0; o < g->nodes[j]->n_out; o++) {
+        int32_t reader = first_reader[g->nodes[j]->out[o]];
+        if (reader < join) join = reader;
+    }
+    return join == INT32_MAX ? end : join;
+}
+
+/* What a node beside the compute queue reads and writes lives until the queues join. */
+static dram_status keep_to_the_joins(dram_program *p, int32_t end)
+{
+    const dram_graph *g = p->graph;
+    int32_t *first_reader = dram_alloc(((size_t)g->n_values + 1) * sizeof *first_reader);
+    if (!first_reader) return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
+    for (int v = 0; v < g->n_values; v++) first_reader[v] = INT32_MAX;
+    for (int i = g->n_nodes - 1; i >= 0; i--)
+        for (int k = 0; k < g->nodes[i]->n_in; k++) {
+            dram_val v = g->nodes[i]->in[k];
+            if (v == DRAM_NONE || g->values[v]->producer == DRAM_NONE) continue;
+            if (g->nodes[g->values[v]->producer]->queue != g->nodes[i]->queue) first_reader[v] = i;
+        }
+    for (int j = 0; j < g->n_nodes; j++) {
+        const dram_node *node = g->nodes[j];
+        if (node->queue == DRAM_QUEUE_COMPUTE) continue;
+        int32_t join = join_of(g, j, first_reader, end);
+        for (int k = 0; k < node->n_in + node->n_out; k++) {
+            dram_val v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
+            if (v != DRAM_NONE && p->value[v].last < join) p->value[v].last = join;
+        }
+    }
+    dram_free(first_reader);
+    return DRAM_OK;
+}
+
 /* First and last node of each value: from its producer (the program's start for a staged input) to its last reader. */
-static void find_lifetimes(dram_program *p, dram_plan_options options)
+static dram_status find_lifetimes(dram_program *p, dram_plan_options options)
 {
     const dram_graph *g = p->graph;
     int32_t end = g->n_nodes ? g->n_nodes - 1 : 0;
+    bool queues = false;
     for (int v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
         p->value[v].first = value->producer == DRAM_NONE ? 0 : value->producer;
         p->value[v].last = p->value[v].first;
         p->value[v].alias = DRAM_NONE;
     }
-    for (int i = 0; i < g->n_nodes; i++)
+    for (int i = 0; i < g->n_nodes; i++) {
+        queues |= g->nodes[i]->queue != DRAM_QUEUE_COMPUTE;
         for (int k = 0; k < g->nodes[i]->n_in; k++)
             if (g->nodes[i]->in[k] != DRAM_NONE) p->value[g->nodes[i]->in[k]].last = i;
+    }
     for (int v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
         bool whole = has_slot_bytes(value);
         if (whole) p->value[v].first = 0;
         if (whole || value->output || !options.eager_free) p->value[v].last = end;
     }
+    return queues ? keep_to_the_joins(p, end) : DRAM_OK;
 }
 
 /* An update must come after every reader of what it overwrites: a reader after it would see the new bytes. */
 static dram_status check_updates(const dram_graph *g)
 {
-    for (int i = 0; i < g->n_nodes; i++) {
+    dram_status status = DRAM_OK;
+    const dram_node **updater = dram_calloc((size_t)g->n_values + 1, sizeof *updater);
+    if (!updater) return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
+    for (int i = 0; i < g->n_nodes && status == DRAM_OK; i++) {
         const dram_node *node = g->nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            dram_val v = node->in[k];
+            if (v != DRAM_NONE && updater[v])
+                status = dram_fail(DRAM_ERR_INTERNAL, "%s: %s reads %s after %s has updated it", g->name, node->name,
+                                   g->values[v]->name, updater[v]->name);
+        }
         for (int o = 0; o < node->n_out; o++) {
             int from = dram_op_updates(node->op, o);
-            if (from == DRAM_NONE) continue;
-            for (int j = i + 1; j < g->n_nodes; j++)
-                for (int k = 0; k < g->nodes[j]->n_in; k++)
-                    if (g->nodes[j]->in[k] == node->in[from])
-                        return dram_fail(DRAM_ERR_INTERNAL, "%s: %s reads %s after %s has updated it", g->name,
-                                         g->nodes[j]->name, g->values[node->in[from]]->name, node->name);
+            if (from != DRAM_NONE) updater[node->in[from]] = node;
+        }
+    }
+    dram_free(updater);
+    return status;
+}
+
+/* Only a copy has its input and output on different sides of device and host. */
+static dram_status check_spaces(const dram_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dram_node *node = g->nodes[i];
+        dram_space space = dram_node_space(g, node);
+        for (int k = 0; k < node->n_in + node->n_out && node->op != DRAM_OP_copy; k++) {
+            dram_val v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
+            if (v == DRAM_NONE) continue;
+            dram_space other = g->values[v]->space;
+            if ((space == DRAM_SPACE_DEVICE && other == DRAM_SPACE_HOST) ||
+                (space == DRAM_SPACE_HOST && other == DRAM_SPACE_DEVICE))
+                return dram_fail(DRAM_ERR_INTERNAL, "%s: %s runs in one space and %s is in another", g->name,
+                                 node->name, g->values[v]->name);
         }
     }
     return DRAM_OK;
 }
 
+static bool of_teacher(const dram_value *v)
+{
+    return v->category == DRAM_CATEGORY_TEACHER_ACTIVATIONS;
+}
+
 /* Whether output 0 of node i may take over the bytes of its input k. */
-static bool may_take(const dram_program *p, int i, int k)
+static bool may_take(const dram_program *p, int i, int k, dram_plan_options options)
 {
     const dram_graph *g = p->graph;
     const dram_node *node = g->nodes[i];
@@ -64,6 +134,7 @@ static bool may_take(const dram_program *p, int i, int k)
     const dram_value *in = g->values[v], *out = g->values[node->out[0]];
     if (in->kind != DRAM_VALUE_TEMP || has_slot_bytes(in) || in->output || p->value[v].last != i) return false;
     if (in->space != out->space || in->dtype != out->dtype) return false;
+    if (!options.share_teacher && of_teacher(in) != of_teacher(out)) return false;
     if (dram_elements(&in->shape) != dram_elements(&out->shape)) return false;
     for (int j = 0; j < node->n_in; j++)
         if (j != k && node->in[j] == v) return false;
@@ -81,58 +152,160 @@ static void choose_aliases(dram_program *p, dram_plan_options options)
         }
         if (!options.in_place || p->value[node->out[0]].alias != DRAM_NONE) continue;
         for (int k = 0; k < node->n_in; k++)
-            if (may_take(p, i, k)) {
+            if (may_take(p, i, k, options)) {
                 p->value[node->out[0]].alias = node->in[k];
                 break;
             }
     }
 }
 
-static dram_val storage_of(const dram_program *p, dram_val v)
+/* The value that has the bytes in the first place, for each value: chains of aliases are followed once. */
+static void find_storage(const dram_program *p, dram_val *storage)
 {
-    while (p->value[v].alias != DRAM_NONE) v = p->value[v].alias;
-    return v;
+    int n = p->graph->n_values;
+    for (int v = 0; v < n; v++) storage[v] = DRAM_NONE;
+    for (int v = 0; v < n; v++) {
+        dram_val root = v;
+        while (storage[root] == DRAM_NONE && p->value[root].alias != DRAM_NONE) root = p->value[root].alias;
+        if (storage[root] != DRAM_NONE) root = storage[root];
+        for (dram_val w = v; storage[w] == DRAM_NONE; w = p->value[w].alias) {
+            storage[w] = root;
+            if (p->value[w].alias == DRAM_NONE) break;
+        }
+    }
 }
 
-/* One buffer for each storage that is not a slot, and one for each workspace; owner[i] is the value, or -1 - node. */
-static int list_buffers(dram_program *p, dram_buffer *buffers, int32_t *owner)
+/* What a program is planned with. */
+typedef struct {
+    const dram_plan *plan;
+    dram_program *p;
+    const dram_graph *g;
+    dram_val *storage;    /* of each value */
+    dram_buffer *buffers; /* of one space */
+    int32_t *owner;       /* of each buffer: a value, or -1 - node for its workspace, or REGION */
+    int32_t *buffer_of;   /* of each value that is an owner */
+    int n;
+} layout;
+
+/* All of the teacher's activations as one buffer, where they are kept apart. */
+enum { REGION = INT32_MIN };
+
+typedef enum { ALL, TEACHERS, OTHERS } part;
+
+static void add_buffer(layout *l, int32_t owner, int64_t bytes, int32_t first, int32_t last)
 {
-    const dram_graph *g = p->graph;
-    int n = 0;
+    l->owner[l->n] = owner;
+    l->buffers[l->n++] = (dram_buffer){.bytes = bytes, .first = first, .last = last};
+}
+
+/* One buffer for each storage of the space that is not a slot, and one for each workspace. */
+static void list_buffers(layout *l, dram_space space, part which)
+{
+    const dram_graph *g = l->g;
+    const dram_program *p = l->p;
+    l->n = 0;
     for (int v = 0; v < g->n_values; v++) {
-        if (has_slot_bytes(g->values[v]) || p->value[v].alias != DRAM_NONE) continue;
-        owner[n] = v;
-        buffers[n++] = (dram_buffer){.bytes = p->value[v].bytes, .first = p->value[v].first, .last = p->value[v].last};
+        const dram_value *value = g->values[v];
+        l->buffer_of[v] = -1;
+        if (has_slot_bytes(value) || p->value[v].alias != DRAM_NONE || value->space != space) continue;
+        if (which != ALL && of_teacher(value) != (which == TEACHERS)) continue;
+        l->buffer_of[v] = l->n;
+        add_buffer(l, v, p->value[v].bytes, p->value[v].first, p->value[v].last);
     }
     /* A storage lives until the last value that took it over dies. */
     for (int v = 0; v < g->n_values; v++) {
-        if (p->value[v].alias == DRAM_NONE || has_slot_bytes(g->values[v])) continue;
-        dram_val root = storage_of(p, v);
-        for (int b = 0; b < n; b++)
-            if (owner[b] == root && p->value[v].last > buffers[b].last) buffers[b].last = p->value[v].last;
+        int32_t b = has_slot_bytes(g->values[v]) ? -1 : l->buffer_of[l->storage[v]];
+        if (b >= 0 && p->value[v].last > l->buffers[b].last) l->buffers[b].last = p->value[v].last;
     }
+    if (which == TEACHERS) return;
     for (int i = 0; i < g->n_nodes; i++)
-        if (p->workspace_bytes[i]) {
-            owner[n] = -1 - i;
-            buffers[n++] = (dram_buffer){.bytes = p->workspace_bytes[i], .first = i, .last = i};
-        }
-    return n;
+        if (p->workspace_bytes[i] && dram_node_space(g, g->nodes[i]) == space)
+            add_buffer(l, -1 - i, p->workspace_bytes[i], i, i);
 }
 
-static void account_peak(dram_program *p, const dram_buffer *buffers, const int32_t *owner, int n)
+static dram_status place(layout *l, dram_placement *placement)
 {
-    for (int b = 0; b < n; b++) {
-        int32_t at = p->placement.max_live_at;
-        if (buffers[b].first > at || buffers[b].last < at) continue;
-        dram_category c = DRAM_CATEGORY_WORKSPACE;
-        if (owner[b] >= 0) {
-            dram_val v = owner[b]; /* the account names the value that holds the storage now */
-            for (int w = 0; w < p->graph->n_values; w++)
-                if (p->value[w].first <= at && p->value[w].last >= at && storage_of(p, w) == owner[b]) v = w;
-            c = p->graph->values[v]->category;
-        }
-        p->live_at_peak[c] += buffers[b].bytes;
+    int a, b;
+    TRY(dram_place(l->buffers, l->n, placement));
+    int shared = dram_place_overlap(l->buffers, l->n, &a, &b);
+    if (shared < 0) return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", l->g->name);
+    if (shared) return dram_fail(DRAM_ERR_INTERNAL, "%s: the plan lets two living buffers share bytes", l->g->name);
+    return DRAM_OK;
+}
+
+/* Adds where the buffers begin to what they lie in: a space's slots, or the region. */
+static void set_offsets(layout *l, int64_t base)
+{
+    for (int b = 0; b < l->n; b++) {
+        int64_t offset = base + l->buffers[b].offset;
+        if (l->owner[b] >= 0)
+            l->p->value[l->owner[b]].offset = offset;
+        else if (l->owner[b] != REGION)
+            l->p->workspace_offset[-1 - l->owner[b]] = offset;
     }
+}
+
+static void account_peak(layout *l)
+{
+    const dram_program *p = l->p;
+    int32_t at = p->placement.max_live_at;
+    dram_val *holder = l->storage + l->g->n_values; /* the account names the value that holds the storage now */
+    for (int v = 0; v < l->g->n_values; v++) holder[v] = v;
+    for (int v = 0; v < l->g->n_values; v++)
+        if (p->value[v].first <= at && p->value[v].last >= at) holder[l->storage[v]] = v;
+    for (int b = 0; b < l->n; b++) {
+        if (l->buffers[b].first > at || l->buffers[b].last < at) continue;
+        dram_category c = DRAM_CATEGORY_WORKSPACE;
+        if (l->owner[b] >= 0) c = l->g->values[holder[l->owner[b]]]->category;
+        if (l->owner[b] == REGION) c = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
+        l->p->live_at_peak[c] += l->buffers[b].bytes;
+    }
+}
+
+/* The device's space. Kept apart, the teacher's activations are placed by themselves, as one buffer of the rest. */
+static dram_status place_device(layout *l)
+{
+    dram_program *p = l->p;
+    dram_placement apart = {0};
+    bool share = l->plan->options.share_teacher;
+    if (!share) {
+        list_buffers(l, DRAM_SPACE_DEVICE, TEACHERS);
+        TRY(place(l, &apart));
+        set_offsets(l, 0);
+    }
+    list_buffers(l, DRAM_SPACE_DEVICE, share ? ALL : OTHERS);
+    if (apart.top) add_buffer(l, REGION, apart.top, 0, l->g->n_nodes - 1);
+    TRY(place(l, &p->placement));
+    set_offsets(l, l->plan->slots_bytes);
+    if (apart.top) {
+        int64_t base = l->plan->slots_bytes + l->buffers[l->n - 1].offset;
+        for (int v = 0; v < l->g->n_values; v++) {
+            const dram_value *value = l->g->values[v];
+            bool own = !has_slot_bytes(value) && p->value[v].alias == DRAM_NONE && value->space == DRAM_SPACE_DEVICE;
+            if (own && of_teacher(value)) p->value[v].offset += base;
+        }
+    }
+    account_peak(l);
+    return DRAM_OK;
+}
+
+static dram_status place_spaces(layout *l)
+{
+    dram_program *p = l->p;
+    TRY(place_device(l));
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) {
+        dram_placement placement;
+        if (s == DRAM_SPACE_DEVICE) continue;
+        list_buffers(l, (dram_space)s, ALL);
+        TRY(place(l, &placement));
+        set_offsets(l, l->plan->outside_slots[s]);
+        p->outside[s] = placement.top;
+    }
+    for (int v = 0; v < l->g->n_values; v++) {
+        const dram_value *value = l->g->values[v];
+        p->value[v].offset = has_slot_bytes(value) ? l->plan->slot_offset[value->slot] : p->value[l->storage[v]].offset;
+    }
+    return DRAM_OK;
 }
 
 /* Whether input k is given and no earlier input is the same value. */
@@ -143,80 +316,74 @@ static bool first_mention(const dram_node *node, int k)
     return node->in[k] != DRAM_NONE;
 }
 
+/* Bytes of a value in the device's space above the slots. */
+static int64_t device_bytes(const dram_program *p, dram_val v)
+{
+    const dram_value *value = p->graph->values[v];
+    return value->space != DRAM_SPACE_DEVICE || has_slot_bytes(value) ? 0 : p->value[v].bytes;
+}
+
 static void find_floor(dram_program *p)
 {
     const dram_graph *g = p->graph;
     for (int i = 0; i < g->n_nodes; i++) {
         const dram_node *node = g->nodes[i];
-        int64_t bytes = p->workspace_bytes[i];
+        int64_t bytes = dram_node_space(g, node) == DRAM_SPACE_DEVICE ? p->workspace_bytes[i] : 0;
         for (int k = 0; k < node->n_in; k++)
-            if (first_mention(node, k) && !has_slot_bytes(g->values[node->in[k]])) bytes += p->value[node->in[k]].bytes;
+            if (first_mention(node, k)) bytes += device_bytes(p, node->in[k]);
         for (int o = 0; o < node->n_out; o++)
-            if (p->value[node->out[o]].alias == DRAM_NONE) bytes += p->value[node->out[o]].bytes;
+            if (p->value[node->out[o]].alias == DRAM_NONE) bytes += device_bytes(p, node->out[o]);
         if (bytes <= p->floor_bytes) continue;
         p->floor_bytes = bytes;
         p->floor_at = i;
     }
 }
 
-static void set_offsets(const dram_plan *plan, dram_program *p, const dram_buffer *buffers, const int32_t *owner, int n)
+static void close_layout(layout *l)
 {
-    const dram_graph *g = p->graph;
-    for (int b = 0; b < n; b++) {
-        int64_t offset = plan->slots_bytes + buffers[b].offset;
-        if (owner[b] >= 0)
-            p->value[owner[b]].offset = offset;
-        else
-            p->workspace_offset[-1 - owner[b]] = offset;
-    }
-    for (int v = 0; v < g->n_values; v++) {
-        if (has_slot_bytes(g->values[v]))
-            p->value[v].offset = plan->slot_offset[g->values[v]->slot];
-        else if (p->value[v].alias != DRAM_NONE)
-            p->value[v].offset = p->value[storage_of(p, v)].offset;
-    }
+    dram_free(l->storage);
+    dram_free(l->buffers);
+    dram_free(l->owner);
+    dram_free(l->buffer_of);
 }
 
-static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram_program *p)
+static dram_status open_layout(layout *l, const dram_plan *plan, const dram_graph *g, dram_program *p)
 {
-    dram_status status = DRAM_OK;
-    dram_buffer *buffers = NULL;
-    int32_t *owner = NULL;
     size_t n_values = (size_t)g->n_values + 1, n_nodes = (size_t)g->n_nodes + 1;
-    int a, b;
+    *l = (layout){.plan = plan, .p = p, .g = g};
     p->graph = g;
     p->value = dram_calloc(n_values, sizeof *p->value);
     p->workspace_offset = dram_calloc(n_nodes, sizeof *p->workspace_offset);
     p->workspace_bytes = dram_calloc(n_nodes, sizeof *p->workspace_bytes);
-    buffers = dram_calloc(n_values + n_nodes, sizeof *buffers);
-    owner = dram_calloc(n_values + n_nodes, sizeof *owner);
-    if (!p->value || !p->workspace_offset || !p->workspace_bytes || !buffers || !owner) {
-        status = dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
-        goto done;
-    }
+    l->storage = dram_calloc(2 * n_values, sizeof *l->storage);
+    l->buffers = dram_calloc(n_values + n_nodes, sizeof *l->buffers);
+    l->owner = dram_calloc(n_values + n_nodes, sizeof *l->owner);
+    l->buffer_of = dram_calloc(n_values, sizeof *l->buffer_of);
+    if (p->value && p->workspace_offset && p->workspace_bytes && l->storage && l->buffers && l->owner && l->buffer_of)
+        return DRAM_OK;
+    return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
+}
+
+static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram_program *p)
+{
+    dram_status status;
+    layout l;
+    TRY_GOTO(open_layout(&l, plan, g, p), done);
     TRY_GOTO(check_updates(g), done);
+    TRY_GOTO(check_spaces(g), done);
     for (int v = 0; v < g->n_values; v++)
         p->value[v].bytes = round_up(dram_value_bytes(g->values[v]), plan->profile.align);
     for (int i = 0; i < g->n_nodes; i++) {
         p->workspace_bytes[i] = round_up(dram_node_workspace(g, g->nodes[i], &plan->profile), plan->profile.align);
         p->flops += dram_node_flops(g, g->nodes[i]);
     }
-    find_lifetimes(p, plan->options);
+    TRY_GOTO(find_lifetimes(p, plan->options), done);
     choose_aliases(p, plan->options);
-    int n = list_buffers(p, buffers, owner);
-    TRY_GOTO(dram_place(buffers, n, &p->placement), done);
-    int shared = dram_place_overlap(buffers, n, &a, &b);
-    if (shared) {
-        status = shared < 0 ? dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name)
-                            : dram_fail(DRAM_ERR_INTERNAL, "%s: the plan lets two living buffers share bytes", g->name);
-        goto done;
-    }
-    set_offsets(plan, p, buffers, owner, n);
-    account_peak(p, buffers, owner, n);
+    find_storage(p, l.storage);
+    TRY_GOTO(place_spaces(&l), done);
     find_floor(p);
 done:
-    dram_free(buffers);
-    dram_free(owner);
+    close_layout(&l);
     return status;
 }
 
@@ -227,11 +394,18 @@ static dram_status place_slots(dram_plan *plan)
     for (int s = 0; s < plan->slots->n; s++) {
         const dram_slot *slot = plan->slots->at[s];
         int64_t bytes = dram_plan_slot_bytes(plan, s);
-        plan->slot_offset[s] = plan->slots_bytes;
-        plan->slots_bytes += bytes;
-        plan->slots_by_category[slot->category] += bytes;
+        bool on_device = slot->space == DRAM_SPACE_DEVICE;
+        int64_t *end = on_device ? &plan->slots_bytes : &plan->outside_slots[slot->space];
+        plan->slot_offset[s] = *end;
+        *end += bytes;
+        if (on_device) plan->slots_by_category[slot->category] += bytes;
     }
     return DRAM_OK;
+}
+
+static void raise_to(int64_t *most, int64_t value)
+{
+    if (value > *most) *most = value;
 }
 
 dram_status dram_plan_make(const dram_graph *const *graphs, int n, const dram_slots *slots, const dram_profile *profile,
@@ -250,18 +424,19 @@ dram_status dram_plan_make(const dram_graph *const *graphs, int n, const dram_sl
     }
     TRY_GOTO(place_slots(plan), failed);
     plan->arena_bytes = plan->max_live_bytes = plan->floor_bytes = plan->slots_bytes;
+    memcpy(plan->outside_bytes, plan->outside_slots, sizeof plan->outside_bytes);
     plan->n_programs = n;
     for (int i = 0; i < n; i++) {
         dram_program *p = &plan->programs[i];
         TRY_GOTO(plan_program(plan, graphs[i], p), failed);
         if (p->placement.top > plan->programs[plan->peak_program].placement.top) plan->peak_program = i;
-        if (plan->slots_bytes + p->placement.top > plan->arena_bytes)
-            plan->arena_bytes = plan->slots_bytes + p->placement.top;
-        if (plan->slots_bytes + p->placement.max_live > plan->max_live_bytes)
-            plan->max_live_bytes = plan->slots_bytes + p->placement.max_live;
-        if (plan->slots_bytes + p->floor_bytes > plan->floor_bytes)
-            plan->floor_bytes = plan->slots_bytes + p->floor_bytes;
+        raise_to(&plan->arena_bytes, plan->slots_bytes + p->placement.top);
+        raise_to(&plan->max_live_bytes, plan->slots_bytes + p->placement.max_live);
+        raise_to(&plan->floor_bytes, plan->slots_bytes + p->floor_bytes);
+        for (int s = 0; s < DRAM_SPACE_COUNT; s++)
+            raise_to(&plan->outside_bytes[s], plan->outside_slots[s] + p->outside[s]);
     }
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) plan->host_bytes += plan->outside_bytes[s];
     *out = plan;
     return DRAM_OK;
 failed:

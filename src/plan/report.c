@@ -1,28 +1,5 @@
 #include "plan/report.h"
 
-dram_status dram_plan_levers(const dram_graph *const *graphs, int n, const dram_plan *plan, dram_lever *rows,
-                             int *n_rows)
-{
-    static const char *const name[DRAM_PLAN_LEVERS] = {"in_place", "eager_free"};
-    *n_rows = 0;
-    for (int i = 0; i < DRAM_PLAN_LEVERS; i++) {
-        dram_plan_options options = plan->options;
-        bool *flag = i == 0 ? &options.in_place : &options.eager_free;
-        bool pulled = *flag;
-        dram_plan *other;
-        *flag = !pulled;
-        TRY(dram_plan_make(graphs, n, plan->slots, &plan->profile, options, &other));
-        int64_t more = other->arena_bytes - plan->arena_bytes;
-        dram_plan_free(other);
-        rows[(*n_rows)++] = (dram_lever){.name = name[i],
-                                         .setting = pulled ? "on" : "off",
-                                         .pulled = pulled,
-                                         .saved_bytes = pulled ? more : -more,
-                                         .effect = "exact"};
-    }
-    return DRAM_OK;
-}
-
 static bool add_bytes(cJSON *o, const char *key, int64_t value)
 {
     return cJSON_AddNumberToObject(o, key, (double)value) != NULL;
@@ -77,18 +54,17 @@ static bool add_programs(cJSON *root, const dram_plan *plan)
     return true;
 }
 
-cJSON *dram_plan_report(const dram_plan *plan, int64_t budget_bytes, double recompute_ratio, const dram_lever *levers,
-                        int n_levers)
+cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
 {
     cJSON *root = cJSON_CreateObject();
-    bool fits = !budget_bytes || plan->arena_bytes <= budget_bytes;
+    bool fits = !f->budget_bytes || plan->arena_bytes <= f->budget_bytes;
     if (root && cJSON_AddBoolToObject(root, "fits", fits) &&
-        (budget_bytes ? add_bytes(root, "budget_bytes", budget_bytes)
-                      : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
+        (f->budget_bytes ? add_bytes(root, "budget_bytes", f->budget_bytes)
+                         : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
-        add_bytes(root, "max_live_bytes", plan->max_live_bytes) && add_bytes(root, "floor_bytes", plan->floor_bytes) &&
-        cJSON_AddNumberToObject(root, "recompute_ratio", recompute_ratio) && add_categories(root, plan) &&
-        add_levers(root, levers, n_levers) && add_programs(root, plan))
+        add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
+        cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) && add_categories(root, plan) &&
+        add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
         return root;
     cJSON_Delete(root);
     dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");

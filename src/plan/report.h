@@ -11,36 +11,40 @@
 
 #include "plan/plan.h"
 
-/* A way to spend fewer bytes, and its price. The texts are static. */
+/* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
 typedef struct {
     const char *name;    /* "in_place" */
-    const char *setting; /* "on" */
+    char setting[24];    /* "on" */
     bool pulled;
-    int64_t saved_bytes; /* of the arena, against the same plan without it: saved if pulled, else to be saved */
-    int64_t added_flops; /* of all programs */
+    int64_t saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
     const char *effect;  /* on results: "exact", "rounding" or "quality" */
 } dram_lever;
 
-enum { DRAM_PLAN_LEVERS = 2 };
+/* What a report says besides the plan itself. */
+typedef struct {
+    int64_t budget_bytes;   /* 0: none */
+    int64_t floor_bytes;    /* fewest bytes that exact levers can reach */
+    double recompute_ratio; /* FLOPs spent again / FLOPs of the step without recompute */
+    const char *recompute;  /* "12 of 28 blocks are made again", for a person; NULL: none is */
+    const char *pulled;     /* levers the planner pulled by itself; NULL: none */
+    const dram_lever *levers;
+    int n_levers;
+} dram_plan_facts;
 
-/* What in-place and eager freeing are worth: plans the graphs again with each of them the other way round. rows has
- * room for DRAM_PLAN_LEVERS; *n_rows is how many were set. `graphs` are those of the plan. */
-dram_status dram_plan_levers(const dram_graph *const *graphs, int n, const dram_plan *plan, dram_lever *rows,
-                             int *n_rows);
-
-/* What `dram plan --json` prints. budget_bytes: 0 = none. recompute_ratio: FLOPs spent again / FLOPs without recompute.
- */
-cJSON *dram_plan_report(const dram_plan *plan, int64_t budget_bytes, double recompute_ratio, const dram_lever *levers,
-                        int n_levers);
+/* What `dram plan --json` prints. */
+cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *facts);
 
 /* What `dram plan --dump` writes: {"programs": [{"name", "values": [{"name", "space", "offset", "size", "first",
- * "last", "alias"}]}]}. Every slot is in every program, read by it or not, for its bytes are held. Workspaces are
- * values named "NODE.workspace". */
+ * "last", "alias"}]}]}. An offset is one in the arena of its space ("device", "pinned", "host"). Every slot is in every
+ * program, read by it or not, for its bytes are held. Workspaces are values named "NODE.workspace". */
 cJSON *dram_plan_dump(const dram_plan *plan);
 
 /* The same for a person: plain ASCII, lines of 100 columns at most. */
-dram_status dram_plan_text(const dram_plan *plan, int64_t budget_bytes, double recompute_ratio,
-                           const dram_lever *levers, int n_levers, dram_str *out);
+dram_status dram_plan_text(const dram_plan *plan, const dram_plan_facts *facts, dram_str *out);
+
+/* The n largest of what is alive when the arena is fullest: "student.s1.b1.conv1.conv 64.00 MiB, ...". */
+dram_status dram_plan_alive(const dram_plan *plan, int n, dram_str *out);
 
 /* The arena while a program runs: nodes from left to right, offsets from bottom to top, a rectangle for every value.
  * One self-contained SVG document. */

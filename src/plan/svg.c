@@ -164,10 +164,16 @@ static void add_slots(const sheet *s)
     int32_t end = s->graph->n_nodes ? s->graph->n_nodes - 1 : 0;
     for (int i = 0; i < slots->n;) {
         int n = 1;
+        if (slots->at[i]->space != DRAM_SPACE_DEVICE) {
+            i++;
+            continue;
+        }
         box b = {.last = end, .offset = s->plan->slot_offset[i], .bytes = dram_plan_slot_bytes(s->plan, i)};
         b.category = slots->at[i]->category;
         b.name = b.label = dram_category_name(b.category);
-        for (; i + n < slots->n && slots->at[i + n]->category == b.category; n++)
+        for (; i + n < slots->n && slots->at[i + n]->category == b.category &&
+               slots->at[i + n]->space == DRAM_SPACE_DEVICE;
+             n++)
             b.bytes += dram_plan_slot_bytes(s->plan, i + n);
         if (b.bytes) {
             begin_box(s, &b);
@@ -186,7 +192,7 @@ static void add_values(const sheet *s)
         const dram_value *value = g->values[v];
         const dram_place_of_value *at = &s->program->value[v];
         char shape[96];
-        if (value->slot != DRAM_NONE || !at->bytes) continue;
+        if (value->slot != DRAM_NONE || !at->bytes || value->space != DRAM_SPACE_DEVICE) continue;
         box b = {.first = at->first, .last = at->last, .offset = at->offset, .bytes = at->bytes};
         b.category = value->category;
         b.name = b.label = value->name;
@@ -200,7 +206,7 @@ static void add_values(const sheet *s)
         end_box(s, &b);
     }
     for (int i = 0; i < g->n_nodes; i++) {
-        if (!s->program->workspace_bytes[i]) continue;
+        if (!s->program->workspace_bytes[i] || dram_node_space(g, g->nodes[i]) != DRAM_SPACE_DEVICE) continue;
         box b = {.first = i, .last = i, .category = DRAM_CATEGORY_WORKSPACE};
         b.offset = s->program->workspace_offset[i];
         b.bytes = s->program->workspace_bytes[i];

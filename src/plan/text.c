@@ -7,6 +7,7 @@ enum { LARGEST = 10, WIDTH = 100 };
 
 typedef struct {
     const dram_plan *plan;
+    const dram_plan_facts *facts;
     const dram_program *fullest; /* NULL: there is no program */
     dram_str *out;
     int decimals; /* of MiB: small plans need more of them */
@@ -31,30 +32,22 @@ static const char *fit(const char *text, int width, char *room, size_t size)
     return room;
 }
 
-static void add_verdict(const page *p, int64_t budget)
+static void add_verdict(const page *p)
 {
     const dram_plan *plan = p->plan;
-    int64_t bytes[DRAM_CATEGORY_COUNT];
-    int largest = 0;
-    dram_plan_account(plan, bytes);
-    if (!budget) {
+    int64_t budget = p->facts->budget_bytes;
+    if (!budget)
         dram_str_add(p->out, "needs %.*f MiB; no budget is set\n", p->decimals, mib(plan->arena_bytes));
-        return;
-    }
-    if (plan->arena_bytes <= budget) {
+    else if (plan->arena_bytes <= budget)
         dram_str_add(p->out, "fits: %.*f MiB of a budget of %.*f MiB, %.*f MiB to spare\n", p->decimals,
                      mib(plan->arena_bytes), p->decimals, mib(budget), p->decimals, mib(budget - plan->arena_bytes));
-        return;
-    }
-    dram_str_add(p->out, "does not fit: %.*f MiB, %.*f MiB more than the budget of %.*f MiB\n", p->decimals,
-                 mib(plan->arena_bytes), p->decimals, mib(plan->arena_bytes - budget), p->decimals, mib(budget));
-    for (int c = 1; c < DRAM_CATEGORY_COUNT; c++)
-        if (bytes[c] > bytes[largest]) largest = c;
-    dram_str_add(p->out, "  most of it is %s, %.*f MiB\n", dram_category_name((dram_category)largest), p->decimals,
-                 mib(bytes[largest]));
-    dram_str_add(p->out, "  the floor of these nodes is %.*f MiB, %s\n", p->decimals, mib(plan->floor_bytes),
-                 plan->floor_bytes > budget ? "above the budget too: make something smaller"
-                                            : "within the budget: recompute may get there");
+    else
+        dram_str_add(p->out, "does not fit: %.*f MiB, %.*f MiB more than the budget of %.*f MiB\n", p->decimals,
+                     mib(plan->arena_bytes), p->decimals, mib(plan->arena_bytes - budget), p->decimals, mib(budget));
+    if (p->facts->pulled) dram_str_add(p->out, "  the planner pulled: %s\n", p->facts->pulled);
+    if (p->facts->recompute)
+        dram_str_add(p->out, "  %s: %.1f %% of the step's FLOPs are spent again\n", p->facts->recompute,
+                     100.0 * p->facts->recompute_ratio);
 }
 
 static void add_categories(const page *p)
@@ -62,7 +55,6 @@ static void add_categories(const page *p)
     const dram_plan *plan = p->plan;
     int64_t bytes[DRAM_CATEGORY_COUNT];
     int64_t lost = plan->arena_bytes - plan->max_live_bytes;
-    char room[WIDTH];
     dram_plan_account(plan, bytes);
     dram_str_add(p->out, "\n%-22s%12s%10s\n", "bytes when fullest", "MiB", "share");
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
@@ -73,17 +65,14 @@ static void add_categories(const page *p)
     dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   %.2f %% lost between buffers\n", "arena", p->decimals,
                  mib(plan->arena_bytes), share(plan->arena_bytes, plan->max_live_bytes),
                  share(lost, plan->max_live_bytes));
-    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the largest node alone", "floor", p->decimals, mib(plan->floor_bytes),
-                 share(plan->floor_bytes, plan->max_live_bytes));
-    const dram_program *high = NULL;
-    for (int i = 0; i < plan->n_programs; i++)
-        if (!high || plan->programs[i].floor_bytes > high->floor_bytes) high = &plan->programs[i];
-    if (high && high->graph->n_nodes)
-        dram_str_add(p->out, ": %s", fit(high->graph->nodes[high->floor_at]->name, 27, room, sizeof room));
-    dram_str_add(p->out, "\n");
+    if (plan->host_bytes)
+        dram_str_add(p->out, "  %-20s%12.*f             in host memory besides\n", "host arena", p->decimals,
+                     mib(plan->host_bytes));
+    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the least that exact levers can reach\n", "floor", p->decimals,
+                 mib(p->facts->floor_bytes), share(p->facts->floor_bytes, plan->max_live_bytes));
 }
 
-static void add_programs(const page *p, double recompute_ratio)
+static void add_programs(const page *p)
 {
     char name[WIDTH], at[WIDTH];
     dram_str_add(p->out, "\n%-22s%8s%12s%12s  %s\n", "program", "nodes", "GFLOP", "peak MiB", "fullest at");
@@ -94,12 +83,12 @@ static void add_programs(const page *p, double recompute_ratio)
                      mib(p->plan->slots_bytes + program->placement.top),
                      program->graph->n_nodes ? fit(dram_program_peak_at(program), 44, at, sizeof at) : "-");
     }
-    if (recompute_ratio > 0)
-        dram_str_add(p->out, "  recompute spends %.1f %% of the step's FLOPs again\n", 100.0 * recompute_ratio);
 }
 
-static void add_levers(const page *p, const dram_lever *levers, int n)
+static void add_levers(const page *p)
 {
+    const dram_lever *levers = p->facts->levers;
+    int n = p->facts->n_levers;
     if (!n) return;
     dram_str_add(p->out, "\n%-22s%-10s%-8s%12s%16s  %s\n", "lever", "setting", "pulled", "saves MiB", "added GFLOP",
                  "effect");
@@ -137,16 +126,19 @@ static int list_largest(const page *p, living *list)
     int32_t at = program->placement.max_live_at;
     int n = 0;
     for (int s = 0; s < p->plan->slots->n; s++)
-        n = keep_largest(list, n, (living){A_SLOT, s, dram_plan_slot_bytes(p->plan, s)});
+        if (p->plan->slots->at[s]->space == DRAM_SPACE_DEVICE)
+            n = keep_largest(list, n, (living){A_SLOT, s, dram_plan_slot_bytes(p->plan, s)});
     for (int v = 0; v < g->n_values; v++) {
         const dram_place_of_value *place = &program->value[v];
         bool taken = false;
         if (g->values[v]->slot != DRAM_NONE || place->first > at || place->last < at) continue;
+        if (g->values[v]->space != DRAM_SPACE_DEVICE) continue;
         const dram_node *node = g->n_nodes ? g->nodes[at] : NULL;
         for (int o = 0; node && o < node->n_out; o++) taken |= program->value[node->out[o]].alias == v;
         if (!taken) n = keep_largest(list, n, (living){A_VALUE, v, place->bytes});
     }
-    if (g->n_nodes) n = keep_largest(list, n, (living){A_WORKSPACE, at, program->workspace_bytes[at]});
+    if (g->n_nodes && dram_node_space(g, g->nodes[at]) == DRAM_SPACE_DEVICE)
+        n = keep_largest(list, n, (living){A_WORKSPACE, at, program->workspace_bytes[at]});
     return n;
 }
 
@@ -184,15 +176,38 @@ static void add_largest(const page *p)
     }
 }
 
-dram_status dram_plan_text(const dram_plan *plan, int64_t budget_bytes, double recompute_ratio,
-                           const dram_lever *levers, int n_levers, dram_str *out)
+static const char *name_of(const page *p, const living *l, char *room, size_t size)
 {
-    page p = {.plan = plan, .fullest = dram_plan_fullest(plan), .out = out};
+    const dram_graph *g = p->fullest->graph;
+    if (l->kind == A_VALUE) return g->values[l->index]->name;
+    if (l->kind == A_SLOT)
+        snprintf(room, size, "%s.%s", p->plan->slots->at[l->index]->group, p->plan->slots->at[l->index]->name);
+    else
+        snprintf(room, size, "%s.workspace", g->nodes[l->index]->name);
+    return room;
+}
+
+dram_status dram_plan_alive(const dram_plan *plan, int most, dram_str *out)
+{
+    const page p = {.plan = plan, .fullest = dram_plan_fullest(plan), .out = out};
+    living list[LARGEST];
+    char room[320], size[32];
+    int n = p.fullest ? list_largest(&p, list) : 0;
+    for (int i = 0; i < n && i < most; i++)
+        dram_str_add(out, "%s%s %s", i ? ", " : "", name_of(&p, &list[i], room, sizeof room),
+                     dram_format_bytes(list[i].bytes, size, sizeof size));
+    if (!n) dram_str_add(out, "nothing");
+    return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the text of the plan") : DRAM_OK;
+}
+
+dram_status dram_plan_text(const dram_plan *plan, const dram_plan_facts *facts, dram_str *out)
+{
+    page p = {.plan = plan, .facts = facts, .fullest = dram_plan_fullest(plan), .out = out};
     p.decimals = plan->arena_bytes < 1 << 20 ? 4 : plan->arena_bytes < 100 << 20 ? 2 : 1;
-    add_verdict(&p, budget_bytes);
+    add_verdict(&p);
     add_categories(&p);
-    add_programs(&p, recompute_ratio);
-    add_levers(&p, levers, n_levers);
+    add_programs(&p);
+    add_levers(&p);
     add_largest(&p);
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the text of the plan") : DRAM_OK;
 }

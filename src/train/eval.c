@@ -162,7 +162,7 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
     for (;;) {
         TRY_GOTO(dram_loader_next(loader, &batch), done);
         if (batch.count == 0) break;
-        TRY_GOTO(dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, batch.samples, batch.count), done);
+        TRY_GOTO(dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, batch.samples, batch.count, 1), done);
         TRY_GOTO(dram_exec_run(s->exec, p->io[DRAM_PROGRAM_EVALUATION].index), done);
         TRY_GOTO(count_batch(s, dataset, &batch, &t), done);
         result->images += batch.count;

@@ -54,24 +54,28 @@ static dram_status write_pixels(dram_session *s, const dram_io *io, dram_val v, 
     return dram_exec_write_part(s->exec, io->index, v, i * bytes, pixels, bytes);
 }
 
+float dram_feed_label_count(const dram_programs *p, const dram_sample *samples, int count)
+{
+    int64_t pixels = 0;
+    for (int i = 0; i < count; i++) pixels += samples[i].label_pixels;
+    return (pixels ? (float)pixels : 1.0f) / (float)p->accumulate;
+}
+
 dram_status dram_feed_batch(dram_session *s, dram_feed *feed, dram_program_kind kind, const dram_sample *samples,
-                            int count)
+                            int count, float label_count)
 {
     const dram_programs *p = &s->programs;
     const dram_io *io = &p->io[kind];
     int64_t student = (int64_t)p->student_size * p->student_size, teacher = (int64_t)p->teacher_size * p->teacher_size;
-    int64_t pixels = 0;
     for (int i = 0; i < count; i++) {
         TRY(write_pixels(s, io, io->image, i, samples[i].student, student * 3));
         TRY(write_pixels(s, io, io->teacher_image, i, samples[i].teacher, teacher * 3));
         TRY(write_pixels(s, io, io->labels, i, samples[i].label, student));
-        pixels += samples[i].label_pixels;
     }
     TRY(write_sizes(s, feed, io, io->image_valid, false, samples, count));
     TRY(write_sizes(s, feed, io, io->teacher_valid, true, samples, count));
     TRY(write_mask(s, feed, io, io->mask, p->grid, samples, count));
     TRY(write_mask(s, feed, io, io->sr_mask, p->sr_grid, samples, count));
     if (io->label_count == DRAM_NONE) return DRAM_OK;
-    float labelled = pixels ? (float)pixels : 1.0f;
-    return dram_exec_write(s->exec, io->index, io->label_count, &labelled, sizeof labelled);
+    return dram_exec_write(s->exec, io->index, io->label_count, &label_count, sizeof label_count);
 }

@@ -17,6 +17,7 @@
 #include "train/report.h"
 #include "train/schedule.h"
 #include "train/state.h"
+#include "train/step.h"
 #include "train/weights.h"
 
 typedef struct {
@@ -67,7 +68,8 @@ static dram_status open_dataset(const run *r, bool val, dram_dataset **out)
     return dram_dataset_open(&params, out);
 }
 
-static dram_status open_loader(run *r)
+/* The training stream from the state's position on. */
+static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = r->cfg;
     const dram_programs *p = &r->session.programs;
@@ -90,9 +92,9 @@ static dram_status open_loader(run *r)
         .ignore_index = cfg->data.ignore_index,
         .start = r->state.position,
     };
-    TRY(dram_loader_open(&params, &r->loader));
+    TRY(dram_loader_open(&params, loader));
     for (int i = 0; i < dram_dataset_count(r->train); i++)
-        if (r->state.is_skipped[i]) dram_loader_count_skipped(r->loader, i);
+        if (r->state.is_skipped[i]) dram_loader_count_skipped(*loader, i);
     return DRAM_OK;
 }
 
@@ -131,6 +133,12 @@ done:
     return status;
 }
 
+static dram_status check_fit(const dram_session *s)
+{
+    if (s->budget) TRY(dram_session_check_fit(s, s->budget, "the budget is"));
+    return dram_session_check_fit(s, dram_host_free_bytes(), "the machine has free");
+}
+
 static dram_status prepare(run *r, bool resume)
 {
     TRY(dram_config_check_inputs(r->cfg, true));
@@ -140,41 +148,89 @@ static dram_status prepare(run *r, bool resume)
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
     if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_session_plan(r->cfg, &r->session));
+    TRY(dram_session_plan(r->cfg, dram_host_free_bytes(), &r->session));
     r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
-    TRY(dram_session_check_fit(&r->session, dram_host_free_bytes()));
+    TRY(check_fit(&r->session));
     TRY(dram_session_start(&r->session));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
     TRY(open_directory(r, resume));
-    return open_loader(r);
+    return open_loader(r, &r->loader);
 }
 
-static dram_status read_loss(run *r, const dram_io *io, dram_val v, double *value)
+/* Names the first tensor of the step that was not finite, after "; ", from the batch that it had; "" if that cannot be
+ * found out. */
+static void name_the_cause(run *r, const dram_step_order *order, char *text, int size)
 {
-    float number;
-    *value = NAN;
-    if (v == DRAM_NONE) return DRAM_OK;
-    TRY(dram_exec_read(r->session.exec, io->index, v, &number, sizeof number));
-    *value = number;
-    return DRAM_OK;
+    char tensor[400];
+    dram_loader *loader = NULL;
+    dram_batch batch;
+    dram_status status;
+    text[0] = '\0';
+    TRY_GOTO(open_loader(r, &loader), done);
+    TRY_GOTO(dram_loader_next(loader, &batch), done);
+    TRY_GOTO(dram_step_trace(&r->session, &r->feed, order, batch.samples, batch.count, tensor, sizeof tensor), done);
+    if (tensor[0]) snprintf(text, (size_t)size, "; the first tensor that is not finite is %s", tensor);
+done:
+    if (status != DRAM_OK) dram_error_clear();
+    dram_loader_close(loader);
 }
 
-static dram_status read_metrics(run *r, const dram_io *io, dram_metrics *m)
+/* An error for a step that cannot be used, and the next loss scale. A skipped step of fp16 is no error. */
+static dram_status judge(run *r, const dram_step_order *order, const dram_step_result *result)
 {
-    float clip[2];
-    TRY(read_loss(r, io, io->loss, &m->loss));
-    TRY(read_loss(r, io, io->loss_task, &m->loss_task));
-    TRY(read_loss(r, io, io->loss_sam, &m->loss_sam));
-    TRY(read_loss(r, io, io->loss_resolution, &m->loss_resolution));
-    TRY(dram_exec_read(r->session.exec, io->index, io->clip, clip, sizeof clip));
-    m->grad_norm = clip[0];
-    m->loss_scale = NAN; /* only fp16 has one */
-    if (isfinite(m->loss) && isfinite(m->grad_norm)) return DRAM_OK;
+    char cause[500];
+    bool scaled = r->session.programs.scaled, finite = isfinite(result->grad_norm);
+    dram_scaling *scaling = &r->state.scaling;
+    long long step = (long long)r->state.step;
+    if (isfinite(result->loss) && finite) {
+        if (scaled) dram_scaling_next(scaling, true);
+        return DRAM_OK;
+    }
+    if (scaled && !finite) {
+        bool first = scaling->skipped == 0, lower = dram_scaling_next(scaling, false);
+        cause[0] = '\0';
+        if (first || !lower) name_the_cause(r, order, cause, sizeof cause);
+        if (lower) {
+            dram_info("step %lld: the gradient is not finite; the step is skipped, and the loss scale goes down to %g%s", step,
+                      scaling->scale, cause);
+            return DRAM_OK;
+        }
+        return dram_fail(DRAM_ERR_NUMERIC,
+                         "step %lld: the gradient is not finite at a loss scale of 1%s; lower optim.lr, or set "
+                         "train.precision to bf16; the last checkpoint is good",
+                         step, cause);
+    }
+    name_the_cause(r, order, cause, sizeof cause);
     return dram_fail(DRAM_ERR_NUMERIC,
-                     "step %lld: the %s is not finite; this update was not made. Lower optim.lr or lengthen "
-                     "optim.warmup_steps; the last checkpoint is good",
-                     (long long)m->step, isfinite(m->loss) ? "gradient" : "loss");
+                     "step %lld: the %s is not finite; this update was not %s. Lower optim.lr or lengthen "
+                     "optim.warmup_steps; the last checkpoint is good%s",
+                     step, isfinite(result->loss) ? "gradient" : "loss",
+                     r->session.programs.fused ? "finished and is not saved" : "made", cause);
+}
+
+static dram_step_order order_of(const run *r, bool teacher)
+{
+    dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
+                             .loss_scale = r->state.scaling.scale};
+    dram_hyper(r->cfg, r->state.step, r->state.scaling.skipped, order.hyper);
+    return order;
+}
+
+static dram_metrics metrics_of(const run *r, const dram_step_order *order, const dram_step_result *result)
+{
+    const dram_session *s = &r->session;
+    return (dram_metrics){.step = r->state.step,
+                          .loss = result->loss,
+                          .loss_task = result->loss_task,
+                          .loss_sam = result->loss_sam,
+                          .loss_resolution = result->loss_resolution,
+                          .lr = order->hyper[0],
+                          .grad_norm = result->grad_norm,
+                          .loss_scale = s->programs.scaled ? order->loss_scale : NAN,
+                          .teacher_ran = order->kind == DRAM_PROGRAM_DISTIL_STEP,
+                          .planned_peak_bytes = s->plan->arena_bytes,
+                          .measured_peak_bytes = s->device->bytes_peak};
 }
 
 /* One update, from the loader's next batch to a line of metrics. */
@@ -182,35 +238,26 @@ static dram_status step(run *r, dram_metrics *m)
 {
     dram_session *s = &r->session;
     dram_batch batch;
-    float hyper[4];
+    dram_step_result result;
     double begin = now();
     bool teacher =
-        s->programs.teacher_size > 0 && dram_interval_teacher_runs(r->state.step, r->cfg->sam_distill.distill_interval);
-    dram_program_kind kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
-    const dram_io *io = &s->programs.io[kind];
-    *m = (dram_metrics){.step = r->state.step, .teacher_ran = teacher};
+        s->programs.teacher_size > 0 && dram_interval_teacher_runs(r->state.step, s->cfg->sam_distill.distill_interval);
+    const dram_step_order order = order_of(r, teacher);
     dram_status loaded = dram_loader_next(r->loader, &batch);
     note_skipped(r);
     TRY(loaded);
-    TRY(dram_feed_batch(s, &r->feed, kind, batch.samples, batch.count));
-    dram_loader_release(r->loader);
-    dram_hyper(r->cfg, r->state.step, hyper);
-    TRY(dram_exec_write(s->exec, io->index, io->hyper, hyper, sizeof hyper));
-    double ran = now();
-    TRY(dram_exec_run(s->exec, io->index));
-    r->device_seconds += now() - ran;
-    TRY(read_metrics(r, io, m));
+    TRY(dram_step_run(s, &r->feed, &order, batch.samples, batch.count, r->loader, &result));
+    r->device_seconds += result.device_seconds;
+    *m = metrics_of(r, &order, &result);
+    TRY(judge(r, &order, &result));
     double seconds = now() - begin;
     r->loop_seconds += seconds;
     r->step_seconds = r->step_seconds > 0 ? 0.9 * r->step_seconds + 0.1 * seconds : seconds;
     r->images += batch.count;
     r->state.step++;
     r->state.position = dram_loader_position(r->loader);
-    s->batches_tracked++;
-    m->lr = hyper[0];
+    s->batches_tracked += s->programs.accumulate;
     m->images_per_second = batch.count / seconds;
-    m->planned_peak_bytes = s->plan->arena_bytes;
-    m->measured_peak_bytes = s->device->bytes_peak;
     return dram_metrics_append(r->metrics, m);
 }
 
@@ -226,6 +273,8 @@ static void report_progress(const run *r, const dram_metrics *m)
         .loss_resolution = m->loss_resolution,
         .lr = m->lr,
         .grad_norm = m->grad_norm,
+        .loss_scale = m->loss_scale,
+        .skipped_steps = r->state.scaling.skipped,
         .images_per_second = m->images_per_second,
         .seconds_left = r->step_seconds * (double)(r->cfg->train.steps - r->state.step),
         .planned_peak_bytes = m->planned_peak_bytes,
@@ -289,6 +338,8 @@ static void summarise(run *r, double wall, double cpu)
     dram_summary *s = r->summary;
     s->steps = r->state.step;
     s->skipped_images = r->state.skipped;
+    s->skipped_steps = r->state.scaling.skipped;
+    s->loss_scale = r->session.programs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
     s->process_peak_rss_bytes = dram_process_peak_rss();
     s->images_per_second = r->loop_seconds > 0 ? (double)r->images / r->loop_seconds : NAN;
@@ -313,8 +364,9 @@ static void close_run(run *r)
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
 {
-    *summary = (dram_summary){.final_loss = NAN};
+    *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
     run r = {.cfg = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
+    r.state.scaling = dram_scaling_begin();
     dram_status status = prepare(&r, resume);
     if (status == DRAM_OK) {
         double wall = now(), cpu = cpu_seconds();
@@ -335,13 +387,13 @@ dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_ev
     dram_status status;
     TRY_GOTO(dram_config_check_inputs(cfg, false), done);
     TRY_GOTO(open_dataset(&r, true, &r.val), done);
-    TRY_GOTO(dram_session_plan(cfg, &r.session), done);
+    TRY_GOTO(dram_session_plan(cfg, dram_host_free_bytes(), &r.session), done);
     if (!r.session.programs.io[DRAM_PROGRAM_EVALUATION].graph) {
         status =
             dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
         goto done;
     }
-    TRY_GOTO(dram_session_check_fit(&r.session, dram_host_free_bytes()), done);
+    TRY_GOTO(check_fit(&r.session), done);
     TRY_GOTO(dram_session_start(&r.session), done);
     TRY_GOTO(dram_feed_open(&r.session.programs, &r.feed), done);
     TRY_GOTO(dram_weights_load(&r.session, file, &student, 1, false, ""), done);

@@ -1,4 +1,9 @@
-/* programs: the graphs of a run, built from its config over one table of slots. */
+/* programs: the graphs of a run, built from its config over one table of slots.
+ *
+ * Without accumulation a step is one program: forward, losses, backward, update. With it (train.accumulate = A > 1) the
+ * step's program runs once for each of A micro-batches and adds the gradients of (sum of the losses) / A to slots of group
+ * "gradient", which a further program, the update, reads and clears.
+ */
 #ifndef DRAM_TRAIN_PROGRAMS_H
 #define DRAM_TRAIN_PROGRAMS_H
 
@@ -9,12 +14,14 @@
 typedef enum {
     DRAM_PROGRAM_DISTIL_STEP,
     DRAM_PROGRAM_PLAIN_STEP,
+    DRAM_PROGRAM_UPDATE,       /* with accumulation */
+    DRAM_PROGRAM_PLAIN_UPDATE, /* the same after plain steps, where those train fewer weights */
     DRAM_PROGRAM_EVALUATION,
     DRAM_PROGRAM_COUNT
 } dram_program_kind;
 
 /* A graph, and its values that the host writes or reads; DRAM_NONE where the program has no such value.
- * N batch, S student's side, T teacher's side, g = S/16, r = dram_resolution_grid(). */
+ * N micro-batch, S student's side, T teacher's side, g = S/16, r = dram_resolution_grid(). */
 typedef struct {
     dram_graph *graph; /* NULL: absent */
     int index;         /* in the plan */
@@ -24,13 +31,15 @@ typedef struct {
     dram_val teacher_image; /* u8 [N,T,T,3] */
     dram_val teacher_valid; /* i32 [N,2] */
     dram_val labels;        /* u8 [N,S,S] */
-    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1 */
+    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
     dram_val mask;          /* f32 [N,g,g] */
     dram_val sr_mask;       /* f32 [N,r,r] */
     dram_val hyper;         /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
+    dram_val seed;          /* f32 [1] (fp16): loss scale over A */
+    dram_val unscale;       /* f32 [1] (fp16): 1 over the loss scale */
     /* read */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
-    dram_val clip;                                       /* f32 [2]: gradient norm, factor */
+    dram_val clip;                                       /* f32 [2]: gradient norm, without the loss scale; factor */
     dram_val logits;                                     /* f32 [N,h,w,K] (evaluation) */
     dram_val cosine_gap, mse;                            /* f32 [1] (evaluation): 1 - cosine, and MSE, to the teacher */
 } dram_io;
@@ -38,13 +47,19 @@ typedef struct {
 typedef struct {
     dram_slots slots;
     dram_io io[DRAM_PROGRAM_COUNT];
-    int batch, student_size, teacher_size; /* teacher_size 0: no teacher */
+    int batch, accumulate;                 /* images of a micro-batch; A */
+    bool scaled;                           /* fp16: the loss is scaled */
+    bool fused;                            /* each weight is updated as soon as its gradient is there */
+    int student_size, teacher_size;        /* teacher_size 0: no teacher */
     int grid, sr_grid;                     /* sr_grid 0: no resolution distillation */
     int classes;                           /* 0: no task */
 } dram_programs;
 
 /* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */
 dram_status dram_programs_build(const dram_config *cfg, dram_programs *programs);
+
+/* The program in which the weights of a step of that kind are updated: the step itself without accumulation. */
+dram_program_kind dram_update_of(const dram_programs *programs, dram_program_kind step);
 void dram_programs_free(dram_programs *programs);
 
 #endif

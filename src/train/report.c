@@ -63,6 +63,8 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "device_utilization", s->device_utilization) &&
                 add_number(object, "cpu_utilization", s->cpu_utilization) &&
                 add_number(object, "skipped_images", s->skipped_images) &&
+                add_number(object, "skipped_steps", (double)s->skipped_steps) &&
+                add_number(object, "loss_scale", s->loss_scale) &&
                 add_number(object, "final_loss", s->final_loss);
     cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
     good = good && eval && cJSON_AddItemToObject(object, "eval", eval) &&

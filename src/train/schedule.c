@@ -12,12 +12,36 @@ double dram_learning_rate(const dram_config *cfg, int64_t step)
     return 0.5 * lr * (1.0 + cos(3.14159265358979323846 * done));
 }
 
-void dram_hyper(const dram_config *cfg, int64_t step, float hyper[4])
+void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4])
 {
-    double t = (double)(step + 1);
+    double t = (double)(step - skipped + 1);
     hyper[0] = (float)dram_learning_rate(cfg, step);
     /* The kernel decays by the betas as floats, so they are corrected for as floats. */
     hyper[1] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta1, t)));
     hyper[2] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta2, t)));
     hyper[3] = 0.0f;
+}
+
+static const double FIRST_SCALE = 65536.0, MOST_SCALE = 16777216.0;
+enum { GOOD_STEPS = 2000 };
+
+dram_scaling dram_scaling_begin(void)
+{
+    return (dram_scaling){.scale = FIRST_SCALE};
+}
+
+bool dram_scaling_next(dram_scaling *s, bool finite)
+{
+    if (!finite) {
+        s->skipped++;
+        s->good = 0;
+        if (s->scale <= 1.0) return false;
+        s->scale *= 0.5;
+        return true;
+    }
+    s->good++;
+    if (s->good < GOOD_STEPS) return true;
+    s->good = 0;
+    if (s->scale < MOST_SCALE) s->scale *= 2.0;
+    return true;
 }

@@ -1,29 +1,30 @@
 #include "train/train.h"
 
-#include "plan/recompute.h"
+#include "plan/report.h"
+#include "train/fit.h"
+#include "train/levers.h"
 #include "train/weights.h"
 
-dram_status dram_session_plan(const dram_config *cfg, dram_session *s)
+dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_session *s)
 {
-    const dram_graph *graphs[DRAM_PROGRAM_COUNT];
-    int n = 0;
+    dram_config settled;
+    dram_str pulled = {0};
     dram_status status;
-    *s = (dram_session){.cfg = cfg};
-    TRY(dram_programs_build(cfg, &s->programs));
-    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        int64_t added = 0;
-        if (!s->programs.io[k].graph) continue;
-        graphs[n++] = s->programs.io[k].graph;
-        if (cfg->memory.recompute_norms) TRY_GOTO(dram_recompute_norms(s->programs.io[k].graph, &added), failed);
-        if (n == 1) s->recomputed_flops = added; /* the first program is a step */
+    bool fits;
+    int64_t budget = cfg->memory.budget;
+    if (budget == DRAM_BYTES_AUTO) budget = auto_bytes;
+    if (budget == DRAM_BYTES_NONE) budget = 0;
+    TRY(dram_fit_build(cfg, (dram_fit){.target = budget}, s));
+    if (budget && s->plan->arena_bytes > budget) {
+        dram_session_close(s);
+        TRY_GOTO(dram_levers_fit(cfg, budget, &settled, &pulled, &fits), failed);
+        TRY_GOTO(dram_fit_build(&settled, (dram_fit){.target = budget}, s), failed);
     }
-    dram_profile profile = dram_profile_cpu(cfg->threads ? cfg->threads : dram_host_cores());
-    TRY_GOTO(dram_plan_make(graphs, n, &s->programs.slots, &profile,
-                            (dram_plan_options){.eager_free = cfg->memory.eager_free, .in_place = true}, &s->plan),
-             failed);
+    s->pulled = pulled;
+    s->budget = budget;
     return DRAM_OK;
 failed:
-    dram_session_close(s);
+    dram_str_free(&pulled);
     return status;
 }
 
@@ -33,34 +34,30 @@ void dram_session_close(dram_session *s)
     dram_device_close(s->device);
     dram_plan_free(s->plan);
     dram_programs_free(&s->programs);
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) dram_chain_schedule_free(&s->schedule[k]);
+    dram_str_free(&s->pulled);
     *s = (dram_session){0};
 }
 
-int64_t dram_session_budget(const dram_session *s, int64_t free_bytes)
+dram_status dram_session_check_fit(const dram_session *s, int64_t limit, const char *whose)
 {
-    int64_t budget = s->cfg->memory.budget;
-    if (budget == DRAM_BYTES_AUTO) return free_bytes;
-    return budget == DRAM_BYTES_NONE ? 0 : budget;
-}
-
-dram_status dram_session_check_fit(const dram_session *s, int64_t free_bytes)
-{
-    char need[32], have[32], floor[32], part[32];
-    int64_t bytes[DRAM_CATEGORY_COUNT], budget = dram_session_budget(s, free_bytes);
-    int64_t limit = budget && budget < free_bytes ? budget : free_bytes;
-    int largest = 0;
+    char need[32], have[32], least[32];
+    dram_str advice = {0}, alive = {0};
+    int64_t floor;
+    dram_status status;
     if (s->plan->arena_bytes <= limit) return DRAM_OK;
-    dram_plan_account(s->plan, bytes);
-    for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
-        if (bytes[c] > bytes[largest]) largest = c;
-    return dram_fail(DRAM_ERR_FIT,
-                     "the plan needs %s, %s %s; no order of this step needs less than %s; the largest part is %s with "
-                     "%s: lower train.batch_size, data.size or sam_distill.sam_input_size",
-                     dram_format_bytes(s->plan->arena_bytes, need, sizeof need),
-                     limit == budget ? "the budget is" : "the machine has free",
-                     dram_format_bytes(limit, have, sizeof have),
-                     dram_format_bytes(s->plan->floor_bytes, floor, sizeof floor),
-                     dram_category_name((dram_category)largest), dram_format_bytes(bytes[largest], part, sizeof part));
+    TRY_GOTO(dram_levers_floor(s->cfg, &floor), done);
+    TRY_GOTO(dram_levers_advice(s, limit, &advice), done);
+    TRY_GOTO(dram_plan_alive(s->plan, 3, &alive), done);
+    status = dram_fail(DRAM_ERR_FIT,
+                       "the plan needs %s, %s %s; the floor of this config is %s; at the peak are alive %s; %s",
+                       dram_format_bytes(s->plan->arena_bytes, need, sizeof need), whose,
+                       dram_format_bytes(limit, have, sizeof have), dram_format_bytes(floor, least, sizeof least),
+                       alive.text, advice.text);
+done:
+    dram_str_free(&advice);
+    dram_str_free(&alive);
+    return status;
 }
 
 dram_status dram_session_start(dram_session *s)

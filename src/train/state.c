@@ -1,5 +1,6 @@
 #include "train/state.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,9 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
                 cJSON_AddNumberToObject(root, "step", (double)state->step) &&
                 cJSON_AddNumberToObject(root, "position", (double)state->position) &&
                 cJSON_AddNumberToObject(root, "batches_tracked", (double)s->batches_tracked) &&
+                cJSON_AddNumberToObject(root, "loss_scale", state->scaling.scale) &&
+                cJSON_AddNumberToObject(root, "good_steps", (double)state->scaling.good) &&
+                cJSON_AddNumberToObject(root, "skipped_steps", (double)state->scaling.skipped) &&
                 cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) && add_skipped(root, state);
     dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
     cJSON_Delete(root);
@@ -104,6 +108,16 @@ static dram_status read_skipped(const cJSON *root, const char *path, dram_state 
     return DRAM_OK;
 }
 
+static dram_status read_scaling(const cJSON *root, const char *path, int64_t most, dram_scaling *scaling)
+{
+    int exponent;
+    TRY(dram_json_number(root, path, "loss_scale", &scaling->scale));
+    if (!(scaling->scale >= 1.0) || frexp(scaling->scale, &exponent) != 0.5)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: loss_scale is no power of two from 1 on", path);
+    TRY(dram_json_int(root, path, "good_steps", 0, most, &scaling->good));
+    return dram_json_int(root, path, "skipped_steps", 0, most, &scaling->skipped);
+}
+
 static dram_status read_json(dram_session *s, const char *path, dram_state *state)
 {
     char mine[32];
@@ -120,6 +134,7 @@ static dram_status read_json(dram_session *s, const char *path, dram_state *stat
     TRY_GOTO(dram_json_int(root, path, "step", 0, most, &state->step), done);
     TRY_GOTO(dram_json_int(root, path, "position", 0, most, &state->position), done);
     TRY_GOTO(dram_json_int(root, path, "batches_tracked", 0, most, &s->batches_tracked), done);
+    TRY_GOTO(read_scaling(root, path, most, &state->scaling), done);
     status = read_skipped(root, path, state);
 done:
     cJSON_Delete(root);

@@ -3,11 +3,13 @@
 #define DRAM_TRAIN_STATE_H
 
 #include "data/dataset.h"
+#include "train/schedule.h"
 #include "train/train.h"
 
 typedef struct {
     int64_t step;                /* updates done */
     int64_t position;            /* of the training stream: the next sample */
+    dram_scaling scaling;        /* of the loss; moves in fp16 only */
     const dram_dataset *dataset; /* of the training stream; not owned */
     bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
     int skipped;                 /* their number */

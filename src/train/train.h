@@ -12,31 +12,37 @@
 
 #include "base/status.h"
 #include "config/config.h"
+#include "base/str.h"
 #include "device/exec.h"
+#include "plan/chain.h"
 #include "plan/plan.h"
 #include "train/programs.h"
 
 typedef struct {
-    const dram_config *cfg; /* not owned; outlives the session */
+    const dram_config *cfg; /* = &settled */
+    dram_config settled;    /* as it is run: what was loaded, and the levers that the planner pulled. Its strings are those
+                             * of the config that was planned, which outlives the session */
+    dram_str pulled;        /* those levers, for a person: "teacher_placement=stream"; empty: none */
+    int64_t budget;         /* bytes; 0: none */
     dram_programs programs;
+    dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
+    int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
     dram_plan *plan;
-    int64_t recomputed_flops; /* spent again in the first step program */
     dram_device *device;      /* NULL until started */
     dram_exec *exec;          /* NULL until started */
     int64_t batches_tracked;  /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
-/* Builds the graphs and plans them: no device, no data directory, no weights file is touched.
- * DRAM_ERR_CONFIG: the config asks for what cannot be built. */
-dram_status dram_session_plan(const dram_config *cfg, dram_session *session);
+/* Builds the graphs and plans them within memory.budget (`auto`: within auto_bytes, 0 = no limit), pulling levers as
+ * train/levers.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan found is
+ * given; dram_session_check_fit says so. DRAM_ERR_CONFIG: the config asks for what cannot be built.
+ * The session must not be moved afterwards. */
+dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_session *session);
 void dram_session_close(dram_session *session);
 
-/* The budget in bytes: the config's, what the device has free for `auto`, 0 for none. */
-int64_t dram_session_budget(const dram_session *session, int64_t free_bytes);
-
-/* DRAM_ERR_FIT when the plan is above the budget or above free_bytes: the text has the numbers, the floor, and the
- * largest part. */
-dram_status dram_session_check_fit(const dram_session *session, int64_t free_bytes);
+/* DRAM_ERR_FIT when the plan is above `limit` (the budget, or what the machine has free: `whose` says which): the text has the
+ * numbers, the floor, the largest tensors alive at the peak, and the lever that would help. */
+dram_status dram_session_check_fit(const dram_session *session, int64_t limit, const char *whose);
 
 /* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.
  */
@@ -47,6 +53,8 @@ typedef struct {
     int64_t step, steps;                               /* step: updates done */
     double loss, loss_task, loss_sam, loss_resolution; /* NAN: the step did not have it */
     double lr, grad_norm, images_per_second, seconds_left;
+    double loss_scale;     /* of this step; NAN but for fp16 */
+    int64_t skipped_steps; /* so far: fp16 steps whose gradient was not finite */
     int64_t planned_peak_bytes, measured_peak_bytes;
     bool teacher_ran;
 } dram_progress;
@@ -68,6 +76,8 @@ typedef struct {
     double device_utilization; /* share of the loop in which the device ran a program, 0..1 */
     double cpu_utilization;    /* of the cores this process may use, 0..1 */
     int skipped_images;
+    int64_t skipped_steps; /* of fp16: gradients that were not finite */
+    double loss_scale;     /* the next step's; NAN but for fp16 */
     double final_loss;
     bool evaluated;
     dram_eval_result eval;

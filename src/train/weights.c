@@ -5,11 +5,49 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/half.h"
 #include "base/rng.h"
 #include "io/safetensors.h"
 #include "model/names.h"
 
 enum { PIECE = 65536, NAME_SIZE = 256 }; /* elements moved at once; longest name */
+
+/* ---- numbers of a slot's own type ---- */
+
+static bool is_float(dram_dtype dtype)
+{
+    return dtype == DRAM_F32 || dtype == DRAM_F16 || dtype == DRAM_BF16;
+}
+
+/* Writes `count` elements of a slot of floats from `at` on, rounded to its type. The piece is spent: it is rounded
+ * where it lies, each element to a place that has been read already. */
+static dram_status put_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
+{
+    dram_dtype dtype = s->programs.slots.at[index]->dtype;
+    int64_t each = dram_dtype_bytes(dtype);
+    for (int64_t i = 0; dtype != DRAM_F32 && i < count; i++) {
+        uint16_t h = dtype == DRAM_BF16 ? dram_f32_to_bf16(piece[i]) : dram_f32_to_f16(piece[i]);
+        if (dtype == DRAM_F16 && isfinite(piece[i]) && (h & 0x7fff) == 0x7c00)
+            return dram_fail(DRAM_ERR_FORMAT, "%s has the number %g, which is too large for fp16: take bf16 or fp32",
+                             s->programs.slots.at[index]->name, (double)piece[i]);
+        memcpy((char *)piece + each * i, &h, sizeof h);
+    }
+    return dram_exec_write_slot(s->exec, index, at * each, piece, count * each);
+}
+
+/* Reads them, widened from the last on for the same reason. */
+static dram_status get_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
+{
+    dram_dtype dtype = s->programs.slots.at[index]->dtype;
+    int64_t each = dram_dtype_bytes(dtype);
+    TRY(dram_exec_read_slot(s->exec, index, at * each, piece, count * each));
+    for (int64_t i = count - 1; dtype != DRAM_F32 && i >= 0; i--) {
+        uint16_t h;
+        memcpy(&h, (const char *)piece + each * i, sizeof h);
+        piece[i] = dtype == DRAM_BF16 ? dram_bf16_to_f32(h) : dram_f16_to_f32(h);
+    }
+    return DRAM_OK;
+}
 
 /* ---- drawing ---- */
 
@@ -30,19 +68,31 @@ static double draw(const dram_slot *slot, dram_rng *rng)
     }
 }
 
+/* A state that is no float begins at zero. */
+static dram_status zero_slot(dram_session *s, int index, float *piece)
+{
+    const dram_slot *slot = s->programs.slots.at[index];
+    int64_t bytes = dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype);
+    memset(piece, 0, PIECE * sizeof *piece);
+    for (int64_t at = 0; at < bytes; at += PIECE)
+        TRY(dram_exec_write_slot(s->exec, index, at, piece, bytes - at < PIECE ? bytes - at : PIECE));
+    return DRAM_OK;
+}
+
 static dram_status draw_slot(dram_session *s, int index, float *piece)
 {
     char name[NAME_SIZE];
     const dram_slot *slot = s->programs.slots.at[index];
     bool teacher = strcmp(slot->group, "teacher") == 0;
     int64_t n = dram_elements(&slot->shape);
+    if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
     snprintf(name, sizeof name, "%s/%s", slot->group, slot->name);
     uint64_t seed = (uint64_t)(teacher ? s->cfg->sam_distill.teacher.seed : s->cfg->seed);
     dram_rng rng = dram_rng_make(seed, DRAM_RNG_INIT, dram_hash_name(name));
     for (int64_t at = 0; at < n; at += PIECE) {
         int64_t count = n - at < PIECE ? n - at : PIECE;
         for (int64_t i = 0; i < count; i++) piece[i] = (float)draw(slot, &rng);
-        TRY(dram_exec_write_slot(s->exec, index, at * 4, piece, count * 4));
+        TRY(put_floats(s, index, at, count, piece));
     }
     return DRAM_OK;
 }
@@ -181,7 +231,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
         for (int64_t at = 0; at < n; at += PIECE) {
             int64_t count = n - at < PIECE ? n - at : PIECE;
             TRY(dram_st_read_f32(f->file, tensor, at, count, piece));
-            TRY(dram_exec_write_slot(f->s->exec, index, at * 4, piece, count * 4));
+            TRY(put_floats(f->s, index, at, count, piece));
         }
         return DRAM_OK;
     }
@@ -190,7 +240,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
     TRY_GOTO(dram_st_read_f32(f->file, tensor, 0, n, both), done);
     dram_from_file_order(slot, 4, both, both + n);
-    status = dram_exec_write_slot(f->s->exec, index, 0, both + n, n * 4);
+    status = put_floats(f->s, index, 0, n, both + n);
 done:
     dram_free(both);
     return status;
@@ -283,13 +333,12 @@ static dram_status read_source(void *context, int64_t offset, int64_t count, voi
 {
     source *from = context;
     const dram_slot *slot = from->s->programs.slots.at[from->index];
-    if (slot->layout == DRAM_LAYOUT_SAME)
-        return dram_exec_read_slot(from->s->exec, from->index, offset * 4, out, count * 4);
+    if (slot->layout == DRAM_LAYOUT_SAME) return get_floats(from->s, from->index, offset, count, out);
     if (offset == 0) {
         int64_t n = dram_elements(&slot->shape);
         float *both = dram_alloc((size_t)n * 2 * sizeof *both);
         if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", slot->name);
-        dram_status status = dram_exec_read_slot(from->s->exec, from->index, 0, both + n, n * 4);
+        dram_status status = get_floats(from->s, from->index, 0, n, both + n);
         if (status != DRAM_OK) {
             dram_free(both);
             return status;

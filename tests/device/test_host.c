@@ -50,13 +50,19 @@ static void device_counts_its_memory(void **state)
     assert_int_equal(dram_device_alloc(device, DRAM_SPACE_HOST, 12345, &b), DRAM_OK);
     assert_int_equal((uintptr_t)a % (uintptr_t)device->profile.align, 0);
     assert_int_equal((uintptr_t)b % (uintptr_t)device->profile.align, 0);
-    assert_int_equal(device->bytes_now, (1 << 20) + 12345);
+    assert_int_equal(device->bytes_now, 1 << 20);
+    assert_int_equal(device->host_bytes_now, 12345);
     for (int i = 0; i < 1 << 20; i++) assert_int_equal(((unsigned char *)a)[i], 0);
     dram_device_release(device, DRAM_SPACE_DEVICE, a, 1 << 20);
-    assert_int_equal(device->bytes_now, 12345);
-    assert_int_equal(device->bytes_peak, (1 << 20) + 12345);
-    dram_device_release(device, DRAM_SPACE_HOST, b, 12345);
     assert_int_equal(device->bytes_now, 0);
+    assert_int_equal(device->bytes_peak, 1 << 20);
+    assert_int_equal(device->host_bytes_now, 12345);
+    assert_int_equal(dram_device_alloc(device, DRAM_SPACE_PINNED, 55, &a), DRAM_OK);
+    dram_device_release(device, DRAM_SPACE_HOST, b, 12345);
+    dram_device_release(device, DRAM_SPACE_PINNED, a, 55);
+    assert_int_equal(device->host_bytes_now, 0);
+    assert_int_equal(device->host_bytes_peak, 12400);
+    assert_int_equal(device->bytes_peak, 1 << 20);
     assert_true(device->ops->free_bytes(device) > 0);
     dram_device_close(device);
 }

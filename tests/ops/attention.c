@@ -2,7 +2,11 @@
  *
  * Tolerances: a logit is a sum of d <= 80 products in fp32, of size up to about 5, so good to 5 epsilon or so, which is
  * then the relative error of a weight; out and dv are weighted means of numbers up to 1: 16 epsilon. The gradients of q
- * and k multiply that by another sum over d; those of tables and bias are sums over all queries: 64. */
+ * and k multiply that by another sum over d; those of tables and bias are sums over all queries: 64.
+ *
+ * In bf16 and f16 the gradients also see that `out` was rounded, through the sum over d of dout out that is taken from
+ * each weight's gradient. With numbers up to 1 its error is about sqrt(d) / 3 roundings of a mean over the keys: less
+ * than one up to d = 8, a few for wide heads and few keys, and a fraction where there are very many keys. */
 #include <math.h>
 
 #include "optest.h"
@@ -86,7 +90,11 @@ static void sharpen(const optest_case *c, dram_rng *rng, double *const in[])
 #define CASE(NAME, N, H, W, HEADS, D, WINDOW, SH, SW, BIAS, VANISHES)                                                  \
     {                                                                                                                  \
         .name = NAME, .attr = {.heads = HEADS, .window = WINDOW}, .tol = TOL, .grad_tol = GRAD_TOL,                    \
-        .vanishes = VANISHES, .in = {                                                                                  \
+        .vanishes = VANISHES,                                                                                          \
+        .grad_roundings = D >= 32         ? 3                                                                          \
+                          : SH * SW > 300 ? 0.5                                                                        \
+                                          : 1,                                                                         \
+        .in = {                                                                                                        \
             {OPTEST_SHAPE(N, H, W, 3 * HEADS * D), .grad = true},                                                      \
             {OPTEST_SHAPE(2 * SH - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                     \
             {OPTEST_SHAPE(2 * SW - 1, D), .low = -0.3, .high = 0.3, .grad = true},                                     \
@@ -142,5 +150,5 @@ static const optest_case attention_cases[] = {
      .in = {{OPTEST_SHAPE(1, 2, 2, 12)}, {OPTEST_SHAPE(3, 4)}, {OPTEST_SHAPE(3, 4)}, {OPTEST_SHAPE(4)}},
      .refused = true},
 };
-OPTEST(attention, attention_ref, attention_cases);
+OPTEST_STORED(attention, attention_ref, attention_cases, .stored = 0x1, .f32_out = 0x2);
 OPTEST_THROUGH(attention_grad, attention);

@@ -56,7 +56,7 @@ static const optest_case stats_cases[] = {
     {.name = "vector", .in = {{OPTEST_SHAPE(4)}}, .refused = true},
     {.name = "integers", .in = {{OPTEST_SHAPE(4, 4), .dtype = DRAM_I32}}, .refused = true},
 };
-OPTEST(bn_stats, stats_ref, stats_cases);
+OPTEST_STORED(bn_stats, stats_ref, stats_cases, .stored = 0x1, .f32_out = 0x3);
 
 static void running_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -150,6 +150,6 @@ static const optest_case apply_cases[] = {
     {.name = "other channels", .in = {X_OF(2, 3), CHANNELS(4)}, .refused = true},
     {.name = "other residual", .in = {X_OF(2, 3), CHANNELS(3), RESIDUAL(3, 3)}, .refused = true},
 };
-OPTEST(bn_apply, apply_ref, apply_cases);
+OPTEST_STORED(bn_apply, apply_ref, apply_cases, .stored = 0x21);
 OPTEST_THROUGH(bn_reduce, bn_apply);
 OPTEST_THROUGH(bn_dgrad, bn_apply);

@@ -224,6 +224,8 @@ static const optest_case conv2d_cases[] = {
      .tol = SUM_OF(48)},
     {.name = "stem, several tasks", CONV(2, 1, 1), .in = {IN(2, 81, 98, 3), IN(32, 3, 3, 3)}, .tol = SUM_OF(27)},
     {.name = "groups, several tasks", CONV(1, 1, 5), .in = {IN(3, 31, 33, 40), IN(40, 3, 3, 8)}, .tol = SUM_OF(72)},
+    {.name = "groups, long rows", CONV(1, 1, 2), .in = {IN(1, 3, 530, 16), IN(16, 3, 3, 8), IN(16)}, .tol = SUM_OF(72)},
+    {.name = "very many outputs", CONV(1, 1, 1), .in = {IN(1, 5, 4, 136), IN(520, 3, 3, 136)}, .tol = SUM_OF(1224)},
     {.name = "groups, several tasks, stride 2",
      CONV(2, 1, 5),
      .in = {IN(3, 61, 63, 40), IN(40, 3, 3, 8)},
@@ -242,7 +244,7 @@ static const optest_case conv2d_cases[] = {
      .in = {{OPTEST_SHAPE(1, 5, 5, 3), .dtype = DRAM_U8}, X(4, 3, 3, 3)},
      .refused = true},
 };
-OPTEST(conv2d, conv2d_ref, conv2d_cases);
+OPTEST_STORED(conv2d, conv2d_ref, conv2d_cases, .stored = 0x3, .weights = 0x2);
 
 static void conv2d_dgrad_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -279,6 +281,10 @@ static const optest_case conv2d_dgrad_cases[] = {
      CONV_TO(1, 1, 5, 31, 33),
      .in = {IN(3, 31, 33, 40), IN(40, 3, 3, 8), IN(3, 31, 33, 40)},
      .tol = SUM_OF(72)},
+    {.name = "groups, long rows, added",
+     CONV_TO(1, 1, 2, 3, 530),
+     .in = {IN(1, 3, 530, 16), IN(16, 3, 3, 8), IN(1, 3, 530, 16)},
+     .tol = SUM_OF(72)},
     {.name = "groups, several tasks, stride 2",
      CONV_TO(2, 1, 5, 61, 63),
      .in = {IN(3, 31, 32, 40), IN(40, 3, 3, 8)},
@@ -291,7 +297,7 @@ static const optest_case conv2d_dgrad_cases[] = {
      .in = {IN(2, 4, 4, 13), IN(13, 3, 3, 19), IN(2, 8, 8, 19)},
      .refused = true},
 };
-OPTEST(conv2d_dgrad, conv2d_dgrad_ref, conv2d_dgrad_cases);
+OPTEST_STORED(conv2d_dgrad, conv2d_dgrad_ref, conv2d_dgrad_cases, .stored = 0x7);
 
 static void conv2d_wgrad_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -325,4 +331,4 @@ static const optest_case conv2d_wgrad_cases[] = {
     {.name = "no kernel", CONV_TO(2, 1, 1, 0, 3), .in = {IN(3, 25, 22, 19), IN(3, 13, 11, 13)}, .refused = true},
     {.name = "groups", CONV_TO(2, 1, 2, 3, 3), .in = {IN(3, 25, 22, 19), IN(3, 13, 11, 14)}, .refused = true},
 };
-OPTEST(conv2d_wgrad, conv2d_wgrad_ref, conv2d_wgrad_cases);
+OPTEST_STORED(conv2d_wgrad, conv2d_wgrad_ref, conv2d_wgrad_cases, .stored = 0x3, .f32_out = 0x1);

@@ -1,4 +1,4 @@
-/* Tolerances: one rounding an element; the default, 16, where a few terms are added. */
+/* Tolerances: one rounding of fp32 an element; the default, 16, where a few terms are added. */
 #include "optest.h"
 
 #define ONE_ROUNDING OPTEST_EPSILONS(2)
@@ -16,6 +16,7 @@ static const optest_case add_cases[] = {
     {.name = "batch 1", .in = {{OPTEST_SHAPE(1, 11), .grad = true}, {OPTEST_SHAPE(1, 11), .grad = true}}},
     {.name = "to each image",
      .in = {{OPTEST_SHAPE(3, 4, 5), .grad = true}, {OPTEST_SHAPE(1, 4, 5), .grad = true}},
+     .weights = 0x2, /* sum_batch */
      .tol = ONE_ROUNDING},
     {.name = "several pieces", .in = {{OPTEST_SHAPE(5, 20011), .grad = true}, {OPTEST_SHAPE(1, 20011)}}},
     {.name = "other shape", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(3, 2)}}, .refused = true},
@@ -24,7 +25,7 @@ static const optest_case add_cases[] = {
      .in = {{OPTEST_SHAPE(2), .dtype = DRAM_I32}, {OPTEST_SHAPE(2), .dtype = DRAM_I32}},
      .refused = true},
 };
-OPTEST(add, add_ref, add_cases);
+OPTEST_STORED(add, add_ref, add_cases, .stored = 0x3);
 
 static void sum_batch_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -40,7 +41,7 @@ static const optest_case sum_batch_cases[] = {
     {.name = "vector", .in = {{OPTEST_SHAPE(9)}}},
     {.name = "integers", .in = {{OPTEST_SHAPE(2), .dtype = DRAM_I32}}, .refused = true},
 };
-OPTEST(sum_batch, sum_batch_ref, sum_batch_cases);
+OPTEST_STORED(sum_batch, sum_batch_ref, sum_batch_cases, .stored = 0x1, .f32_out = 0x1);
 
 static void scale_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -53,7 +54,7 @@ static const optest_case scale_cases[] = {
     {.name = "several pieces", .attr = {.scale = 2.5f}, .in = {{OPTEST_SHAPE(70001), .grad = true}}},
     {.name = "integers", .in = {{OPTEST_SHAPE(2), .dtype = DRAM_I32}}, .refused = true},
 };
-OPTEST(scale, scale_ref, scale_cases);
+OPTEST_STORED(scale, scale_ref, scale_cases, .stored = 0x1);
 
 static void fill_ref(const optest_case *c, const double *const in[], double *const out[])
 {

@@ -47,4 +47,4 @@ static const optest_case image_norm_cases[] = {
      .in = {{OPTEST_SHAPE(1, 2, 2, 3)}, {OPTEST_SHAPE(1, 2), .dtype = DRAM_I32}},
      .refused = true},
 };
-OPTEST(image_norm, image_norm_ref, image_norm_cases);
+OPTEST_STORED(image_norm, image_norm_ref, image_norm_cases, .stored = 0);

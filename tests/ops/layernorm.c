@@ -73,5 +73,5 @@ static const optest_case layernorm_cases[] = {
      .in = {{OPTEST_SHAPE(2, 8), .dtype = DRAM_I32}, {OPTEST_SHAPE(8)}, {OPTEST_SHAPE(8)}},
      .refused = true},
 };
-OPTEST(layernorm, layernorm_ref, layernorm_cases);
+OPTEST_STORED(layernorm, layernorm_ref, layernorm_cases, .stored = 0x1);
 OPTEST_THROUGH(layernorm_grad, layernorm);

@@ -80,7 +80,7 @@ static const optest_case linear_cases[] = {
     {.name = "no rows", .in = {{OPTEST_SHAPE(0, 3)}, {OPTEST_SHAPE(4, 3)}}, .refused = true},
     {.name = "bytes", .in = {{OPTEST_SHAPE(2, 3), .dtype = DRAM_U8}, {OPTEST_SHAPE(4, 3)}}, .refused = true},
 };
-OPTEST(linear, linear_ref, linear_cases);
+OPTEST_STORED(linear, linear_ref, linear_cases, .stored = 0x3, .weights = 0x2);
 
 static void linear_dgrad_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -110,7 +110,7 @@ static const optest_case linear_dgrad_cases[] = {
     {.name = "other acc", .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(7, 3)}, {OPTEST_SHAPE(5, 7)}}, .refused = true},
     {.name = "integers", .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(7, 3), .dtype = DRAM_I32}}, .refused = true},
 };
-OPTEST(linear_dgrad, linear_dgrad_ref, linear_dgrad_cases);
+OPTEST_STORED(linear_dgrad, linear_dgrad_ref, linear_dgrad_cases, .stored = 0x7);
 
 static void linear_wgrad_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -130,7 +130,7 @@ static const optest_case linear_wgrad_cases[] = {
     {.name = "other rank", .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(1, 5, 7)}}, .refused = true},
     {.name = "bytes", .in = {{OPTEST_SHAPE(5, 7), .dtype = DRAM_U8}, {OPTEST_SHAPE(5, 7)}}, .refused = true},
 };
-OPTEST(linear_wgrad, linear_wgrad_ref, linear_wgrad_cases);
+OPTEST_STORED(linear_wgrad, linear_wgrad_ref, linear_wgrad_cases, .stored = 0x3, .f32_out = 0x1);
 
 static void bias_grad_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -149,4 +149,4 @@ static const optest_case bias_grad_cases[] = {
     {.name = "other acc", .in = {{OPTEST_SHAPE(3, 5)}, {OPTEST_SHAPE(3)}}, .refused = true},
     {.name = "bytes", .in = {{OPTEST_SHAPE(3, 5), .dtype = DRAM_U8}}, .refused = true},
 };
-OPTEST(bias_grad, bias_grad_ref, bias_grad_cases);
+OPTEST_STORED(bias_grad, bias_grad_ref, bias_grad_cases, .stored = 0x1, .f32_out = 0x1);

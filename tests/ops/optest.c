@@ -8,11 +8,13 @@
 #include "device/cpu_kernels.h"
 #include "memory.h"
 #include "ops/autodiff.h"
+#include "types.h"
 
 enum {
     POOLS = 3,
-    ALL_ELEMENTS = 600, /* a gradient up to this size is compared whole, */
-    SOME_ELEMENTS = 240 /* a larger one at this many places */
+    ALL_ELEMENTS = 600,  /* a gradient up to this size is compared whole, */
+    SOME_ELEMENTS = 240, /* a larger one at this many places, */
+    FEW_ELEMENTS = 80    /* in bf16 and f16 at so many */
 };
 
 /* One case with its data, the same for every variant of it. */
@@ -20,6 +22,7 @@ typedef struct {
     dram_op op;
     const optest_suite *suite;
     optest_case c;
+    dram_dtype type; /* of what the suite calls stored */
     int n_in, n_out, failures, mutations_checked;
     unsigned grads, seeds;
     double *x[DRAM_MAX_IN];      /* inputs, of numbers that their dtype has */
@@ -95,7 +98,8 @@ static void *need(int64_t n, size_t size)
 static void wrong(trial *t, const char *variant, const char *what, const char *text)
 {
     t->failures++;
-    printf("%s / %s (%s): %s %s\n", dram_op_rows[t->op].name, t->c.name, variant, what, text);
+    printf("%s / %s, %s (%s): %s %s\n", dram_op_rows[t->op].name, t->c.name, dram_dtype_name(t->type), variant, what,
+           text);
 }
 
 /* ---- the case's data ---- */
@@ -105,16 +109,22 @@ static bool present(const optest_case *c, int i)
     return c->in[i].shape.rank > 0;
 }
 
-static double rounded(dram_dtype dtype, double x)
-{
-    return dtype == DRAM_F32 ? (double)(float)x : nearbyint(x);
-}
-
 static void round_inputs(trial *t)
 {
     for (int i = 0; i < t->n_in; i++)
         for (int64_t k = 0; t->x[i] && k < dram_elements(&t->c.in[i].shape); k++)
-            t->x[i][k] = rounded(t->c.in[i].dtype, t->x[i][k]);
+            t->x[i][k] = types_round(t->c.in[i].dtype, t->x[i][k]);
+}
+
+static dram_dtype gradient_type(const trial *t, int i)
+{
+    return (t->suite->weights | t->c.weights) >> i & 1 ? DRAM_F32 : t->c.in[i].dtype;
+}
+
+static dram_dtype output_type(const trial *t, int o)
+{
+    if (t->c.out_dtype[o] != DRAM_F32) return t->c.out_dtype[o];
+    return t->suite->f32_out >> o & 1 ? DRAM_F32 : t->type;
 }
 
 static void fill_inputs(trial *t)
@@ -126,15 +136,15 @@ static void fill_inputs(trial *t)
         int64_t n = dram_elements(&in->shape);
         double low = in->low, high = in->high;
         if (low == 0 && high == 0) {
-            low = in->dtype == DRAM_F32 ? -1 : 0;
-            high = in->dtype == DRAM_F32 ? 1 : 255;
+            low = types_float(in->dtype) ? -1 : 0;
+            high = types_float(in->dtype) ? 1 : 255;
         }
         t->x[i] = need(n, sizeof(double));
         t->r_in[i] = need(n, sizeof(double));
         for (int64_t k = 0; k < n; k++) {
             t->x[i][k] =
-                in->dtype == DRAM_F32 ? dram_rng_range(&rng, low, high) : floor(dram_rng_range(&rng, low, high + 1));
-            t->r_in[i][k] = (float)dram_rng_range(&rng, -1, 1);
+                types_float(in->dtype) ? dram_rng_range(&rng, low, high) : floor(dram_rng_range(&rng, low, high + 1));
+            t->r_in[i][k] = types_round(gradient_type(t, i), dram_rng_range(&rng, -1, 1));
         }
     }
     if (t->c.fill) t->c.fill(&t->c, &rng, t->x);
@@ -143,7 +153,7 @@ static void fill_inputs(trial *t)
         int64_t n = dram_elements(&t->c.out[o]);
         t->want[o] = need(n, sizeof(double));
         t->r_out[o] = need(n, sizeof(double));
-        for (int64_t k = 0; k < n; k++) t->r_out[o][k] = (float)dram_rng_range(&rng, -1, 1);
+        for (int64_t k = 0; k < n; k++) t->r_out[o][k] = types_round(output_type(t, o), dram_rng_range(&rng, -1, 1));
     }
 }
 
@@ -179,7 +189,7 @@ static void differentiate(trial *t)
         int64_t n = dram_elements(&in->shape);
         double scale = in->low == 0 && in->high == 0 ? 1 : fmax(fabs(in->low), fabs(in->high));
         double step = (t->c.step > 0 ? t->c.step : 1e-5) * scale;
-        t->n_at[i] = n <= ALL_ELEMENTS ? n : SOME_ELEMENTS;
+        t->n_at[i] = n <= ALL_ELEMENTS ? n : t->type == DRAM_F32 ? SOME_ELEMENTS : FEW_ELEMENTS;
         t->at[i] = need(t->n_at[i], sizeof(int64_t));
         t->grad[i] = need(t->n_at[i], sizeof(double));
         for (int64_t k = 0; k < t->n_at[i]; k++) {
@@ -241,13 +251,13 @@ static dram_status build_graph(trial *t, build *b)
         if (!b->add || !(b->grads >> i & 1)) continue;
         snprintf(name, sizeof name, "there%d", i);
         of[n] = b->in[i];
-        seed[n++] = b->seed_in[i] = dram_graph_input(b->g, name, DRAM_F32, t->c.in[i].shape);
+        seed[n++] = b->seed_in[i] = dram_graph_input(b->g, name, gradient_type(t, i), t->c.in[i].shape);
     }
     for (int o = 0; o < t->n_out; o++) {
         if (!(t->seeds >> o & 1)) continue;
         snprintf(name, sizeof name, "seed%d", o);
         of[n] = b->out[o];
-        seed[n++] = b->seed[o] = dram_graph_input(b->g, name, DRAM_F32, *dram_shape_of(b->g, b->out[o]));
+        seed[n++] = b->seed[o] = dram_graph_input(b->g, name, output_type(t, o), *dram_shape_of(b->g, b->out[o]));
     }
     return dram_backward_build(b->g, of, seed, n, &b->b);
 }
@@ -255,12 +265,16 @@ static dram_status build_graph(trial *t, build *b)
 static void store(const build *b, dram_val v, const double *from)
 {
     const dram_value *value = dram_value_at(b->g, v);
-    void *to = b->run.value[v].data;
-    for (int64_t k = 0; k < dram_elements(&value->shape); k++) {
-        if (value->dtype == DRAM_F32) ((float *)to)[k] = (float)from[k];
-        if (value->dtype == DRAM_I32) ((int32_t *)to)[k] = (int32_t)from[k];
-        if (value->dtype == DRAM_U8) ((uint8_t *)to)[k] = (uint8_t)from[k];
-    }
+    types_store(b->run.value[v].data, value->dtype, from, dram_elements(&value->shape));
+}
+
+/* The numbers of a value, to be freed. */
+static float *numbers(const build *b, dram_val v)
+{
+    const dram_value *value = dram_value_at(b->g, v);
+    float *x = need(dram_elements(&value->shape), sizeof *x);
+    types_load(x, b->run.value[v].data, value->dtype, dram_elements(&value->shape));
+    return x;
 }
 
 static void store_inputs(const trial *t, const build *b)
@@ -303,7 +317,9 @@ static void compare_outputs(trial *t, const build *b, const char *variant)
         optest_tol tol =
             t->c.tol.atol > 0 || t->c.tol.rtol > 0 ? t->c.tol : (optest_tol){16 * FLT_EPSILON, 16 * FLT_EPSILON};
         int64_t n = dram_elements(&t->c.out[o]);
-        int64_t bad = optest_compare(b->run.value[b->out[o]].data, t->want[o], NULL, n, tol, &worst);
+        float *got = numbers(b, b->out[o]);
+        int64_t bad = optest_compare(got, t->want[o], NULL, n, types_tolerance(tol, output_type(t, o), 1), &worst);
+        free(got);
         snprintf(text, sizeof text, "%d: %lld of %lld elements are wrong, %.3g times the allowed error", o,
                  (long long)bad, (long long)n, worst);
         if (bad) wrong(t, variant, "output", text);
@@ -335,30 +351,51 @@ static void check_the_check(trial *t, const float *got, const double *want, int 
     free(changed);
 }
 
-static void compare_gradient(trial *t, const build *b, int i, const char *variant)
+/* What a gradient may be off by: its own rounding; when it is added to one of at most 1, that of the sum as well; and
+ * the suite's, of what the forward stored. */
+static optest_tol gradient_tolerance(const trial *t, const build *b, int i)
 {
-    double worst, *want = need(t->n_at[i], sizeof *want);
-    char text[160];
     const optest_tol own = t->c.in[i].grad_tol, whole = t->c.grad_tol;
     optest_tol tol = own.atol > 0 || own.rtol > 0       ? own
                      : whole.atol > 0 || whole.rtol > 0 ? whole
                                                         : (optest_tol){64 * FLT_EPSILON, 64 * FLT_EPSILON};
+    double roundings = t->c.grad_roundings > 0 ? t->c.grad_roundings : t->suite->grad_roundings;
+    double parts = types_tolerance((optest_tol){0, 0}, t->type, roundings).rtol;
+    tol = (optest_tol){tol.atol + parts, tol.rtol + parts};
+    if (b->add) tol.atol += types_tolerance((optest_tol){0, 0}, gradient_type(t, i), 1).rtol;
+    return types_tolerance(tol, gradient_type(t, i), b->add ? 2 : 1);
+}
+
+static void compare_gradient(trial *t, const build *b, int i, const char *variant)
+{
+    char text[160];
     dram_val v = dram_gradient_of(b->b, b->in[i]);
     snprintf(text, sizeof text, "%d", i);
-    if (v == DRAM_NONE || !dram_shape_equal(dram_shape_of(b->g, v), &t->c.in[i].shape)) {
-        wrong(t, variant, "there is no gradient of that shape for input", text);
-        free(want);
+    if (v == DRAM_NONE || !dram_shape_equal(dram_shape_of(b->g, v), &t->c.in[i].shape) ||
+        dram_value_at(b->g, v)->dtype != gradient_type(t, i)) {
+        wrong(t, variant, "there is no gradient of that shape and type for input", text);
         return;
     }
+    double worst, *want = need(t->n_at[i], sizeof *want);
+    float *got = numbers(b, v);
+    optest_tol tol = gradient_tolerance(t, b, i);
     for (int64_t k = 0; k < t->n_at[i]; k++) want[k] = t->grad[i][k] + (b->add ? t->r_in[i][t->at[i][k]] : 0);
-    int64_t bad = optest_compare(b->run.value[v].data, want, t->at[i], t->n_at[i], tol, &worst);
+    int64_t bad = optest_compare(got, want, t->at[i], t->n_at[i], tol, &worst);
     snprintf(text, sizeof text, "%d: %lld of %lld elements are wrong, %.3g times the allowed error", i, (long long)bad,
              (long long)t->n_at[i], worst);
     if (bad) wrong(t, variant, "gradient of input", text);
     if (worst > t->worst_grad) t->worst_grad = worst;
-    if (!b->add && b->grads == t->grads && !bad && !t->c.vanishes)
-        check_the_check(t, b->run.value[v].data, want, i, tol);
+    if (!b->add && b->grads == t->grads && !bad && !t->c.vanishes) check_the_check(t, got, want, i, tol);
     free(want);
+    free(got);
+}
+
+static void check_types(trial *t, const build *b, const char *variant)
+{
+    char text[96];
+    for (int k = 0; k < b->g->n_nodes; k++)
+        if (types_not_refused(b->g, b->g->nodes[k], t->suite->typed, text, sizeof text))
+            wrong(t, variant, "is not refused:", text);
 }
 
 static void run_build(trial *t, build *b, const char *variant)
@@ -403,6 +440,7 @@ static void run_variant(trial *t, unsigned grads, bool add, int workers)
         build_free(&b);
         return;
     }
+    if (workers == 1) check_types(t, &b, variant);
     b.run = (memory_run){.graph = b.g, .kernels = dram_cpu_kernels(), .pool = pools[workers - 1]};
     b.run.profile = dram_profile_cpu(workers);
     if (workers == 2) b.run.profile.scratch_per_worker = 32 << 10; /* cuts tiles in these small shapes */
@@ -423,7 +461,8 @@ static void learn_shapes(trial *t)
     if (!t->c.refused && status != DRAM_OK) wrong(t, "shapes", "are refused:", dram_error_text());
     for (int o = 0; status == DRAM_OK && o < t->n_out; o++) {
         t->c.out[o] = *dram_shape_of(b.g, b.out[o]);
-        if (dram_value_at(b.g, b.out[o])->dtype != DRAM_F32) wrong(t, "shapes", "an output is not f32", "");
+        if (dram_value_at(b.g, b.out[o])->dtype != output_type(t, o))
+            wrong(t, "shapes", "an output should be", dram_dtype_name(output_type(t, o)));
     }
     build_free(&b);
 }
@@ -454,23 +493,47 @@ static void run_case(trial *t)
     }
 }
 
+static bool names_low_type(const optest_case *c)
+{
+    for (int i = 0; i < DRAM_MAX_IN; i++)
+        if (present(c, i) && types_low(c->in[i].dtype)) return true;
+    return false;
+}
+
+/* The case with its stored values in that type. */
+static trial trial_of(dram_op op, const optest_suite *suite, const optest_case *c, dram_dtype type)
+{
+    trial t = {.op = op, .suite = suite, .c = *c, .type = type};
+    for (int i = 0; i < DRAM_MAX_IN; i++)
+        if (suite->stored >> i & 1 && t.c.in[i].dtype == DRAM_F32 && type != DRAM_F32) t.c.in[i].dtype = type;
+    if (t.c.attr.dtype == DRAM_F32) t.c.attr.dtype = type;
+    return t;
+}
+
 int optest_run(dram_op op, const optest_suite *suite, bool verbose)
 {
-    int failures = 0, checked = 0;
+    static const dram_dtype types[] = {DRAM_F32, DRAM_BF16, DRAM_F16};
+    int failures = 0, checked[3] = {0};
     done[op] = true;
     for (int k = 0; k < suite->n_cases; k++) {
-        trial t = {.op = op, .suite = suite, .c = suite->cases[k]};
-        run_case(&t);
-        failures += t.failures;
-        checked += t.mutations_checked;
-        if (verbose)
-            printf("%-14s %-28s share of the allowed error used: forward %.3f, gradient %.3f\n", dram_op_rows[op].name,
-                   t.c.name, t.worst, t.worst_grad);
-        trial_free(&t);
+        const optest_case *c = &suite->cases[k];
+        int n = suite->typed && !names_low_type(c) ? c->wide ? 2 : 3 : 1;
+        for (int i = 0; i < n; i++) {
+            trial t = trial_of(op, suite, c, types[i]);
+            run_case(&t);
+            failures += t.failures;
+            checked[i] += t.mutations_checked;
+            if (verbose)
+                printf("%-14s %-28s %-4s share of the allowed error used: forward %.3f, gradient %.3f\n",
+                       dram_op_rows[op].name, c->name, dram_dtype_name(t.type), t.worst, t.worst_grad);
+            trial_free(&t);
+        }
     }
-    if (dram_op_rows[op].differentiable && checked == 0) {
-        printf("%s is differentiable, but no gradient of it was checked\n", dram_op_rows[op].name);
+    for (int i = 0; i < (suite->typed ? 3 : 1); i++) {
+        if (!dram_op_rows[op].differentiable || checked[i] > 0) continue;
+        printf("%s is differentiable, but no gradient of it was checked in %s\n", dram_op_rows[op].name,
+               dram_dtype_name(types[i]));
         failures++;
     }
-    return failures;
+    return failures + (suite->also ? suite->also(dram_cpu_kernels()) : 0);
 }

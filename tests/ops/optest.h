@@ -13,6 +13,19 @@
  *     the forward that the op list does not call saved is filled with NaN
  *   - every node again with output 0 on the bytes of each input that the op list allows: the same bits
  *   - the check itself: a gradient scaled by 1.05, negated, or with a quarter of its elements dropped is rejected
+ *   - each node with one input of another float type: refused
+ *
+ * Types. OPTEST runs the cases in f32 alone. OPTEST_STORED runs all of it three times, with the inputs named by
+ * `stored`, the outputs not named by `f32_out`, and attr.dtype where a case leaves it 0, as f32, bf16 and f16:
+ *
+ *     OPTEST_STORED(conv2d, conv2d_ref, conv2d_cases, .stored = 0x3, .weights = 0x2);
+ *     OPTEST_STORED(conv2d_wgrad, conv2d_wgrad_ref, conv2d_wgrad_cases, .stored = 0x3, .f32_out = 0x1);
+ *     OPTEST_STORED(attention, attention_ref, attention_cases, .stored = 0x1, .f32_out = 0x2, .grad_roundings = 1);
+ *
+ * Inputs and seeds are rounded to their type first, so that the reference sees the numbers the kernel sees. What is
+ * stored in bf16 or f16 may then differ by one rounding of that type on top of the case's tolerance (a gradient added
+ * to another by two), what stays f32 by nothing more. A case that itself names bf16 or f16 for an input runs once, as
+ * it is.
  */
 #ifndef TESTS_OPS_OPTEST_H
 #define TESTS_OPS_OPTEST_H
@@ -56,7 +69,12 @@ struct optest_case {
     unsigned seeds;      /* bit o: output o is seeded; 0: output 0 alone */
     bool vanishes;       /* some gradient is zero by design here: the check is not itself checked */
     bool refused;        /* the shape rule must refuse these inputs; nothing is run */
+    bool wide;           /* numbers beyond the range of f16: not run in it */
+    unsigned weights;    /* more of the suite's */
+    double grad_roundings; /* in place of the suite's, if not 0 */
     const char *fails;   /* the kernel must fail on these inputs, with this in its text */
+
+    dram_dtype out_dtype[DRAM_MAX_OUT]; /* where an output has a type of its own; 0: as the suite says */
 
     dram_shape out[DRAM_MAX_OUT]; /* set by the runner before `fill`, for the reference */
 };
@@ -67,6 +85,15 @@ typedef struct {
     const optest_case *cases;
     int n_cases;
     dram_op through; /* without cases: the op whose cases must run this one */
+
+    bool typed;            /* OPTEST_STORED: runs in f32, bf16 and f16 */
+    unsigned stored;       /* bit i: input i, f32 in the cases, has the type under test */
+    unsigned weights;      /* bit i: the gradient of input i is f32 whatever its type */
+    unsigned f32_out;      /* bit o: output o is f32 in every type */
+    double grad_roundings; /* roundings of stored outputs that every gradient sees, in parts of about 1 */
+
+    /* Optional: more to check of these kernels. Returns the failures, printed. */
+    int (*also)(const dram_kernel *kernels);
 } optest_suite;
 
 /* First in an optest_in. */
@@ -82,6 +109,11 @@ typedef struct {
 /* OPTEST(relu, relu_ref, relu_cases); */
 #define OPTEST(NAME, REF, CASES)                                                                                       \
     const optest_suite optest_##NAME = {.ref = REF, .cases = CASES, .n_cases = (int)(sizeof(CASES) / sizeof *(CASES))}
+
+/* OPTEST_STORED(relu, relu_ref, relu_cases, .stored = 0x1); */
+#define OPTEST_STORED(NAME, REF, CASES, ...)                                                                           \
+    const optest_suite optest_##NAME = {                                                                               \
+        .ref = REF, .cases = CASES, .n_cases = (int)(sizeof(CASES) / sizeof *(CASES)), .typed = true, __VA_ARGS__}
 
 /* OPTEST_THROUGH(relu_grad, relu); */
 #define OPTEST_THROUGH(NAME, FORWARD) const optest_suite optest_##NAME = {.through = DRAM_OP_##FORWARD}

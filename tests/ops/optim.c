@@ -23,16 +23,28 @@ OPTEST(sumsq, sumsq_ref, sumsq_cases);
 
 static void clip_factor_ref(const optest_case *c, const double *const in[], double *const out[])
 {
-    double norm = sqrt(in[0][0]), clip = (double)c->attr.clip;
+    double unscale = in[1] ? in[1][0] : 1, norm = sqrt(in[0][0]) * unscale, clip = (double)c->attr.clip;
     out[0][0] = norm;
-    out[0][1] = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
+    out[0][1] = unscale * (clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1);
 }
 
 static const optest_case clip_factor_cases[] = {
     {.name = "above", .attr = {.clip = 1}, .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
     {.name = "below", .attr = {.clip = 8}, .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
     {.name = "off", .in = {{OPTEST_SHAPE(1), .low = 4, .high = 50}}, .tol = OPTEST_EPSILONS(4)},
+    {.name = "unscaled, above",
+     .attr = {.clip = 1},
+     .in = {{OPTEST_SHAPE(1), .low = 4e8, .high = 5e9}, {OPTEST_SHAPE(1), .low = 1e-4, .high = 9e-4}},
+     .tol = {0, 4 * (double)FLT_EPSILON}},
+    {.name = "unscaled, below",
+     .attr = {.clip = 100},
+     .in = {{OPTEST_SHAPE(1), .low = 4e8, .high = 5e9}, {OPTEST_SHAPE(1), .low = 1e-5, .high = 9e-5}},
+     .tol = {0, 4 * (double)FLT_EPSILON}},
+    {.name = "unscaled, off",
+     .in = {{OPTEST_SHAPE(1), .low = 4e8, .high = 5e9}, {OPTEST_SHAPE(1), .low = 1e-5, .high = 9e-5}},
+     .tol = {0, 4 * (double)FLT_EPSILON}},
     {.name = "no scalar", .in = {{OPTEST_SHAPE(2)}}, .refused = true},
+    {.name = "unscale is no scalar", .in = {{OPTEST_SHAPE(1)}, {OPTEST_SHAPE(2)}}, .refused = true},
 };
 OPTEST(clip_factor, clip_factor_ref, clip_factor_cases);
 
@@ -110,8 +122,26 @@ static const optest_case adamw_cases[] = {
             {OPTEST_SHAPE(4)},
             {OPTEST_SHAPE(2)}},
      .refused = true},
+    {.name = "8 bits, one byte short", /* 12 codes and a maximum would be 16 bytes */
+     .attr = {ADAMW},
+     .in = {{OPTEST_SHAPE(11)},
+            {OPTEST_SHAPE(11)},
+            {OPTEST_SHAPE(15), .dtype = DRAM_U8},
+            {OPTEST_SHAPE(15), .dtype = DRAM_U8},
+            {OPTEST_SHAPE(4)},
+            {OPTEST_SHAPE(2)}},
+     .refused = true},
+    {.name = "one moment of 8 bits",
+     .attr = {ADAMW},
+     .in = {{OPTEST_SHAPE(11)},
+            {OPTEST_SHAPE(11)},
+            {OPTEST_SHAPE(16), .dtype = DRAM_U8},
+            {OPTEST_SHAPE(11)},
+            {OPTEST_SHAPE(4)},
+            {OPTEST_SHAPE(2)}},
+     .refused = true},
 };
-OPTEST(adamw, adamw_ref, adamw_cases);
+OPTEST(adamw, adamw_ref, adamw_cases); /* its 8-bit moments: tests/train/test_state8.c */
 
 static void sgd_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -141,3 +171,36 @@ static const optest_case sgd_cases[] = {
      .refused = true},
 };
 OPTEST(sgd, sgd_ref, sgd_cases);
+
+static void accumulate_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][i] = in[0][i] + in[1][i];
+}
+
+static const optest_case accumulate_cases[] = {
+    {.name = "odd", .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(5, 7)}}, .tol = OPTEST_EPSILONS(1)},
+    {.name = "several pieces", .in = {{OPTEST_SHAPE(3, 11003)}, {OPTEST_SHAPE(3, 11003)}}, .tol = OPTEST_EPSILONS(1)},
+    {.name = "other shape", .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(7, 5)}}, .refused = true},
+};
+OPTEST(accumulate, accumulate_ref, accumulate_cases);
+
+static void clear_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    (void)in;
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][i] = 0;
+}
+
+/* What is not finite goes too. */
+static void nothing_finite(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    (void)rng;
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) in[0][i] = i % 2 ? NAN : INFINITY;
+}
+
+static const optest_case clear_cases[] = {
+    {.name = "odd", .in = {{OPTEST_SHAPE(5, 7)}}},
+    {.name = "several pieces", .in = {{OPTEST_SHAPE(3, 11003)}}},
+    {.name = "not finite", .in = {{OPTEST_SHAPE(13)}}, .fill = nothing_finite},
+    {.name = "not floats", .in = {{OPTEST_SHAPE(13), .dtype = DRAM_I32}}, .refused = true},
+};
+OPTEST(clear, clear_ref, clear_cases);

@@ -29,7 +29,7 @@ static const optest_case avgpool_cases[] = {
      .grad_tol = {FLT_EPSILON / 1000, 4 * FLT_EPSILON}},
     {.name = "rank", .in = {{OPTEST_SHAPE(2, 3, 4)}}, .refused = true},
 };
-OPTEST(avgpool, avgpool_ref, avgpool_cases);
+OPTEST_STORED(avgpool, avgpool_ref, avgpool_cases, .stored = 0x1);
 OPTEST_THROUGH(avgpool_grad, avgpool);
 
 static void scale_channels_ref(const optest_case *c, const double *const in[], double *const out[])
@@ -52,5 +52,5 @@ static const optest_case scale_channels_cases[] = {
     {.name = "other channels", .in = {IMAGES(2, 5, 7, 11), {OPTEST_SHAPE(2, 12)}}, .refused = true},
     {.name = "other batch", .in = {IMAGES(2, 5, 7, 11), {OPTEST_SHAPE(1, 11)}}, .refused = true},
 };
-OPTEST(scale_channels, scale_channels_ref, scale_channels_cases);
+OPTEST_STORED(scale_channels, scale_channels_ref, scale_channels_cases, .stored = 0x3);
 OPTEST_THROUGH(scale_channels_sgrad, scale_channels);

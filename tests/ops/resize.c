@@ -2,6 +2,7 @@
  * without the kernel's tables. Weights are rounded to fp32 once, sums have up to 30 x 30 terms with weights that sum to
  * about 1 in absolute value: 16 epsilon. The gradient's weights sum to up to (out / in)^2 = 16 here. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "optest.h"
 
@@ -22,11 +23,17 @@ static double raw_weight(int mode, int64_t in, int64_t out, int64_t o, int64_t i
     return keys_cubic(((double)i + 0.5 - centre) / fmax(scale, 1));
 }
 
-static double weight(int mode, int64_t in, int64_t out, int64_t o, int64_t i)
+/* [out,in], to be freed. */
+static double *weights(int mode, int64_t in, int64_t out)
 {
-    double sum = 0;
-    for (int64_t k = 0; k < in; k++) sum += raw_weight(mode, in, out, o, k);
-    return raw_weight(mode, in, out, o, i) / sum;
+    double *table = malloc((size_t)(in * out) * sizeof *table);
+    if (!table) abort();
+    for (int64_t o = 0; o < out; o++) {
+        double sum = 0;
+        for (int64_t i = 0; i < in; i++) sum += table[o * in + i] = raw_weight(mode, in, out, o, i);
+        for (int64_t i = 0; i < in; i++) table[o * in + i] /= sum;
+    }
+    return table;
 }
 
 static void resize_ref(const optest_case *c, const double *const in[], double *const out[])
@@ -36,19 +43,22 @@ static void resize_ref(const optest_case *c, const double *const in[], double *c
     int64_t n = image ? x->dim[0] : 1, channels = x->dim[x->rank - 1];
     int64_t h = x->dim[image ? 1 : 0], w = image ? x->dim[2] : 1;
     int64_t oh = y->dim[image ? 1 : 0], ow = image ? y->dim[2] : 1;
+    double *rows = weights(c->attr.mode, h, oh), *columns = weights(c->attr.mode, w, ow);
     for (int64_t i = 0; i < n * oh * ow * channels; i++) out[0][i] = 0;
     for (int64_t oy = 0; oy < oh; oy++)
         for (int64_t iy = 0; iy < h; iy++) {
-            double wy = weight(c->attr.mode, h, oh, oy, iy);
+            double wy = rows[oy * h + iy];
             for (int64_t ox = 0; wy != 0 && ox < ow; ox++)
                 for (int64_t ix = 0; ix < w; ix++) {
-                    double wx = weight(c->attr.mode, w, ow, ox, ix);
+                    double wx = columns[ox * w + ix];
                     for (int64_t b = 0; wx != 0 && b < n; b++)
                         for (int64_t k = 0; k < channels; k++)
                             out[0][((b * oh + oy) * ow + ox) * channels + k] +=
                                 wy * wx * in[0][((b * h + iy) * w + ix) * channels + k];
                 }
         }
+    free(rows);
+    free(columns);
 }
 
 #define EXACT                                                                                                          \
@@ -97,5 +107,5 @@ static const optest_case resize_cases[] = {
     {.name = "rank 3", .attr = LINEAR(3, 3), .in = {{OPTEST_SHAPE(2, 2, 3)}}, .refused = true},
     {.name = "bytes", .attr = LINEAR(3, 3), .in = {{OPTEST_SHAPE(1, 2, 2, 3), .dtype = DRAM_U8}}, .refused = true},
 };
-OPTEST(resize, resize_ref, resize_cases);
+OPTEST_STORED(resize, resize_ref, resize_cases, .stored = 0x1);
 OPTEST_THROUGH(resize_grad, resize);

@@ -87,8 +87,8 @@ static inline dram_val fake_slot(dram_graph *g, const char *group, const char *n
                                            .group = group});
 }
 
-static inline dram_plan *fake_plan(dram_graph *const *graphs, int n, const dram_slots *slots, bool in_place,
-                                   bool eager_free)
+static inline dram_plan *fake_plan_with(dram_graph *const *graphs, int n, const dram_slots *slots,
+                                        dram_plan_options options)
 {
     const dram_graph *list[8];
     dram_profile profile = dram_profile_cpu(2);
@@ -97,10 +97,15 @@ static inline dram_plan *fake_plan(dram_graph *const *graphs, int n, const dram_
         assert_int_equal(graphs[i]->status, DRAM_OK);
         list[i] = graphs[i];
     }
-    assert_int_equal(dram_plan_make(list, n, slots, &profile,
-                                    (dram_plan_options){.eager_free = eager_free, .in_place = in_place}, &plan),
-                     DRAM_OK);
+    assert_int_equal(dram_plan_make(list, n, slots, &profile, options, &plan), DRAM_OK);
     return plan;
+}
+
+static inline dram_plan *fake_plan(dram_graph *const *graphs, int n, const dram_slots *slots, bool in_place,
+                                   bool eager_free)
+{
+    return fake_plan_with(graphs, n, slots,
+                          (dram_plan_options){.eager_free = eager_free, .in_place = in_place, .share_teacher = true});
 }
 
 enum { NET_MAX = 64 };

@@ -63,17 +63,20 @@ static void levers_are_the_difference_they_make(void **state)
     (void)state;
     fixture f;
     open_fixture(&f, 8);
-    assert_int_equal(f.n_levers, 2);
+    assert_int_equal(f.n_levers, 3);
     assert_string_equal(f.levers[0].name, "in_place");
     assert_string_equal(f.levers[1].name, "eager_free");
-    for (int i = 0; i < 2; i++) {
-        dram_plan *without = fake_plan(f.graph, 2, &f.slots, i != 0, i != 1);
+    assert_string_equal(f.levers[2].name, "teacher_sharing");
+    for (int i = 0; i < 3; i++) {
+        dram_plan *without =
+            fake_plan_with(f.graph, 2, &f.slots,
+                           (dram_plan_options){.in_place = i != 0, .eager_free = i != 1, .share_teacher = i != 2});
         assert_true(f.levers[i].pulled);
         assert_string_equal(f.levers[i].setting, "on");
         assert_string_equal(f.levers[i].effect, "exact");
         assert_int_equal(f.levers[i].added_flops, 0);
         assert_int_equal(f.levers[i].saved_bytes, without->arena_bytes - f.plan->arena_bytes);
-        if (i == 1) { /* seen from the plan that has it off, the same bytes are still to be saved */
+        if (i >= 1) { /* seen from the plan that has it off, the same bytes are still to be saved */
             dram_lever other[DRAM_PLAN_LEVERS];
             const dram_graph *list[] = {f.graph[0], f.graph[1]};
             int n;
@@ -85,6 +88,12 @@ static void levers_are_the_difference_they_make(void **state)
         }
         dram_plan_free(without);
     }
+    /* without a teacher there is nothing to share */
+    dram_lever other[DRAM_PLAN_LEVERS];
+    const dram_graph *list[] = {f.graph[1]};
+    int n;
+    assert_int_equal(dram_plan_levers(list, 1, f.plan, other, &n), DRAM_OK);
+    assert_int_equal(n, 2);
     close_fixture(&f);
 }
 
@@ -109,7 +118,8 @@ static void the_report_has_the_promised_fields(void **state)
         sum += number(member(root, "categories"), dram_category_name((dram_category)c));
     assert_int_equal(sum, f.plan->max_live_bytes);
     assert_true(number(member(root, "categories"), "optimizer") > 0);
-    assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 2);
+    assert_int_equal(number(root, "host_bytes"), 0);
+    assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 3);
     int i = 0;
     cJSON_ArrayForEach(item, member(root, "levers"))
     {

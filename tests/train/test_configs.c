@@ -16,7 +16,7 @@ static void plan_one(const char *file)
     dram_config *cfg;
     dram_session session;
     dram_status status = dram_config_load(file, NULL, 0, &cfg);
-    if (status == DRAM_OK) status = dram_session_plan(cfg, &session);
+    if (status == DRAM_OK) status = dram_session_plan(cfg, 0, &session);
     if (status != DRAM_OK) print_error("%s: %s\n", file, dram_error_text());
     assert_int_equal(status, DRAM_OK);
     double waste = (double)session.plan->arena_bytes / (double)session.plan->max_live_bytes - 1.0;

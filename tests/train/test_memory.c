@@ -107,8 +107,14 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
                                    .has_label = true,
                                    .label_pixels = 64 * 64};
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
-    assert_int_equal(dram_feed_batch(s, feed, kind, samples, 2), DRAM_OK);
-    dram_hyper(s->cfg, step, hyper);
+    int batch = s->programs.batch;
+    float labels = dram_feed_label_count(&s->programs, samples, 2), one = 1;
+    assert_int_equal(dram_feed_batch(s, feed, kind, samples, batch, labels), DRAM_OK);
+    dram_hyper(s->cfg, step, 0, hyper);
+    if (io->seed != DRAM_NONE)
+        assert_int_equal(dram_exec_write(s->exec, io->index, io->seed, &one, sizeof one), DRAM_OK);
+    if (io->unscale != DRAM_NONE)
+        assert_int_equal(dram_exec_write(s->exec, io->index, io->unscale, &one, sizeof one), DRAM_OK);
     if (io->hyper != DRAM_NONE)
         assert_int_equal(dram_exec_write(s->exec, io->index, io->hyper, hyper, sizeof hyper), DRAM_OK);
     if (dram_exec_run(s->exec, io->index) != DRAM_OK) fail_msg("%s", dram_error_text());
@@ -120,15 +126,18 @@ static void steps_take_no_memory(void **state)
     static const char *const sets[] = {
         "sam_distill.distill_interval=2 student.arch=regnety_002",
         "student.arch=vit_micro resolution_distill.enabled=false optim.type=sgd",
+        "student.arch=vit_micro train.accumulate=2 optim.state=int8",
+        "student.arch=vit_micro train.precision=bf16 sam_distill.teacher.precision=bf16 optim.clip_norm=0",
     };
-    for (int i = 0; i < 2; i++) {
+    static const int programs[] = {3, 2, 3, 2};
+    for (int i = 0; i < 4; i++) {
         dram_session s;
         dram_feed feed;
         dram_config *cfg = run_config(state, "steps", sets[i]);
-        assert_int_equal(dram_session_plan(cfg, &s), DRAM_OK);
+        assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
         assert_int_equal(dram_session_start(&s), DRAM_OK);
         assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
-        assert_int_equal(s.plan->n_programs, i == 0 ? 3 : 2);
+        assert_int_equal(s.plan->n_programs, programs[i]);
         long long before = atomic_load(&requests);
         int64_t hook = dram_alloc_calls(), held = s.device->bytes_now;
         int runs = 0;

@@ -28,7 +28,7 @@ static dram_status start(void **state, const char *set, dram_config **cfg, dram_
     char all[5000];
     snprintf(all, sizeof all, "resolution_distill.enabled=false task.enabled=false %.4800s", set); /* small graphs */
     *cfg = run_config(state, "none", all);
-    ok(dram_session_plan(*cfg, session));
+    ok(dram_session_plan(*cfg, 0, session));
     return dram_session_start(session);
 }
 

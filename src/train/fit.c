@@ -1,0 +1,243 @@
+#include "train/fit.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "plan/fuse.h"
+#include "plan/recompute.h"
+
+bool dram_fit_fused(const dram_config *cfg)
+{
+    return cfg->optim.fused != DRAM_FUSED_OFF && cfg->train.accumulate == 1 && cfg->optim.clip_norm == 0.0 &&
+           cfg->train.precision != DRAM_PRECISION_FP16;
+}
+
+static dram_status copy_schedule(const dram_chain_schedule *from, dram_chain_schedule *to)
+{
+    *to = (dram_chain_schedule){0};
+    if (!from->n) return DRAM_OK;
+    to->op = dram_alloc((size_t)from->n * sizeof *to->op);
+    if (!to->op) return dram_fail(DRAM_ERR_MEMORY, "no memory for the schedule");
+    for (int i = 0; i < from->n; i++) to->op[i] = from->op[i];
+    to->n = to->room = from->n;
+    return DRAM_OK;
+}
+
+/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in number. */
+static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
+{
+    const dram_chain *chain = dram_recompute_chain(r);
+    int longest = 0;
+    for (int i = 0; i < from->n; i++)
+        if (from->op[i].stage > longest && from->op[i].kind != DRAM_CHAIN_LOSS) longest = from->op[i].stage;
+    if (longest != chain->length) return DRAM_OK;
+    TRY(copy_schedule(from, to));
+    for (int i = 0; i < to->n; i++) {
+        dram_chain_op *op = &to->op[i];
+        if (op->kind == DRAM_CHAIN_SAVE && op->option >= chain->stage[op->stage].n_options)
+            op->option = dram_recompute_plain_option(r);
+    }
+    return DRAM_OK;
+}
+
+/* Where a schedule names no choice, a block that is saved keeps what is kept without recompute too. */
+static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule)
+{
+    for (int i = 0; i < schedule->n; i++)
+        if (schedule->op[i].kind == DRAM_CHAIN_SAVE) schedule->op[i].option = dram_recompute_plain_option(r);
+}
+
+typedef struct {
+    dram_recompute *recompute;
+    const dram_chain_solution *solution;
+    int64_t room;             /* bytes above the slots */
+    dram_chain_schedule best; /* the cheapest that fits, else the smallest */
+    int64_t live, flops;      /* its numbers */
+    bool found;
+} search;
+
+/* Measures the schedule for `bytes`; keeps it if it is better. *live is INT64_MAX where there is none. */
+static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
+{
+    dram_chain_schedule schedule = {0};
+    int64_t flops;
+    *live = INT64_MAX;
+    if (!isfinite(dram_chain_time(s->solution, bytes))) return DRAM_OK;
+    TRY(dram_chain_emit(s->solution, bytes, &schedule));
+    dram_status status = dram_recompute_measure(s->recompute, &schedule, live, &flops);
+    bool fits = *live <= s->room, best_fits = s->found && s->live <= s->room;
+    bool better = !s->found || (fits && !best_fits) || (fits && flops < s->flops) || (!best_fits && *live < s->live);
+    if (status != DRAM_OK || !better) {
+        dram_chain_schedule_free(&schedule);
+        return status;
+    }
+    dram_chain_schedule_free(&s->best);
+    s->best = schedule;
+    s->live = *live;
+    s->flops = flops;
+    s->found = true;
+    return DRAM_OK;
+}
+
+/* What the chain's numbers leave out (the loss's own bytes, small values, the rest of the step) is not the same at every moment,
+ * so the bytes handed to the solver are searched for, and the real program measured. */
+static dram_status search_bytes(search *s, int64_t floor, int64_t stored)
+{
+    enum { HALVINGS = 14 };
+    int64_t low = floor, high = stored, live;
+    TRY(try_bytes(s, low, &live));
+    for (int i = 0; i < HALVINGS && high - low > (1 << 16); i++) {
+        int64_t middle = low + (high - low) / 2;
+        TRY(try_bytes(s, middle, &live));
+        if (live <= s->room || live == INT64_MAX)
+            low = middle;
+        else
+            high = middle;
+    }
+    return DRAM_OK;
+}
+
+/* The solver's tables take 3 bytes x length^2 a slot; more than this is not worth a little time in a step. */
+static int slots_for(int length)
+{
+    enum { MOST = 100000 };
+    int64_t slots = ((int64_t)64 << 20) / (3ll * (length + 1) * (length + 1));
+    return slots < MOST ? (int)slots : MOST;
+}
+
+static dram_status solve(dram_recompute *r, int64_t room, bool least, dram_chain_schedule *schedule)
+{
+    const dram_chain *chain = dram_recompute_chain(r);
+    dram_chain_schedule stored = {0};
+    dram_chain_solution *solution = NULL;
+    search s = {.recompute = r, .room = least ? 0 : room};
+    dram_status status;
+    int64_t peak, floor;
+    double time;
+    TRY(dram_chain_stored(chain, &stored));
+    TRY_GOTO(dram_chain_simulate(chain, &stored, &peak, &time), done);
+    TRY_GOTO(dram_chain_solve(chain, peak, slots_for(chain->length), &solution), done);
+    s.solution = solution;
+    TRY_GOTO(dram_chain_floor(chain, &floor), done);
+    TRY_GOTO(search_bytes(&s, floor, peak), done);
+    if (s.found) {
+        *schedule = s.best;
+        s.best = (dram_chain_schedule){0};
+    }
+done:
+    dram_chain_schedule_free(&s.best);
+    dram_chain_schedule_free(&stored);
+    dram_chain_solution_free(solution);
+    return status;
+}
+
+static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_fit *fit, int64_t slots_bytes,
+                          dram_program_kind kind, dram_chain_schedule *schedule)
+{
+    const dram_chain *chain = dram_recompute_chain(r);
+    int64_t live, flops;
+    *schedule = (dram_chain_schedule){0};
+    if (chain->length == 0) return DRAM_OK;
+    if (fit->like) return borrow(r, &fit->like->schedule[kind], schedule);
+    switch (cfg->memory.checkpoint) {
+    case DRAM_CHECKPOINT_NONE:
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_BLOCKS:
+        TRY(dram_chain_blocks(chain, schedule));
+        plain_options(r, schedule);
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_SQRT:
+        TRY(dram_chain_sqrt(chain, schedule));
+        plain_options(r, schedule);
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_OPTIMAL:
+        break;
+    }
+    if (!fit->target && !fit->least) return DRAM_OK;
+    TRY(dram_recompute_measure(r, NULL, &live, &flops));
+    if (!fit->least && live + slots_bytes <= fit->target) return DRAM_OK;
+    return solve(r, fit->target - slots_bytes, fit->least, schedule);
+}
+
+static int64_t device_slots(const dram_slots *slots, int64_t align)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < slots->n; i++) {
+        int64_t size = dram_elements(&slots->at[i]->shape) * dram_dtype_bytes(slots->at[i]->dtype);
+        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += (size + align - 1) / align * align;
+    }
+    return bytes;
+}
+
+static dram_status recompute_program(dram_session *s, const dram_profile *profile, const dram_fit *fit,
+                                     dram_program_kind kind)
+{
+    const dram_config *cfg = &s->settled;
+    dram_graph *g = s->programs.io[kind].graph;
+    dram_recompute *r = NULL;
+    dram_status status;
+    int64_t live, flops;
+    const dram_recompute_options options = {.norms = cfg->memory.recompute_norms,
+                                            .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
+                                            .in_place = cfg->memory.in_place,
+                                            .fused = s->programs.fused || cfg->train.accumulate > 1};
+    TRY(dram_recompute_open(g, profile, options, &r));
+    TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile->align), kind, &s->schedule[kind]), done);
+    TRY_GOTO(dram_recompute_measure(r, &s->schedule[kind], &live, &flops), done);
+    s->recomputed_flops[kind] = flops;
+    TRY_GOTO(dram_recompute_apply(r, g, &s->schedule[kind]), done);
+    if (options.fused) status = dram_fuse_updates(g);
+done:
+    dram_recompute_close(r);
+    return status;
+}
+
+static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_session *s)
+{
+    const dram_graph *graphs[DRAM_PROGRAM_COUNT];
+    dram_status status;
+    int n = 0;
+    *s = (dram_session){.settled = *cfg};
+    s->cfg = &s->settled;
+    dram_profile profile = dram_profile_cpu(cfg->threads ? cfg->threads : dram_host_cores());
+    TRY(dram_programs_build(&s->settled, &s->programs));
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        if (!s->programs.io[k].graph) continue;
+        graphs[n++] = s->programs.io[k].graph;
+        if (s->programs.io[k].graph->backward_begin)
+            TRY_GOTO(recompute_program(s, &profile, fit, (dram_program_kind)k), failed);
+    }
+    const dram_plan_options options = {.eager_free = cfg->memory.eager_free,
+                                       .in_place = cfg->memory.in_place,
+                                       .share_teacher = cfg->memory.share_teacher};
+    TRY_GOTO(dram_plan_make(graphs, n, &s->programs.slots, &profile, options, &s->plan), failed);
+    return DRAM_OK;
+failed:
+    dram_session_close(s);
+    return status;
+}
+
+dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s)
+{
+    enum { TRIES = 3 };
+    int64_t target = fit.target;
+    for (int i = 0;; i++) {
+        TRY(build_once(cfg, &fit, s));
+        /* Placement may lose a little between buffers: ask for as much less and try again. */
+        int64_t over = s->plan->arena_bytes - target, lost = s->plan->arena_bytes - s->plan->max_live_bytes;
+        if (!target || over <= 0 || over > lost || i == TRIES || fit.like) return DRAM_OK;
+        fit.target -= over;
+        dram_session_close(s);
+    }
+}
+
+int64_t dram_fit_flops(const dram_session *s)
+{
+    int64_t flops[DRAM_PROGRAM_COUNT] = {0}, n = s->settled.sam_distill.distill_interval;
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->programs.io[k].graph) flops[k] = s->plan->programs[s->programs.io[k].index].flops;
+    const dram_graph *distil = s->programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    int64_t step = distil ? (flops[DRAM_PROGRAM_DISTIL_STEP] + (n - 1) * flops[DRAM_PROGRAM_PLAIN_STEP]) / n
+                          : flops[DRAM_PROGRAM_PLAIN_STEP];
+    return step * s->settled.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
+}

@@ -1,0 +1,105 @@
+#include "train/step.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "ir/op.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static dram_status write_number(dram_session *s, const dram_io *io, dram_val v, double number)
+{
+    float narrow = (float)number;
+    return v == DRAM_NONE ? DRAM_OK : dram_exec_write(s->exec, io->index, v, &narrow, sizeof narrow);
+}
+
+static dram_status write_hyper(dram_session *s, const dram_io *io, const dram_step_order *order)
+{
+    TRY(write_number(s, io, io->unscale, 1.0 / order->loss_scale));
+    if (io->hyper == DRAM_NONE) return DRAM_OK;
+    return dram_exec_write(s->exec, io->index, io->hyper, order->hyper, sizeof order->hyper);
+}
+
+/* Everything that the program of micro-batch k reads. */
+static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
+                         int count, int k)
+{
+    const dram_programs *p = &s->programs;
+    const dram_io *io = &p->io[order->kind];
+    float labels = dram_feed_label_count(p, samples, count);
+    int each = count / p->accumulate;
+    TRY(dram_feed_batch(s, feed, order->kind, samples + k * each, each, labels));
+    TRY(write_number(s, io, io->seed, order->loss_scale / p->accumulate));
+    return write_hyper(s, io, order);
+}
+
+/* Adds the share of one micro-batch to a mean. */
+static dram_status add_loss(dram_session *s, const dram_io *io, dram_val v, double *mean)
+{
+    float number;
+    if (v == DRAM_NONE) {
+        *mean = NAN;
+        return DRAM_OK;
+    }
+    TRY(dram_exec_read(s->exec, io->index, v, &number, sizeof number));
+    *mean += (double)number / s->programs.accumulate;
+    return DRAM_OK;
+}
+
+static dram_status run_program(dram_session *s, const dram_io *io, dram_step_result *result)
+{
+    double begin = now();
+    TRY(dram_exec_run(s->exec, io->index));
+    result->device_seconds += now() - begin;
+    return DRAM_OK;
+}
+
+dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
+                          int count, dram_loader *loader, dram_step_result *result)
+{
+    const dram_programs *p = &s->programs;
+    const dram_io *io = &p->io[order->kind], *update = &p->io[dram_update_of(p, order->kind)];
+    float clip[2];
+    *result = (dram_step_result){0};
+    for (int k = 0; k < p->accumulate; k++) {
+        TRY(stage(s, feed, order, samples, count, k));
+        if (loader && k == p->accumulate - 1) dram_loader_release(loader);
+        TRY(run_program(s, io, result));
+        TRY(add_loss(s, io, io->loss, &result->loss));
+        TRY(add_loss(s, io, io->loss_task, &result->loss_task));
+        TRY(add_loss(s, io, io->loss_sam, &result->loss_sam));
+        TRY(add_loss(s, io, io->loss_resolution, &result->loss_resolution));
+    }
+    if (update != io) {
+        TRY(write_hyper(s, update, order));
+        TRY(run_program(s, update, result));
+    }
+    TRY(dram_exec_read(s->exec, update->index, update->clip, clip, sizeof clip));
+    result->grad_norm = clip[0];
+    return DRAM_OK;
+}
+
+dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
+                            int count, char *text, int size)
+{
+    const dram_io *io = &s->programs.io[order->kind];
+    char shape[96];
+    int node = DRAM_NONE;
+    dram_val v = DRAM_NONE;
+    text[0] = '\0';
+    for (int k = 0; k < s->programs.accumulate && v == DRAM_NONE; k++) {
+        TRY(stage(s, feed, order, samples, count, k));
+        TRY(dram_exec_trace(s->exec, io->index, &node, &v));
+    }
+    if (v == DRAM_NONE) return DRAM_OK;
+    const dram_value *value = dram_value_at(io->graph, v);
+    snprintf(text, (size_t)size, "%s (%s, %s %s)", value->name, dram_op_rows[io->graph->nodes[node]->op].name,
+             dram_dtype_name(value->dtype), dram_format_shape(&value->shape, shape, sizeof shape));
+    return DRAM_OK;
+}

@@ -1,0 +1,32 @@
+/* step: one update on the device: the micro-batches of an effective batch, then the weights. */
+#ifndef DRAM_TRAIN_STEP_H
+#define DRAM_TRAIN_STEP_H
+
+#include "train/feed.h"
+
+/* What the host decides about a step. */
+typedef struct {
+    dram_program_kind kind; /* distil or plain step */
+    float hyper[4];         /* of the update (train/schedule.h) */
+    double loss_scale;      /* read in fp16 */
+} dram_step_order;
+
+/* What it gave. Losses are means over the micro-batches; NAN: the step has no such loss. */
+typedef struct {
+    double loss, loss_task, loss_sam, loss_resolution;
+    double grad_norm;      /* of the gradient without the loss scale. Not finite: no update was made (a fused step makes
+                            * those before the first gradient that is not finite) */
+    double device_seconds; /* in which programs ran */
+} dram_step_result;
+
+/* samples[0..count): the whole effective batch, count = micro-batch times number of micro-batches. loader: lets go of the
+ * samples (dram_loader_release) once the last micro-batch is staged; NULL: the caller keeps them. */
+dram_status dram_step_run(dram_session *session, dram_feed *feed, const dram_step_order *order,
+                          const dram_sample *samples, int count, dram_loader *loader, dram_step_result *result);
+
+/* After a step that was not finite: does its forward and backward again, with no effect on any slot, until a tensor is not
+ * finite. Writes "student.s1.b2.conv1.conv (conv2d, f16 [8,64,64,96])" into text, "" if none is. */
+dram_status dram_step_trace(dram_session *session, dram_feed *feed, const dram_step_order *order,
+                            const dram_sample *samples, int count, char *text, int size);
+
+#endif

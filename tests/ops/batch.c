@@ -1,0 +1,81 @@
+/* Bytes are moved: what comes out is what went in. The tolerance is below every float but 0, which would mean the
+ * usual. */
+#include <math.h>
+
+#include "optest.h"
+
+#define EXACT                                                                                                          \
+    {                                                                                                                  \
+        .atol = 1e-30                                                                                                  \
+    }
+
+static void batch_slice_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    int64_t image = dram_elements(&c->in[0].shape) / c->in[0].shape.dim[0];
+    for (int64_t i = 0; i < c->attr.count * image; i++) out[0][i] = in[0][c->attr.first * image + i];
+}
+
+static const optest_case batch_slice_cases[] = {
+    {.name = "middle", .attr = {.first = 2, .count = 3}, .in = {{OPTEST_SHAPE(7, 5, 3)}}, .tol = EXACT},
+    {.name = "first", .attr = {.first = 0, .count = 1}, .in = {{OPTEST_SHAPE(4, 13)}}, .tol = EXACT},
+    {.name = "last", .attr = {.first = 3, .count = 1}, .in = {{OPTEST_SHAPE(4, 13)}}, .tol = EXACT},
+    {.name = "whole", .attr = {.first = 0, .count = 3}, .in = {{OPTEST_SHAPE(3)}}, .tol = EXACT},
+    {.name = "several pieces", .attr = {.first = 1, .count = 2}, .in = {{OPTEST_SHAPE(3, 70001)}}, .tol = EXACT},
+    {.name = "none", .attr = {.first = 1, .count = 0}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
+    {.name = "one too many", .attr = {.first = 1, .count = 3}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
+    {.name = "before the first", .attr = {.first = -1, .count = 2}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
+    {.name = "so many that it wraps",
+     .attr = {.first = 2147483647, .count = 2147483647},
+     .in = {{OPTEST_SHAPE(3, 2)}},
+     .refused = true},
+};
+OPTEST(batch_slice, batch_slice_ref, batch_slice_cases);
+
+static void batch_put_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    int64_t n = dram_elements(&c->in[0].shape), image = n / c->in[0].shape.dim[0], first = c->attr.first * image;
+    for (int64_t i = 0; i < c->attr.count * image; i++)
+        out[0][i] = i >= first && i < first + n ? in[0][i - first] : in[1] ? in[1][i] : 0;
+}
+
+static const optest_case batch_put_cases[] = {
+    {.name = "middle",
+     .attr = {.first = 2, .count = 7},
+     .in = {{OPTEST_SHAPE(3, 5, 3)}, {OPTEST_SHAPE(7, 5, 3)}},
+     .tol = EXACT},
+    {.name = "first", .attr = {.count = 4}, .in = {{OPTEST_SHAPE(1, 13)}, {OPTEST_SHAPE(4, 13)}}, .tol = EXACT},
+    {.name = "last",
+     .attr = {.first = 3, .count = 4},
+     .in = {{OPTEST_SHAPE(1, 13)}, {OPTEST_SHAPE(4, 13)}},
+     .tol = EXACT},
+    {.name = "whole", .attr = {.count = 3}, .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}}, .tol = EXACT},
+    {.name = "into zeros", .attr = {.first = 1, .count = 4}, .in = {{OPTEST_SHAPE(2, 11)}}, .tol = EXACT},
+    {.name = "several pieces",
+     .attr = {.first = 1, .count = 3},
+     .in = {{OPTEST_SHAPE(1, 70001)}, {OPTEST_SHAPE(3, 70001)}},
+     .tol = EXACT},
+    {.name = "one too many", .attr = {.first = 2, .count = 3}, .in = {{OPTEST_SHAPE(2, 2)}}, .refused = true},
+    {.name = "before the first", .attr = {.first = -1, .count = 3}, .in = {{OPTEST_SHAPE(2, 2)}}, .refused = true},
+    {.name = "other images", .attr = {.count = 3}, .in = {{OPTEST_SHAPE(2, 2)}, {OPTEST_SHAPE(3, 3)}}, .refused = true},
+    {.name = "other number of images",
+     .attr = {.count = 3},
+     .in = {{OPTEST_SHAPE(2, 2)}, {OPTEST_SHAPE(4, 2)}},
+     .refused = true},
+    {.name = "other type",
+     .attr = {.count = 3},
+     .in = {{OPTEST_SHAPE(2, 2)}, {OPTEST_SHAPE(3, 2), .dtype = DRAM_I32}},
+     .refused = true},
+};
+OPTEST(batch_put, batch_put_ref, batch_put_cases);
+
+static void copy_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][i] = in[0][i];
+}
+
+static const optest_case copy_cases[] = {
+    {.name = "odd", .in = {{OPTEST_SHAPE(5, 7, 3)}}, .tol = EXACT},
+    {.name = "one", .in = {{OPTEST_SHAPE(1)}}, .tol = EXACT},
+    {.name = "several pieces", .in = {{OPTEST_SHAPE(3, 70001)}}, .tol = EXACT},
+};
+OPTEST(copy, copy_ref, copy_cases);
