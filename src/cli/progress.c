@@ -1,25 +1,37 @@
 #include "cli/progress.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/str.h"
 
+/* Messages come from other threads too. */
+static pthread_mutex_t terminal = PTHREAD_MUTEX_INITIALIZER;
 static bool bar_is_up; /* the last line on the terminal is the bar */
 
-void dram_progress_clear(void)
+static void clear_bar(void)
 {
     if (bar_is_up) fputs("\r\033[K", stderr);
     bar_is_up = false;
 }
 
+void dram_progress_clear(void)
+{
+    pthread_mutex_lock(&terminal);
+    clear_bar();
+    pthread_mutex_unlock(&terminal);
+}
+
 void dram_progress_log(void *context, dram_log_level level, const char *message)
 {
     (void)context;
-    dram_progress_clear();
+    pthread_mutex_lock(&terminal);
+    clear_bar();
     fprintf(stderr, "%s%s\n", level == DRAM_LOG_WARNING ? "warning: " : "", message);
+    pthread_mutex_unlock(&terminal);
 }
 
 static void format_time(double seconds, char *out, size_t size)
@@ -73,9 +85,11 @@ static void draw_bar(const dram_progress *p)
              (long long)p->step, (long long)p->steps, p->loss, p->images_per_second, left,
              dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
              dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    pthread_mutex_lock(&terminal);
     fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
     fflush(stderr);
     bar_is_up = true;
+    pthread_mutex_unlock(&terminal);
 }
 
 void dram_progress_step(void *context, const dram_progress *p)

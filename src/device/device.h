@@ -8,6 +8,7 @@
 #define DRAM_DEVICE_DEVICE_H
 
 #include "base/kernel.h"
+#include "device/host.h"
 #include "ir/op.h"
 
 typedef struct dram_device dram_device;
@@ -41,10 +42,11 @@ void dram_device_close(dram_device *device); /* NULL is allowed */
 dram_status dram_device_alloc(dram_device *device, dram_space space, int64_t bytes, void **memory);
 void dram_device_release(dram_device *device, dram_space space, void *memory, int64_t bytes);
 
-/* Memory this process could still take without swapping: free RAM and the limits of its control groups. */
-int64_t dram_host_free_bytes(void);
+/* The most bytes, of at most `bytes`, that the device gives in one piece now, to 1/256 of them. It finds out by trying;
+ * nothing stays taken or is counted, and a held error is forgotten. */
+int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes);
 
-/* Cores this process may use. */
-int dram_host_cores(void);
+/* For tests: every device gives `bytes` at most in all, as one that has no more; -1 (the default): what it has. */
+void dram_device_limit(int64_t bytes);
 
 #endif

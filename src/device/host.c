@@ -1,92 +1,151 @@
-/* What the host has free: /proc/meminfo and the limits of the control groups (v2 and v1) this process is in. */
+/* What the host has: /proc and the limits of the control groups (v2 and v1) this process is in. The files are read with
+ * read(2), since stdio would take a buffer. */
+#include "device/host.h"
+
+#include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-#include "device/device.h"
+enum { TEXT_ROOM = 16384, PATH_ROOM = 1024 };
 
-static bool read_number(const char *path, int64_t *value)
+/* The beginning of a small file. False: it cannot be read. */
+static bool read_text(const char *root, const char *path, char *text, size_t size)
 {
-    long long number;
-    FILE *file = fopen(path, "r");
-    if (!file) return false;
-    bool good = fscanf(file, "%lld", &number) == 1;
-    fclose(file);
-    if (good) *value = number;
-    return good;
+    char whole[PATH_ROOM];
+    size_t length = 0;
+    if ((size_t)snprintf(whole, sizeof whole, "%s%s", root, path) >= sizeof whole) return false;
+    int fd = open(whole, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    for (ssize_t got = 1; got > 0 && length + 1 < size; length += got > 0 ? (size_t)got : 0)
+        got = read(fd, text + length, size - 1 - length);
+    close(fd);
+    text[length] = '\0';
+    return length > 0;
 }
 
-static int64_t available_ram(void)
+/* The number behind a line's first word. */
+static bool line_number(const char *text, const char *word, int64_t *value)
 {
-    char line[256];
-    long long kilobytes = 0;
-    FILE *file = fopen("/proc/meminfo", "r");
-    if (!file) return 0;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %lld kB", &kilobytes) == 1) break;
-    fclose(file);
-    return kilobytes * 1024;
+    size_t n = strlen(word);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, word, n) != 0 || (line[n] != ' ' && line[n] != '\t')) continue;
+        *value = strtoll(line + n, NULL, 10);
+        return true;
+    }
+    return false;
 }
+
+/* A file that is one number; "max", for one, is none. */
+static bool read_number(const char *root, const char *path, int64_t *value)
+{
+    char text[64], *end;
+    if (!read_text(root, path, text, sizeof text)) return false;
+    *value = strtoll(text, &end, 10);
+    return end > text;
+}
+
+/* A line of /proc/meminfo or /proc/self/status, in kB there. 0: it is not there. */
+static int64_t kilobytes(const char *root, const char *path, const char *word)
+{
+    char text[TEXT_ROOM];
+    int64_t value;
+    return read_text(root, path, text, sizeof text) && line_number(text, word, &value) ? value * 1024 : 0;
+}
+
+/* ---- control groups ---- */
+
+typedef struct {
+    int64_t limit, room; /* INT64_MAX: none is set */
+} group_memory;
 
 /* Bytes of a group that are cached files: they count as used, but the kernel takes them back when they are wanted. */
-static int64_t group_cache(const char *folder, const char *inactive, const char *active)
+static int64_t group_cache(const char *root, const char *folder, bool v2)
 {
-    char path[768], name[64];
-    long long value, sum = 0;
+    char path[PATH_ROOM], text[TEXT_ROOM];
+    int64_t inactive = 0, active = 0;
     snprintf(path, sizeof path, "%s/memory.stat", folder);
-    FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    while (fscanf(file, "%63s %lld", name, &value) == 2)
-        if (strcmp(name, inactive) == 0 || strcmp(name, active) == 0) sum += value;
-    fclose(file);
-    return sum;
+    if (!read_text(root, path, text, sizeof text)) return 0;
+    line_number(text, v2 ? "inactive_file" : "total_inactive_file", &inactive);
+    line_number(text, v2 ? "active_file" : "total_active_file", &active);
+    return inactive + active;
 }
 
-/* The room left in one control group; INT64_MAX when it sets no limit. */
-static int64_t group_room(const char *folder, bool v2)
+/* One group's limit binds with what all processes in it take. */
+static void look_at_group(const char *root, const char *folder, bool v2, group_memory *least)
 {
-    char path[768];
+    char path[PATH_ROOM];
     int64_t limit, usage;
     snprintf(path, sizeof path, "%s/%s", folder, v2 ? "memory.max" : "memory.limit_in_bytes");
-    if (!read_number(path, &limit)) return INT64_MAX; /* "max", or no such controller */
+    if (!read_number(root, path, &limit)) return; /* "max", or no such controller */
     snprintf(path, sizeof path, "%s/%s", folder, v2 ? "memory.current" : "memory.usage_in_bytes");
-    if (!read_number(path, &usage)) return INT64_MAX;
-    usage -= v2 ? group_cache(folder, "inactive_file", "active_file")
-                : group_cache(folder, "total_inactive_file", "total_active_file");
+    if (!read_number(root, path, &usage)) return;
+    usage -= group_cache(root, folder, v2);
     if (usage < 0) usage = 0;
-    return limit > usage ? limit - usage : 0;
+    int64_t room = limit > usage ? limit - usage : 0;
+    if (limit < least->limit) least->limit = limit;
+    if (room < least->room) least->room = room;
 }
 
 /* A limit on any of the groups above ours binds us too. */
-static int64_t groups_room(void)
+static group_memory groups(const char *root)
 {
-    char line[512];
-    int64_t room = INT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    if (!file) return room;
-    while (fgets(line, sizeof line, file)) {
+    char text[TEXT_ROOM], folder[PATH_ROOM / 2], *rest = text;
+    group_memory least = {.limit = INT64_MAX, .room = INT64_MAX};
+    if (!read_text(root, "/proc/self/cgroup", text, sizeof text)) return least;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         bool v2 = strncmp(line, "0::", 3) == 0, v1 = strstr(line, ":memory:") != NULL;
         char *group = strrchr(line, ':');
         if ((!v1 && !v2) || !group) continue;
-        group[strcspn(group, "\n")] = '\0';
         for (group++;;) {
-            char folder[600];
-            snprintf(folder, sizeof folder, "%s%s", v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", group);
-            int64_t here = group_room(folder, v2);
-            if (here < room) room = here;
+            int n = snprintf(folder, sizeof folder, "%s%s", v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory", group);
+            if (n < (int)sizeof folder) look_at_group(root, folder, v2, &least);
             char *slash = strrchr(group, '/');
             if (!slash || !*group) break;
             *slash = '\0';
         }
     }
-    fclose(file);
-    return room;
+    return least;
+}
+
+/* ---- the host ---- */
+
+int64_t dram_host_free_under(const char *root)
+{
+    int64_t ram = kilobytes(root, "/proc/meminfo", "MemAvailable:"), room = groups(root).room;
+    return room < ram ? room : ram;
+}
+
+int64_t dram_host_total_under(const char *root)
+{
+    int64_t ram = kilobytes(root, "/proc/meminfo", "MemTotal:"), limit = groups(root).limit;
+    return limit < ram ? limit : ram;
+}
+
+int64_t dram_host_group_limit_under(const char *root)
+{
+    int64_t ram = kilobytes(root, "/proc/meminfo", "MemTotal:"), limit = groups(root).limit;
+    return limit < ram ? limit : 0;
 }
 
 int64_t dram_host_free_bytes(void)
 {
-    int64_t ram = available_ram(), room = groups_room();
-    return room < ram ? room : ram;
+    return dram_host_free_under("");
+}
+
+int64_t dram_host_total_bytes(void)
+{
+    return dram_host_total_under("");
+}
+
+int64_t dram_host_group_limit(void)
+{
+    return dram_host_group_limit_under("");
 }
 
 int dram_host_cores(void)
@@ -94,4 +153,26 @@ int dram_host_cores(void)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     return CPU_COUNT(&set);
+}
+
+/* ---- this process ---- */
+
+int64_t dram_process_rss(void)
+{
+    char text[256], *end;
+    if (!read_text("", "/proc/self/statm", text, sizeof text)) return 0;
+    strtoll(text, &end, 10); /* all pages; the next number is those that are resident */
+    return strtoll(end, NULL, 10) * sysconf(_SC_PAGESIZE);
+}
+
+int64_t dram_process_peak_rss(void)
+{
+    return kilobytes("", "/proc/self/status", "VmHWM:");
+}
+
+double dram_process_cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

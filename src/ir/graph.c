@@ -95,12 +95,13 @@ void dram_block_leave(dram_graph *g)
     g->block = 0;
 }
 
-static bool name_taken(const dram_graph *g, const char *name)
+/* The value of that name, DRAM_NONE. */
+static dram_val find_name(const dram_graph *g, const char *name)
 {
     uint64_t hash = dram_hash_name(name);
     for (int at = -1, i; (i = dram_index_next(&g->names, hash, &at)) >= 0;)
-        if (strcmp(g->values[i]->name, name) == 0) return true;
-    return false;
+        if (strcmp(g->values[i]->name, name) == 0) return i;
+    return DRAM_NONE;
 }
 
 /* "scope.part", made unique with ~2, ~3, ... */
@@ -109,7 +110,12 @@ static char *unique_name(dram_graph *g, const char *scope, const char *part)
     char name[256];
     int n = snprintf(name, sizeof name - 8, "%s%s%s", scope, *scope && *part ? "." : "", part);
     if (n >= (int)sizeof name - 8) n = (int)sizeof name - 9;
-    for (int copy = 2; name_taken(g, name); copy++) snprintf(name + n, sizeof name - (size_t)n, "~%d", copy);
+    dram_val first = find_name(g, name);
+    if (first != DRAM_NONE) {
+        dram_value *v = g->values[first];
+        do snprintf(name + n, sizeof name - (size_t)n, "~%d", ++v->namesakes + 1);
+        while (find_name(g, name) != DRAM_NONE);
+    }
     return dram_strdup(name);
 }
 

@@ -97,7 +97,8 @@ typedef struct {
     int slot;         /* of kind SLOT (and of a value that updates one), else DRAM_NONE */
     int32_t producer; /* node, DRAM_NONE for inputs and slots at the start */
     bool requires_grad;
-    bool output; /* read by the host after the program: lives to its end */
+    bool output;   /* read by the host after the program: lives to its end */
+    int namesakes; /* that were given its name with ~2, ~3, ... behind it */
 } dram_value;
 
 typedef struct {

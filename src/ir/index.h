@@ -10,7 +10,7 @@ typedef struct {
     struct {
         uint64_t hash;
         int32_t item; /* + 1; 0: the cell is free */
-    } *cell;
+    } * cell;
     int room; /* 0 or a power of two */
     int n;
 } dram_index;

@@ -3,10 +3,11 @@
  * The rules of an op (shape, gradient, FLOPs, workspace) are functions named after it in src/ops/<family>.c, its
  * kernels in kernels/<device>/<family>.*, its test in tests/ops/<family>.c. A row without them does not build.
  *
- * Types. f32, bf16 and f16 are the float types. An op of images or tokens takes x in any of them and gives y in the same;
- * matrix weights (of conv2d, linear) have the type of x. Always f32: biases, norm weights, statistics, relative positions,
- * lse, and every gradient of a weight (wgrad, bias_grad, sum_batch, dgamma, ...). dgrad and the like have the type of dy,
- * an acc that of the output. Losses, their masks, and the update are f32 alone. Arithmetic is fp32 throughout.
+ * Types. f32, bf16 and f16 are the float types. An op of images or tokens takes x in any of them and gives y in the
+ * same; matrix weights (of conv2d, linear) have the type of x. Always f32: biases, norm weights, statistics, relative
+ * positions, lse, and every gradient of a weight (wgrad, bias_grad, sum_batch, dgamma, ...). dgrad and the like have
+ * the type of dy, an acc that of the output. Losses, their masks, and the update are f32 alone. Arithmetic is fp32
+ * throughout.
  *
  *   saved_in, saved_out  bit i: the gradient reads input i / output i. Nothing else of the forward is kept for it.
  *   alias                bit i: output 0 may take over the bytes of input i, if that is its last reader.

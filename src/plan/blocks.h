@@ -1,4 +1,5 @@
-/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them. Internal to src/plan. */
+/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them. Internal to src/plan.
+ */
 #ifndef DRAM_PLAN_BLOCKS_H
 #define DRAM_PLAN_BLOCKS_H
 
@@ -12,7 +13,8 @@ typedef struct {
     int forward, forward_end;
     int backward, backward_end;
     int n_options;
-    uint64_t remade[DRAM_CHAIN_OPTIONS + 1]; /* bit i: node forward + i is made again under the option; the last: tried */
+    uint64_t
+        remade[DRAM_CHAIN_OPTIONS + 1]; /* bit i: node forward + i is made again under the option; the last: tried */
 } dram_block_stage;
 
 typedef struct {

@@ -326,7 +326,8 @@ static void choose_unit(solution *c, const dram_chain *chain, int max_slots, can
     set_bounds(c, list);
     int64_t all = c->input + c->rows[row_index(c, 1, c->n)].high, unit = common_unit(chain);
     if (c->bytes < all) all = c->bytes;
-    if (all / unit > max_slots) unit = in_units(all, max_slots);
+    /* a multiple of the divisor: sizes that are small multiples of it stay exact */
+    if (all / unit > max_slots) unit *= in_units(in_units(all, max_slots), unit);
     if (unit == 1) return;
     set_levels(c, chain, unit);
     set_bounds(c, list);

@@ -48,6 +48,15 @@ static int64_t needed(const dram_graph *g, const dram_node *node, const place *p
     return key;
 }
 
+/* Who reads the low-precision copy of a weight reads the weight: recompute makes the copy again there. */
+static void note_reader(const dram_graph *g, dram_val v, int64_t key, int64_t *read)
+{
+    int producer = g->values[v]->producer;
+    if (read[v] < key) read[v] = key;
+    if (producer != DRAM_NONE && g->nodes[producer]->op == DRAM_OP_cast)
+        note_reader(g, g->nodes[producer]->in[0], key, read);
+}
+
 static int by_key(const void *left, const void *right)
 {
     const place *a = left, *b = right;
@@ -61,7 +70,9 @@ dram_status dram_fuse_updates(dram_graph *g)
     if (g->status != DRAM_OK) return g->status;
     place *places = dram_alloc((size_t)n * sizeof *places);
     int64_t *read = dram_calloc((size_t)g->n_values + 1, sizeof *read);
-    if (!places || !read) {
+    int *order = dram_alloc(((size_t)n + 1) * sizeof *order);
+    if (!places || !read || !order) {
+        dram_free(order);
         dram_free(places);
         dram_free(read);
         return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", g->name);
@@ -71,14 +82,16 @@ dram_status dram_fuse_updates(dram_graph *g)
         int64_t key = moves(node) ? needed(g, node, places, read) + 1 : (i + 1) * STEP;
         places[i] = (place){.key = key, .index = i, .node = node};
         for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] != DRAM_NONE && read[node->in[k]] < key) read[node->in[k]] = key;
+            if (node->in[k] != DRAM_NONE) note_reader(g, node->in[k], key, read);
     }
     qsort(places, (size_t)n, sizeof *places, by_key);
     for (int i = 0; i < n; i++) {
-        g->nodes[i] = places[i].node;
-        for (int o = 0; o < places[i].node->n_out; o++) g->values[places[i].node->out[o]]->producer = i;
+        order[i] = places[i].index;
+        if (i > 0 && moves(places[i].node)) places[i].node->block = places[i - 1].node->block;
     }
+    dram_status status = dram_graph_order(g, order);
+    dram_free(order);
     dram_free(places);
     dram_free(read);
-    return DRAM_OK;
+    return status;
 }

@@ -9,9 +9,25 @@
 
 typedef enum { FIRST_FIT, BEST_FIT } fit_rule;
 
+/* Placed buffers whose life touches a window of nodes, by offset: window w is the nodes [w, w + 2) * stride. A buffer
+ * that lives no longer than a stride lies in one window whole, and only what touches that window can be in its way:
+ * most buffers of a large step are held against a few hundred others, not against thousands. */
+typedef struct {
+    int64_t offset, end;
+    int32_t first, last;
+} neighbour;
+
+typedef struct {
+    int n; /* 1: it is all there is, and placed[] is not kept */
+    int32_t stride;
+    int *begin, *count; /* of each window, in neighbours[] */
+    neighbour *neighbours;
+} windows;
+
 typedef struct {
     dram_buffer *buffers;
     int n;
+    windows windows;
     int64_t *pressure; /* of each buffer: most bytes alive at a node of its life */
     int *order;        /* the order tried now */
     int *best_order;
@@ -32,35 +48,136 @@ static void live_bytes(const dram_buffer *buffers, int n, int64_t *live, int nod
     for (int t = 1; t < nodes; t++) live[t] += live[t - 1];
 }
 
+static int first_window(const windows *w, const dram_buffer *x)
+{
+    int at = x->first / w->stride - 1;
+    return at < 0 ? 0 : at;
+}
+
+static int last_window(const windows *w, const dram_buffer *x)
+{
+    return x->last / w->stride;
+}
+
+/* Each window should be touched by many buffers, or most of them would lie in none whole. */
+enum { TOUCHING = 150, MOST_WINDOWS = 32 };
+
+static bool open_windows(windows *w, const dram_buffer *buffers, int n)
+{
+    int nodes = 1, touches = 0, wanted = n / TOUCHING;
+    if (wanted < 1) wanted = 1;
+    if (wanted > MOST_WINDOWS) wanted = MOST_WINDOWS;
+    for (int i = 0; i < n; i++)
+        if (buffers[i].last >= nodes) nodes = buffers[i].last + 1;
+    w->stride = (nodes + wanted - 1) / wanted;
+    w->n = (nodes - 1) / w->stride + 1;
+    w->begin = dram_calloc((size_t)w->n + 1, sizeof *w->begin);
+    w->count = dram_calloc((size_t)w->n + 1, sizeof *w->count);
+    if (!w->begin || !w->count) return false;
+    for (int i = 0; i < n; i++)
+        for (int k = first_window(w, &buffers[i]); k <= last_window(w, &buffers[i]); k++) w->count[k]++;
+    for (int k = 0; k < w->n; k++) {
+        w->begin[k] = touches;
+        touches += w->count[k];
+    }
+    w->neighbours = dram_alloc((size_t)touches * sizeof *w->neighbours);
+    return w->neighbours != NULL;
+}
+
+static void close_windows(windows *w)
+{
+    dram_free(w->begin);
+    dram_free(w->count);
+    dram_free(w->neighbours);
+}
+
+/* Behind those of the same offset. */
+static void add_to_windows(windows *w, const dram_buffer *x, int64_t offset)
+{
+    for (int k = first_window(w, x); k <= last_window(w, x); k++) {
+        neighbour *list = w->neighbours + w->begin[k];
+        int at = 0, end = w->count[k]++;
+        for (int to = end; at < to;) {
+            int middle = (at + to) / 2;
+            if (list[middle].offset > offset)
+                to = middle;
+            else
+                at = middle + 1;
+        }
+        memmove(&list[at + 1], &list[at], (size_t)(end - at) * sizeof *list);
+        list[at] = (neighbour){offset, offset + x->bytes, x->first, x->last};
+    }
+}
+
+/* The gaps between what is in the way of a buffer, from the bottom up. */
+typedef struct {
+    int64_t bytes; /* wanted */
+    int64_t cursor, best, best_gap;
+    fit_rule fit;
+} gaps;
+
+/* The next thing in the way; true when no further one matters. */
+static inline bool pass(gaps *g, int64_t offset, int64_t end)
+{
+    int64_t gap = offset - g->cursor;
+    if (gap >= g->bytes && gap < g->best_gap) {
+        g->best = g->cursor;
+        g->best_gap = gap;
+        if (g->fit == FIRST_FIT) return true;
+    }
+    if (end > g->cursor) g->cursor = end;
+    return false;
+}
+
+static int64_t lowest_place(const search *s, const dram_buffer *x, int placed, fit_rule fit)
+{
+    gaps g = {.bytes = x->bytes, .best = -1, .best_gap = INT64_MAX, .fit = fit};
+    const windows *w = &s->windows;
+    int at = x->first / w->stride;
+    if (x->last / w->stride <= at + 1) {
+        const neighbour *y = w->neighbours + w->begin[at];
+        for (int p = 0; p < w->count[at]; p++, y++)
+            if (y->first <= x->last && x->first <= y->last && pass(&g, y->offset, y->end)) break;
+    } else {
+        for (int p = 0; p < placed; p++) {
+            const dram_buffer *y = &s->buffers[s->placed[p]];
+            int64_t offset = s->offset[s->placed[p]];
+            if (y->first <= x->last && x->first <= y->last && pass(&g, offset, offset + y->bytes)) break;
+        }
+    }
+    return g.best >= 0 ? g.best : g.cursor;
+}
+
+/* How many of placed[] are not above the offset. */
+static int place_above(const search *s, int placed, int64_t offset)
+{
+    int from = 0, to = placed;
+    while (from < to) {
+        int middle = (from + to) / 2;
+        if (s->offset[s->placed[middle]] > offset)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from;
+}
+
 /* Places all buffers in the order given; gives the top, or `limit` at once when it would be at or above it. */
 static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limit)
 {
     int64_t top = 0;
     int placed = 0;
+    memset(s->windows.count, 0, (size_t)s->windows.n * sizeof *s->windows.count);
     for (int k = 0; k < s->n; k++) {
         const dram_buffer *x = &s->buffers[order[k]];
-        int64_t cursor = 0, best = -1, best_gap = INT64_MAX;
-        for (int p = 0; p < placed; p++) {
-            const dram_buffer *y = &s->buffers[s->placed[p]];
-            if (y->first > x->last || x->first > y->last) continue;
-            int64_t gap = s->offset[s->placed[p]] - cursor;
-            if (gap >= x->bytes && gap < best_gap) {
-                best = cursor;
-                best_gap = gap;
-                if (fit == FIRST_FIT) break;
-            }
-            int64_t end = s->offset[s->placed[p]] + y->bytes;
-            if (end > cursor) cursor = end;
-        }
-        int64_t offset = best >= 0 ? best : cursor;
+        int64_t offset = lowest_place(s, x, placed, fit);
         s->offset[order[k]] = offset;
         if (offset + x->bytes > top) top = offset + x->bytes;
         if (top >= limit) return limit;
-        int at = placed++;
-        while (at > 0 && s->offset[s->placed[at - 1]] > offset) {
-            s->placed[at] = s->placed[at - 1];
-            at--;
-        }
+        add_to_windows(&s->windows, x, offset);
+        if (s->windows.n == 1) continue;
+        int at = place_above(s, placed, offset);
+        memmove(&s->placed[at + 1], &s->placed[at], (size_t)(placed++ - at) * sizeof *s->placed);
         s->placed[at] = order[k];
     }
     return top;
@@ -106,6 +223,9 @@ static double key_of(const search *s, int i, order_key by)
     }
 }
 
+/* The last few bytes are not worth the time that the first ones are. */
+enum { MOST_WORK = 150000000, ENOUGH = MOST_WORK / 10 };
+
 /* Random moves of one buffer to an earlier place of the order, while the top is above the bound. The work is bounded
  * in steps of try_order, not in time, so that a plan is the same everywhere. */
 static void local_search(search *s, int64_t bound)
@@ -114,7 +234,7 @@ static void local_search(search *s, int64_t bound)
     int64_t work = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
     if (per_try < 500) per_try = 500; /* a small case is at its best long before 300000 tries */
     memcpy(s->order, s->best_order, (size_t)s->n * sizeof *s->order);
-    while (s->best_top > bound && work < 150000000) {
+    while (s->best_top > bound && work < (s->best_top - bound <= bound / 4096 ? ENOUGH : MOST_WORK)) {
         work += per_try;
         int from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
         for (int tries = 0; tries < 20; tries++) { /* rather one of those that make the top */
@@ -148,12 +268,15 @@ static dram_status open_search(search *s, dram_buffer *buffers, int n, keyed **k
     s->offset = dram_calloc(count, sizeof *s->offset);
     s->best_offset = dram_calloc(count, sizeof *s->best_offset);
     *keys = dram_calloc(count, sizeof **keys);
-    if (s->pressure && s->order && s->best_order && s->placed && s->offset && s->best_offset && *keys) return DRAM_OK;
+    bool good = open_windows(&s->windows, buffers, n);
+    if (good && s->pressure && s->order && s->best_order && s->placed && s->offset && s->best_offset && *keys)
+        return DRAM_OK;
     return dram_fail(DRAM_ERR_MEMORY, "no memory to place %d buffers", n);
 }
 
 static void close_search(search *s, keyed *keys)
 {
+    close_windows(&s->windows);
     dram_free(s->pressure);
     dram_free(s->order);
     dram_free(s->best_order);
@@ -163,22 +286,38 @@ static void close_search(search *s, keyed *keys)
     dram_free(keys);
 }
 
+enum { RUN = 64 };
+
+/* The most of live[first .. last]; most[] has it for whole runs. */
+static int64_t most_of(const int64_t *live, const int64_t *most, int32_t first, int32_t last)
+{
+    int64_t found = 0;
+    for (int32_t t = first; t <= last;) {
+        bool whole = t % RUN == 0 && t + RUN - 1 <= last;
+        int64_t here = whole ? most[t / RUN] : live[t];
+        if (here > found) found = here;
+        t += whole ? RUN : 1;
+    }
+    return found;
+}
+
 static dram_status measure_live(search *s, dram_placement *result)
 {
     int nodes = 0;
     for (int i = 0; i < s->n; i++)
         if (s->buffers[i].last >= nodes) nodes = s->buffers[i].last + 1;
-    int64_t *live = dram_alloc(((size_t)nodes + 1) * sizeof *live);
+    int64_t *live = dram_alloc(((size_t)nodes + 1) * 2 * sizeof *live);
     if (!live) return dram_fail(DRAM_ERR_MEMORY, "no memory to place %d buffers", s->n);
     live_bytes(s->buffers, s->n, live, nodes);
+    int64_t *most = live + nodes + 1; /* of each run of RUN nodes */
+    for (int t = 0; t < nodes; t++)
+        if (t % RUN == 0 || live[t] > most[t / RUN]) most[t / RUN] = live[t];
     for (int t = 0; t < nodes; t++)
         if (live[t] > result->max_live) {
             result->max_live = live[t];
             result->max_live_at = t;
         }
-    for (int i = 0; i < s->n; i++)
-        for (int t = s->buffers[i].first; t <= s->buffers[i].last; t++)
-            if (live[t] > s->pressure[i]) s->pressure[i] = live[t];
+    for (int i = 0; i < s->n; i++) s->pressure[i] = most_of(live, most, s->buffers[i].first, s->buffers[i].last);
     dram_free(live);
     return DRAM_OK;
 }

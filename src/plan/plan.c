@@ -25,30 +25,40 @@ static int32_t join_of(const dram_graph *g, int j, const int32_t *first_reader, 
     return join == INT32_MAX ? end : join;
 }
 
-/* What a node beside the compute queue reads and writes lives until the queues join. */
+/* What a node beside the compute queue reads and writes lives until the queues join, and is not updated before. */
 static dram_status keep_to_the_joins(dram_program *p, int32_t end)
 {
     const dram_graph *g = p->graph;
-    int32_t *first_reader = dram_alloc(((size_t)g->n_values + 1) * sizeof *first_reader);
+    dram_status status = DRAM_OK;
+    int32_t *first_reader = dram_alloc(((size_t)g->n_values + 1) * 2 * sizeof *first_reader);
     if (!first_reader) return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
-    for (int v = 0; v < g->n_values; v++) first_reader[v] = INT32_MAX;
-    for (int i = g->n_nodes - 1; i >= 0; i--)
-        for (int k = 0; k < g->nodes[i]->n_in; k++) {
-            dram_val v = g->nodes[i]->in[k];
+    int32_t *updater = first_reader + g->n_values;
+    for (int v = 0; v < g->n_values; v++) first_reader[v] = updater[v] = INT32_MAX;
+    for (int i = g->n_nodes - 1; i >= 0; i--) {
+        const dram_node *node = g->nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            dram_val v = node->in[k];
             if (v == DRAM_NONE || g->values[v]->producer == DRAM_NONE) continue;
-            if (g->nodes[g->values[v]->producer]->queue != g->nodes[i]->queue) first_reader[v] = i;
+            if (g->nodes[g->values[v]->producer]->queue != node->queue) first_reader[v] = i;
         }
-    for (int j = 0; j < g->n_nodes; j++) {
+        for (int o = 0; o < node->n_out; o++)
+            if (dram_op_updates(node->op, o) != DRAM_NONE) updater[node->in[dram_op_updates(node->op, o)]] = i;
+    }
+    for (int j = 0; j < g->n_nodes && status == DRAM_OK; j++) {
         const dram_node *node = g->nodes[j];
         if (node->queue == DRAM_QUEUE_COMPUTE) continue;
         int32_t join = join_of(g, j, first_reader, end);
         for (int k = 0; k < node->n_in + node->n_out; k++) {
             dram_val v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
-            if (v != DRAM_NONE && p->value[v].last < join) p->value[v].last = join;
+            if (v == DRAM_NONE) continue;
+            if (p->value[v].last < join) p->value[v].last = join;
+            if (updater[v] < join)
+                status = dram_fail(DRAM_ERR_INTERNAL, "%s: %s updates %s while %s may still be at it", g->name,
+                                   g->nodes[updater[v]]->name, g->values[v]->name, node->name);
         }
     }
     dram_free(first_reader);
-    return DRAM_OK;
+    return status;
 }
 
 /* First and last node of each value: from its producer (the program's start for a staged input) to its last reader. */

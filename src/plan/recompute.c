@@ -63,8 +63,7 @@ static bool is_kept(void *context, int value)
 
 static dram_status peak_of(dram_recompute *r, int from, int n_start, int64_t *peak)
 {
-    const dram_trace_sizes sizes = {
-        .bytes = r->big, .workspace = r->big_workspace, .in_place = r->options.in_place};
+    const dram_trace_sizes sizes = {.bytes = r->big, .workspace = r->big_workspace, .in_place = r->options.in_place};
     return dram_trace_peak(&r->trace, &sizes, from, r->trace.n, r->list, n_start, is_kept, r, peak);
 }
 
@@ -73,8 +72,8 @@ static bool is_link(const dram_recompute *r, dram_val v)
     return r->blocks.is_next[v] && !r->blocks.is_pinned[v] && !dram_runs_once(r->g, r->g->values[v]->producer);
 }
 
-/* Marks in `keep` the stage's outputs that the next one reads, and under an option (-1: none) what it keeps. Pinned values are
- * kept too, but are not in the numbers. */
+/* Marks in `keep` the stage's outputs that the next one reads, and under an option (-1: none) what it keeps. Pinned
+ * values are kept too, but are not in the numbers. */
 static void mark_kept(dram_recompute *r, int s, int option)
 {
     const dram_block_stage *stage = &r->blocks.stage[s];
@@ -119,7 +118,8 @@ static void study_gradients(dram_recompute *r, int s, int *n_start, int64_t *inc
         for (int k = 0; k < g->nodes[i]->n_in; k++) {
             dram_val v = g->nodes[i]->in[k];
             int producer = v == DRAM_NONE ? DRAM_NONE : g->values[v]->producer;
-            if (producer < g->backward_begin || (producer >= stage->backward && producer < stage->backward_end)) continue;
+            if (producer < g->backward_begin || (producer >= stage->backward && producer < stage->backward_end))
+                continue;
             bool seen = false;
             for (int j = 0; j < *n_start; j++) seen |= r->list[j] == v;
             if (seen) continue;
@@ -130,7 +130,7 @@ static void study_gradients(dram_recompute *r, int s, int *n_start, int64_t *inc
         for (int o = 0; o < g->nodes[i]->n_out; o++) {
             dram_val v = g->nodes[i]->out[o];
             bool to_update = r->blocks.last_outsider[v] >= stage->backward_end;
-            if (r->blocks.last_reader[v] < stage->backward_end || (to_update && r->options.fused)) continue;
+            if (r->blocks.last_reader[v] < stage->backward_end) continue;
             r->keep[v] = true;
             if (to_update) *weights += r->big[v];
         }
@@ -168,8 +168,8 @@ static bool is_dominated(const dram_chain_option *a, const dram_chain_option *by
            by->backward_peak <= a->backward_peak;
 }
 
-/* Adds the option unless one there is as good in everything. With no room left it takes the place of the one that costs most
- * time, if it costs less. Options 0 and 1 stay. */
+/* Adds the option unless one there is as good in everything. With no room left it takes the place of the one that costs
+ * most time, if it costs less. Options 0 and 1 stay. */
 static void add_option(dram_recompute *r, int s, uint64_t remade, const dram_chain_option *o)
 {
     dram_block_stage *stage = &r->blocks.stage[s];
@@ -189,7 +189,8 @@ static void add_option(dram_recompute *r, int s, uint64_t remade, const dram_cha
     numbers->option[at] = *o;
 }
 
-/* Products whose output is large and would be kept when the norms are made again: each of them may be made again too. */
+/* Products whose output is large and would be kept when the norms are made again: each of them may be made again too.
+ */
 static int list_products(dram_recompute *r, int s, int *bit)
 {
     enum { MOST = 4 };
@@ -199,7 +200,8 @@ static int list_products(dram_recompute *r, int s, int *bit)
     for (int i = stage->forward; i < stage->forward_end && i - stage->forward < DRAM_BLOCK_NODES && n < MOST; i++) {
         const dram_node *node = r->g->nodes[i];
         bool product = node->op == DRAM_OP_linear || node->op == DRAM_OP_conv2d || node->op == DRAM_OP_attention;
-        if (product && r->keep[node->out[0]] && !is_link(r, node->out[0]) && r->big[node->out[0]]) bit[n++] = i - stage->forward;
+        if (product && r->keep[node->out[0]] && !is_link(r, node->out[0]) && r->big[node->out[0]])
+            bit[n++] = i - stage->forward;
     }
     return n;
 }

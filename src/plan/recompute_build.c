@@ -62,8 +62,8 @@ static dram_status remake(dram_recompute *r, int stage, dram_val v, int *version
     return DRAM_OK;
 }
 
-/* What the backward of a stage (0: of none) reads for v; for a repeated forward, the stage's own values are those it has
- * just made. */
+/* What the backward of a stage (0: of none) reads for v; for a repeated forward, the stage's own values are those it
+ * has just made. */
 static dram_status resolve(dram_recompute *r, int stage, dram_val v, int *version)
 {
     *version = v;

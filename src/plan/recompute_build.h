@@ -15,12 +15,12 @@ struct dram_recompute {
     int64_t *workspace, *big_workspace; /* of a node */
     dram_trace trace;
     /* while a trace is built */
-    int *current;        /* of a value made in a stage: its version, the last one made */
-    int *memo;           /* of a value: what the present operation made again ... */
-    int64_t *memo_key;   /* ... if this is its number */
-    int64_t operation;   /* number of the present one; 0: the backward outside the stages */
-    int64_t operations;  /* so far */
-    int *option;         /* under which a stage was last saved */
+    int *current;       /* of a value made in a stage: its version, the last one made */
+    int *memo;          /* of a value: what the present operation made again ... */
+    int64_t *memo_key;  /* ... if this is its number */
+    int64_t operation;  /* number of the present one; 0: the backward outside the stages */
+    int64_t operations; /* so far */
+    int *option;        /* under which a stage was last saved */
     /* scratch */
     bool *keep, *demanded;
     int *list;

@@ -36,12 +36,13 @@ typedef struct {
     bool in_place;
 } dram_trace_sizes;
 
-/* Most bytes alive at one of the steps from .. to - 1. Counted are values of `start` (n_start of them, alive before), and all that
- * the steps make. Those for which keeps(context, value) is true live to the end. */
+/* Most bytes alive at one of the steps from .. to - 1. Counted are values of `start` (n_start of them, alive before),
+ * and all that the steps make. Those for which keeps(context, value) is true live to the end. */
 dram_status dram_trace_peak(dram_trace *trace, const dram_trace_sizes *sizes, int from, int to, const int *start,
                             int n_start, bool (*keeps)(void *context, int value), void *context, int64_t *peak);
 
-/* Rewrites the graph into the trace: copies become nodes named "x.again" of the category, space and block of the original. */
+/* Rewrites the graph into the trace: copies become nodes named "x.again" of the category, space and block of the
+ * original. */
 dram_status dram_trace_apply(const dram_trace *trace, dram_graph *g);
 
 #endif

@@ -1,7 +1,5 @@
 #include "train/fit.h"
 
-#include <math.h>
-
 #include "base/alloc.h"
 #include "plan/fuse.h"
 #include "plan/recompute.h"
@@ -23,7 +21,8 @@ static dram_status copy_schedule(const dram_chain_schedule *from, dram_chain_sch
     return DRAM_OK;
 }
 
-/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in number. */
+/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
+ * number. */
 static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
 {
     const dram_chain *chain = dram_recompute_chain(r);
@@ -47,88 +46,11 @@ static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule
         if (schedule->op[i].kind == DRAM_CHAIN_SAVE) schedule->op[i].option = dram_recompute_plain_option(r);
 }
 
-typedef struct {
-    dram_recompute *recompute;
-    const dram_chain_solution *solution;
-    int64_t room;             /* bytes above the slots */
-    dram_chain_schedule best; /* the cheapest that fits, else the smallest */
-    int64_t live, flops;      /* its numbers */
-    bool found;
-} search;
-
-/* Measures the schedule for `bytes`; keeps it if it is better. *live is INT64_MAX where there is none. */
-static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
+/* The session's schedule for a step, or for its other step where it has none of this kind. */
+static const dram_chain_schedule *schedule_of(const dram_session *s, dram_program_kind kind)
 {
-    dram_chain_schedule schedule = {0};
-    int64_t flops;
-    *live = INT64_MAX;
-    if (!isfinite(dram_chain_time(s->solution, bytes))) return DRAM_OK;
-    TRY(dram_chain_emit(s->solution, bytes, &schedule));
-    dram_status status = dram_recompute_measure(s->recompute, &schedule, live, &flops);
-    bool fits = *live <= s->room, best_fits = s->found && s->live <= s->room;
-    bool better = !s->found || (fits && !best_fits) || (fits && flops < s->flops) || (!best_fits && *live < s->live);
-    if (status != DRAM_OK || !better) {
-        dram_chain_schedule_free(&schedule);
-        return status;
-    }
-    dram_chain_schedule_free(&s->best);
-    s->best = schedule;
-    s->live = *live;
-    s->flops = flops;
-    s->found = true;
-    return DRAM_OK;
-}
-
-/* What the chain's numbers leave out (the loss's own bytes, small values, the rest of the step) is not the same at every moment,
- * so the bytes handed to the solver are searched for, and the real program measured. */
-static dram_status search_bytes(search *s, int64_t floor, int64_t stored)
-{
-    enum { HALVINGS = 14 };
-    int64_t low = floor, high = stored, live;
-    TRY(try_bytes(s, low, &live));
-    for (int i = 0; i < HALVINGS && high - low > (1 << 16); i++) {
-        int64_t middle = low + (high - low) / 2;
-        TRY(try_bytes(s, middle, &live));
-        if (live <= s->room || live == INT64_MAX)
-            low = middle;
-        else
-            high = middle;
-    }
-    return DRAM_OK;
-}
-
-/* The solver's tables take 3 bytes x length^2 a slot; more than this is not worth a little time in a step. */
-static int slots_for(int length)
-{
-    enum { MOST = 100000 };
-    int64_t slots = ((int64_t)64 << 20) / (3ll * (length + 1) * (length + 1));
-    return slots < MOST ? (int)slots : MOST;
-}
-
-static dram_status solve(dram_recompute *r, int64_t room, bool least, dram_chain_schedule *schedule)
-{
-    const dram_chain *chain = dram_recompute_chain(r);
-    dram_chain_schedule stored = {0};
-    dram_chain_solution *solution = NULL;
-    search s = {.recompute = r, .room = least ? 0 : room};
-    dram_status status;
-    int64_t peak, floor;
-    double time;
-    TRY(dram_chain_stored(chain, &stored));
-    TRY_GOTO(dram_chain_simulate(chain, &stored, &peak, &time), done);
-    TRY_GOTO(dram_chain_solve(chain, peak, slots_for(chain->length), &solution), done);
-    s.solution = solution;
-    TRY_GOTO(dram_chain_floor(chain, &floor), done);
-    TRY_GOTO(search_bytes(&s, floor, peak), done);
-    if (s.found) {
-        *schedule = s.best;
-        s.best = (dram_chain_schedule){0};
-    }
-done:
-    dram_chain_schedule_free(&s.best);
-    dram_chain_schedule_free(&stored);
-    dram_chain_solution_free(solution);
-    return status;
+    dram_program_kind other = kind == DRAM_PROGRAM_DISTIL_STEP ? DRAM_PROGRAM_PLAIN_STEP : DRAM_PROGRAM_DISTIL_STEP;
+    return s->programs.io[kind].graph ? &s->schedule[kind] : &s->schedule[other];
 }
 
 static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_fit *fit, int64_t slots_bytes,
@@ -138,7 +60,7 @@ static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_
     int64_t live, flops;
     *schedule = (dram_chain_schedule){0};
     if (chain->length == 0) return DRAM_OK;
-    if (fit->like) return borrow(r, &fit->like->schedule[kind], schedule);
+    if (fit->like) return borrow(r, schedule_of(fit->like, kind), schedule);
     switch (cfg->memory.checkpoint) {
     case DRAM_CHECKPOINT_NONE:
         return DRAM_OK;
@@ -156,7 +78,7 @@ static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_
     if (!fit->target && !fit->least) return DRAM_OK;
     TRY(dram_recompute_measure(r, NULL, &live, &flops));
     if (!fit->least && live + slots_bytes <= fit->target) return DRAM_OK;
-    return solve(r, fit->target - slots_bytes, fit->least, schedule);
+    return dram_recompute_fit(r, fit->least ? 0 : fit->target - slots_bytes, schedule);
 }
 
 static int64_t device_slots(const dram_slots *slots, int64_t align)
@@ -179,14 +101,13 @@ static dram_status recompute_program(dram_session *s, const dram_profile *profil
     int64_t live, flops;
     const dram_recompute_options options = {.norms = cfg->memory.recompute_norms,
                                             .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
-                                            .in_place = cfg->memory.in_place,
-                                            .fused = s->programs.fused || cfg->train.accumulate > 1};
+                                            .in_place = cfg->memory.in_place};
+    if (s->programs.fused || cfg->train.accumulate > 1) TRY(dram_fuse_updates(g));
     TRY(dram_recompute_open(g, profile, options, &r));
     TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile->align), kind, &s->schedule[kind]), done);
     TRY_GOTO(dram_recompute_measure(r, &s->schedule[kind], &live, &flops), done);
     s->recomputed_flops[kind] = flops;
-    TRY_GOTO(dram_recompute_apply(r, g, &s->schedule[kind]), done);
-    if (options.fused) status = dram_fuse_updates(g);
+    status = dram_recompute_apply(r, g, &s->schedule[kind]);
 done:
     dram_recompute_close(r);
     return status;

@@ -10,8 +10,8 @@ typedef struct {
     const dram_session *like; /* not NULL: take its schedules, as far as the blocks are the same ones */
 } dram_fit;
 
-/* Builds and plans a session of its own for the config, which is copied (its strings are not). When the target cannot be met
- * the plan is the smallest that recompute can reach; compare plan->arena_bytes. */
+/* Builds and plans a session of its own for the config, which is copied (its strings are not). When the target cannot
+ * be met the plan is the smallest that recompute can reach; compare plan->arena_bytes. */
 dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *session);
 
 /* FLOPs of an update, the mean over an interval. */

@@ -138,7 +138,8 @@ static void group_release(dram_config *cfg)
     cfg->sam_distill.teacher.group = 0;
 }
 
-/* Statistics of a micro-batch are not those of the batch: a RegNet has batch norm, a ViT student has none, but for the heads'. */
+/* Statistics of a micro-batch are not those of the batch: a RegNet has batch norm, a ViT student has none, but for the
+ * heads'. */
 static const char *accumulate_effect(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
@@ -160,7 +161,8 @@ static bool accumulate_pull(dram_config *cfg)
     if (next > batch) return false;
     cfg->train.accumulate = next;
     if (cfg->sam_distill.teacher.group > batch / next) cfg->sam_distill.teacher.group = 0;
-    if (cfg->sam_distill.teacher.group && batch / next % cfg->sam_distill.teacher.group) cfg->sam_distill.teacher.group = 1;
+    if (cfg->sam_distill.teacher.group && batch / next % cfg->sam_distill.teacher.group)
+        cfg->sam_distill.teacher.group = 1;
     return true;
 }
 
@@ -305,15 +307,16 @@ static void interval_release(dram_config *cfg)
     cfg->sam_distill.distill_interval = 1;
 }
 
-/* In the order in which the planner pulls those it may: what changes results least comes first. Recompute is not among them: the
- * fit does it (train/fit.h). */
+/* In the order in which the planner pulls those it may: what changes results least comes first. Recompute is not among
+ * them: the fit does it (train/fit.h). */
 static const lever all_levers[] = {
     {"in_place", "memory.in_place", exact, in_place_state, in_place_pull, in_place_release, -1},
     {"eager_free", "memory.eager_free", exact, eager_state, eager_pull, eager_release, -1},
     {"teacher_sharing", "memory.share_teacher", exact, sharing_state, sharing_pull, sharing_release, -1},
     {"fused_update", "optim.fused", exact, fused_state, fused_pull, fused_release, -1},
     {"recompute_norms", "memory.recompute_norms", exact, norms_state, norms_pull, norms_release, -1},
-    {"teacher_placement", "sam_distill.teacher.placement", exact, placement_state, placement_pull, placement_release, -1},
+    {"teacher_placement", "sam_distill.teacher.placement", exact, placement_state, placement_pull, placement_release,
+     -1},
     {"teacher_group", "sam_distill.teacher.group", rounding, group_state, group_pull, group_release,
      DRAM_MAY_CHANGE_TEACHER_GROUP},
     {"optim_state", "optim.state", quality, state_state, state_pull, state_release, DRAM_MAY_CHANGE_OPTIM_STATE},
@@ -467,7 +470,8 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
         other.memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
         TRY(arena_of(&other, (dram_fit){.target = target}, &bytes));
         if (bytes <= target || bytes < least) {
-            dram_str_add(text, "memory.checkpoint: optimal would make it %s", dram_format_bytes(bytes, room, sizeof room));
+            dram_str_add(text, "memory.checkpoint: optimal would make it %s",
+                         dram_format_bytes(bytes, room, sizeof room));
             return DRAM_OK;
         }
     }

@@ -1,8 +1,9 @@
-/* levers: every way to spend fewer bytes, what each saves and costs in this config, and the search for a plan within the budget.
+/* levers: every way to spend fewer bytes, what each saves and costs in this config, and the search for a plan within
+ * the budget.
  *
- * Exact levers leave every bit of the results as it is, and the planner pulls them by itself, in the order of their price:
- * those that cost nothing are on from the start, then recompute, then streaming of the teacher. Rounding and quality levers are
- * pulled only where memory.may_change names them.
+ * Exact levers leave every bit of the results as it is, and the planner pulls them by itself, in the order of their
+ * price: those that cost nothing are on from the start, then recompute, then streaming of the teacher. Rounding and
+ * quality levers are pulled only where memory.may_change names them.
  */
 #ifndef DRAM_TRAIN_LEVERS_H
 #define DRAM_TRAIN_LEVERS_H
@@ -12,12 +13,14 @@
 
 enum { DRAM_LEVERS = 15 };
 
-/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena. */
+/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena.
+ */
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
-/* The config with exact levers, and then those of memory.may_change, pulled until the arena fits `target` bytes: `settled`, which
- * shares its strings with cfg. `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream,
- * accumulate=2"). *fits: whether it came to fit; if not, `settled` is the smallest that was found. */
+/* The config with exact levers, and then those of memory.may_change, pulled until the arena fits `target` bytes:
+ * `settled`, which shares its strings with cfg. `pulled` names those the planner pulled by itself, in order
+ * ("teacher_placement=stream, accumulate=2"). *fits: whether it came to fit; if not, `settled` is the smallest that was
+ * found. */
 dram_status dram_levers_fit(const dram_config *cfg, int64_t target, dram_config *settled, dram_str *pulled, bool *fits);
 
 /* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:

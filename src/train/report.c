@@ -85,15 +85,3 @@ dram_status dram_summary_write(const dram_summary *summary, dram_status status, 
     dram_free(path);
     return written;
 }
-
-int64_t dram_process_peak_rss(void)
-{
-    char line[256];
-    long long kilobytes = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    if (!file) return 0;
-    while (fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %lld kB", &kilobytes) == 1) break;
-    fclose(file);
-    return kilobytes * 1024;
-}

@@ -16,7 +16,4 @@ dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_res
 /* Writes DIRECTORY/summary.json. */
 dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory);
 
-/* Most memory this process has had resident, as the kernel counts it; 0 where it does not tell. */
-int64_t dram_process_peak_rss(void);
-
 #endif

@@ -49,11 +49,10 @@ dram_status dram_session_check_fit(const dram_session *s, int64_t limit, const c
     TRY_GOTO(dram_levers_floor(s->cfg, &floor), done);
     TRY_GOTO(dram_levers_advice(s, limit, &advice), done);
     TRY_GOTO(dram_plan_alive(s->plan, 3, &alive), done);
-    status = dram_fail(DRAM_ERR_FIT,
-                       "the plan needs %s, %s %s; the floor of this config is %s; at the peak are alive %s; %s",
-                       dram_format_bytes(s->plan->arena_bytes, need, sizeof need), whose,
-                       dram_format_bytes(limit, have, sizeof have), dram_format_bytes(floor, least, sizeof least),
-                       alive.text, advice.text);
+    status = dram_fail(
+        DRAM_ERR_FIT, "the plan needs %s, %s %s; the floor of this config is %s; at the peak are alive %s; %s",
+        dram_format_bytes(s->plan->arena_bytes, need, sizeof need), whose, dram_format_bytes(limit, have, sizeof have),
+        dram_format_bytes(floor, least, sizeof least), alive.text, advice.text);
 done:
     dram_str_free(&advice);
     dram_str_free(&alive);

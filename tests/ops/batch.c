@@ -21,6 +21,16 @@ static const optest_case batch_slice_cases[] = {
     {.name = "last", .attr = {.first = 3, .count = 1}, .in = {{OPTEST_SHAPE(4, 13)}}, .tol = EXACT},
     {.name = "whole", .attr = {.first = 0, .count = 3}, .in = {{OPTEST_SHAPE(3)}}, .tol = EXACT},
     {.name = "several pieces", .attr = {.first = 1, .count = 2}, .in = {{OPTEST_SHAPE(3, 70001)}}, .tol = EXACT},
+    {.name = "pixels",
+     .attr = {.first = 1, .count = 2},
+     .in = {{OPTEST_SHAPE(4, 5, 5, 3), .dtype = DRAM_U8}},
+     .out_dtype = {DRAM_U8},
+     .tol = EXACT},
+    {.name = "extents",
+     .attr = {.first = 3, .count = 2},
+     .in = {{OPTEST_SHAPE(5, 2), .dtype = DRAM_I32}},
+     .out_dtype = {DRAM_I32},
+     .tol = EXACT},
     {.name = "none", .attr = {.first = 1, .count = 0}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
     {.name = "one too many", .attr = {.first = 1, .count = 3}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
     {.name = "before the first", .attr = {.first = -1, .count = 2}, .in = {{OPTEST_SHAPE(3, 2)}}, .refused = true},
@@ -29,7 +39,7 @@ static const optest_case batch_slice_cases[] = {
      .in = {{OPTEST_SHAPE(3, 2)}},
      .refused = true},
 };
-OPTEST(batch_slice, batch_slice_ref, batch_slice_cases);
+OPTEST_STORED(batch_slice, batch_slice_ref, batch_slice_cases, .stored = 0x1);
 
 static void batch_put_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -54,6 +64,11 @@ static const optest_case batch_put_cases[] = {
      .attr = {.first = 1, .count = 3},
      .in = {{OPTEST_SHAPE(1, 70001)}, {OPTEST_SHAPE(3, 70001)}},
      .tol = EXACT},
+    {.name = "bytes",
+     .attr = {.first = 1, .count = 4},
+     .in = {{OPTEST_SHAPE(2, 7), .dtype = DRAM_U8}, {OPTEST_SHAPE(4, 7), .dtype = DRAM_U8}},
+     .out_dtype = {DRAM_U8},
+     .tol = EXACT},
     {.name = "one too many", .attr = {.first = 2, .count = 3}, .in = {{OPTEST_SHAPE(2, 2)}}, .refused = true},
     {.name = "before the first", .attr = {.first = -1, .count = 3}, .in = {{OPTEST_SHAPE(2, 2)}}, .refused = true},
     {.name = "other images", .attr = {.count = 3}, .in = {{OPTEST_SHAPE(2, 2)}, {OPTEST_SHAPE(3, 3)}}, .refused = true},
@@ -66,7 +81,7 @@ static const optest_case batch_put_cases[] = {
      .in = {{OPTEST_SHAPE(2, 2)}, {OPTEST_SHAPE(3, 2), .dtype = DRAM_I32}},
      .refused = true},
 };
-OPTEST(batch_put, batch_put_ref, batch_put_cases);
+OPTEST_STORED(batch_put, batch_put_ref, batch_put_cases, .stored = 0x3);
 
 static void copy_ref(const optest_case *c, const double *const in[], double *const out[])
 {
@@ -76,6 +91,7 @@ static void copy_ref(const optest_case *c, const double *const in[], double *con
 static const optest_case copy_cases[] = {
     {.name = "odd", .in = {{OPTEST_SHAPE(5, 7, 3)}}, .tol = EXACT},
     {.name = "one", .in = {{OPTEST_SHAPE(1)}}, .tol = EXACT},
+    {.name = "bytes", .in = {{OPTEST_SHAPE(333), .dtype = DRAM_U8}}, .out_dtype = {DRAM_U8}, .tol = EXACT},
     {.name = "several pieces", .in = {{OPTEST_SHAPE(3, 70001)}}, .tol = EXACT},
 };
-OPTEST(copy, copy_ref, copy_cases);
+OPTEST_STORED(copy, copy_ref, copy_cases, .stored = 0x1);

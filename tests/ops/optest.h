@@ -63,16 +63,16 @@ struct optest_case {
      * reference, so central differences go through it. */
     void (*derive)(const optest_case *c, double *const in[]);
 
-    optest_tol tol;      /* of the outputs; zeros: 16 FLT_EPSILON both */
-    optest_tol grad_tol; /* of gradients; zeros: 64 FLT_EPSILON both */
-    double step;         /* of the differences, for an input of unit range; 0: 1e-5 */
-    unsigned seeds;      /* bit o: output o is seeded; 0: output 0 alone */
-    bool vanishes;       /* some gradient is zero by design here: the check is not itself checked */
-    bool refused;        /* the shape rule must refuse these inputs; nothing is run */
-    bool wide;           /* numbers beyond the range of f16: not run in it */
-    unsigned weights;    /* more of the suite's */
+    optest_tol tol;        /* of the outputs; zeros: 16 FLT_EPSILON both */
+    optest_tol grad_tol;   /* of gradients; zeros: 64 FLT_EPSILON both */
+    double step;           /* of the differences, for an input of unit range; 0: 1e-5 */
+    unsigned seeds;        /* bit o: output o is seeded; 0: output 0 alone */
+    bool vanishes;         /* some gradient is zero by design here: the check is not itself checked */
+    bool refused;          /* the shape rule must refuse these inputs; nothing is run */
+    bool wide;             /* numbers beyond the range of f16: not run in it */
+    unsigned weights;      /* more of the suite's */
     double grad_roundings; /* in place of the suite's, if not 0 */
-    const char *fails;   /* the kernel must fail on these inputs, with this in its text */
+    const char *fails;     /* the kernel must fail on these inputs, with this in its text */
 
     dram_dtype out_dtype[DRAM_MAX_OUT]; /* where an output has a type of its own; 0: as the suite says */
 

@@ -1,5 +1,8 @@
-/* Random graphs, planned and then run symbolically: every value is a token, the arena is an array of tokens, and each
- * read must find the token that it expects. Nothing of the planner is believed but the offsets. */
+/* Random graphs over two spaces, planned and then run symbolically: every value is a token, an arena is an array of
+ * tokens, and each read must find the token that it expects. Nothing of the planner is believed but the offsets.
+ *
+ * Copies run as late as a device with a queue for them may run them: what they write is junk from the moment they are
+ * issued, and they read and write when the first node of the other queue waits for them, or at the end. */
 #include "fakes.h"
 
 #include <stdlib.h>
@@ -11,8 +14,9 @@ typedef struct {
     dram_graph *graph[MAX_PROGRAMS];
     int n_graphs;
     char why[320]; /* of a failed run */
-    int32_t *cell;
-    int64_t cells;
+    int32_t *cell[DRAM_SPACE_COUNT];
+    int pending[256]; /* copies that were issued and have not run, in order */
+    int n_pending;
     int32_t tokens;
     int32_t *slot_token;
 } world;
@@ -45,6 +49,16 @@ static dram_val some_value(const readable *list, dram_rng *r)
     return list->v[list->n - 1 - below(r, reach)];
 }
 
+/* One of that space, or of any for a copy. */
+static dram_val some_value_in(const readable *list, const dram_graph *g, dram_space space, bool any, dram_rng *r)
+{
+    for (int tries = 0; tries < 60; tries++) {
+        dram_val v = some_value(list, r);
+        if (any || g->values[v]->space == space) return v;
+    }
+    return DRAM_NONE;
+}
+
 static bool is_among(const dram_val *in, int n, dram_val v)
 {
     for (int i = 0; i < n; i++)
@@ -52,11 +66,20 @@ static bool is_among(const dram_val *in, int n, dram_val v)
     return false;
 }
 
+/* What a copy reads may be read late. */
+static bool is_copied(const dram_graph *g, dram_val v)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i]->queue == DRAM_QUEUE_COPY && (g->nodes[i]->in[0] == v || g->nodes[i]->out[0] == v)) return true;
+    return false;
+}
+
 static dram_val updatable(const readable *list, const dram_graph *g, const dram_val *in, int n, dram_rng *r)
 {
     for (int tries = 0; tries < 40; tries++) {
         dram_val v = list->v[below(r, list->n)];
-        if (!g->values[v]->output && !is_among(in, n, v)) return v;
+        if (!g->values[v]->output && !is_among(in, n, v) && g->values[v]->space == g->space && !is_copied(g, v))
+            return v;
     }
     return DRAM_NONE;
 }
@@ -65,11 +88,12 @@ static dram_val updatable(const readable *list, const dram_graph *g, const dram_
 static void random_node(dram_graph *g, readable *list, dram_rng *r)
 {
     static const int sizes[] = {0, 16, 64, 100, 256, 256, 256, 1000, 4096};
-    dram_op op = (dram_op)below(r, DRAM_OP_COUNT);
+    dram_op op = below(r, 8) ? (dram_op)below(r, DRAM_OP_COUNT) : DRAM_OP_copy;
+    g->space = below(r, 3) ? DRAM_SPACE_DEVICE : DRAM_SPACE_HOST;
     const dram_op_row *row = &dram_op_rows[op];
     dram_val in[DRAM_MAX_IN], out[DRAM_MAX_OUT];
     bool updated[DRAM_MAX_IN] = {false};
-    dram_attr attr = {.stride = below(r, 3) ? 0 : sizes[below(r, 9)]};
+    dram_attr attr = {.stride = below(r, 3) || op == DRAM_OP_copy ? 0 : sizes[below(r, 9)]};
     int n = row->min_in + below(r, row->max_in - row->min_in + 1);
     for (int o = 0; o < row->n_out; o++) {
         int from = dram_op_updates(op, o);
@@ -83,7 +107,9 @@ static void random_node(dram_graph *g, readable *list, dram_rng *r)
         }
     for (int i = 0; i < n; i++) {
         if (updated[i] || (i >= row->min_in && below(r, 4) == 0)) continue;
-        dram_val v = some_value(list, r);
+        dram_val v = some_value_in(list, g, g->space, op == DRAM_OP_copy, r);
+        if (v == DRAM_NONE && i >= row->min_in) continue;
+        if (v == DRAM_NONE) return;
         bool clash = false; /* what a node updates, it reads in one place only */
         for (int k = 0; k < n; k++) clash |= updated[k] && in[k] == v;
         if (clash) return;
@@ -114,12 +140,18 @@ static void open_world(world *w, int programs, int nodes, uint64_t seed)
         dram_graph *g = w->graph[p];
         for (int i = 0; i < 4; i++) {
             snprintf(name, sizeof name, "x%d", i);
+            g->space = i == 3 ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE;
             list.v[list.n++] = dram_graph_input(g, name, DRAM_U8, DRAM_SHAPE(256));
         }
         for (int i = 0; i < 8; i++) { /* each program reads some of twelve slots, and adds others than the last */
             int k = below(&r, 12);
             snprintf(name, sizeof name, "w%d", k);
-            dram_val v = fake_slot(g, "student", name, 100 * k, (dram_category)(k % 4));
+            dram_val v = dram_graph_slot(g, &(dram_slot){.name = name,
+                                                         .dtype = DRAM_U8,
+                                                         .shape = DRAM_SHAPE(100 * k),
+                                                         .category = (dram_category)(k % 4),
+                                                         .space = k % 3 ? DRAM_SPACE_DEVICE : DRAM_SPACE_HOST,
+                                                         .group = "student"});
             if (!is_among(list.v, list.n, v)) list.v[list.n++] = v;
         }
         for (int i = 0; i < nodes; i++) {
@@ -133,25 +165,30 @@ static void close_world(world *w)
 {
     for (int p = 0; p < w->n_graphs; p++) dram_graph_free(w->graph[p]);
     dram_slots_free(&w->slots);
-    free(w->cell);
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) free(w->cell[s]);
     free(w->slot_token);
 }
 
-static void write_cells(world *w, int64_t offset, int64_t bytes, int32_t token)
+static void write_cells(world *w, dram_space space, int64_t offset, int64_t bytes, int32_t token)
 {
-    for (int64_t c = offset / CELL; c < (offset + bytes) / CELL; c++) w->cell[c] = token;
+    for (int64_t c = offset / CELL; c < (offset + bytes) / CELL; c++) w->cell[space][c] = token;
 }
 
-static bool cells_hold(const world *w, int64_t offset, int64_t bytes, int32_t token)
+static bool cells_hold(const world *w, dram_space space, int64_t offset, int64_t bytes, int32_t token)
 {
     for (int64_t c = offset / CELL; c < (offset + bytes) / CELL; c++)
-        if (w->cell[c] != token) return false;
+        if (w->cell[space][c] != token) return false;
     return true;
+}
+
+static void write_value(world *w, const dram_program *p, dram_val v, int32_t token)
+{
+    write_cells(w, p->graph->values[v]->space, p->value[v].offset, p->value[v].bytes, token);
 }
 
 static bool value_holds(world *w, const dram_program *p, const int32_t *token, dram_val v, const char *when)
 {
-    if (cells_hold(w, p->value[v].offset, p->value[v].bytes, token[v])) return true;
+    if (cells_hold(w, p->graph->values[v]->space, p->value[v].offset, p->value[v].bytes, token[v])) return true;
     snprintf(w->why, sizeof w->why, "%s, %s", p->graph->values[v]->name, when);
     return false;
 }
@@ -164,18 +201,19 @@ static bool takes(const dram_program *p, const dram_node *node, dram_val v)
     return false;
 }
 
-static bool run_node(world *w, const dram_program *p, int i, int32_t *token)
+static bool work_node(world *w, const dram_program *p, int i, int32_t *token)
 {
     const dram_node *node = p->graph->nodes[i];
+    dram_space space = dram_node_space(p->graph, node);
     for (int k = 0; k < node->n_in; k++)
         if (node->in[k] != DRAM_NONE && !value_holds(w, p, token, node->in[k], "when read")) return false;
     int32_t junk = w->tokens++;
-    write_cells(w, p->workspace_offset[i], p->workspace_bytes[i], junk);
+    write_cells(w, space, p->workspace_offset[i], p->workspace_bytes[i], junk);
     for (int k = 0; k < node->n_in; k++)
         if (node->in[k] != DRAM_NONE && !value_holds(w, p, token, node->in[k], "under a workspace")) return false;
     for (int o = 0; o < node->n_out; o++) {
         token[node->out[o]] = w->tokens++;
-        write_cells(w, p->value[node->out[o]].offset, p->value[node->out[o]].bytes, token[node->out[o]]);
+        write_value(w, p, node->out[o], token[node->out[o]]);
     }
     for (int o = 0; o < node->n_out; o++)
         if (!value_holds(w, p, token, node->out[o], "written over by its neighbour")) return false;
@@ -183,9 +221,34 @@ static bool run_node(world *w, const dram_program *p, int i, int32_t *token)
         if (node->in[k] != DRAM_NONE && !takes(p, node, node->in[k]) &&
             !value_holds(w, p, token, node->in[k], "written over by a reader"))
             return false;
-    if (cells_hold(w, p->workspace_offset[i], p->workspace_bytes[i], junk)) return true;
+    if (cells_hold(w, space, p->workspace_offset[i], p->workspace_bytes[i], junk)) return true;
     snprintf(w->why, sizeof w->why, "the workspace of %s is written over", node->name);
     return false;
+}
+
+/* Runs the copies that were issued up to and with the first n of the pending ones. */
+static bool work_copies(world *w, const dram_program *p, int n, int32_t *token)
+{
+    for (int i = 0; i < n; i++)
+        if (!work_node(w, p, w->pending[i], token)) return false;
+    w->n_pending -= n;
+    memmove(w->pending, w->pending + n, (size_t)w->n_pending * sizeof *w->pending);
+    return true;
+}
+
+static bool run_node(world *w, const dram_program *p, int i, int32_t *token)
+{
+    const dram_node *node = p->graph->nodes[i];
+    if (node->queue == DRAM_QUEUE_COPY) { /* it may begin, and then wait for long */
+        for (int o = 0; o < node->n_out; o++) write_value(w, p, node->out[o], w->tokens++);
+        assert_true(w->n_pending < 256 && !p->workspace_bytes[i]);
+        w->pending[w->n_pending++] = i;
+        return true;
+    }
+    int needed = 0;
+    for (int c = 0; c < w->n_pending; c++)
+        if (is_among(node->in, node->n_in, p->graph->nodes[w->pending[c]]->out[0])) needed = c + 1;
+    return work_copies(w, p, needed, token) && work_node(w, p, i, token);
 }
 
 static bool run_program(world *w, const dram_plan *plan, const dram_program *p)
@@ -198,76 +261,116 @@ static bool run_program(world *w, const dram_plan *plan, const dram_program *p)
         if (g->values[v]->kind == DRAM_VALUE_SLOT) token[v] = w->slot_token[g->values[v]->slot];
         if (g->values[v]->kind != DRAM_VALUE_INPUT) continue;
         token[v] = w->tokens++;
-        write_cells(w, p->value[v].offset, p->value[v].bytes, token[v]);
+        write_value(w, p, v, token[v]);
     }
+    w->n_pending = 0;
     for (int i = 0; i < g->n_nodes && good; i++) good = run_node(w, p, i, token);
+    good = good && work_copies(w, p, w->n_pending, token);
     for (int v = 0; v < g->n_values && good; v++)
         if (g->values[v]->output) good = value_holds(w, p, token, v, "an output at the end");
     for (int s = 0; s < g->slot_values; s++)
         if (g->slot_value[s] != DRAM_NONE) w->slot_token[s] = token[g->slot_value[s]];
     for (int s = 0; s < w->slots.n && good; s++) {
-        good = cells_hold(w, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), w->slot_token[s]);
+        good =
+            cells_hold(w, w->slots.at[s]->space, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), w->slot_token[s]);
         if (!good) snprintf(w->why, sizeof w->why, "slot %s at the end", w->slots.at[s]->name);
     }
     free(token);
     return good;
 }
 
-/* Runs the programs one after another, twice, over one arena. */
+/* Runs the programs one after another, twice, over the same arenas. */
 static bool run_all(world *w, const dram_plan *plan)
 {
     bool good = true;
-    w->cells = plan->arena_bytes / CELL;
     w->tokens = 1;
-    free(w->cell);
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) {
+        free(w->cell[s]);
+        w->cell[s] = calloc((size_t)(dram_plan_arena(plan, (dram_space)s) / CELL) + 1, sizeof *w->cell[s]);
+        assert_non_null(w->cell[s]);
+    }
     free(w->slot_token);
-    w->cell = calloc((size_t)w->cells + 1, sizeof *w->cell);
     w->slot_token = calloc((size_t)w->slots.n + 1, sizeof *w->slot_token);
-    assert_non_null(w->cell);
     assert_non_null(w->slot_token);
     for (int s = 0; s < w->slots.n; s++) {
         w->slot_token[s] = w->tokens++;
-        write_cells(w, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), w->slot_token[s]);
+        write_cells(w, w->slots.at[s]->space, plan->slot_offset[s], dram_plan_slot_bytes(plan, s), w->slot_token[s]);
     }
     for (int i = 0; i < 2 * plan->n_programs && good; i++)
         good = run_program(w, plan, &plan->programs[i % plan->n_programs]);
     return good;
 }
 
-/* Everything within the arena, temporaries above the slots, the numbers of the plan in order. Gives the aliases. */
+static void raise_to(int64_t *most, int64_t value)
+{
+    if (value > *most) *most = value;
+}
+
+/* Everything within the arena of its space, temporaries above the slots, the numbers of the plan in order. Gives the
+ * aliases. */
 static int check_numbers(const dram_plan *plan)
 {
-    int64_t account[DRAM_CATEGORY_COUNT], sum = 0, top = plan->slots_bytes;
+    int64_t account[DRAM_CATEGORY_COUNT], sum = 0, host = 0, top[DRAM_SPACE_COUNT], slots[DRAM_SPACE_COUNT];
     int aliases = 0;
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++)
+        top[s] = slots[s] = s == DRAM_SPACE_DEVICE ? plan->slots_bytes : plan->outside_slots[s];
     for (int i = 0; i < plan->n_programs; i++) {
         const dram_program *p = &plan->programs[i];
         int64_t alive = 0;
         for (int v = 0; v < p->graph->n_values; v++) {
             const dram_place_of_value *at = &p->value[v];
+            dram_space space = p->graph->values[v]->space;
             assert_int_equal(at->offset % plan->profile.align, 0);
             assert_int_equal(at->bytes % plan->profile.align, 0);
             assert_true(at->bytes >= dram_value_bytes(p->graph->values[v]));
             assert_true(at->first <= at->last && at->first >= 0);
-            assert_true(p->graph->values[v]->slot == DRAM_NONE ? at->offset >= plan->slots_bytes
-                                                               : at->offset + at->bytes <= plan->slots_bytes);
-            if (at->offset + at->bytes > top) top = at->offset + at->bytes;
+            assert_true(p->graph->values[v]->slot == DRAM_NONE ? at->offset >= slots[space]
+                                                               : at->offset + at->bytes <= slots[space]);
+            raise_to(&top[space], at->offset + at->bytes);
+            if (at->alias != DRAM_NONE) assert_int_equal(p->graph->values[at->alias]->space, space);
             aliases += at->alias != DRAM_NONE;
         }
         for (int k = 0; k < p->graph->n_nodes; k++)
-            if (p->workspace_bytes[k] && p->workspace_offset[k] + p->workspace_bytes[k] > top)
-                top = p->workspace_offset[k] + p->workspace_bytes[k];
+            if (p->workspace_bytes[k])
+                raise_to(&top[dram_node_space(p->graph, p->graph->nodes[k])],
+                         p->workspace_offset[k] + p->workspace_bytes[k]);
         for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) alive += p->live_at_peak[c];
         assert_int_equal(alive, p->placement.max_live);
         assert_true(p->floor_bytes <= p->placement.max_live);
         assert_true(p->placement.max_live <= p->placement.top);
     }
-    assert_int_equal(top, plan->arena_bytes);
+    for (int s = 0; s < DRAM_SPACE_COUNT; s++) {
+        assert_int_equal(top[s], dram_plan_arena(plan, (dram_space)s));
+        if (s != DRAM_SPACE_DEVICE) host += top[s];
+    }
+    assert_int_equal(host, plan->host_bytes);
     dram_plan_account(plan, account);
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) sum += account[c];
     assert_int_equal(sum, plan->max_live_bytes);
     assert_true(plan->floor_bytes <= plan->max_live_bytes);
     assert_true(plan->max_live_bytes <= plan->arena_bytes);
     return aliases;
+}
+
+/* The teacher's activations, chains of aliases followed, share no byte with anything else of the device. */
+static void check_apart(const dram_plan *plan)
+{
+    for (int i = 0; i < plan->n_programs; i++) {
+        const dram_program *p = &plan->programs[i];
+        const dram_graph *g = p->graph;
+        for (int a = 0; a < g->n_values; a++) {
+            const dram_value *teacher = g->values[a];
+            if (teacher->category != DRAM_CATEGORY_TEACHER_ACTIVATIONS || teacher->slot != DRAM_NONE) continue;
+            if (teacher->space != DRAM_SPACE_DEVICE || p->value[a].alias != DRAM_NONE) continue;
+            for (int b = 0; b < g->n_values; b++) {
+                const dram_value *other = g->values[b];
+                if (other->space != DRAM_SPACE_DEVICE || p->value[b].alias != DRAM_NONE) continue;
+                if (other->category == DRAM_CATEGORY_TEACHER_ACTIVATIONS && other->slot == DRAM_NONE) continue;
+                assert_true(p->value[a].offset + p->value[a].bytes <= p->value[b].offset ||
+                            p->value[b].offset + p->value[b].bytes <= p->value[a].offset);
+            }
+        }
+    }
 }
 
 static void no_living_byte_is_overwritten(void **state)
@@ -278,9 +381,14 @@ static void no_living_byte_is_overwritten(void **state)
     for (uint64_t seed = 0; seed < 48; seed++) {
         world w;
         open_world(&w, 1 + (int)(seed % MAX_PROGRAMS), lengths[seed % 6], seed);
-        for (int options = 0; options < 4; options++) {
-            dram_plan *plan = fake_plan(w.graph, w.n_graphs, &w.slots, options & 1, options >> 1);
+        for (int options = 0; options < 6; options++) {
+            bool share = options < 4;
+            dram_plan *plan = fake_plan_with(w.graph, w.n_graphs, &w.slots,
+                                             (dram_plan_options){.in_place = options & 1,
+                                                                 .eager_free = !share || options >> 1,
+                                                                 .share_teacher = share});
             int taken = check_numbers(plan);
+            if (!share) check_apart(plan);
             if (!run_all(&w, plan)) fail_msg("seed %d, options %d: %s", (int)seed, options, w.why);
             if (options == 3) {
                 int64_t apart = 0;
@@ -324,7 +432,8 @@ static void a_wrong_plan_is_seen(void **state)
                 const dram_value *va = w.graph[0]->values[a], *vb = w.graph[0]->values[b];
                 if (va->slot != DRAM_NONE || vb->slot != DRAM_NONE || vb->producer == DRAM_NONE) continue;
                 if (!p->value[a].bytes || p->value[b].bytes != p->value[a].bytes) continue;
-                if (p->value[a].first >= vb->producer) continue;
+                if (va->space != vb->space || p->value[a].first >= vb->producer) continue;
+                if (w.graph[0]->nodes[vb->producer]->queue == DRAM_QUEUE_COPY) continue; /* which may run later */
                 if (last_read(w.graph[0], a) <= vb->producer && !(va->output && p->value[a].last > vb->producer))
                     continue;
                 int64_t right = p->value[b].offset;

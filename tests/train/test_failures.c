@@ -102,14 +102,24 @@ static void full_at_the_end(void **state)
 /* A rate that is far too high: the step whose numbers are not finite is neither made nor written down. */
 static void not_finite(void **state)
 {
-    static const char *const sets[] = {
-        TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 run.save_every=1",
-        "train.steps=12 optim.lr=1000 optim.clip_norm=0 run.save_every=1 sam_distill.loss.weight=1e6 "
-        "task.weight=1e6 student.arch=regnety_002 optim.type=sgd",
+    static const char whole[] = "is not finite; this update was not made. Lower optim.lr";
+    static const char fused[] = "is not finite; this update was not finished and is not saved. Lower optim.lr";
+    static const struct {
+        const char *set, *text;
+    } cases[] = {
+        {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 run.save_every=1", fused},
+        {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 optim.fused=off run.save_every=1",
+         whole},
+        {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=1e9 run.save_every=1 train.accumulate=2 "
+                   "student.arch=vit_micro",
+         whole},
+        {"train.steps=12 optim.lr=1000 optim.clip_norm=0 run.save_every=1 sam_distill.loss.weight=1e6 "
+         "task.weight=1e6 student.arch=regnety_002 optim.type=sgd",
+         fused},
     };
-    for (int i = 0; i < 2; i++) {
-        run_order o = {.name = "wild", .set = sets[i]};
-        run_fails(state, &o, DRAM_ERR_NUMERIC, "is not finite; this update was not made. Lower optim.lr");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run_order o = {.name = "wild", .set = cases[i].set};
+        run_fails(state, &o, DRAM_ERR_NUMERIC, cases[i].text);
         assert_in_range(o.summary.steps, 1, 11);
         assert_true(isfinite(o.summary.final_loss));
         int lines;

@@ -80,6 +80,8 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "device_utilization",
                                        "cpu_utilization",
                                        "skipped_images",
+                                       "skipped_steps",
+                                       "loss_scale",
                                        "final_loss",
                                        "eval",
                                        "exit"};

@@ -108,8 +108,8 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
                                    .label_pixels = 64 * 64};
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
     int batch = s->programs.batch;
-    float labels = dram_feed_label_count(&s->programs, samples, 2), one = 1;
-    assert_int_equal(dram_feed_batch(s, feed, kind, samples, batch, labels), DRAM_OK);
+    float count = dram_feed_label_count(&s->programs, samples, 2), one = 1;
+    assert_int_equal(dram_feed_batch(s, feed, kind, samples, batch, count), DRAM_OK);
     dram_hyper(s->cfg, step, 0, hyper);
     if (io->seed != DRAM_NONE)
         assert_int_equal(dram_exec_write(s->exec, io->index, io->seed, &one, sizeof one), DRAM_OK);

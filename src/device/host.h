@@ -1,0 +1,32 @@
+/* host: what this machine has and what this process takes of it. Nothing here takes memory, so that it may be asked
+ * while a run goes on, from any thread. */
+#ifndef DRAM_DEVICE_HOST_H
+#define DRAM_DEVICE_HOST_H
+
+#include <stdint.h>
+
+/* Memory this process could still take without swapping: free RAM and the limits of its control groups. */
+int64_t dram_host_free_bytes(void);
+
+/* Memory this process could have with nobody beside it: the RAM, or the smallest limit of its control groups. */
+int64_t dram_host_total_bytes(void);
+
+/* That limit alone; 0: there is none below the RAM. */
+int64_t dram_host_group_limit(void);
+
+/* Cores this process may use. */
+int dram_host_cores(void);
+
+/* Bytes that this process has resident, now and at most, as the kernel counts them; 0 where it does not tell. */
+int64_t dram_process_rss(void);
+int64_t dram_process_peak_rss(void);
+
+/* Processor time that this process has taken, all threads together. */
+double dram_process_cpu_seconds(void);
+
+/* For tests: the first three with the files /proc/meminfo, /proc/self/cgroup and /sys/fs/cgroup below `root`. */
+int64_t dram_host_free_under(const char *root);
+int64_t dram_host_total_under(const char *root);
+int64_t dram_host_group_limit_under(const char *root);
+
+#endif

@@ -1,0 +1,204 @@
+#include "train/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/str.h"
+
+/* Every reading of the first EACH is written, later every EACH-th: seconds first, then minutes. */
+enum { EACH = 60, LINE_ROOM = 512 };
+
+struct dram_guard {
+    dram_guard_params params;
+    pthread_t thread;
+    pthread_mutex_t lock; /* for all below but the step */
+    pthread_cond_t wake;
+    bool stop;
+    int fd; /* of the file, -1 */
+    double begin;
+    dram_guard_peaks peaks;
+    double cpu_seconds, seconds; /* at the last line of the file */
+    dram_reading worst;          /* since then */
+    bool fresh;                  /* there was no reading since then */
+    _Atomic int64_t step;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void dram_read_host(void *context, dram_reading *reading)
+{
+    const dram_device *device = context;
+    *reading = (dram_reading){.device_bytes = device->bytes_now,
+                              .process_bytes = dram_process_rss(),
+                              .free_bytes = dram_host_free_bytes(),
+                              .total_bytes = dram_host_total_bytes(),
+                              .cpu_seconds = dram_process_cpu_seconds()};
+}
+
+static void warn(dram_guard *g, const dram_reading *r)
+{
+    char used[32], total[32], held[32], arena[32];
+    double percent = r->total_bytes > 0 ? 100.0 * (1.0 - (double)r->free_bytes / (double)r->total_bytes) : 0.0;
+    int level = percent >= 95.0 ? 95 : percent >= 90.0 ? 90 : 0;
+    if (level <= g->peaks.warned) return;
+    g->peaks.warned = level;
+    dram_warn("%d %% of this machine's memory is in use, %s of %s; this run holds %s, %s of it its arena. %s: free some, "
+              "or interrupt the run (it saves) and resume it with a lower memory.budget, data.prefetch or data.workers",
+              level, dram_format_bytes(r->total_bytes - r->free_bytes, used, sizeof used),
+              dram_format_bytes(r->total_bytes, total, sizeof total),
+              dram_format_bytes(r->process_bytes, held, sizeof held),
+              dram_format_bytes(r->device_bytes, arena, sizeof arena),
+              level == 95 ? "The system may end it at any moment" : "It may become short");
+}
+
+static void keep_worst(dram_guard *g, const dram_reading *r)
+{
+    dram_reading *w = &g->worst;
+    dram_guard_peaks *p = &g->peaks;
+    if (g->fresh) *w = *r;
+    g->fresh = false;
+    if (r->device_bytes > w->device_bytes) w->device_bytes = r->device_bytes;
+    if (r->process_bytes > w->process_bytes) w->process_bytes = r->process_bytes;
+    if (r->free_bytes < w->free_bytes) w->free_bytes = r->free_bytes;
+    if (r->device_bytes > p->device_bytes) p->device_bytes = r->device_bytes;
+    if (r->process_bytes > p->process_bytes) p->process_bytes = r->process_bytes;
+    if (p->readings == 0 || r->free_bytes < p->free_bytes) p->free_bytes = r->free_bytes;
+    p->readings++;
+}
+
+/* The run goes on without the file if it cannot be written. */
+static void write_line(dram_guard *g, double seconds, double cpu_seconds)
+{
+    char line[LINE_ROOM];
+    double past = (seconds - g->seconds) * g->params.cores, busy = past > 0 ? (cpu_seconds - g->cpu_seconds) / past : 0;
+    int n = snprintf(line, sizeof line,
+                     "{\"seconds\":%.3f,\"step\":%" PRId64 ",\"device_bytes\":%" PRId64 ",\"process_rss_bytes\":%" PRId64
+                     ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f}\n",
+                     seconds, atomic_load(&g->step), g->worst.device_bytes, g->worst.process_bytes, g->worst.free_bytes,
+                     busy);
+    if (write(g->fd, line, (size_t)n) != n) {
+        dram_warn("%s cannot be written: %s; the memory is watched without it", g->params.path, strerror(errno));
+        close(g->fd);
+        g->fd = -1;
+    }
+    g->seconds = seconds;
+    g->cpu_seconds = cpu_seconds;
+    g->fresh = true;
+}
+
+static void look(dram_guard *g, bool last)
+{
+    dram_reading r = {0};
+    g->params.read(g->params.context, &r);
+    double seconds = now() - g->begin;
+    if (g->peaks.readings == 0) g->cpu_seconds = r.cpu_seconds;
+    keep_worst(g, &r);
+    warn(g, &r);
+    if (g->fd >= 0 && (last || g->peaks.readings <= EACH || g->peaks.readings % EACH == 0))
+        write_line(g, seconds, r.cpu_seconds);
+}
+
+static void *watch(void *context)
+{
+    dram_guard *g = context;
+    double due = g->begin;
+    pthread_mutex_lock(&g->lock);
+    for (;;) {
+        due += g->params.interval;
+        struct timespec at = {.tv_sec = (time_t)due, .tv_nsec = (long)(1e9 * (due - (double)(time_t)due))};
+        int waited = 0;
+        while (!g->stop && waited == 0) waited = pthread_cond_timedwait(&g->wake, &g->lock, &at);
+        if (g->stop) break;
+        look(g, false);
+        if (due < now()) due = now(); /* a machine that stood still: nothing is made up for */
+    }
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+/* The thread takes no signal: interrupts are the main thread's. */
+static int start(dram_guard *g)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&g->thread, NULL, watch, g);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+static void release(dram_guard *g)
+{
+    if (g->fd >= 0) close(g->fd);
+    pthread_cond_destroy(&g->wake);
+    pthread_mutex_destroy(&g->lock);
+    dram_free(g);
+}
+
+dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
+{
+    pthread_condattr_t monotonic;
+    *out = NULL;
+    dram_guard *g = dram_calloc(1, sizeof *g);
+    if (!g) return dram_fail(DRAM_ERR_MEMORY, "no memory to watch the memory");
+    g->params = *params;
+    g->fd = -1;
+    g->fresh = true;
+    atomic_init(&g->step, params->step);
+    g->begin = now();
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&g->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (params->path) {
+        g->fd = open(params->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        if (g->fd < 0) {
+            dram_status status = dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %m", params->path);
+            release(g);
+            return status;
+        }
+    }
+    look(g, false);
+    int failed = start(g);
+    if (failed) {
+        release(g);
+        return dram_fail(DRAM_ERR_RUN, "cannot start the thread that watches the memory: %s", strerror(failed));
+    }
+    *out = g;
+    return DRAM_OK;
+}
+
+void dram_guard_step(dram_guard *g, int64_t step)
+{
+    atomic_store(&g->step, step);
+}
+
+void dram_guard_close(dram_guard *g, dram_guard_peaks *peaks)
+{
+    if (peaks) *peaks = (dram_guard_peaks){0};
+    if (!g) return;
+    pthread_mutex_lock(&g->lock);
+    g->stop = true;
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_unlock(&g->lock);
+    pthread_join(g->thread, NULL);
+    look(g, true);
+    if (peaks) *peaks = g->peaks;
+    release(g);
+}
