@@ -24,14 +24,15 @@ typedef struct {
 /* Rows r .. r + rows, channels c .. c + columns, in the order in which a task passes them. */
 typedef struct {
     int64_t r, c, rows, columns;
-    int64_t at; /* element */
+    int64_t at;    /* element */
+    int64_t group; /* rows at least, but for the last */
 } block;
 
-/* The block after b of the task's rows; the first when b is zeros. False after the last. */
+/* The block after b of the task's rows; the first when b holds nothing but its group. False after the last. */
 static inline bool next_block(const job *j, int64_t task, block *b)
 {
     const int64_t from = task * j->rows_per_task, end = dram_min(j->rows, from + j->rows_per_task);
-    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, j->channels);
+    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, j->channels, b->group);
     b->c += b->columns;
     if (b->rows == 0 || b->c == j->channels) {
         b->r = b->rows == 0 ? from : b->r + b->rows;
@@ -140,7 +141,7 @@ static void stats_part(void *context, int64_t task, int worker)
     float buffer[DRAM_LOWP_RUN];
     (void)worker;
     memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
-    for (block b = {0}; next_block(j, task, &b);)
+    for (block b = {.group = ROWS_AT_ONCE}; next_block(j, task, &b);)
         stats_block(load(j, j->x, &b, buffer), b.rows, b.columns, sum + b.c, square + b.c);
 }
 
@@ -204,7 +205,7 @@ static void apply_rows(void *context, int64_t task, int worker)
     const job *j = context;
     float x_buffer[DRAM_LOWP_RUN], residual_buffer[DRAM_LOWP_RUN];
     (void)worker;
-    for (block b = {0}; next_block(j, task, &b);) {
+    for (block b = {.group = 1}; next_block(j, task, &b);) {
         const float *x = load(j, j->x, &b, x_buffer), *residual = load(j, j->residual, &b, residual_buffer);
         float *out = dram_lowp_out(j->out, j->dtype, b.at, x_buffer);
         apply_block(j, &b, x, residual, out);
@@ -264,7 +265,7 @@ static void reduce_part(void *context, int64_t task, int worker)
     float x_buffer[DRAM_LOWP_RUN], dy_buffer[DRAM_LOWP_RUN];
     (void)worker;
     memset(sum, 0, (size_t)(2 * j->channels) * sizeof *sum);
-    for (block b = {0}; next_block(j, task, &b);) {
+    for (block b = {.group = ROWS_AT_ONCE}; next_block(j, task, &b);) {
         const float *x = load(j, j->x, &b, x_buffer), *dy = load(j, j->dy, &b, dy_buffer);
         if (j->relu)
             reduce_block(j, &b, x, dy, sum + b.c, dot + b.c, true);
@@ -311,7 +312,7 @@ static void dgrad_rows(void *context, int64_t task, int worker)
     const job *j = context;
     float x_buffer[DRAM_LOWP_RUN], dy_buffer[DRAM_LOWP_RUN];
     (void)worker;
-    for (block b = {0}; next_block(j, task, &b);) {
+    for (block b = {.group = 1}; next_block(j, task, &b);) {
         const float *x = load(j, j->x, &b, x_buffer), *dy = load(j, j->dy, &b, dy_buffer);
         float *out = dram_lowp_out(j->out, j->dtype, b.at, x_buffer);
         if (j->relu)

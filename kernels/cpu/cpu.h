@@ -1,7 +1,8 @@
 /* cpu: what the CPU kernels share.
  *
- * Every kernel file is compiled once per instruction set (DRAM_CPU_VARIANT: base, v3 = AVX2 and FMA, v4 = AVX-512) and
- * src/device/cpu.c picks one set at run time. So a function that is not static must be named with DRAM_CPU(name).
+ * Every kernel file is compiled once per instruction set (DRAM_CPU_VARIANT: base, v3 = AVX2 and FMA, v4 = AVX-512,
+ * v4bf16 = and AVX512-BF16, amx = and AMX) and src/device/cpu_kernels.c picks one set at run time. So a function that
+ * is not static must be named with DRAM_CPU(name).
  *
  * Vectorisation: plain loops over contiguous channels, `#pragma omp simd` (with reduction where needed, since without
  * -ffast-math a sum is not vectorised by itself).

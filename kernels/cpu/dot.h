@@ -25,6 +25,7 @@ typedef struct {
     uint16_t row_bytes[16];
     uint8_t rows[16];
 } dot_tile_sizes;
+_Static_assert(sizeof(dot_tile_sizes) == 64, "LDTILECFG reads 64 bytes");
 
 static const dot_tile_sizes dot_tiles = {
     .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};

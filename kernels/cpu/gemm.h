@@ -9,7 +9,8 @@
  *
  * For a kernel that makes its own tiles (convolution): gather the tile in the type it is stored in, not in fp32, and
  * call gemm_one with a_type = b_type = that type and a scratch of its own. If K is passed in several calls, let C be an
- * fp32 tile (c_type DRAM_F32, beta 1 from the second call on) and round it at the end: a low C would be rounded by each.
+ * fp32 tile (c_type DRAM_F32, beta 1 from the second call on) and round it at the end: a low C would be rounded by
+ * each.
  */
 #ifndef DRAM_KERNELS_CPU_GEMM_H
 #define DRAM_KERNELS_CPU_GEMM_H

@@ -1,8 +1,8 @@
 /* Products of bf16 by the processor's own products of bf16 pairs: AMX tiles, or vectors of AVX512-BF16.
  *
- * A block of B is packed in panels of 16 columns, two rows of K beside each other in each word; A is read where it lies,
- * 32 rows at a time, or packed where it is transposed or ragged. What is packed is filled up with zeros to whole blocks
- * of 32 x 32 by 32, so there is one inner loop. Sums stay fp32 in scratch until all of K is in them.
+ * A block of B is packed in panels of 16 columns, two rows of K beside each other in each word; A is read where it
+ * lies, 32 rows at a time, or packed where it is transposed or ragged. What is packed is filled up with zeros to whole
+ * blocks of 32 x 32 by 32, so there is one inner loop. Sums stay fp32 in scratch until all of K is in them.
  *
  * Limits: 2 M N K FLOPs, of which a core does 2048 a cycle with AMX and 128 or 64 with AVX512-BF16; bytes
  * 2 (M K + K N + M N). AMX reads a block of A and one of B (2 KiB each) for 64 cycles of products: A's 32 rows stay in
@@ -125,8 +125,7 @@ static const uint16_t *rows_of_a(const dot_plan *p, int64_t m0, int64_t k0, int6
     *step = p->a_step;
     if (m < BLOCK || k % BLOCK) memset(p->a, 0, (size_t)(BLOCK * p->a_step) * sizeof *p->a);
     if (!g->trans_a)
-        for (int64_t i = 0; i < m; i++)
-            memcpy(p->a + i * p->a_step, a + (m0 + i) * g->lda + k0, (size_t)k * sizeof *a);
+        for (int64_t i = 0; i < m; i++) memcpy(p->a + i * p->a_step, a + (m0 + i) * g->lda + k0, (size_t)k * sizeof *a);
     else
         for (int64_t i = 0; i < k; i += 2) {
             const uint16_t *from = a + (k0 + i) * g->lda + m0;

@@ -1,6 +1,6 @@
-/* Products of bf16 and f16 through fp32. Limits: 2 M N K FLOPs at the speed of the fp32 product; bytes 2 (M K + K N + M N)
- * from memory. Widening costs a pass over A for each block of columns and over B for each block of rows: with blocks of
- * about 300 that is 1/150 of the multiply-adds, and it stays within the second-level cache. */
+/* Products of bf16 and f16 through fp32. Limits: 2 M N K FLOPs at the speed of the fp32 product; bytes 2 (M K + K N + M
+ * N) from memory. Widening costs a pass over A for each block of columns and over B for each block of rows: with blocks
+ * of about 300 that is 1/150 of the multiply-adds, and it stays within the second-level cache. */
 #include "kernels/cpu/gemm_low.h"
 
 #include "kernels/cpu/lowp.h"
@@ -60,7 +60,8 @@ static void one_block(const blocks *s, int64_t m0, int64_t n0, int64_t k0)
     p.n = dram_min(s->nb, g->n - n0);
     p.k = dram_min(s->kb, g->k - k0);
     p.a_type = p.b_type = p.c_type = DRAM_F32;
-    /* Blocks come in the order n, m, k: with all of K in one, that of B serves all m; one that is all of A serves all n. */
+    /* Blocks come in the order n, m, k: with all of K in one, that of B serves all m; one that is all of A serves all
+     * n. */
     bool new_a = s->kb < g->k || s->mb < g->m || n0 == 0, new_b = s->kb < g->k || m0 == 0;
     int64_t a_at = g->trans_a ? k0 * g->lda + m0 : m0 * g->lda + k0;
     int64_t b_at = g->trans_b ? n0 * g->ldb + k0 : k0 * g->ldb + n0;

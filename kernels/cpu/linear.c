@@ -197,8 +197,7 @@ DRAM_CPU_KERNEL(bias_grad)
     const dram_tensor *dy = &args->in[0];
     const float *acc = args->n_in > 1 ? args->in[1].data : NULL;
     float *out = args->out[0].data;
-    column_sums s = {
-        .dy = dy->data, .dtype = dy->dtype, .partial = args->workspace, .rows = rows(dy), .c = last(dy)};
+    column_sums s = {.dy = dy->data, .dtype = dy->dtype, .partial = args->workspace, .rows = rows(dy), .c = last(dy)};
     int64_t tasks = args->workspace_bytes / (s.c * (int64_t)sizeof(double));
     s.rows_per_task = dram_ceil_div(s.rows, tasks);
     tasks = dram_ceil_div(s.rows, s.rows_per_task);

@@ -19,7 +19,8 @@
 #include "base/half.h"
 #include "kernels/cpu/cpu.h"
 
-/* Floats of a buffer on the stack: two of them and what they are read from stay in a first cache of 32 KiB. */
+/* Floats of a buffer on the stack: two of them and what they are read from stay in half of a first cache of 32 KiB,
+ * which two threads may share. */
 enum { DRAM_LOWP_RUN = 1024 };
 
 #ifdef __F16C__
@@ -139,17 +140,17 @@ static inline int64_t dram_lowp_run(dram_dtype dtype, int64_t n)
     return dtype == DRAM_F32 ? n : dram_min(n, DRAM_LOWP_RUN);
 }
 
-/* How a tensor [R,C] is passed in blocks that fit a buffer: whole rows and four of them or a multiple, or four rows of
- * a strip of the channels; f32 in one block. A block lies row by row in its buffer. */
+/* How a tensor [R,C] is passed in blocks that fit a buffer: a multiple of `group` rows whole, or `group` rows of a
+ * strip of the channels; f32 in one block. A block lies row by row in its buffer. */
 typedef struct {
     int64_t rows, columns;
 } dram_lowp_block;
 
-static inline dram_lowp_block dram_lowp_blocks(dram_dtype dtype, int64_t rows, int64_t channels)
+static inline dram_lowp_block dram_lowp_blocks(dram_dtype dtype, int64_t rows, int64_t channels, int64_t group)
 {
     if (dtype == DRAM_F32) return (dram_lowp_block){rows, channels};
-    if (channels > DRAM_LOWP_RUN / 4) return (dram_lowp_block){4, DRAM_LOWP_RUN / 4};
-    return (dram_lowp_block){DRAM_LOWP_RUN / 4 / channels * 4, channels};
+    const int64_t most = DRAM_LOWP_RUN / group;
+    return channels > most ? (dram_lowp_block){group, most} : (dram_lowp_block){most / channels * group, channels};
 }
 
 /* dram_lowp_load for `rows` rows of `columns` of the `channels`, the first at element `at`. */

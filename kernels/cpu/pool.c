@@ -55,7 +55,7 @@ static void sum_part(void *context, int64_t task, int worker)
     const job *j = context;
     const int64_t channels = j->channels, image = task / j->parts, from = task % j->parts * j->pixels_per_part;
     const int64_t end = dram_min(j->pixels, from + j->pixels_per_part);
-    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, channels);
+    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, channels, ROWS_AT_ONCE);
     double *sum = j->part + task * channels;
     float x_buffer[DRAM_LOWP_RUN], y_buffer[DRAM_LOWP_RUN];
     (void)worker;
@@ -124,8 +124,8 @@ static void spread_part(void *context, int64_t task, int worker)
     const job *j = context;
     const int64_t channels = j->channels, image = task / j->parts, from = task % j->parts * j->pixels_per_part;
     const int64_t end = dram_min(j->pixels, from + j->pixels_per_part);
-    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, channels);
-    float s_buffer[DRAM_LOWP_RUN / 4], buffer[DRAM_LOWP_RUN]; /* columns are a quarter of a run at most */
+    const dram_lowp_block most = dram_lowp_blocks(j->dtype, end - from, channels, 1);
+    float s_buffer[DRAM_LOWP_RUN], buffer[DRAM_LOWP_RUN];
     (void)worker;
     for (int64_t c = 0; c < channels; c += most.columns) {
         int64_t columns = dram_min(most.columns, channels - c);

@@ -9,41 +9,118 @@
 #include "cli/command.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
+#include "train/room.h"
+#include "train/settle.h"
+
+typedef struct {
+    int cores, workers, prefetch, tier; /* the last three would be chosen */
+    int64_t total, free, limit;         /* limit: of the control groups; 0: none */
+    int64_t reserve;                    /* of the free bytes, for all but the arenas */
+    char webp[32];
+} facts;
+
+/* What a run with the keys' defaults would take. */
+static dram_status find_facts(facts *f)
+{
+    static const char *const choose[] = {"data.workers=0", "data.prefetch=0"};
+    dram_config *cfg;
+    int version = WebPGetDecoderVersion();
+    *f = (facts){.cores = dram_host_cores(),
+                 .total = dram_host_total_bytes(),
+                 .free = dram_host_free_bytes(),
+                 .limit = dram_host_group_limit()};
+    snprintf(f->webp, sizeof f->webp, "%d.%d.%d", version >> 16, version >> 8 & 255, version & 255);
+    TRY(dram_config_load(NULL, choose, 2, &cfg));
+    dram_settle_loader(cfg, f->cores, f->free);
+    f->workers = cfg->data.workers;
+    f->prefetch = cfg->data.prefetch;
+    f->reserve = dram_room_reserve(cfg);
+    f->tier = dram_room_tier(f->free - f->reserve);
+    dram_config_free(cfg);
+    return DRAM_OK;
+}
+
+static void print_memory(const facts *f)
+{
+    char total[32], room[32], limit[32], reserve[32];
+    printf("memory        %s, %s free", dram_format_bytes(f->total, total, sizeof total),
+           dram_format_bytes(f->free, room, sizeof room));
+    if (f->limit)
+        printf(" (limited to %s by the control group)\n", dram_format_bytes(f->limit, limit, sizeof limit));
+    else
+        printf(" (no limit by a control group)\n");
+    printf("reserve       %s of it for the loader and the process, with the defaults\n",
+           dram_format_bytes(f->reserve, reserve, sizeof reserve));
+}
+
+static void print_choice(const facts *f)
+{
+    printf("would choose  device: cpu, threads: %d, data.workers: %d, data.prefetch: %d\n", f->cores, f->workers,
+           f->prefetch);
+    if (f->tier)
+        printf("tier          configs/tiers/%02dgb.yaml\n", f->tier);
+    else
+        printf("tier          none: the smallest, 06gb, wants 6 GB free besides the reserve; set memory.budget: auto\n");
+}
+
+static void print_facts(const facts *f)
+{
+    printf("dram          %s\n", DRAM_VERSION);
+    printf("GPU           none that this build can use: runs take the CPU\n");
+    printf("cores         %d\nkernels       %s\n", f->cores, dram_cpu_isa());
+    print_memory(f);
+    printf("BLAS          %s\n", openblas_get_config());
+    printf("libraries     libyaml %s, cJSON %s, libspng %s, libwebp %s\n", yaml_get_version_string(), cJSON_Version(),
+           spng_version_string(), f->webp);
+    print_choice(f);
+}
+
+static bool add_bytes(cJSON *root, const char *key, int64_t bytes)
+{
+    return cJSON_AddNumberToObject(root, key, (double)bytes) != NULL;
+}
+
+/* A tier's name, null if there is none. */
+static bool add_tier(cJSON *root, int tier)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%02dgb", tier);
+    return (tier ? cJSON_AddStringToObject(root, "tier", name) : cJSON_AddNullToObject(root, "tier")) != NULL;
+}
+
+static cJSON *facts_json(const facts *f)
+{
+    cJSON *root = cJSON_CreateObject();
+    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
+                cJSON_AddNullToObject(root, "gpu") && cJSON_AddStringToObject(root, "device", "cpu") &&
+                cJSON_AddNumberToObject(root, "cores", f->cores) &&
+                cJSON_AddStringToObject(root, "kernels", dram_cpu_isa()) && add_bytes(root, "total_bytes", f->total) &&
+                add_bytes(root, "free_bytes", f->free) &&
+                (f->limit ? add_bytes(root, "group_limit_bytes", f->limit)
+                          : cJSON_AddNullToObject(root, "group_limit_bytes") != NULL) &&
+                add_bytes(root, "reserve_bytes", f->reserve) &&
+                cJSON_AddNumberToObject(root, "workers", f->workers) &&
+                cJSON_AddNumberToObject(root, "prefetch", f->prefetch) && add_tier(root, f->tier) &&
+                cJSON_AddStringToObject(root, "blas", openblas_get_config()) &&
+                cJSON_AddStringToObject(root, "libyaml", yaml_get_version_string()) &&
+                cJSON_AddStringToObject(root, "cjson", cJSON_Version()) &&
+                cJSON_AddStringToObject(root, "libspng", spng_version_string()) &&
+                cJSON_AddStringToObject(root, "libwebp", f->webp);
+    if (good) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
 
 dram_status dram_command_doctor(int argc, char **argv)
 {
     bool json = false, help;
     const dram_option options[] = {{"--json", NULL, "print one JSON object", &json, NULL}};
     dram_words words;
-    char room[32], webp[32];
+    facts f;
     TRY(dram_parse("doctor", argc, argv, options, 1, 0, &words, &help));
     if (help) return DRAM_OK;
-    int version = WebPGetDecoderVersion(), cores = dram_host_cores();
-    snprintf(webp, sizeof webp, "%d.%d.%d", version >> 16, version >> 8 & 255, version & 255);
-    int64_t free_bytes = dram_host_free_bytes();
-    if (!json) {
-        printf("dram          %s\ndevice        cpu (this build has no CUDA device)\n", DRAM_VERSION);
-        printf("cores         %d\nkernels       %s\n", cores, dram_cpu_isa());
-        printf("free memory   %s\n", dram_format_bytes(free_bytes, room, sizeof room));
-        printf("BLAS          %s\n", openblas_get_config());
-        printf("libraries     libyaml %s, cJSON %s, libspng %s, libwebp %s\n", yaml_get_version_string(),
-               cJSON_Version(), spng_version_string(), webp);
-        printf("would choose  device: cpu, threads: %d, data.workers: 2\n", cores);
-        return DRAM_OK;
-    }
-    cJSON *root = cJSON_CreateObject();
-    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
-                cJSON_AddStringToObject(root, "device", "cpu") && cJSON_AddNumberToObject(root, "cores", cores) &&
-                cJSON_AddStringToObject(root, "kernels", dram_cpu_isa()) &&
-                cJSON_AddNumberToObject(root, "free_bytes", (double)free_bytes) &&
-                cJSON_AddStringToObject(root, "blas", openblas_get_config()) &&
-                cJSON_AddStringToObject(root, "libyaml", yaml_get_version_string()) &&
-                cJSON_AddStringToObject(root, "cjson", cJSON_Version()) &&
-                cJSON_AddStringToObject(root, "libspng", spng_version_string()) &&
-                cJSON_AddStringToObject(root, "libwebp", webp);
-    if (!good) {
-        cJSON_Delete(root);
-        root = NULL;
-    }
-    return dram_print_json(root);
+    TRY(find_facts(&f));
+    if (json) return dram_print_json(facts_json(&f));
+    print_facts(&f);
+    return DRAM_OK;
 }

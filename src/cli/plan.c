@@ -28,11 +28,14 @@ static dram_status write_svg(const dram_session *s, const char *path)
 static void note_machine(const dram_session *s)
 {
     char need[32], have[32];
-    int64_t free_bytes = dram_host_free_bytes();
-    if (s->plan->arena_bytes > free_bytes)
+    int64_t free_bytes = dram_host_free_bytes(), total = dram_host_total_bytes();
+    int64_t bytes = s->plan->arena_bytes + s->plan->host_bytes;
+    if (s->budget > total)
+        fprintf(stderr, "note: the budget is %s and this machine has %s: `dram train` would refuse here\n",
+                dram_format_bytes(s->budget, need, sizeof need), dram_format_bytes(total, have, sizeof have));
+    else if (bytes > free_bytes)
         fprintf(stderr, "note: the plan needs %s and this machine has %s free: `dram train` would refuse here\n",
-                dram_format_bytes(s->plan->arena_bytes, need, sizeof need),
-                dram_format_bytes(free_bytes, have, sizeof have));
+                dram_format_bytes(bytes, need, sizeof need), dram_format_bytes(free_bytes, have, sizeof have));
 }
 
 static dram_status show(const dram_session *s, bool json, const char *dump, const char *svg)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "plan/blocks.h"
 
 /* A node's key. Nodes that stay are STEP apart; one that moves has the key of the last node it needs, and one more. */
 typedef struct {
@@ -48,13 +49,15 @@ static int64_t needed(const dram_graph *g, const dram_node *node, const place *p
     return key;
 }
 
-/* Who reads the low-precision copy of a weight reads the weight: recompute makes the copy again there. */
+/* Who reads what recompute may make again (the low-precision copy of a weight, a norm's output) may come to read what that
+ * is made from, a weight among it. */
 static void note_reader(const dram_graph *g, dram_val v, int64_t key, int64_t *read)
 {
     int producer = g->values[v]->producer;
     if (read[v] < key) read[v] = key;
-    if (producer != DRAM_NONE && g->nodes[producer]->op == DRAM_OP_cast)
-        note_reader(g, g->nodes[producer]->in[0], key, read);
+    if (producer == DRAM_NONE || !(g->nodes[producer]->op == DRAM_OP_cast || dram_is_cheap(g, producer))) return;
+    for (int k = 0; k < g->nodes[producer]->n_in; k++)
+        if (g->nodes[producer]->in[k] != DRAM_NONE) note_reader(g, g->nodes[producer]->in[k], key, read);
 }
 
 static int by_key(const void *left, const void *right)

@@ -22,13 +22,14 @@ static dram_status take_memory(dram_recompute *r)
     r->current = dram_calloc(values, sizeof *r->current);
     r->memo = dram_calloc(values, sizeof *r->memo);
     r->memo_key = dram_calloc(values, sizeof *r->memo_key);
+    r->memo_step = dram_calloc(values, sizeof *r->memo_step);
     r->keep = dram_calloc(values, sizeof *r->keep);
     r->demanded = dram_calloc(nodes, sizeof *r->demanded);
     r->list = dram_calloc(values, sizeof *r->list);
     r->option = dram_calloc((size_t)r->blocks.length + 1, sizeof *r->option);
     r->chain.stage = dram_calloc((size_t)r->blocks.length + 1, sizeof *r->chain.stage);
-    if (r->bytes && r->big && r->workspace && r->big_workspace && r->current && r->memo && r->memo_key && r->keep &&
-        r->demanded && r->list && r->option && r->chain.stage)
+    if (r->bytes && r->big && r->workspace && r->big_workspace && r->current && r->memo && r->memo_key &&
+        r->memo_step && r->keep && r->demanded && r->list && r->option && r->chain.stage)
         return DRAM_OK;
     return dram_fail(DRAM_ERR_MEMORY, "no memory to study %s", r->g->name);
 }
@@ -298,8 +299,9 @@ failed:
 void dram_recompute_close(dram_recompute *r)
 {
     if (!r) return;
-    void *const memory[] = {r->bytes,    r->big,  r->workspace, r->big_workspace, r->current, r->memo,
-                            r->memo_key, r->keep, r->demanded,  r->list,          r->option,  r->chain.stage};
+    void *const memory[] = {r->bytes, r->big,      r->workspace,  r->big_workspace, r->current,
+                            r->memo,  r->memo_key, r->memo_step,  r->keep,          r->demanded,
+                            r->list,  r->option,   r->chain.stage};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) dram_free(memory[i]);
     dram_trace_close(&r->trace);
     dram_blocks_close(&r->blocks);

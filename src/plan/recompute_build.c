@@ -45,17 +45,27 @@ void dram_recompute_needs(const dram_recompute *r, int s, int option, bool *keep
 
 static dram_status resolve(dram_recompute *r, int stage, dram_val v, int *version);
 
-/* Runs the producer of v again, unless this operation has done so. */
+/* Whether this operation has made v again, and not so long ago that it would be held for nothing in between: what is
+ * cheap to make is made for each of two readers far from each other. */
+static bool is_at_hand(const dram_recompute *r, dram_val v)
+{
+    enum { FAR = 6 }; /* steps */
+    if (r->memo_key[v] != r->operation) return false;
+    return r->trace.n - r->memo_step[v] <= FAR || !dram_is_cheap(r->g, r->g->values[v]->producer);
+}
+
+/* Runs the producer of v again, unless that was just done. */
 static dram_status remake(dram_recompute *r, int stage, dram_val v, int *version)
 {
     int index = r->g->values[v]->producer, in[DRAM_MAX_IN], out[DRAM_MAX_OUT];
     const dram_node *node = r->g->nodes[index];
-    if (r->memo_key[v] != r->operation) {
+    if (!is_at_hand(r, v)) {
         for (int k = 0; k < node->n_in; k++) TRY(resolve(r, stage, node->in[k], &in[k]));
         TRY(dram_trace_add(&r->trace, index, true, in, out));
         for (int o = 0; o < node->n_out; o++) {
             r->memo[node->out[o]] = out[o];
             r->memo_key[node->out[o]] = r->operation;
+            r->memo_step[node->out[o]] = r->trace.n;
         }
     }
     *version = r->memo[v];

@@ -18,6 +18,7 @@ struct dram_recompute {
     int *current;       /* of a value made in a stage: its version, the last one made */
     int *memo;          /* of a value: what the present operation made again ... */
     int64_t *memo_key;  /* ... if this is its number */
+    int *memo_step;     /* and when */
     int64_t operation;  /* number of the present one; 0: the backward outside the stages */
     int64_t operations; /* so far */
     int *option;        /* under which a stage was last saved */

@@ -1,6 +1,7 @@
 #include "train/fit.h"
 
 #include "base/alloc.h"
+#include "plan/delay.h"
 #include "plan/fuse.h"
 #include "plan/recompute.h"
 
@@ -102,6 +103,7 @@ static dram_status recompute_program(dram_session *s, const dram_profile *profil
     const dram_recompute_options options = {.norms = cfg->memory.recompute_norms,
                                             .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
                                             .in_place = cfg->memory.in_place};
+    TRY(dram_delay(g));
     if (s->programs.fused || cfg->train.accumulate > 1) TRY(dram_fuse_updates(g));
     TRY(dram_recompute_open(g, profile, options, &r));
     TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile->align), kind, &s->schedule[kind]), done);

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -14,14 +13,19 @@
 #include "io/rundir.h"
 #include "train/eval.h"
 #include "train/feed.h"
+#include "train/guard.h"
 #include "train/report.h"
+#include "train/room.h"
 #include "train/schedule.h"
+#include "train/settle.h"
 #include "train/state.h"
 #include "train/step.h"
 #include "train/weights.h"
 
 typedef struct {
-    const dram_config *cfg;
+    const dram_config *loaded; /* as the user has it */
+    dram_settled settled;      /* as it is planned */
+    const dram_config *cfg;    /* settled.cfg; once there is a plan session.cfg, with the levers that were pulled */
     const dram_hooks *hooks;
     dram_summary *summary;
     dram_session session;
@@ -29,7 +33,8 @@ typedef struct {
     dram_loader *loader;
     dram_feed feed;
     dram_metrics_file *metrics;
-    char *directory, *checkpoints, *metrics_path, *evaluations_path;
+    char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
+    dram_guard *guard;
     dram_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
@@ -118,13 +123,15 @@ static dram_status open_directory(run *r, bool resume)
     TRY(dram_path_join(r->directory, "checkpoints", &r->checkpoints));
     TRY(dram_path_join(r->directory, "metrics.jsonl", &r->metrics_path));
     TRY(dram_path_join(r->directory, "evaluations.jsonl", &r->evaluations_path));
+    TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
     if (resume) {
         TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
         TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
         TRY(dram_metrics_truncate(r->evaluations_path, r->state.step));
+        TRY(dram_metrics_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
-    TRY_GOTO(dram_config_write_yaml(r->cfg, &yaml), done);
+    TRY_GOTO(dram_settle_write(r->loaded, &r->settled, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
     status = dram_metrics_open(r->metrics_path, &r->metrics);
 done:
@@ -133,29 +140,65 @@ done:
     return status;
 }
 
-static dram_status check_fit(const dram_session *s)
+/* The config as this run has it: settled, and checked as far as files and the machine go. */
+static dram_status settle(run *r, bool resume)
 {
-    if (s->budget) TRY(dram_session_check_fit(s, s->budget, "the budget is"));
-    return dram_session_check_fit(s, dram_host_free_bytes(), "the machine has free");
+    char *folder = NULL, *path = NULL;
+    const dram_config *cfg = r->loaded;
+    dram_status status;
+    TRY(dram_config_check_inputs(cfg, true));
+    TRY(dram_room_check_budget(cfg));
+    TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
+    TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
+    TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
+    status = dram_settle(cfg, resume ? path : NULL, &r->settled);
+    r->cfg = &r->settled.cfg;
+done:
+    dram_free(folder);
+    dram_free(path);
+    return status;
+}
+
+static void show_plan(run *r)
+{
+    r->cfg = r->session.cfg;
+    if (!r->hooks) return;
+    r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
+    if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
+}
+
+/* Takes the arenas that were planned; once more within what the device really gives if it does not give them. */
+static dram_status start(run *r)
+{
+    TRY(dram_room_check(&r->session));
+    dram_status status = dram_session_start(&r->session);
+    if (status != DRAM_ERR_FIT) return status;
+    TRY(dram_room_replan(&r->settled.cfg, &r->session));
+    show_plan(r);
+    return dram_session_start(&r->session);
 }
 
 static dram_status prepare(run *r, bool resume)
 {
-    TRY(dram_config_check_inputs(r->cfg, true));
-    TRY(dram_rundir_check(r->cfg->run.dir, r->cfg->name, resume));
+    TRY(settle(r, resume));
     TRY(open_dataset(r, false, &r->train));
     TRY(open_dataset(r, true, &r->val));
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
     if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_session_plan(r->cfg, dram_host_free_bytes(), &r->session));
-    r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
-    if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
-    TRY(check_fit(&r->session));
-    TRY(dram_session_start(&r->session));
+    TRY(dram_room_plan(&r->settled.cfg, &r->session));
+    show_plan(r);
+    TRY(start(r));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
     TRY(open_directory(r, resume));
-    return open_loader(r, &r->loader);
+    TRY(open_loader(r, &r->loader));
+    const dram_guard_params guard = {.read = dram_read_host,
+                                     .context = r->session.device,
+                                     .interval = 1.0,
+                                     .cores = dram_host_cores(),
+                                     .step = r->state.step,
+                                     .path = r->memory_path};
+    return dram_guard_open(&guard, &r->guard);
 }
 
 /* Names the first tensor of the step that was not finite, after "; ", from the batch that it had; "" if that cannot be
@@ -256,6 +299,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->images += batch.count;
     r->state.step++;
     r->state.position = dram_loader_position(r->loader);
+    dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->programs.accumulate;
     m->images_per_second = batch.count / seconds;
     return dram_metrics_append(r->metrics, m);
@@ -325,23 +369,19 @@ static dram_status loop(run *r)
     return evaluate(r);
 }
 
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_sec +
-           1e-6 * (double)usage.ru_stime.tv_usec;
-}
-
 static void summarise(run *r, double wall, double cpu)
 {
     dram_summary *s = r->summary;
+    dram_guard_peaks peaks;
+    dram_guard_close(r->guard, &peaks);
+    r->guard = NULL;
     s->steps = r->state.step;
     s->skipped_images = r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
     s->loss_scale = r->session.programs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
-    s->process_peak_rss_bytes = dram_process_peak_rss();
+    s->process_peak_rss_bytes = dram_process_peak_rss(); /* exact; 0 where the kernel does not keep it */
+    if (peaks.process_bytes > s->process_peak_rss_bytes) s->process_peak_rss_bytes = peaks.process_bytes;
     s->images_per_second = r->loop_seconds > 0 ? (double)r->images / r->loop_seconds : NAN;
     s->device_utilization = wall > 0 ? r->device_seconds / wall : NAN;
     s->cpu_utilization = wall > 0 ? cpu / (wall * dram_host_cores()) : NAN;
@@ -349,6 +389,7 @@ static void summarise(run *r, double wall, double cpu)
 
 static void close_run(run *r)
 {
+    dram_guard_close(r->guard, NULL);
     dram_loader_close(r->loader);
     dram_metrics_close(r->metrics);
     dram_feed_close(&r->feed);
@@ -360,18 +401,20 @@ static void close_run(run *r)
     dram_free(r->checkpoints);
     dram_free(r->metrics_path);
     dram_free(r->evaluations_path);
+    dram_free(r->memory_path);
+    dram_settle_free(&r->settled);
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
 {
     *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
-    run r = {.cfg = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
+    run r = {.loaded = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
     r.state.scaling = dram_scaling_begin();
     dram_status status = prepare(&r, resume);
     if (status == DRAM_OK) {
-        double wall = now(), cpu = cpu_seconds();
+        double wall = now(), cpu = dram_process_cpu_seconds();
         status = loop(&r);
-        summarise(&r, now() - wall, cpu_seconds() - cpu);
+        summarise(&r, now() - wall, dram_process_cpu_seconds() - cpu);
         dram_status written = dram_summary_write(summary, status, r.directory);
         if (status == DRAM_OK) status = written;
     }
@@ -381,20 +424,21 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
 
 dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_eval_result *result)
 {
-    run r = {.cfg = cfg};
+    run r = {.loaded = cfg};
     char *folder = NULL, *heads = NULL;
     const char *student = "student";
     dram_status status;
     TRY_GOTO(dram_config_check_inputs(cfg, false), done);
+    TRY_GOTO(dram_settle(cfg, NULL, &r.settled), done);
+    r.cfg = &r.settled.cfg;
     TRY_GOTO(open_dataset(&r, true, &r.val), done);
-    TRY_GOTO(dram_session_plan(cfg, dram_host_free_bytes(), &r.session), done);
+    TRY_GOTO(dram_room_plan(&r.settled.cfg, &r.session), done);
     if (!r.session.programs.io[DRAM_PROGRAM_EVALUATION].graph) {
         status =
             dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
         goto done;
     }
-    TRY_GOTO(check_fit(&r.session), done);
-    TRY_GOTO(dram_session_start(&r.session), done);
+    TRY_GOTO(start(&r), done);
     TRY_GOTO(dram_feed_open(&r.session.programs, &r.feed), done);
     TRY_GOTO(dram_weights_load(&r.session, file, &student, 1, false, ""), done);
     TRY_GOTO(dram_path_folder(file, &folder), done);

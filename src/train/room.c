@@ -46,8 +46,14 @@ static dram_status plan_within(const dram_config *cfg, int64_t room, dram_sessio
 
 dram_status dram_room_plan(const dram_config *cfg, dram_session *s)
 {
+    char have[32], kept[32];
     if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_session_plan(cfg, 0, s);
-    return plan_within(cfg, dram_host_free_bytes() - dram_room_reserve(cfg), s);
+    int64_t free_bytes = dram_host_free_bytes(), reserve = dram_room_reserve(cfg);
+    if (free_bytes > reserve) return plan_within(cfg, free_bytes - reserve, s);
+    return dram_fail(DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s are free, and the loader and "
+                                   "the process may take %s; lower data.max_decode_bytes, data.workers or data.prefetch",
+                     dram_config_where(cfg, "memory.budget"), dram_format_bytes(free_bytes, have, sizeof have),
+                     dram_format_bytes(reserve, kept, sizeof kept));
 }
 
 /* Says that a budget would do, where recompute was not asked for because there is none. */
@@ -84,7 +90,11 @@ static dram_status check_machine(const dram_session *s, int64_t bytes, const cha
 
 dram_status dram_room_check(const dram_session *s)
 {
-    if (s->budget) TRY(dram_session_check_fit(s, s->budget, "the budget is"));
+    char kept[32], whose[120] = "the budget is";
+    if (s->cfg->memory.budget == DRAM_BYTES_AUTO)
+        snprintf(whose, sizeof whose, "the budget, what is free but for %s of the loader and the process, is",
+                 dram_format_bytes(dram_room_reserve(s->cfg), kept, sizeof kept));
+    if (s->budget) TRY(dram_session_check_fit(s, s->budget, whose));
     return check_machine(s, dram_host_free_bytes(), "has free");
 }
 
@@ -100,11 +110,10 @@ dram_status dram_room_replan(const dram_config *cfg, dram_session *s)
     dram_session_close(s);
     TRY(plan_within(cfg, room, s));
     TRY(check_machine(s, room, "really gives"));
-    dram_warn("the device did not give the %s of the plan, it has %s; planned again, it needs %s%s%s%s",
-              dram_format_bytes(asked, text, sizeof text), dram_format_bytes(room, less, sizeof less),
+    dram_warn("the device has %s, not the %s of the plan; planned again in %s%s%s",
+              dram_format_bytes(room, less, sizeof less), dram_format_bytes(asked, text, sizeof text),
               dram_format_bytes(s->plan->arena_bytes + s->plan->host_bytes, fits, sizeof fits),
-              s->pulled.length ? " with the levers " : ", with more recompute", s->pulled.length ? s->pulled.text : "",
-              "");
+              s->pulled.length ? ", pulled: " : "", s->pulled.length ? s->pulled.text : "");
     return DRAM_OK;
 }
 

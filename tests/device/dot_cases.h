@@ -1,5 +1,5 @@
-/* dot_cases: what a gemm_dot must give, for whichever instructions it is built on. A test program defines DRAM_DOT_AMX or
- * DRAM_DOT_AVX512 and REAL_DOT, the kernels' own function, and includes this. */
+/* dot_cases: what a gemm_dot must give, for whichever instructions it is built on. A test program defines DRAM_DOT_AMX
+ * or DRAM_DOT_AVX512 and REAL_DOT, the kernels' own function, and includes this. */
 #ifndef TESTS_DEVICE_DOT_CASES_H
 #define TESTS_DEVICE_DOT_CASES_H
 
@@ -235,14 +235,17 @@ static void check_all(dot_product product)
                       .apart = i % 8 == 1,
                       .alpha = i % 7 == 0 ? 0.5f : 1.0f,
                       .beta = i % 4 == 3 && i % 5 >= 2 ? 0.75f : 0.0f,
-                      .c_type = i % 3 == 0 ? DRAM_F32 : i % 3 == 1 ? DRAM_BF16 : DRAM_F16,
+                      .c_type = i % 3 == 0   ? DRAM_F32
+                                : i % 3 == 1 ? DRAM_BF16
+                                             : DRAM_F16,
                       .scratch = scratches[i / 5 % 4]};
         check(&c, product);
     }
     /* Whole blocks, read where they lie; more columns than a block of B has; long K and many rows in little room. */
     check(&(dot_case){.m = 96, .n = 64, .k = 128, .alpha = 1, .scratch = DRAM_GEMM_SCRATCH_BEST}, product);
     check(&(dot_case){.m = 40, .n = 700, .k = 600, .trans_b = true, .alpha = 1, .scratch = 200 << 10}, product);
-    check(&(dot_case){.m = 300, .n = 70, .k = 1500, .trans_a = true, .alpha = 1, .scratch = DRAM_GEMM_SCRATCH}, product);
+    check(&(dot_case){.m = 300, .n = 70, .k = 1500, .trans_a = true, .alpha = 1, .scratch = DRAM_GEMM_SCRATCH},
+          product);
 }
 
 /* An infinity, a NaN or a denormal stays in the row and column it belongs to; padding brings none. */

@@ -53,15 +53,33 @@ static const optest_case stats_cases[] = {
     {.name = "many rows, few channels", .in = {{OPTEST_SHAPE(2, 300, 301, 3), .low = -2, .high = 5}}},
     {.name = "far from zero", .in = {{OPTEST_SHAPE(2, 37, 41, 5)}}, .fill = far_from_zero, .tol = OPTEST_EPSILONS(2)},
     {.name = "constant", .in = {{OPTEST_SHAPE(4, 9, 6)}}, .fill = constant},
+    {.name = "wide", .in = {{OPTEST_SHAPE(7, 3001)}}},
     {.name = "vector", .in = {{OPTEST_SHAPE(4)}}, .refused = true},
     {.name = "integers", .in = {{OPTEST_SHAPE(4, 4), .dtype = DRAM_I32}}, .refused = true},
 };
 OPTEST_STORED(bn_stats, stats_ref, stats_cases, .stored = 0x1, .f32_out = 0x3);
 
+/* Some channels of a batch that is not finite: mean alone, var alone, both; infinite or NaN. */
+static void not_finite(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    (void)c;
+    (void)rng;
+    in[0][1] = in[0][6] = INFINITY;
+    in[0][3] = -INFINITY;
+    in[0][8] = NAN;
+    in[1][2] = in[1][6] = INFINITY;
+    in[1][8] = in[1][12] = NAN;
+}
+
 static void running_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     double take = (double)c->attr.momentum;
     for (int64_t k = 0; k < c->in[0].shape.dim[0]; k++) {
+        if (!isfinite(in[0][k]) || !isfinite(in[1][k])) {
+            out[0][k] = in[2][k];
+            out[1][k] = in[3][k];
+            continue;
+        }
         out[0][k] = (1 - take) * in[2][k] + take * in[0][k];
         out[1][k] = (1 - take) * in[3][k] + take * in[1][k] * (double)c->attr.scale;
     }
@@ -74,6 +92,13 @@ static const optest_case running_cases[] = {
             {OPTEST_SHAPE(13), .low = 0.1, .high = 2},
             {OPTEST_SHAPE(13)},
             {OPTEST_SHAPE(13), .low = 0.1, .high = 2}}},
+    {.name = "not finite",
+     .attr = {.momentum = 0.1f, .scale = 8.0f / 7.0f},
+     .in = {{OPTEST_SHAPE(13)},
+            {OPTEST_SHAPE(13), .low = 0.1, .high = 2},
+            {OPTEST_SHAPE(13)},
+            {OPTEST_SHAPE(13), .low = 0.1, .high = 2}},
+     .fill = not_finite},
     {.name = "lengths differ",
      .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(4)}},
      .refused = true},
@@ -147,6 +172,13 @@ static const optest_case apply_cases[] = {
      .step = 1e-7, /* 86 304 outputs: a larger step would move one over the activation's edge */
      .tol = OPTEST_EPSILONS(32),
      .grad_tol = {2e-4, 1e-5}},
+    /* wider than a buffer of floats, with four rows at a time and one over */
+    {.name = "batch, residual, relu, wide",
+     .attr = {BATCH, .act = DRAM_ACT_RELU},
+     .in = {X_OF(5, 2101), CHANNELS(2101), RESIDUAL(5, 2101)},
+     .derive = derive_statistics,
+     .tol = OPTEST_EPSILONS(32),
+     .grad_tol = OPTEST_EPSILONS(256)},
     {.name = "other channels", .in = {X_OF(2, 3), CHANNELS(4)}, .refused = true},
     {.name = "other residual", .in = {X_OF(2, 3), CHANNELS(3), RESIDUAL(3, 3)}, .refused = true},
 };

@@ -27,6 +27,7 @@ static const optest_case avgpool_cases[] = {
      .tol = OPTEST_EPSILONS(4),
      /* a gradient is about 1/1517 */
      .grad_tol = {FLT_EPSILON / 1000, 4 * FLT_EPSILON}},
+    {.name = "wide", .in = {IMAGES(2, 3, 3, 1201)}, .tol = OPTEST_EPSILONS(4), .grad_tol = OPTEST_EPSILONS(4)},
     {.name = "rank", .in = {{OPTEST_SHAPE(2, 3, 4)}}, .refused = true},
 };
 OPTEST_STORED(avgpool, avgpool_ref, avgpool_cases, .stored = 0x1);
@@ -49,6 +50,10 @@ static const optest_case scale_channels_cases[] = {
      .in = {IMAGES(2, 37, 41, 48), {OPTEST_SHAPE(2, 48), .grad = true}},
      .tol = OPTEST_EPSILONS(2),
      .grad_tol = OPTEST_EPSILONS(128)},
+    {.name = "wide",
+     .in = {IMAGES(2, 3, 3, 1201), {OPTEST_SHAPE(2, 1201), .grad = true}},
+     .tol = OPTEST_EPSILONS(2),
+     .grad_tol = OPTEST_EPSILONS(32)},
     {.name = "other channels", .in = {IMAGES(2, 5, 7, 11), {OPTEST_SHAPE(2, 12)}}, .refused = true},
     {.name = "other batch", .in = {IMAGES(2, 5, 7, 11), {OPTEST_SHAPE(1, 11)}}, .refused = true},
 };

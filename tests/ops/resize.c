@@ -87,6 +87,7 @@ static const optest_case resize_cases[] = {
     {.name = "rel_pos of 1024 to 512", .attr = LINEAR(63, 1), .in = {{OPTEST_SHAPE(1, 127, 1, 16), .grad = true}}},
     {.name = "rows same", .attr = LINEAR(27, 0), .in = {{OPTEST_SHAPE(27, 3), .grad = true}}, .tol = EXACT},
     {.name = "wide strips", .attr = LINEAR(3, 40), .in = {{OPTEST_SHAPE(1, 2, 37, 301), .grad = true}}},
+    {.name = "wide pixels", .attr = LINEAR(3, 5), .in = {{OPTEST_SHAPE(1, 2, 3, 1101), .grad = true}}},
     {.name = "bicubic down", .attr = CUBIC(5, 3), .in = {{OPTEST_SHAPE(2, 13, 11, 3), .grad = true}}},
     {.name = "bicubic up", .attr = CUBIC(11, 13), .in = {{OPTEST_SHAPE(1, 5, 7, 3), .grad = true}}},
     {.name = "bicubic down and up", .attr = CUBIC(4, 17), .in = {{OPTEST_SHAPE(1, 14, 6, 2), .grad = true}}},

@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
+#include "plan/delay.h"
 
 /* image u8 -> trunk -> MSE of the last tap against a target, and the backward. */
 static inline dram_status trunk_graph(dram_graph *g, const dram_arch *arch, int batch, int size)
@@ -32,7 +33,7 @@ static inline dram_status trunk_graph(dram_graph *g, const dram_arch *arch, int 
     dram_graph_output(g, loss);
     dram_status status = dram_backward_build(g, &loss, &seed, 1, &back);
     dram_backward_free(back);
-    return status;
+    return status == DRAM_OK ? dram_delay(g) : status;
 }
 
 #endif

@@ -35,7 +35,7 @@ static effective_batch *make_batch(bool repeated)
             int y = p / SIDE, x = p % SIDE;
             for (int c = 0; c < 3; c++)
                 b->image[i][3 * p + c] = (uint8_t)(y < height ? (y * (3 + scene) + x * (5 - scene) * (c + 1)) % 256 : 0);
-            bool labelled = y < height && (i < 2 ? x >= 8 * i : i == 2 && x >= 56);
+            bool labelled = y < height && (i < 2 ? x >= 8 * i : i == 2 && x >= 60);
             b->label[i][p] = (uint8_t)(labelled ? (y / 8 + x / 16 + i) % 7 : 7);
             s->label_pixels += labelled;
         }
@@ -178,7 +178,7 @@ static void comparison_rejects(void **state)
     int64_t pixels = 0;
     outcome *whole = one_step(state, VIT "data.classes=7 data.ignore_index=7", b);
     for (int i = 0; i < BATCH; i++) pixels += b->sample[i].label_pixels;
-    assert_true(b->sample[2].label_pixels * 8 < b->sample[0].label_pixels && b->sample[3].label_pixels == 0);
+    assert_true(b->sample[2].label_pixels * 10 < b->sample[0].label_pixels && b->sample[3].label_pixels == 0);
     b->sample[3].label_pixels = pixels; /* as if there were twice as many */
     outcome *half = one_step(state, VIT "data.classes=7 data.ignore_index=7 train.accumulate=2", b);
     assert_true(fabs(half->result.loss_task - whole->result.loss_task / 2) < 1e-5);
@@ -227,7 +227,7 @@ static void programs(void **state)
         {"train.accumulate=2", 3, false},
         {"train.accumulate=2 sam_distill.distill_interval=2", 4, false},
         {"train.accumulate=2 sam_distill.distill_interval=2 task.enabled=false", 5, true},
-        {"train.accumulate=2 sam_distill.distill_interval=2 task.enabled=false student.arch=vit_micro", 5, true},
+        {"train.accumulate=2 sam_distill.distill_interval=2 task.enabled=false student.arch=vit_micro", 4, false},
         {"train.accumulate=2 sam_distill.enabled=false", 3, false},
         {"train.accumulate=1 sam_distill.distill_interval=2 task.enabled=false", 3, false},
     };
