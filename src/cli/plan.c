@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/plan_page.h"
 #include "plan/report.h"
+#include "train/calibrate.h"
 
 static dram_status write_dump(const dram_session *s, const char *path)
 {
@@ -50,22 +51,35 @@ static dram_status show(const dram_session *s, bool json, const char *dump, cons
     return s->budget ? dram_session_check_fit(s, s->budget, "the budget is") : DRAM_OK;
 }
 
+/* Times the step's nodes on this machine, and says how the times are put to use. */
+static dram_status calibrate(const dram_config *cfg)
+{
+    const char *path = cfg->memory.profile ? cfg->memory.profile : "dram-profile.json";
+    int n;
+    TRY(dram_calibrate(cfg, path, &n));
+    fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n", path, n, path);
+    return DRAM_OK;
+}
+
 dram_status dram_command_plan(int argc, char **argv)
 {
-    bool json = false, help;
+    bool json = false, timed = false, help;
     const char *dump = NULL, *svg = NULL;
     const dram_option options[] = {
         {"--json", NULL, "print one JSON object", &json, NULL},
+        {"--calibrate", NULL, "run the step here to time its nodes, keep the times in memory.profile, plan by them",
+         &timed, NULL},
         {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &dump},
         {"--svg", "FILE", "draw the arena of the largest program over time", NULL, &svg},
     };
     dram_words words;
     dram_config *cfg;
     dram_session session;
-    TRY(dram_parse("plan", argc, argv, options, 3, 1, &words, &help));
+    TRY(dram_parse("plan", argc, argv, options, 4, 1, &words, &help));
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_status status = dram_session_plan(cfg, 0, &session);
+    dram_status status = timed ? calibrate(cfg) : DRAM_OK;
+    if (status == DRAM_OK) status = dram_session_plan(cfg, 0, &session);
     if (status == DRAM_OK) {
         status = show(&session, json, dump, svg);
         dram_session_close(&session);

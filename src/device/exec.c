@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 
@@ -110,18 +111,38 @@ static void junk_dead(dram_exec *exec, const dram_program *p, int i)
     }
 }
 
-dram_status dram_exec_run(dram_exec *exec, int program)
+static dram_status run_node(dram_exec *exec, int program, int i)
 {
     const dram_program *p = &exec->plan->programs[program];
-    const bound_program *bound = &exec->programs[program];
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        const call *c = &bound->calls[i];
-        if (exec->junk && c->args.workspace) memset(c->args.workspace, 0xff, (size_t)c->args.workspace_bytes);
-        dram_status status = c->kernel(&c->args);
-        if (status != DRAM_OK)
-            return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
-                             dram_status_text(status));
-        if (exec->junk) junk_dead(exec, p, i);
+    const call *c = &exec->programs[program].calls[i];
+    if (exec->junk && c->args.workspace) memset(c->args.workspace, 0xff, (size_t)c->args.workspace_bytes);
+    dram_status status = c->kernel(&c->args);
+    if (status != DRAM_OK)
+        return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
+                         dram_status_text(status));
+    if (exec->junk) junk_dead(exec, p, i);
+    return DRAM_OK;
+}
+
+dram_status dram_exec_run(dram_exec *exec, int program)
+{
+    for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
+    return DRAM_OK;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+dram_status dram_exec_time(dram_exec *exec, int program, double *seconds)
+{
+    for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) {
+        double begin = now();
+        TRY(run_node(exec, program, i));
+        seconds[i] = now() - begin;
     }
     return DRAM_OK;
 }

@@ -19,6 +19,9 @@ void dram_exec_close(dram_exec *exec); /* NULL is allowed */
 /* Runs plan->programs[program] from its first node to its last. A failing kernel's text names the node. */
 dram_status dram_exec_run(dram_exec *exec, int program);
 
+/* The same, and the time that each node took. */
+dram_status dram_exec_time(dram_exec *exec, int program, double *seconds);
+
 /* Copies between the host and a value of a program: staged inputs before it runs, outputs after. `bytes` must be the
  * value's size without rounding. */
 dram_status dram_exec_write(dram_exec *exec, int program, dram_val v, const void *host, int64_t bytes);

@@ -223,18 +223,19 @@ static double key_of(const search *s, int i, order_key by)
     }
 }
 
-/* The last few bytes are not worth the time that the first ones are. */
-enum { MOST_WORK = 150000000, ENOUGH = MOST_WORK / 10 };
+/* Tries without a better top before it is left at that. The last few bytes are worth less of them. */
+enum { MOST_WORK = 150000000, PATIENCE = MOST_WORK / 4, LITTLE_PATIENCE = MOST_WORK / 10 };
 
 /* Random moves of one buffer to an earlier place of the order, while the top is above the bound. The work is bounded
  * in steps of try_order, not in time, so that a plan is the same everywhere. */
 static void local_search(search *s, int64_t bound)
 {
     dram_rng rng = dram_rng_make(1, DRAM_RNG_ORDER, (uint64_t)s->n);
-    int64_t work = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
+    int64_t work = 0, found = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
     if (per_try < 500) per_try = 500; /* a small case is at its best long before 300000 tries */
     memcpy(s->order, s->best_order, (size_t)s->n * sizeof *s->order);
-    while (s->best_top > bound && work < (s->best_top - bound <= bound / 4096 ? ENOUGH : MOST_WORK)) {
+    while (s->best_top > bound && work < MOST_WORK &&
+           work - found < (s->best_top - bound <= bound / 4096 ? LITTLE_PATIENCE : PATIENCE)) {
         work += per_try;
         int from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
         for (int tries = 0; tries < 20; tries++) { /* rather one of those that make the top */
@@ -248,6 +249,7 @@ static void local_search(search *s, int64_t bound)
         s->order[to] = moved;
         int64_t top = try_order(s, s->order, FIRST_FIT, s->best_top + 1);
         if (top <= s->best_top) {
+            if (top < s->best_top) found = work;
             s->best_top++; /* equal counts as better, to drift along plateaus */
             keep_if_better(s, top);
         } else {

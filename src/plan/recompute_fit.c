@@ -1,14 +1,15 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "plan/recompute.h"
+#include "plan/recompute_build.h"
 
 typedef struct {
     dram_recompute *recompute;
     const dram_chain_solution *solution;
     int64_t room;             /* bytes above the slots */
     dram_chain_schedule best; /* the cheapest that fits, else the smallest */
-    int64_t live, flops;      /* its numbers */
+    int64_t live;             /* its bytes */
+    double time;              /* that it spends again */
     bool found;
 } search;
 
@@ -17,12 +18,16 @@ static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
 {
     dram_chain_schedule schedule = {0};
     int64_t flops;
+    double time = 0;
     *live = INT64_MAX;
     if (!isfinite(dram_chain_time(s->solution, bytes))) return DRAM_OK;
     TRY(dram_chain_emit(s->solution, bytes, &schedule));
     dram_status status = dram_recompute_measure(s->recompute, &schedule, live, &flops);
+    for (int i = 0; i < s->recompute->trace.n; i++)
+        if (s->recompute->trace.step[i].copy)
+            time += dram_recompute_time(s->recompute, s->recompute->trace.step[i].node);
     bool fits = *live <= s->room, best_fits = s->found && s->live <= s->room;
-    bool better = !s->found || (fits && !best_fits) || (fits && flops < s->flops) || (!best_fits && *live < s->live);
+    bool better = !s->found || (fits && !best_fits) || (fits && time < s->time) || (!best_fits && *live < s->live);
     if (status != DRAM_OK || !better) {
         dram_chain_schedule_free(&schedule);
         return status;
@@ -30,7 +35,7 @@ static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
     dram_chain_schedule_free(&s->best);
     s->best = schedule;
     s->live = *live;
-    s->flops = flops;
+    s->time = time;
     s->found = true;
     return DRAM_OK;
 }
@@ -40,14 +45,17 @@ static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
  * range, since its bytes need not follow the solver's everywhere, then between the cheapest that fits and the next. */
 static dram_status search_bytes(search *s, int64_t floor, int64_t stored)
 {
-    enum { PLACES = 16, HALVINGS = 10 };
+    enum { PLACES = 16, MANY = 96, HALVINGS = 10 };
     int64_t low = floor, high = stored, live;
-    for (int i = 0; i <= PLACES; i++) {
-        int64_t bytes = floor + (stored - floor) * i / PLACES;
-        TRY(try_bytes(s, bytes, &live));
-        if (live <= s->room) low = bytes;
+    for (int places = PLACES; places <= MANY; places += MANY - PLACES) {
+        for (int i = 0; i <= places; i++) {
+            int64_t bytes = floor + (stored - floor) * i / places;
+            TRY(try_bytes(s, bytes, &live));
+            if (live <= s->room) low = bytes;
+        }
+        if (low < stored) high = low + (stored - floor) / places;
+        if (s->found && s->live <= s->room) break;
     }
-    if (low < stored) high = low + (stored - floor) / PLACES;
     for (int i = 0; i < HALVINGS && high - low > (1 << 16); i++) {
         int64_t middle = low + (high - low) / 2;
         TRY(try_bytes(s, middle, &live));

@@ -1,9 +1,11 @@
 #include "train/fit.h"
 
 #include "base/alloc.h"
+#include "device/cpu_kernels.h"
 #include "plan/delay.h"
 #include "plan/fuse.h"
 #include "plan/recompute.h"
+#include "train/calibrate.h"
 
 bool dram_fit_fused(const dram_config *cfg)
 {
@@ -92,6 +94,20 @@ static int64_t device_slots(const dram_slots *slots, int64_t align)
     return bytes;
 }
 
+/* Seconds of each node from the file that memory.profile names; NULL without one. The caller's. */
+static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, int workers, double **seconds)
+{
+    dram_times *times;
+    dram_status status;
+    if (!cfg->memory.profile) return DRAM_OK;
+    TRY(dram_times_open(cfg->memory.profile, dram_cpu_isa(), workers, &times));
+    *seconds = dram_alloc(((size_t)g->n_nodes + 1) * sizeof **seconds);
+    status =
+        *seconds ? dram_times_of(times, g, *seconds) : dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
+    dram_times_close(times);
+    return status;
+}
+
 static dram_status recompute_program(dram_session *s, const dram_profile *profile, const dram_fit *fit,
                                      dram_program_kind kind)
 {
@@ -99,19 +115,23 @@ static dram_status recompute_program(dram_session *s, const dram_profile *profil
     dram_graph *g = s->programs.io[kind].graph;
     dram_recompute *r = NULL;
     dram_status status;
+    double *seconds = NULL;
     int64_t live, flops;
-    const dram_recompute_options options = {.norms = cfg->memory.recompute_norms,
-                                            .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
-                                            .in_place = cfg->memory.in_place};
+    dram_recompute_options options = {.norms = cfg->memory.recompute_norms,
+                                      .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
+                                      .in_place = cfg->memory.in_place};
     TRY(dram_delay(g));
     if (s->programs.fused || cfg->train.accumulate > 1) TRY(dram_fuse_updates(g));
-    TRY(dram_recompute_open(g, profile, options, &r));
+    TRY_GOTO(read_seconds(cfg, g, profile->workers, &seconds), done);
+    options.seconds = seconds;
+    TRY_GOTO(dram_recompute_open(g, profile, options, &r), done);
     TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile->align), kind, &s->schedule[kind]), done);
     TRY_GOTO(dram_recompute_measure(r, &s->schedule[kind], &live, &flops), done);
     s->recomputed_flops[kind] = flops;
     status = dram_recompute_apply(r, g, &s->schedule[kind]);
 done:
     dram_recompute_close(r);
+    dram_free(seconds);
     return status;
 }
 

@@ -57,13 +57,13 @@ static void warn(dram_guard *g, const dram_reading *r)
     int level = percent >= 95.0 ? 95 : percent >= 90.0 ? 90 : 0;
     if (level <= g->peaks.warned) return;
     g->peaks.warned = level;
-    dram_warn("%d %% of this machine's memory is in use, %s of %s; this run holds %s, %s of it its arena. %s: free some, "
-              "or interrupt the run (it saves) and resume it with a lower memory.budget, data.prefetch or data.workers",
-              level, dram_format_bytes(r->total_bytes - r->free_bytes, used, sizeof used),
-              dram_format_bytes(r->total_bytes, total, sizeof total),
-              dram_format_bytes(r->process_bytes, held, sizeof held),
-              dram_format_bytes(r->device_bytes, arena, sizeof arena),
-              level == 95 ? "The system may end it at any moment" : "It may become short");
+    dram_warn(
+        "%d %% of this machine's memory is in use, %s of %s; this run holds %s, %s of it its arena. %s: free some, "
+        "or interrupt the run (it saves) and resume it with a lower memory.budget, data.prefetch or data.workers",
+        level, dram_format_bytes(r->total_bytes - r->free_bytes, used, sizeof used),
+        dram_format_bytes(r->total_bytes, total, sizeof total), dram_format_bytes(r->process_bytes, held, sizeof held),
+        dram_format_bytes(r->device_bytes, arena, sizeof arena),
+        level == 95 ? "The system may end it at any moment" : "It may become short");
 }
 
 static void keep_worst(dram_guard *g, const dram_reading *r)
@@ -87,8 +87,8 @@ static void write_line(dram_guard *g, double seconds, double cpu_seconds)
     char line[LINE_ROOM];
     double past = (seconds - g->seconds) * g->params.cores, busy = past > 0 ? (cpu_seconds - g->cpu_seconds) / past : 0;
     int n = snprintf(line, sizeof line,
-                     "{\"seconds\":%.3f,\"step\":%" PRId64 ",\"device_bytes\":%" PRId64 ",\"process_rss_bytes\":%" PRId64
-                     ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f}\n",
+                     "{\"seconds\":%.3f,\"step\":%" PRId64 ",\"device_bytes\":%" PRId64
+                     ",\"process_rss_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f}\n",
                      seconds, atomic_load(&g->step), g->worst.device_bytes, g->worst.process_bytes, g->worst.free_bytes,
                      busy);
     if (write(g->fd, line, (size_t)n) != n) {

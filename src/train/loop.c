@@ -235,8 +235,9 @@ static dram_status judge(run *r, const dram_step_order *order, const dram_step_r
         cause[0] = '\0';
         if (first || !lower) name_the_cause(r, order, cause, sizeof cause);
         if (lower) {
-            dram_info("step %lld: the gradient is not finite; the step is skipped, and the loss scale goes down to %g%s", step,
-                      scaling->scale, cause);
+            dram_info(
+                "step %lld: the gradient is not finite; the step is skipped, and the loss scale goes down to %g%s",
+                step, scaling->scale, cause);
             return DRAM_OK;
         }
         return dram_fail(DRAM_ERR_NUMERIC,

@@ -159,8 +159,7 @@ static void forward(builder *b, bool with_teacher)
     if (dram_trunk_build(&student, b->student, image, &features) != DRAM_OK) return;
     if (b->p->sr_grid) {
         dram_features f32 = for_comparison(b, &features);
-        b->io->loss_resolution =
-            dram_resolution_term(b->g, as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
+        b->io->loss_resolution = dram_resolution_term(b->g, as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
     }
     if (!with_teacher && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
@@ -208,7 +207,7 @@ static dram_status build_evaluation(builder *b)
 static dram_status build_program(builder *b, dram_program_kind kind, int *n_built)
 {
     static const char *const name[DRAM_PROGRAM_COUNT] = {"distil_step", "plain_step", "update", "plain_update",
-                                                          "evaluation"};
+                                                         "evaluation"};
     b->io = &b->p->io[kind];
     TRY(dram_graph_new(name[kind], &b->p->slots, &b->io->graph));
     b->g = b->io->graph;
@@ -235,11 +234,25 @@ static dram_status build_updates(builder *b, int *n_built)
 static void clear_io(dram_io *io)
 {
     *io = (dram_io){.index = DRAM_NONE};
-    dram_val *const values[] = {
-        &io->image,       &io->image_valid, &io->teacher_image,   &io->teacher_valid, &io->labels,
-        &io->label_count, &io->mask,        &io->sr_mask,         &io->hyper,         &io->loss,
-        &io->loss_task,   &io->loss_sam,    &io->loss_resolution, &io->clip,          &io->logits,
-        &io->cosine_gap,  &io->mse,         &io->seed,            &io->unscale};
+    dram_val *const values[] = {&io->image,
+                                &io->image_valid,
+                                &io->teacher_image,
+                                &io->teacher_valid,
+                                &io->labels,
+                                &io->label_count,
+                                &io->mask,
+                                &io->sr_mask,
+                                &io->hyper,
+                                &io->loss,
+                                &io->loss_task,
+                                &io->loss_sam,
+                                &io->loss_resolution,
+                                &io->clip,
+                                &io->logits,
+                                &io->cosine_gap,
+                                &io->mse,
+                                &io->seed,
+                                &io->unscale};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) *values[i] = DRAM_NONE;
 }
 

@@ -19,8 +19,9 @@ dram_status dram_room_check_budget(const dram_config *cfg)
     char asked[32], has[32];
     int64_t total = dram_host_total_bytes();
     if (cfg->memory.budget <= total) return DRAM_OK;
-    return dram_fail(DRAM_ERR_FIT, "%s: memory.budget: %s is more than the %s that this machine has; lower it, or set it "
-                                   "to auto",
+    return dram_fail(DRAM_ERR_FIT,
+                     "%s: memory.budget: %s is more than the %s that this machine has; lower it, or set it "
+                     "to auto",
                      dram_config_where(cfg, "memory.budget"),
                      dram_format_bytes(cfg->memory.budget, asked, sizeof asked),
                      dram_format_bytes(total, has, sizeof has));
@@ -50,8 +51,9 @@ dram_status dram_room_plan(const dram_config *cfg, dram_session *s)
     if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_session_plan(cfg, 0, s);
     int64_t free_bytes = dram_host_free_bytes(), reserve = dram_room_reserve(cfg);
     if (free_bytes > reserve) return plan_within(cfg, free_bytes - reserve, s);
-    return dram_fail(DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s are free, and the loader and "
-                                   "the process may take %s; lower data.max_decode_bytes, data.workers or data.prefetch",
+    return dram_fail(DRAM_ERR_FIT,
+                     "%s: memory.budget: auto leaves nothing for the arena: %s are free, and the loader and "
+                     "the process may take %s; lower data.max_decode_bytes, data.workers or data.prefetch",
                      dram_config_where(cfg, "memory.budget"), dram_format_bytes(free_bytes, have, sizeof have),
                      dram_format_bytes(reserve, kept, sizeof kept));
 }
@@ -67,8 +69,9 @@ static dram_status check_without_budget(const dram_session *s, int64_t free_byte
     int64_t bytes = other.plan->arena_bytes + other.plan->host_bytes;
     dram_session_close(&other);
     if (bytes > free_bytes) return DRAM_OK;
-    return dram_fail(DRAM_ERR_FIT, "the plan needs %s, the machine has %s free; set memory.budget, to auto for example: "
-                                   "recompute brings it down to %s with the same results",
+    return dram_fail(DRAM_ERR_FIT,
+                     "the plan needs %s, the machine has %s free; set memory.budget, to auto for example: "
+                     "recompute brings it down to %s with the same results",
                      dram_format_bytes(s->plan->arena_bytes + s->plan->host_bytes, need, sizeof need),
                      dram_format_bytes(free_bytes, have, sizeof have), dram_format_bytes(bytes, less, sizeof less));
 }

@@ -68,10 +68,10 @@ static void update_weight(builder *b, dram_val weight, dram_val gradient, dram_v
         return;
     }
     dram_val v = state_slot(b, slot, "v");
-    DRAM_CALL(b->g, adamw, "adamw",
-              DRAM_ATTR(.beta1 = (float)optim->beta1, .beta2 = (float)optim->beta2, .eps = (float)optim->eps,
-                        .decay = decay),
-              weight, gradient, m, v, b->io->hyper, clip);
+    DRAM_CALL(
+        b->g, adamw, "adamw",
+        DRAM_ATTR(.beta1 = (float)optim->beta1, .beta2 = (float)optim->beta2, .eps = (float)optim->eps, .decay = decay),
+        weight, gradient, m, v, b->io->hyper, clip);
 }
 
 static dram_val add_squares(builder *b, dram_val gradient, dram_val before)
@@ -97,8 +97,9 @@ static int by_time(const void *left, const void *right)
     return a->made != b->made ? (a->made < b->made ? -1 : 1) : a->place - b->place;
 }
 
-/* The norm over all gradients, then one update a weight. Without clipping the squares are added in the order in which the
- * gradients come, so that a fused update need not wait, and has the norm's bits; with it, in the order of first use. */
+/* The norm over all gradients, then one update a weight. Without clipping the squares are added in the order in which
+ * the gradients come, so that a fused update need not wait, and has the norm's bits; with it, in the order of first
+ * use. */
 static void update_all(builder *b, trained *t, int n)
 {
     dram_val squares = DRAM_NONE, clip = DRAM_NONE;
@@ -131,10 +132,10 @@ dram_status dram_backward_append(const dram_config *cfg, dram_programs *p, dram_
     dram_graph *g = b.g;
     dram_backward *back = NULL;
     int n = 0, n_values;
-    if (p->scaled)
-        io->seed = dram_graph_input(g, "seed", DRAM_F32, DRAM_SHAPE(1));
-    dram_val seed = p->scaled ? io->seed
-                              : dram_call(g, DRAM_OP_fill, "seed", DRAM_ATTR(.scale = 1.0f / (float)p->accumulate), NULL, 0);
+    if (p->scaled) io->seed = dram_graph_input(g, "seed", DRAM_F32, DRAM_SHAPE(1));
+    dram_val seed = p->scaled
+                        ? io->seed
+                        : dram_call(g, DRAM_OP_fill, "seed", DRAM_ATTR(.scale = 1.0f / (float)p->accumulate), NULL, 0);
     if (p->accumulate == 1) add_inputs(&b);
     n_values = g->n_values;
     trained *t = dram_alloc((size_t)n_values * sizeof *t);

@@ -67,6 +67,22 @@ static void sgd(void **state)
             4, 1);
 }
 
+static void low_precision(void **state)
+{
+    compare(state, "train.steps=6 train.precision=bf16 sam_distill.teacher.precision=bf16 optim.state=int8", 6, 3);
+    compare(state, WITHOUT_RESOLUTION "train.steps=6 train.precision=fp16 student.arch=vit_micro", 6, 2);
+}
+
+static void micro_batches(void **state)
+{
+    compare(state, WITHOUT_RESOLUTION "train.steps=6 train.batch_size=4 train.accumulate=2 train.precision=fp16", 6, 2);
+}
+
+static void fused(void **state)
+{
+    compare(state, WITHOUT_SAM "train.steps=6 train.precision=bf16 optim.clip_norm=0", 6, 3);
+}
+
 /* What a crash leaves after the last checkpoint: metrics of steps that are done again, torn lines, half-made files. */
 static void killed_run(void **state)
 {
@@ -172,6 +188,9 @@ int main(void)
         cmocka_unit_test(vit_student),
         cmocka_unit_test(teacher_on_every_second_step),
         cmocka_unit_test(sgd),
+        cmocka_unit_test(low_precision),
+        cmocka_unit_test(micro_batches),
+        cmocka_unit_test(fused),
         cmocka_unit_test(killed_run),
         cmocka_unit_test(finished_run),
         cmocka_unit_test(nothing_saved_yet),

@@ -1,0 +1,206 @@
+/* The teacher in a run: where it is changes no bit of what the student learns, and its weights come in its own type
+ * from every file and from the seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/half.h"
+#include "io/safetensors.h"
+#include "model/names.h"
+#include "support/runs.h"
+#include "train/weights.h"
+
+static void ok(dram_status status)
+{
+    if (status != DRAM_OK) fail_msg("%s", dram_error_text());
+}
+
+#define TEACHER "sam_distill.teacher."
+
+/* Runs with a teacher in the way of `set`, and evaluates, which runs it again. */
+static void teach(void **state, const char *name, const char *set)
+{
+    char all[600];
+    snprintf(all, sizeof all, "train.steps=3 task.enabled=false resolution_distill.enabled=false %.400s", set);
+    run_order o = {.name = name, .set = all};
+    run_ok(state, &o);
+    assert_true(isfinite(o.summary.eval.embedding_cosine));
+    assert_int_equal(o.summary.planned_peak_bytes, o.summary.measured_peak_bytes);
+}
+
+static void assert_taught_alike(void **state, const char *a, const char *b)
+{
+    assert_same_file(run_file(state, a, "student.safetensors"), run_file(state, b, "student.safetensors"));
+    assert_same_file(run_file(state, a, "heads.safetensors"), run_file(state, b, "heads.safetensors"));
+    assert_same_file(run_file(state, a, "evaluations.jsonl"), run_file(state, b, "evaluations.jsonl"));
+    char *x, *y;
+    int n, m;
+    x = run_metrics(state, a, &n);
+    y = run_metrics(state, b, &m);
+    assert_int_equal(n, 3);
+    assert_string_equal(x, y);
+    free(x);
+    free(y);
+}
+
+/* The shipped way, and each other one with the same group and type. */
+static void placement_changes_no_bit(void **state)
+{
+    static const struct {
+        const char *device, *elsewhere[2];
+    } rows[] = {{TEACHER "group=0", {TEACHER "placement=stream", TEACHER "placement=host"}},
+                {TEACHER "group=1 " TEACHER "precision=bf16",
+                 {TEACHER "group=1 " TEACHER "precision=bf16 " TEACHER "placement=stream",
+                  TEACHER "group=1 " TEACHER "precision=bf16 " TEACHER "placement=host"}}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        teach(state, "device", rows[i].device);
+        for (int k = 0; k < 2; k++) {
+            teach(state, "elsewhere", rows[i].elsewhere[k]);
+            assert_taught_alike(state, "device", "elsewhere");
+            run_remove(state, "elsewhere");
+        }
+        run_remove(state, "device");
+    }
+}
+
+/* Without its teacher's activations apart the arena is smaller, and streaming frees the device of its weights. */
+static void what_placement_saves(void **state)
+{
+    static const char *const sets[] = {"", TEACHER "placement=stream", TEACHER "placement=host"};
+    int64_t arena[3], host[3];
+    for (int i = 0; i < 3; i++) {
+        dram_session s;
+        dram_config *cfg = run_config(state, "saves", sets[i]);
+        ok(dram_session_plan(cfg, 0, &s));
+        arena[i] = s.plan->arena_bytes;
+        host[i] = s.plan->host_bytes;
+        dram_session_close(&s);
+        dram_config_free(cfg);
+    }
+    assert_int_equal(host[0], 0);
+    assert_true(host[1] > 4 << 20); /* vit_micro has 1.8 million weights */
+    assert_true(host[2] > host[1]);
+    assert_true(arena[0] - arena[1] > 2 << 20);
+    assert_true(arena[1] >= arena[2]);
+}
+
+/* ---- weights in a type of their own ---- */
+
+/* Starts a session with `set` and saves its teacher. */
+static dram_status save(void **state, const char *set, const char *path, dram_precision precision)
+{
+    static const char *const group = "teacher";
+    char all[5000];
+    dram_session s;
+    snprintf(all, sizeof all, "resolution_distill.enabled=false task.enabled=false %.4800s", set); /* small graphs */
+    dram_config *cfg = run_config(state, "none", all);
+    ok(dram_session_plan(cfg, 0, &s));
+    dram_status status = dram_session_start(&s);
+    if (status == DRAM_OK) status = dram_weights_save(&s, path, &group, 1, false, precision);
+    dram_session_close(&s);
+    dram_config_free(cfg);
+    return status;
+}
+
+/* The teacher's matrices have been rounded once already: saving in that type, they are what they are without it. */
+static void random_weights_are_rounded_once(void **state)
+{
+    static const struct {
+        const char *precision;
+        dram_precision saved;
+    } rows[] = {{TEACHER "precision=bf16", DRAM_PRECISION_BF16}, {TEACHER "precision=fp16", DRAM_PRECISION_FP16}};
+    static const char *const where[] = {"", TEACHER "placement=stream", TEACHER "placement=host " TEACHER "group=1"};
+    const char *full = in_dir(state, "full"), *low = in_dir(state, "low"), *wide = in_dir(state, "wide");
+    for (int i = 0; i < 2; i++) {
+        char set[300];
+        ok(save(state, "", full, rows[i].saved));
+        for (int k = 0; k < 3; k++) {
+            snprintf(set, sizeof set, "%s %s", rows[i].precision, where[k]);
+            ok(save(state, set, low, rows[i].saved));
+            assert_same_file(full, low);
+        }
+        /* and they are rounded: in fp32 the files differ */
+        size_t n, m;
+        ok(save(state, "", wide, DRAM_PRECISION_FP32));
+        ok(save(state, rows[i].precision, low, DRAM_PRECISION_FP32));
+        char *x = get_file(wide, &n), *y = get_file(low, &m);
+        assert_int_equal(n, m);
+        assert_true(memcmp(x, y, n) != 0);
+        free(x);
+        free(y);
+    }
+}
+
+/* From a file of each type into slots of each type: what saving in the narrower of the two gives. */
+static void files_of_every_type_are_read(void **state)
+{
+    static const dram_precision types[] = {DRAM_PRECISION_FP32, DRAM_PRECISION_FP16, DRAM_PRECISION_BF16};
+    static const char *const slots[] = {"fp32", "fp16", "bf16"};
+    const char *file = in_dir(state, "file.safetensors"), *from_file = in_dir(state, "from_file");
+    const char *straight = in_dir(state, "straight");
+    for (int in = 0; in < 3; in++) {
+        char set[5200];
+        ok(save(state, "", file, types[in]));
+        for (int k = 0; k < 3; k++) {
+            snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=%s " TEACHER "placement=%s", file,
+                     slots[k], k == 1 ? "stream" : "device");
+            ok(save(state, set, from_file, types[k]));
+            snprintf(set, sizeof set, TEACHER "weights=%.4400s", file); /* through f32, exactly */
+            ok(save(state, set, straight, types[k]));
+            assert_same_file(straight, from_file);
+        }
+    }
+}
+
+/* A number that fp16 has not is told, with its weight's name. */
+static void too_large_for_fp16(void **state)
+{
+    static float numbers[3 * 16 * 16 * 128];
+    const char *file = in_dir(state, "file.safetensors"), *large = in_dir(state, "large.safetensors");
+    static dram_st_out out[200];
+    dram_st *st;
+    char set[5000];
+    ok(save(state, "", file, DRAM_PRECISION_FP32));
+    ok(dram_st_open(file, &st));
+    int n = dram_st_count(st);
+    assert_true(n < 200);
+    for (int i = 0; i < n; i++) {
+        const dram_st_tensor *t = dram_st_at(st, i);
+        float *data = malloc((size_t)t->elements * sizeof *data);
+        assert_non_null(data);
+        ok(dram_st_read_f32(st, t, 0, t->elements, data));
+        if (strcmp(t->name, "patch_embed.proj.weight") == 0) {
+            assert_int_equal(t->elements, sizeof numbers / sizeof numbers[0]);
+            data[1000] = -65520.0f; /* the first that rounds to infinity */
+            data[1001] = 65519.0f;
+        }
+        out[i] = (dram_st_out){.name = t->name, .dtype = DRAM_ST_F32, .rank = t->rank, .data = data};
+        memcpy(out[i].dim, t->dim, sizeof out[i].dim);
+    }
+    ok(dram_st_write(large, out, n, NULL, 0));
+    for (int i = 0; i < n; i++) free((void *)(uintptr_t)out[i].data);
+    dram_st_close(st);
+    snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=fp16", large);
+    assert_int_equal(save(state, set, file, DRAM_PRECISION_FP32), DRAM_ERR_FORMAT);
+    assert_non_null(strstr(dram_error_text(), "patch_embed.proj.weight has the number -65520"));
+    assert_non_null(strstr(dram_error_text(), "bf16"));
+    dram_error_clear();
+    snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=bf16", large);
+    ok(save(state, set, file, DRAM_PRECISION_FP32));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(placement_changes_no_bit),
+        cmocka_unit_test(what_placement_saves),
+        cmocka_unit_test(random_weights_are_rounded_once),
+        cmocka_unit_test(files_of_every_type_are_read),
+        cmocka_unit_test(too_large_for_fp16),
+    };
+    return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
+}
