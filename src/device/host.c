@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,14 +134,24 @@ int64_t dram_host_group_limit_under(const char *root)
     return limit < ram ? limit : 0;
 }
 
+static _Atomic int64_t pretended_free = -1, pretended_total = -1;
+
+void dram_host_pretend(int64_t free_bytes, int64_t total_bytes)
+{
+    atomic_store(&pretended_free, free_bytes);
+    atomic_store(&pretended_total, total_bytes);
+}
+
 int64_t dram_host_free_bytes(void)
 {
-    return dram_host_free_under("");
+    int64_t pretended = atomic_load(&pretended_free);
+    return pretended >= 0 ? pretended : dram_host_free_under("");
 }
 
 int64_t dram_host_total_bytes(void)
 {
-    return dram_host_total_under("");
+    int64_t pretended = atomic_load(&pretended_total);
+    return pretended >= 0 ? pretended : dram_host_total_under("");
 }
 
 int64_t dram_host_group_limit(void)

@@ -255,6 +255,16 @@ static dram_status study_loss(dram_recompute *r)
     return peak_of(r, from, n_start, &r->chain.loss_peak);
 }
 
+/* Pinned values of a stage live from its forward to its backward: held by all that comes in between, the loss included. */
+static int64_t pinned_bytes(const dram_recompute *r, int s)
+{
+    int64_t bytes = 0;
+    for (int i = r->blocks.stage[s].forward; i < r->blocks.stage[s].forward_end; i++)
+        for (int o = 0; o < r->g->nodes[i]->n_out; o++)
+            if (r->blocks.is_pinned[r->g->nodes[i]->out[o]]) bytes += r->big[r->g->nodes[i]->out[o]];
+    return bytes;
+}
+
 static dram_status study_chain(dram_recompute *r)
 {
     dram_status status = DRAM_OK;
@@ -267,9 +277,11 @@ static dram_status study_chain(dram_recompute *r)
         int64_t held = 0;
         for (int j = s + 1; j <= length; j++) held += of[j].weights;
         for (int j = 1; j < s; j++) held += of[j].waiting;
+        for (int j = 1; j <= s; j++) held += pinned_bytes(r, j);
         r->chain.stage[s].held = held;
     }
     status = study_loss(r);
+    for (int s = 1; s <= length; s++) r->chain.loss_peak += pinned_bytes(r, s);
 done:
     dram_free(of);
     return status;

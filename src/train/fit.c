@@ -162,14 +162,14 @@ failed:
 
 dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s)
 {
-    enum { TRIES = 3 };
+    enum { TRIES = 6 };
     int64_t target = fit.target;
     for (int i = 0;; i++) {
         TRY(build_once(cfg, &fit, s));
         /* Placement may lose a little between buffers: ask for as much less and try again. */
         int64_t over = s->plan->arena_bytes - target, lost = s->plan->arena_bytes - s->plan->max_live_bytes;
         if (!target || over <= 0 || over > lost || i == TRIES || fit.like) return DRAM_OK;
-        fit.target -= over;
+        fit.target -= over + target / 1024 * i; /* the next schedule may lose as much again */
         dram_session_close(s);
     }
 }

@@ -422,6 +422,14 @@ static dram_status arena_of(const dram_config *cfg, dram_fit fit, int64_t *bytes
     return price(cfg, fit, bytes, &flops);
 }
 
+static void name_pulled(const lever *l, const dram_config *cfg, dram_str *pulled)
+{
+    bool is_pulled;
+    char setting[24];
+    l->state(cfg, &is_pulled, setting, sizeof setting);
+    dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", l->name, setting);
+}
+
 dram_status dram_levers_fit(const dram_config *cfg, int64_t target, dram_config *settled, dram_str *pulled, bool *fits)
 {
     int64_t best, bytes;
@@ -431,20 +439,21 @@ dram_status dram_levers_fit(const dram_config *cfg, int64_t target, dram_config 
     for (int i = 0; i < N_LEVERS && !*fits; i++) {
         const lever *l = &all_levers[i];
         if (!may_pull(cfg, l)) continue;
-        for (;;) {
-            dram_config next = *settled;
-            bool was;
-            char setting[32];
-            if (!l->pull(&next)) break;
+        /* A step that gains nothing may lead to one that does: two micro-batches pay for their sum of gradients, four
+         * gain. */
+        dram_config next = *settled, taken = *settled;
+        bool better = false;
+        while (!*fits && l->pull(&next)) {
             TRY(arena_of(&next, (dram_fit){.target = target}, &bytes));
-            if (bytes >= best) break; /* it would change results for nothing */
-            *settled = next;
+            if (bytes >= best) continue;
+            taken = next;
             best = bytes;
-            l->state(settled, &was, setting, sizeof setting);
-            dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", l->name, setting);
+            better = true;
             *fits = best <= target;
-            if (*fits) break;
         }
+        if (!better) continue; /* it would change results for nothing */
+        *settled = taken;
+        name_pulled(l, settled, pulled);
     }
     return pulled->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the names of levers") : DRAM_OK;
 }

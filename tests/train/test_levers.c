@@ -148,7 +148,7 @@ static void others_need_leave(void **state)
     assert_null(strchr(text, '\n'));
     dram_error_clear();
     close_plan(s, cfg);
-    int64_t target = floor - floor / 10;
+    int64_t target = floor - floor / 20;
     s = plan_within(state, target, "memory.may_change=[precision]", &cfg);
     assert_true(s->plan->arena_bytes <= target);
     assert_non_null(strstr(s->pulled.text, "precision=bf16"));

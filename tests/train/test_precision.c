@@ -58,8 +58,8 @@ static void near_fp32(void **state)
 static void fewer_bytes(void **state)
 {
     int64_t bytes[3];
-    static const char *const sets[] = {"optim.clip_norm=0 data.size=128 train.batch_size=8", "optim.clip_norm=0 data.size=128 train.batch_size=8 train.precision=bf16",
-                                       "optim.clip_norm=0 data.size=128 train.batch_size=8 train.precision=fp16"};
+    static const char *const sets[] = {"optim.fused=off sam_distill.enabled=false data.size=256 train.batch_size=4", "optim.clip_norm=0 data.size=128 train.batch_size=8 train.precision=bf16",
+                                       "optim.fused=off sam_distill.enabled=false data.size=256 train.batch_size=4 train.precision=fp16"};
     for (int i = 0; i < 3; i++) {
         dram_session s;
         dram_config *cfg = run_config(state, "bytes", sets[i]);

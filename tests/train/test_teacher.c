@@ -67,7 +67,7 @@ static void placement_changes_no_bit(void **state)
     }
 }
 
-/* Without its teacher's activations apart the arena is smaller, and streaming frees the device of its weights. */
+/* Streaming frees the device of the teacher's weights, the host of its activations too. */
 static void what_placement_saves(void **state)
 {
     static const char *const sets[] = {"", TEACHER "placement=stream", TEACHER "placement=host"};
@@ -90,8 +90,12 @@ static void what_placement_saves(void **state)
 
 /* ---- weights in a type of their own ---- */
 
-/* Starts a session with `set` and saves its teacher. */
-static dram_status save(void **state, const char *set, const char *path, dram_precision precision)
+enum { TYPES = 3 };
+static const dram_precision types[TYPES] = {DRAM_PRECISION_FP32, DRAM_PRECISION_FP16, DRAM_PRECISION_BF16};
+static const char *const type_names[TYPES] = {"fp32", "fp16", "bf16"};
+
+/* Starts a session with `set` and saves its teacher: in types[i] to path[i] where that is not NULL. */
+static dram_status save(void **state, const char *set, const char *const path[TYPES])
 {
     static const char *const group = "teacher";
     char all[5000];
@@ -100,58 +104,79 @@ static dram_status save(void **state, const char *set, const char *path, dram_pr
     dram_config *cfg = run_config(state, "none", all);
     ok(dram_session_plan(cfg, 0, &s));
     dram_status status = dram_session_start(&s);
-    if (status == DRAM_OK) status = dram_weights_save(&s, path, &group, 1, false, precision);
+    for (int i = 0; i < TYPES && status == DRAM_OK; i++)
+        if (path[i]) status = dram_weights_save(&s, path[i], &group, 1, false, types[i]);
     dram_session_close(&s);
     dram_config_free(cfg);
     return status;
 }
 
+/* PREFIX.fp32, PREFIX.fp16, PREFIX.bf16 in the temporary folder. */
+typedef struct {
+    char path[TYPES][4400];
+    const char *of[TYPES];
+} files;
+
+static files files_of(void **state, const char *prefix)
+{
+    files f;
+    for (int i = 0; i < TYPES; i++)
+        snprintf(f.path[i], sizeof f.path[i], "%.4300s.%s", in_dir(state, prefix), type_names[i]);
+    return f;
+}
+
+static const char *const *all_of(files *f)
+{
+    for (int i = 0; i < TYPES; i++) f->of[i] = f->path[i];
+    return f->of;
+}
+
+static bool differ(const char *a, const char *b)
+{
+    size_t n, m;
+    char *x = get_file(a, &n), *y = get_file(b, &m);
+    bool different = n != m || memcmp(x, y, n) != 0;
+    free(x);
+    free(y);
+    return different;
+}
+
 /* The teacher's matrices have been rounded once already: saving in that type, they are what they are without it. */
 static void random_weights_are_rounded_once(void **state)
 {
-    static const struct {
-        const char *precision;
-        dram_precision saved;
-    } rows[] = {{TEACHER "precision=bf16", DRAM_PRECISION_BF16}, {TEACHER "precision=fp16", DRAM_PRECISION_FP16}};
     static const char *const where[] = {"", TEACHER "placement=stream", TEACHER "placement=host " TEACHER "group=1"};
-    const char *full = in_dir(state, "full"), *low = in_dir(state, "low"), *wide = in_dir(state, "wide");
-    for (int i = 0; i < 2; i++) {
-        char set[300];
-        ok(save(state, "", full, rows[i].saved));
+    static files full, low;
+    full = files_of(state, "full");
+    low = files_of(state, "low");
+    ok(save(state, "", all_of(&full)));
+    for (int i = 1; i < TYPES; i++)
         for (int k = 0; k < 3; k++) {
-            snprintf(set, sizeof set, "%s %s", rows[i].precision, where[k]);
-            ok(save(state, set, low, rows[i].saved));
-            assert_same_file(full, low);
+            char set[300];
+            snprintf(set, sizeof set, TEACHER "precision=%s %s", type_names[i], where[k]);
+            ok(save(state, set, all_of(&low)));
+            assert_same_file(full.path[i], low.path[i]);
+            assert_true(differ(full.path[0], low.path[0])); /* they are rounded */
         }
-        /* and they are rounded: in fp32 the files differ */
-        size_t n, m;
-        ok(save(state, "", wide, DRAM_PRECISION_FP32));
-        ok(save(state, rows[i].precision, low, DRAM_PRECISION_FP32));
-        char *x = get_file(wide, &n), *y = get_file(low, &m);
-        assert_int_equal(n, m);
-        assert_true(memcmp(x, y, n) != 0);
-        free(x);
-        free(y);
-    }
 }
 
 /* From a file of each type into slots of each type: what saving in the narrower of the two gives. */
 static void files_of_every_type_are_read(void **state)
 {
-    static const dram_precision types[] = {DRAM_PRECISION_FP32, DRAM_PRECISION_FP16, DRAM_PRECISION_BF16};
-    static const char *const slots[] = {"fp32", "fp16", "bf16"};
-    const char *file = in_dir(state, "file.safetensors"), *from_file = in_dir(state, "from_file");
-    const char *straight = in_dir(state, "straight");
-    for (int in = 0; in < 3; in++) {
+    static files from, straight, low;
+    from = files_of(state, "from");
+    straight = files_of(state, "straight");
+    low = files_of(state, "low");
+    ok(save(state, "", all_of(&from)));
+    for (int in = 0; in < TYPES; in++) {
         char set[5200];
-        ok(save(state, "", file, types[in]));
-        for (int k = 0; k < 3; k++) {
-            snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=%s " TEACHER "placement=%s", file,
-                     slots[k], k == 1 ? "stream" : "device");
-            ok(save(state, set, from_file, types[k]));
-            snprintf(set, sizeof set, TEACHER "weights=%.4400s", file); /* through f32, exactly */
-            ok(save(state, set, straight, types[k]));
-            assert_same_file(straight, from_file);
+        snprintf(set, sizeof set, TEACHER "weights=%.4400s", from.path[in]); /* through f32, exactly */
+        ok(save(state, set, all_of(&straight)));
+        assert_same_file(from.path[in], straight.path[in]);
+        for (int k = 1; k < TYPES; k++) {
+            snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=%s " TEACHER "placement=%s",
+                     from.path[in], type_names[k], k == in ? "stream" : "device");
+            ok(save(state, set, all_of(&low)));
+            assert_same_file(straight.path[k], low.path[k]);
         }
     }
 }
@@ -161,10 +186,11 @@ static void too_large_for_fp16(void **state)
 {
     static float numbers[3 * 16 * 16 * 128];
     const char *file = in_dir(state, "file.safetensors"), *large = in_dir(state, "large.safetensors");
+    const char *const out_file[TYPES] = {file};
     static dram_st_out out[200];
     dram_st *st;
     char set[5000];
-    ok(save(state, "", file, DRAM_PRECISION_FP32));
+    ok(save(state, "", out_file));
     ok(dram_st_open(file, &st));
     int n = dram_st_count(st);
     assert_true(n < 200);
@@ -185,12 +211,12 @@ static void too_large_for_fp16(void **state)
     for (int i = 0; i < n; i++) free((void *)(uintptr_t)out[i].data);
     dram_st_close(st);
     snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=fp16", large);
-    assert_int_equal(save(state, set, file, DRAM_PRECISION_FP32), DRAM_ERR_FORMAT);
+    assert_int_equal(save(state, set, out_file), DRAM_ERR_FORMAT);
     assert_non_null(strstr(dram_error_text(), "patch_embed.proj.weight has the number -65520"));
     assert_non_null(strstr(dram_error_text(), "bf16"));
     dram_error_clear();
     snprintf(set, sizeof set, TEACHER "weights=%.4400s " TEACHER "precision=bf16", large);
-    ok(save(state, set, file, DRAM_PRECISION_FP32));
+    ok(save(state, set, out_file));
 }
 
 int main(void)
