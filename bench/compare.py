@@ -1,35 +1,44 @@
-"""Reads what scripts/bench.sh measured and prints a Markdown table: dram, PyTorch, and their ratio."""
+"""Reads what scripts/bench.sh measured and prints a Markdown table: dram with three settings, PyTorch, and their ratios."""
 
 import json
 import statistics
 import sys
 
+BATCH = 4
+CONFIGS = {"step": "dram", "exact": "dram, exact levers", "lean": "dram, all levers"}
+MIB = 1024 * 1024
+
+
+def read_round(folder, config, i):
+    with open(f"{folder}/{config}{i}.json") as file:
+        summary = json.load(file)
+    with open(f"{folder}/{config}{i}/bench/metrics.jsonl") as file:
+        lines = [json.loads(line) for line in file][1:]  # the first step warms up
+    seconds = statistics.median(BATCH / line["images_per_second"] for line in lines)
+    return seconds, summary["process_peak_rss_bytes"], summary["planned_peak_bytes"]
+
 
 def main():
     folder, rounds = sys.argv[1], int(sys.argv[2])
-    rows = []
+    torch = []
     for i in range(rounds):
-        with open(f"{folder}/dram{i}.json") as file:
-            summary = json.load(file)
-        with open(f"{folder}/dram{i}/bench/metrics.jsonl") as file:
-            lines = [json.loads(line) for line in file][1:]  # the first step warms up
         with open(f"{folder}/torch{i}.json") as file:
-            torch = json.load(file)
-        ours = statistics.median(4 / line["images_per_second"] for line in lines)
-        rows.append((ours, torch["step_seconds"], summary["process_peak_rss_bytes"], torch["process_peak_rss_bytes"],
-                     summary["planned_peak_bytes"], torch["imported_bytes"]))
-    ratio = [row[0] / row[1] for row in rows]
-    ours, theirs, our_bytes, their_bytes, planned, imported = (statistics.median(column) for column in zip(*rows))
-    mib = 1024 * 1024
-    print(f"{rounds} rounds in turn, medians; PyTorch {torch['torch']}, timm {torch['timm']}, {torch['threads']} threads")
+            torch.append(json.load(file))
+    seconds = [t["step_seconds"] for t in torch]
+    resident = statistics.median(t["process_peak_rss_bytes"] for t in torch)
+    print(f"{rounds} rounds in turn, medians; PyTorch {torch[0]['torch']}, timm {torch[0]['timm']}, "
+          f"{torch[0]['threads']} threads; {statistics.median(t['imported_bytes'] for t in torch) / MIB:.0f} MiB of "
+          "PyTorch's memory is resident after its imports")
     print()
-    print("| | dram | PyTorch | dram / PyTorch |")
-    print("|---|---|---|---|")
-    print(f"| step time, s | {ours:.2f} | {theirs:.2f} | {statistics.median(ratio):.2f} "
-          f"({min(ratio):.2f} to {max(ratio):.2f}) |")
-    print(f"| peak resident memory, MiB | {our_bytes / mib:.0f} | {their_bytes / mib:.0f} | {our_bytes / their_bytes:.2f} |")
-    print(f"| of it known before the first step, MiB | {planned / mib:.0f} | none | |")
-    print(f"| of it resident after the imports, MiB | | {imported / mib:.0f} | |")
+    print("| | step time, s | / PyTorch | peak resident, MiB | / PyTorch | of it planned, MiB |")
+    print("|---|---|---|---|---|---|")
+    for config, name in CONFIGS.items():
+        measured = [read_round(folder, config, i) for i in range(rounds)]
+        ratio = [row[0] / other for row, other in zip(measured, seconds)]
+        time, peak, planned = (statistics.median(column) for column in zip(*measured))
+        print(f"| {name} | {time:.2f} | {statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f}) "
+              f"| {peak / MIB:.0f} | {peak / resident:.2f} | {planned / MIB:.0f} |")
+    print(f"| PyTorch | {statistics.median(seconds):.2f} | 1 | {resident / MIB:.0f} | 1 | none |")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ mkdir -p scenes
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 for ((i = 0; i < rounds; i++)); do
-  "$dram" train bench/step.yaml threads=2 train.steps=$((steps + 1)) run.dir="$out/dram$i" --json >"$out/dram$i.json" 2>"$out/log" ||
-    { cat "$out/log" >&2; exit 1; }
+  for config in step exact lean; do
+    "$dram" train "bench/$config.yaml" threads=2 train.steps=$((steps + 1)) run.dir="$out/$config$i" --json \
+      >"$out/$config$i.json" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
+  done
   OMP_NUM_THREADS=2 "$venv/bin/python" bench/torch_step.py --threads 2 --steps "$steps" >"$out/torch$i.json"
 done
 "$venv/bin/python" bench/compare.py "$out" "$rounds"

@@ -2,8 +2,9 @@
  *
  * Query tiles follow each other, and each adds to the gradients of all keys. In fp32 these are summed in dqkv itself.
  * In bf16 and f16 that would round once a tile, so the gradients of as many keys as fit are held in scratch, in fp32,
- * while all query tiles pass; the first of these passes gives the gradients of the queries too, further ones only those
- * of their keys (four products in place of seven, two of them made again). */
+ * while all query tiles pass. The first pass meets all keys and gives the gradients of the queries and tables; further
+ * ones meet the keys that they hold. So a pair whose key the first pass holds takes five products, as in fp32, and
+ * another seven: three there, and four later, two of them made again. */
 #include <cblas.h>
 
 #include "kernels/cpu/attention.h"

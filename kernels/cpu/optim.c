@@ -122,9 +122,9 @@ static inline int nearest(float x, float per)
     k = x * scale - n * (1.0f / 9.0f);
     k = k > 0.0f ? k : 0.0f;
     k = k < n - 1.0f ? k : n - 1.0f;
-    int place = (int)n + (int)k;                                            /* of per = 1; with 2 one less */
+    int place = (int)n + (int)k;                                             /* of per = 1; with 2 one less */
     place = x > 1.0f - 0.225f / (64.0f * per) ? 2 * (int)(64 * per) : place; /* 1.0 */
-    place = x > 1e-6f * (0.05f + 0.225f / per) ? place : (int)per - 1;      /* 0.0 */
+    place = x > 1e-6f * (0.05f + 0.225f / per) ? place : (int)per - 1;       /* 0.0 */
     return place - ((int)per - 1);
 }
 

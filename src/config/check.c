@@ -9,10 +9,8 @@
 static const struct {
     const char *key, *allowed;
 } not_yet[] = {
-    {"device", "auto|cpu"},
-    {"sam_distill.pad_to", "0"},
-    {"sam_distill.between", "none"},
-    {"sam_distill.loss.type", "mse|cosine|huber"},
+    {"device", "auto|cpu"},          {"sam_distill.pad_to", "0"},
+    {"sam_distill.between", "none"}, {"sam_distill.loss.type", "mse|cosine|huber"},
     {"sam_distill.cache", "none"},
 };
 
@@ -104,15 +102,17 @@ static dram_status check_fused(const dram_config *cfg)
     static const char advice[] = "set optim.fused to auto or off";
     if (cfg->optim.fused != DRAM_FUSED_ON) return DRAM_OK;
     if (cfg->train.precision == DRAM_PRECISION_FP16)
-        return dram_config_fail(cfg, key, "under train.precision fp16 no weight may change before all gradients are "
-                                          "known to be finite; take bf16, or %s",
+        return dram_config_fail(cfg, key,
+                                "under train.precision fp16 no weight may change before all gradients are "
+                                "known to be finite; take bf16, or %s",
                                 advice);
     if (cfg->train.accumulate > 1)
         return dram_config_fail(cfg, key, "with train.accumulate %d the gradients are summed first; set it to 1, or %s",
                                 cfg->train.accumulate, advice);
     if (cfg->optim.clip_norm > 0)
-        return dram_config_fail(cfg, key, "clipping to optim.clip_norm, %g, needs the norm of all gradients first; set "
-                                          "it to 0, or %s",
+        return dram_config_fail(cfg, key,
+                                "clipping to optim.clip_norm, %g, needs the norm of all gradients first; set "
+                                "it to 0, or %s",
                                 cfg->optim.clip_norm, advice);
     return DRAM_OK;
 }
@@ -123,15 +123,18 @@ static dram_status check_memory(const dram_config *cfg)
     int micro = cfg->train.batch_size / cfg->train.accumulate, group = sam->teacher.group;
     TRY(check_fused(cfg));
     if (cfg->optim.state == DRAM_OPTIM_STATE_INT8 && cfg->optim.type != DRAM_OPTIM_ADAMW)
-        return dram_config_fail(cfg, "optim.state", "only adamw has a state of 8 bits; set optim.type to adamw, or "
-                                                    "optim.state to fp32");
+        return dram_config_fail(cfg, "optim.state",
+                                "only adamw has a state of 8 bits; set optim.type to adamw, or "
+                                "optim.state to fp32");
     if (sam->enabled && group > micro)
         return dram_config_fail(cfg, "sam_distill.teacher.group", "%d is more than the micro-batch, %d", group, micro);
     if (sam->enabled && group && micro % group)
-        return dram_config_fail(cfg, "sam_distill.teacher.group", "%d does not divide the micro-batch, %d", group, micro);
+        return dram_config_fail(cfg, "sam_distill.teacher.group", "%d does not divide the micro-batch, %d", group,
+                                micro);
     if (!cfg->memory.eager_free && cfg->memory.budget != DRAM_BYTES_NONE)
-        return dram_config_fail(cfg, "memory.eager_free", "without it every value is kept, which only serves to measure; "
-                                                          "set it to true, or memory.budget to none");
+        return dram_config_fail(cfg, "memory.eager_free",
+                                "without it every value is kept, which only serves to measure; "
+                                "set it to true, or memory.budget to none");
     return DRAM_OK;
 }
 

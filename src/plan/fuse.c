@@ -49,8 +49,8 @@ static int64_t needed(const dram_graph *g, const dram_node *node, const place *p
     return key;
 }
 
-/* Who reads what recompute may make again (the low-precision copy of a weight, a norm's output) may come to read what that
- * is made from, a weight among it. */
+/* Who reads what recompute may make again (the low-precision copy of a weight, a norm's output) may come to read what
+ * that is made from, a weight among it. */
 static void note_reader(const dram_graph *g, dram_val v, int64_t key, int64_t *read)
 {
     int producer = g->values[v]->producer;

@@ -18,8 +18,8 @@ void dram_feed_close(dram_feed *feed);
  * over the number of micro-batches. */
 float dram_feed_label_count(const dram_programs *programs, const dram_sample *samples, int count);
 
-/* Writes images, sizes, masks and labels of samples[0..count), a micro-batch, and the label count. Where count is below the
- * program's batch, the rest is empty: valid size 0, mask 0, no label. */
+/* Writes images, sizes, masks and labels of samples[0..count), a micro-batch, and the label count. Where count is below
+ * the program's batch, the rest is empty: valid size 0, mask 0, no label. */
 dram_status dram_feed_batch(dram_session *session, dram_feed *feed, dram_program_kind kind, const dram_sample *samples,
                             int count, float label_count);
 

@@ -1,8 +1,8 @@
 /* programs: the graphs of a run, built from its config over one table of slots.
  *
  * Without accumulation a step is one program: forward, losses, backward, update. With it (train.accumulate = A > 1) the
- * step's program runs once for each of A micro-batches and adds the gradients of (sum of the losses) / A to slots of group
- * "gradient", which a further program, the update, reads and clears.
+ * step's program runs once for each of A micro-batches and adds the gradients of (sum of the losses) / A to slots of
+ * group "gradient", which a further program, the update, reads and clears.
  */
 #ifndef DRAM_TRAIN_PROGRAMS_H
 #define DRAM_TRAIN_PROGRAMS_H
@@ -47,12 +47,12 @@ typedef struct {
 typedef struct {
     dram_slots slots;
     dram_io io[DRAM_PROGRAM_COUNT];
-    int batch, accumulate;                 /* images of a micro-batch; A */
-    bool scaled;                           /* fp16: the loss is scaled */
-    bool fused;                            /* each weight is updated as soon as its gradient is there */
-    int student_size, teacher_size;        /* teacher_size 0: no teacher */
-    int grid, sr_grid;                     /* sr_grid 0: no resolution distillation */
-    int classes;                           /* 0: no task */
+    int batch, accumulate;          /* images of a micro-batch; A */
+    bool scaled;                    /* fp16: the loss is scaled */
+    bool fused;                     /* each weight is updated as soon as its gradient is there */
+    int student_size, teacher_size; /* teacher_size 0: no teacher */
+    int grid, sr_grid;              /* sr_grid 0: no resolution distillation */
+    int classes;                    /* 0: no task */
 } dram_programs;
 
 /* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */

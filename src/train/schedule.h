@@ -11,12 +11,12 @@
  * a half cosine down to zero at train.steps. */
 double dram_learning_rate(const dram_config *cfg, int64_t step);
 
-/* hyper[4] of the update ops at `step`: lr, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 0, where t - 1 of the steps before made
- * their update (all but the skipped ones). */
+/* hyper[4] of the update ops at `step`: lr, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 0, where t - 1 of the steps before
+ * made their update (all but the skipped ones). */
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4]);
 
-/* Dynamic loss scaling (Micikevicius et al. 2018): begins at 65536, is halved by a step whose gradient is not finite, which
- * is skipped, and doubled after 2000 good ones in a row, up to 2^24. */
+/* Dynamic loss scaling (Micikevicius et al. 2018): begins at 65536, is halved by a step whose gradient is not finite,
+ * which is skipped, and doubled after 2000 good ones in a row, up to 2^24. */
 typedef struct {
     double scale;    /* a power of two */
     int64_t good;    /* good steps since it last changed */

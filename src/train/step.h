@@ -19,13 +19,13 @@ typedef struct {
     double device_seconds; /* in which programs ran */
 } dram_step_result;
 
-/* samples[0..count): the whole effective batch, count = micro-batch times number of micro-batches. loader: lets go of the
- * samples (dram_loader_release) once the last micro-batch is staged; NULL: the caller keeps them. */
+/* samples[0..count): the whole effective batch, count = micro-batch times number of micro-batches. loader: lets go of
+ * the samples (dram_loader_release) once the last micro-batch is staged; NULL: the caller keeps them. */
 dram_status dram_step_run(dram_session *session, dram_feed *feed, const dram_step_order *order,
                           const dram_sample *samples, int count, dram_loader *loader, dram_step_result *result);
 
-/* After a step that was not finite: does its forward and backward again, with no effect on any slot, until a tensor is not
- * finite. Writes "student.s1.b2.conv1.conv (conv2d, f16 [8,64,64,96])" into text, "" if none is. */
+/* After a step that was not finite: does its forward and backward again, with no effect on any slot, until a tensor is
+ * not finite. Writes "student.s1.b2.conv1.conv (conv2d, f16 [8,64,64,96])" into text, "" if none is. */
 dram_status dram_step_trace(dram_session *session, dram_feed *feed, const dram_step_order *order,
                             const dram_sample *samples, int count, char *text, int size);
 

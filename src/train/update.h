@@ -4,16 +4,16 @@
 
 #include "train/programs.h"
 
-/* Appends the backward of io->loss, and the update of every trained weight or, with accumulation, the sum of its gradient
- * into the slot of group "gradient". Sets seed, hyper, unscale and clip of io.
+/* Appends the backward of io->loss, and the update of every trained weight or, with accumulation, the sum of its
+ * gradient into the slot of group "gradient". Sets seed, hyper, unscale and clip of io.
  *
- * With programs->fused each weight has a norm and a factor of its own: that of all gradients so far. So once a gradient is
- * not finite, neither its weight nor a later one changes. The nodes stand at the end, and dram_fuse_updates (plan/fuse.h)
- * brings them to where they may be first; the same for the sums of an accumulation. */
+ * With programs->fused each weight has a norm and a factor of its own: that of all gradients so far. So once a gradient
+ * is not finite, neither its weight nor a later one changes. The nodes stand at the end, and dram_fuse_updates
+ * (plan/fuse.h) brings them to where they may be first; the same for the sums of an accumulation. */
 dram_status dram_backward_append(const dram_config *cfg, dram_programs *programs, dram_io *io);
 
-/* With accumulation: fills the graph of io with the update of the weights that `step` trains, from their summed gradients,
- * which it clears. Sets hyper, unscale and clip. */
+/* With accumulation: fills the graph of io with the update of the weights that `step` trains, from their summed
+ * gradients, which it clears. Sets hyper, unscale and clip. */
 dram_status dram_update_build(const dram_config *cfg, dram_programs *programs, const dram_graph *step, dram_io *io);
 
 /* Whether two steps train the same weights (with accumulation). */

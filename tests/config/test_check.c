@@ -41,23 +41,25 @@ static void test_contradictions(void **state)
          "c.yaml:1:48: resolution_distill.low_scale: 0.25 times data.size, 96, is less than the 32 pixels a student "
          "needs"},
         {"optim: {fused: on, clip_norm: 0}\ntrain: {precision: fp16}\n",
-         "c.yaml:1:16: optim.fused: under train.precision fp16 no weight may change before all gradients are known to be "
+         "c.yaml:1:16: optim.fused: under train.precision fp16 no weight may change before all gradients are known to "
+         "be "
          "finite; take bf16, or set optim.fused to auto or off"},
         {"optim: {fused: on, clip_norm: 0}\ntrain: {batch_size: 4, accumulate: 2}\n",
          "c.yaml:1:16: optim.fused: with train.accumulate 2 the gradients are summed first; set it to 1, or set "
          "optim.fused to auto or off"},
-        {"optim: {fused: on}\n",
-         "c.yaml:1:16: optim.fused: clipping to optim.clip_norm, 1, needs the norm of all gradients first; set it to 0, or "
-         "set optim.fused to auto or off"},
-        {"optim: {type: sgd, state: int8}\n", "c.yaml:1:27: optim.state: only adamw has a state of 8 bits; set optim.type "
-                                             "to adamw, or optim.state to fp32"},
+        {"optim: {fused: on}\n", "c.yaml:1:16: optim.fused: clipping to optim.clip_norm, 1, needs the norm of all "
+                                 "gradients first; set it to 0, or "
+                                 "set optim.fused to auto or off"},
+        {"optim: {type: sgd, state: int8}\n",
+         "c.yaml:1:27: optim.state: only adamw has a state of 8 bits; set optim.type "
+         "to adamw, or optim.state to fp32"},
         {"sam_distill: {teacher: {group: 3}}\ntrain: {batch_size: 4, accumulate: 2}\n",
          "c.yaml:1:32: sam_distill.teacher.group: 3 is more than the micro-batch, 2"},
         {"sam_distill: {teacher: {group: 3}}\n", "c.yaml:1:32: sam_distill.teacher.group: 3 does not divide the "
-                                                "micro-batch, 8"},
-        {"memory: {eager_free: false, budget: auto}\n",
-         "c.yaml:1:22: memory.eager_free: without it every value is kept, which only serves to measure; set it to true, or "
-         "memory.budget to none"},
+                                                 "micro-batch, 8"},
+        {"memory: {eager_free: false, budget: auto}\n", "c.yaml:1:22: memory.eager_free: without it every value is "
+                                                        "kept, which only serves to measure; set it to true, or "
+                                                        "memory.budget to none"},
         {"name: a/b\n", "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
         {"name: ..\n", "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
     };
@@ -84,7 +86,8 @@ static void test_what_is_just_right(void **state)
         "train: {precision: bf16}\noptim: {fused: on, clip_norm: 0, state: int8}\n",
         "train: {precision: fp16}\noptim: {fused: auto, clip_norm: 0}\n",
         "optim: {type: sgd, fused: on, clip_norm: 0.0}\n",
-        "sam_distill: {teacher: {group: 2, precision: bf16, placement: stream}}\ntrain: {batch_size: 8, accumulate: 4}\n",
+        "sam_distill: {teacher: {group: 2, precision: bf16, placement: stream}}\ntrain: {batch_size: 8, accumulate: "
+        "4}\n",
         "sam_distill: {enabled: false, teacher: {group: 3}}\nresolution_distill: {enabled: true}\n",
         "device: cpu\n",
     };

@@ -225,6 +225,8 @@ static const optest_case conv2d_cases[] = {
     {.name = "stem, several tasks", CONV(2, 1, 1), .in = {IN(2, 81, 98, 3), IN(32, 3, 3, 3)}, .tol = SUM_OF(27)},
     {.name = "groups, several tasks", CONV(1, 1, 5), .in = {IN(3, 31, 33, 40), IN(40, 3, 3, 8)}, .tol = SUM_OF(72)},
     {.name = "groups, long rows", CONV(1, 1, 2), .in = {IN(1, 3, 530, 16), IN(16, 3, 3, 8), IN(16)}, .tol = SUM_OF(72)},
+    /* with little scratch: of the groups as many are packed as leave room for the next one's filters, and no more */
+    {.name = "many groups", CONV(1, 1, 16), .in = {IN(848, 1, 17, 128), IN(128, 3, 3, 8)}, .tol = SUM_OF(24)},
     {.name = "very many outputs", CONV(1, 1, 1), .in = {IN(1, 5, 4, 136), IN(520, 3, 3, 136)}, .tol = SUM_OF(1224)},
     {.name = "groups, several tasks, stride 2",
      CONV(2, 1, 5),

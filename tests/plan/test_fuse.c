@@ -81,8 +81,7 @@ static void check_graph(const net *n)
             assert_int_equal(n->g->values[n->g->nodes[i]->out[o]]->producer, i);
     for (int i = 0; i < n->g->n_nodes; i++)
         for (int k = 0; k < n->g->nodes[i]->n_in; k++)
-            if (n->g->nodes[i]->in[k] != DRAM_NONE)
-                assert_true(n->g->values[n->g->nodes[i]->in[k]]->producer < i);
+            if (n->g->nodes[i]->in[k] != DRAM_NONE) assert_true(n->g->values[n->g->nodes[i]->in[k]]->producer < i);
 }
 
 static int64_t gradients_alive(const net *n)

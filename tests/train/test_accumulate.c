@@ -1,5 +1,5 @@
-/* Micro-batches: their update is that of the whole batch, within rounding, where nothing but sums ties the images of a batch
- * together; and what comes of them in whole runs. */
+/* Micro-batches: their update is that of the whole batch, within rounding, where nothing but sums ties the images of a
+ * batch together; and what comes of them in whole runs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,7 +34,8 @@ static effective_batch *make_batch(bool repeated)
         for (int p = 0; p < PIXELS; p++) {
             int y = p / SIDE, x = p % SIDE;
             for (int c = 0; c < 3; c++)
-                b->image[i][3 * p + c] = (uint8_t)(y < height ? (y * (3 + scene) + x * (5 - scene) * (c + 1)) % 256 : 0);
+                b->image[i][3 * p + c] =
+                    (uint8_t)(y < height ? (y * (3 + scene) + x * (5 - scene) * (c + 1)) % 256 : 0);
             bool labelled = y < height && (i < 2 ? x >= 8 * i : i == 2 && x >= 60);
             b->label[i][p] = (uint8_t)(labelled ? (y / 8 + x / 16 + i) % 7 : 7);
             s->label_pixels += labelled;
@@ -50,8 +51,8 @@ static effective_batch *make_batch(bool repeated)
 
 typedef struct {
     dram_step_result result;
-    int n;           /* tensors */
-    float *m[400];   /* momentum after one step from zero: the gradient */
+    int n;         /* tensors */
+    float *m[400]; /* momentum after one step from zero: the gradient */
     int64_t size[400];
     char name[400][200];
 } outcome;
@@ -67,8 +68,8 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
     if (dram_session_plan(cfg, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
         dram_feed_open(&s.programs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
-    dram_step_order order = {
-        .kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP, .loss_scale = 1};
+    dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
+                             .loss_scale = 1};
     dram_hyper(s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
@@ -109,9 +110,9 @@ static void same_number(const char *what, double got, double want)
     if (!isnan(want) && !(fabs(got - want) <= 1e-5 * fabs(want))) fail_msg("%s is %.9g, not %.9g", what, got, want);
 }
 
-/* Element by element, to 1e-4 of the tensor's root mean square and 1e-4 of the element: sums of thousands of terms in another
- * order. A tensor whose gradient is itself all rounding (a bias before a norm, keys' biases) is held to 1e-5 of the norm of
- * all. */
+/* Element by element, to 1e-4 of the tensor's root mean square and 1e-4 of the element: sums of thousands of terms in
+ * another order. A tensor whose gradient is itself all rounding (a bias before a norm, keys' biases) is held to 1e-5 of
+ * the norm of all. */
 static void same_gradient(const outcome *got, const outcome *want)
 {
     int64_t compared = 0;
@@ -123,7 +124,8 @@ static void same_gradient(const outcome *got, const outcome *want)
             if (strcmp(got->name[i], want->name[j]) == 0) w = want->m[j];
         assert_non_null(w);
         for (int64_t k = 0; k < got->size[i]; k++) square += (double)w[k] * (double)w[k];
-        double rms = sqrt(square / (double)got->size[i]), least = 1e-5 * want->result.grad_norm / sqrt((double)got->size[i]);
+        double rms = sqrt(square / (double)got->size[i]),
+               least = 1e-5 * want->result.grad_norm / sqrt((double)got->size[i]);
         for (int64_t k = 0; k < got->size[i]; k++, compared++) {
             double d = fabs((double)got->m[i][k] - (double)w[k]);
             if (!(d <= 1e-4 * (rms + fabs((double)w[k])) + least))
@@ -162,13 +164,13 @@ static void without_batch_norm(void **state)
     compare(state, DISTIL_ONLY "optim.clip_norm=0.01 sam_distill.loss.type=cosine", false, 2);
 }
 
-/* All losses. The task's head has batch norm, so each micro-batch gets the same two images; their labels differ, from most to
- * no pixels labelled, and a loss that were a mean over each micro-batch's own pixels would show. */
+/* All losses. The task's head has batch norm, so each micro-batch gets the same two images; their labels differ, from
+ * most to no pixels labelled, and a loss that were a mean over each micro-batch's own pixels would show. */
 static void ignored_pixels(void **state)
 {
     compare(state, VIT "data.classes=7 data.ignore_index=7 optim.clip_norm=0", true, 2);
-    compare(state, VIT "data.classes=7 data.ignore_index=7 sam_distill.enabled=false resolution_distill.enabled=false", true,
-            2);
+    compare(state, VIT "data.classes=7 data.ignore_index=7 sam_distill.enabled=false resolution_distill.enabled=false",
+            true, 2);
 }
 
 /* ... and it does show: the loss of a micro-batch divided by what it alone has labelled. */
@@ -201,7 +203,8 @@ static void interval_counts_updates(void **state)
     assert_int_equal(lines, 5);
     for (int i = 0; i < 5; i++, line = strchr(line, '\n') + 1) {
         char want[64];
-        snprintf(want, sizeof want, "\"distilled\":%s,\"teacher_ran\":%s", i % 2 ? "false" : "true", i % 2 ? "false" : "true");
+        snprintf(want, sizeof want, "\"distilled\":%s,\"teacher_ran\":%s", i % 2 ? "false" : "true",
+                 i % 2 ? "false" : "true");
         const char *found = strstr(line, want);
         assert_true(found && found < strchr(line, '\n'));
     }
@@ -260,7 +263,8 @@ static void memory_and_counter(void **state)
     }
     int64_t gradients = s[1].plan->slots_bytes - s[0].plan->slots_bytes;
     assert_true(gradients > 1 << 20); /* a slot a weight */
-    assert_true(s[1].plan->arena_bytes - s[1].plan->slots_bytes < (s[0].plan->arena_bytes - s[0].plan->slots_bytes) / 2);
+    assert_true(s[1].plan->arena_bytes - s[1].plan->slots_bytes <
+                (s[0].plan->arena_bytes - s[0].plan->slots_bytes) / 2);
     for (int a = 0; a < 2; a++) {
         dram_session_close(&s[a]);
         dram_config_free(cfg[a]);
@@ -270,7 +274,8 @@ static void memory_and_counter(void **state)
                           "data.val.images=none data.val.labels=none"};
     run_ok(state, &o);
     cJSON *root;
-    assert_int_equal(dram_json_read(run_file(state, "counter", "checkpoints/step-00000003/state.json"), &root), DRAM_OK);
+    assert_int_equal(dram_json_read(run_file(state, "counter", "checkpoints/step-00000003/state.json"), &root),
+                     DRAM_OK);
     assert_true(json_number(root, "batches_tracked") == 6);
     cJSON_Delete(root);
     run_remove(state, "counter");
@@ -279,12 +284,9 @@ static void memory_and_counter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_batch_norm),
-        cmocka_unit_test(ignored_pixels),
-        cmocka_unit_test(comparison_rejects),
-        cmocka_unit_test(programs),
-        cmocka_unit_test(interval_counts_updates),
-        cmocka_unit_test(memory_and_counter),
+        cmocka_unit_test(without_batch_norm),      cmocka_unit_test(ignored_pixels),
+        cmocka_unit_test(comparison_rejects),      cmocka_unit_test(programs),
+        cmocka_unit_test(interval_counts_updates), cmocka_unit_test(memory_and_counter),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

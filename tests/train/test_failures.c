@@ -110,8 +110,9 @@ static void not_finite(void **state)
         {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 run.save_every=1", fused},
         {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=0 optim.fused=off run.save_every=1",
          whole},
-        {TASK_ONLY "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=1e9 run.save_every=1 train.accumulate=2 "
-                   "student.arch=vit_micro",
+        {TASK_ONLY
+         "train.steps=12 optim.type=sgd optim.lr=1000 optim.clip_norm=1e9 run.save_every=1 train.accumulate=2 "
+         "student.arch=vit_micro",
          whole},
         {"train.steps=12 optim.lr=1000 optim.clip_norm=0 run.save_every=1 sam_distill.loss.weight=1e6 "
          "task.weight=1e6 student.arch=regnety_002 optim.type=sgd",

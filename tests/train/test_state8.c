@@ -65,10 +65,8 @@ typedef struct {
 
 static dram_val slot(subject *s, const char *name, dram_dtype dtype, int64_t n, int *index)
 {
-    dram_val value = dram_graph_slot(s->g, &(dram_slot){.name = (char *)(uintptr_t)name,
-                                                        .dtype = dtype,
-                                                        .shape = DRAM_SHAPE(n),
-                                                        .group = "test"});
+    dram_val value = dram_graph_slot(
+        s->g, &(dram_slot){.name = (char *)(uintptr_t)name, .dtype = dtype, .shape = DRAM_SHAPE(n), .group = "test"});
     *index = dram_slots_find(&s->slots, "test", name);
     return value;
 }
@@ -154,7 +152,8 @@ static void check_step(subject *s, const float hyper[4], const float clip[2])
             max_v = fmax(max_v, new_v[i]);
             double below = sqrt(new_v[i] * (double)hyper[2]) + eps, move = lr * (double)hyper[1] * new_m[i] / below;
             double want = (1 - lr * decay) * (double)old_w[from + i] - move;
-            /* beta1 m and (1 - beta1) g may cancel; all else is relative. 1 - beta in float is off by 1e-4 / 1e-3 of beta2's */
+            /* beta1 m and (1 - beta1) g may cancel; all else is relative. 1 - beta in float is off by 1e-4 / 1e-3 of
+             * beta2's */
             double cancelled = (fabs(beta1 * was_m) + fabs((1 - beta1) * g)) * lr * (double)hyper[1] / below;
             double allowed = 8 * FLT_EPSILON * (fabs(want) + 1 + cancelled) + 3e-5 * fabs(move);
             if (!(fabs((double)w[from + i] - want) <= allowed))

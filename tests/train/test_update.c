@@ -25,7 +25,8 @@ static void fused_is_exact(void **state)
         snprintf(on, sizeof on, "%soptim.clip_norm=0 optim.fused=on", sets[i]);
         snprintf(off, sizeof off, "%soptim.clip_norm=0 optim.fused=off", sets[i]);
         snprintf(automatic, sizeof automatic, "%soptim.clip_norm=0", sets[i]);
-        run_order a = {.name = "on", .set = on}, b = {.name = "off", .set = off}, c = {.name = "auto", .set = automatic};
+        run_order a = {.name = "on", .set = on}, b = {.name = "off", .set = off},
+                  c = {.name = "auto", .set = automatic};
         run_ok(state, &a);
         run_ok(state, &b);
         assert_same_run(state, "on", "off", (int)a.summary.steps);
@@ -67,8 +68,8 @@ static void fused_frees_gradients(void **state)
 }
 
 /* Within a fused step, what comes before the first gradient that is not finite is updated, and nothing after it is. The
- * backward begins at the head; a weight of the trunk that is not finite in its gradient alone cannot be made by hand, so the
- * learning rate shows it: only finite numbers are left whatever the loss. */
+ * backward begins at the head; a weight of the trunk that is not finite in its gradient alone cannot be made by hand,
+ * so the learning rate shows it: only finite numbers are left whatever the loss. */
 static void fused_keeps_weights_finite(void **state)
 {
     step_run *s = step_open(state, "resolution_distill.enabled=false optim.clip_norm=0 optim.lr=1000 optim.type=sgd");
