@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What scripts/test.sh leaves out: TSan over the threaded parts, clang, and the lower instruction sets.
+# What scripts/test.sh leaves out: TSan over the threaded parts, clang, 10,000 steps on end, the lower instruction sets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,4 +12,5 @@ if command -v clang >/dev/null; then
 else
   echo "check_all: skipped clang, it is not installed"
 fi
+DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --output-on-failure -R '^train/soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --output-on-failure -R 'ops/|model/'

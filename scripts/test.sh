@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh
 scripts/build.sh asan
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E 'ops/all-base' # one instruction set is enough here
-scripts/build.sh tsan test_base_pool test_data_loader test_device_exec
-ctest --test-dir build/tsan --output-on-failure -R '^(base/pool|data/loader|device/exec)$'
+scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
+ctest --test-dir build/tsan --output-on-failure -R '^(base/pool|data/loader|device/exec|train/guard)$'
 scripts/build.sh release
 ctest --test-dir build/release --output-on-failure -j "$(nproc)"

@@ -11,6 +11,7 @@
 #include "device/cpu_kernels.h"
 #include "io/json.h"
 #include "train/fit.h"
+#include "train/room.h"
 #include "train/weights.h"
 
 typedef struct {
@@ -244,7 +245,7 @@ dram_status dram_calibrate(const dram_config *cfg, const char *path, int *n)
     stored.memory.checkpoint = DRAM_CHECKPOINT_NONE;
     stored.memory.profile = NULL;
     TRY(dram_fit_build(&stored, (dram_fit){0}, &s));
-    dram_status status = dram_session_check_fit(&s, dram_host_free_bytes(), "the machine has free");
+    dram_status status = dram_room_check(&s);
     if (status == DRAM_OK) status = measure(&s, path, n);
     dram_session_close(&s);
     return status;

@@ -3,6 +3,10 @@
  * A thread of its own reads, at once and then once in an interval, what the run holds and what the machine has left. It
  * keeps the peaks, writes memory.jsonl, and warns (dram_warn) once when 90 % and once when 95 % of the machine's memory
  * is in use. It takes no memory after it was opened.
+ *
+ * memory.jsonl has an object a line: seconds (since the loop began, again from 0 when a run goes on), step (updates
+ * done), device_bytes, process_rss_bytes, free_bytes (the worst since the line before), cpu_utilization (since then, 0
+ * to 1 of the cores). A line for each reading of the first 60, then for each 60th, and for the last.
  */
 #ifndef DRAM_TRAIN_GUARD_H
 #define DRAM_TRAIN_GUARD_H

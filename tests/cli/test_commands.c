@@ -178,6 +178,10 @@ static void plan_over_budget(void **state)
     assert_non_null(strstr(complained, "dram: the plan needs "));
     assert_non_null(strstr(complained, "the budget is 1.00 MiB"));
     dram_ok(state, "plan plan.yaml memory.budget=7GiB");
+    dram_ok(state, "plan plan.yaml memory.budget=auto"); /* no machine, no limit */
+    assert_non_null(strstr(printed, "no budget is set"));
+    dram_ok(state, "plan plan.yaml memory.budget=1000TiB");
+    assert_non_null(strstr(complained, "note: the budget is 1000.0 TiB and this machine has "));
     /* larger than any machine: a plan is a plan */
     dram_ok(state, "plan plan.yaml train.batch_size=60000 data.size=1024 --json");
     root = printed_json();
@@ -207,10 +211,26 @@ static void config(void **state)
 static void doctor(void **state)
 {
     dram_ok(state, "doctor");
-    assert_non_null(strstr(printed, "free memory"));
+    static const char *const said[] = {"runs take the CPU", "memory ",       "free (", "would choose  device: cpu",
+                                       "data.workers: ",    "data.prefetch: ", "tier ",  "libyaml "};
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) assert_non_null(strstr(printed, said[i]));
     dram_ok(state, "doctor --json");
     cJSON *root = printed_json();
     assert_true(number_of(root, "cores") >= 1 && number_of(root, "free_bytes") > 0);
+    assert_true(number_of(root, "total_bytes") >= number_of(root, "free_bytes"));
+    assert_true(number_of(root, "workers") >= 1 && number_of(root, "prefetch") >= 8);
+    assert_true(number_of(root, "reserve_bytes") > 64 << 20);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(root, "gpu")));
+    /* The tier is a config that is shipped, and fits what is free. */
+    const cJSON *tier = cJSON_GetObjectItemCaseSensitive(root, "tier");
+    double room = number_of(root, "free_bytes") - number_of(root, "reserve_bytes");
+    assert_true(cJSON_IsNull(tier) == (room < 6e9));
+    if (!cJSON_IsNull(tier)) {
+        char path[4400];
+        snprintf(path, sizeof path, "%s/configs/tiers/%s.yaml", DRAM_SOURCE_DIR, text_of(root, "tier"));
+        assert_true(is_there(path));
+        assert_true(strtod(text_of(root, "tier"), NULL) * 1e9 <= room);
+    }
     assert_string_equal(text_of(root, "version"), DRAM_VERSION);
     assert_string_equal(text_of(root, "device"), "cpu");
     cJSON_Delete(root);

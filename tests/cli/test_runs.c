@@ -70,6 +70,15 @@ static void train_then_eval(void **state)
     dram_fails(state, "eval run.yaml --weights runs/net/heads.safetensors", 2,
                "does not hold the weights of regnetx_002");
     assert_false(is_there(in_dir(state, "runs/other")));
+    assert_true(is_there(in_dir(state, "runs/net/memory.jsonl")));
+}
+
+/* A budget that no machine has: the plan only notes it. */
+static void too_large_a_budget(void **state)
+{
+    dram_fails(state, "train run.yaml name=other memory.budget=1000TiB", 3,
+               "dram: command line: memory.budget: 1000.0 TiB is more than the ");
+    assert_false(is_there(in_dir(state, "runs/other")));
 }
 
 /* Standard output is the summary as one object, whatever the end. */
@@ -186,7 +195,8 @@ static void terminal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(train_then_eval), cmocka_unit_test(json),    cmocka_unit_test(failed_run),
+        cmocka_unit_test(train_then_eval),
+        cmocka_unit_test(too_large_a_budget), cmocka_unit_test(json),    cmocka_unit_test(failed_run),
         cmocka_unit_test(sigint),          cmocka_unit_test(sigterm), cmocka_unit_test(terminal),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

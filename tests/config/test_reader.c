@@ -99,7 +99,7 @@ static void test_unknown_keys_name_the_nearest(void **state)
         {"batch_size: 4\n", "c.yaml:1:1: batch_size: unknown key, did you mean train.batch_size?"},
         {"sam_distill: {teacher: {model: vit_b}}\n",
          "c.yaml:1:25: sam_distill.teacher.model: unknown key; sam_distill.teacher may have: "
-         "model_type, weights, seed, precision, placement"},
+         "model_type, weights, seed, precision, placement, group"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
         {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, data, "

@@ -30,7 +30,7 @@ static void test_a_whole_config_round_trips(void **state)
              "student: {arch: regnetx_002, weights: w.safetensors, zero_init_last: false}\n"
              "sam_distill: {teacher: {weights: random, seed: 5}, loss: {type: cosine, weight: 0.3}}\n"
              "task: {enabled: true}\noptim: {lr: 3.0e-4, eps: 1e-12, schedule: constant}\n"
-             "memory: {budget: 7GiB, eager_free: false}\nrun: {dir: /tmp/r, keep: 9}\n");
+             "memory: {budget: 7GiB, checkpoint: sqrt, in_place: false}\nrun: {dir: /tmp/r, keep: 9}\n");
     dram_config *cfg = load("c.yaml", NULL, 0);
     dram_str text = {0};
     assert_int_equal(dram_config_write_yaml(cfg, &text), DRAM_OK);
@@ -38,7 +38,7 @@ static void test_a_whole_config_round_trips(void **state)
     write_to("elsewhere/resolved.yaml", text.text);
     dram_config *again = load("elsewhere/resolved.yaml", NULL, 0);
     assert_same_config(cfg, again);
-    assert_non_null(strstr(text.text, "\nmemory:\n  budget: 7GiB\n  checkpoint: none\n"));
+    assert_non_null(strstr(text.text, "\nmemory:\n  budget: 7GiB\n  checkpoint: sqrt\n"));
     assert_non_null(strstr(text.text, "  max_decode_bytes: 100000000\n"));
     assert_non_null(strstr(text.text, "\n  loss:\n    type: cosine\n    weight: 0.3\n  cache: none\n"));
     assert_non_null(strstr(text.text, "  eps: 1.0e-12\n"));

@@ -517,7 +517,7 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose)
     done[op] = true;
     for (int k = 0; k < suite->n_cases; k++) {
         const optest_case *c = &suite->cases[k];
-        int n = suite->typed && !names_low_type(c) ? c->wide ? 2 : 3 : 1;
+        int n = suite->typed && !names_low_type(c) ? 3 : 1;
         for (int i = 0; i < n; i++) {
             trial t = trial_of(op, suite, c, types[i]);
             run_case(&t);

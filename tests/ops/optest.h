@@ -20,7 +20,7 @@
  *
  *     OPTEST_STORED(conv2d, conv2d_ref, conv2d_cases, .stored = 0x3, .weights = 0x2);
  *     OPTEST_STORED(conv2d_wgrad, conv2d_wgrad_ref, conv2d_wgrad_cases, .stored = 0x3, .f32_out = 0x1);
- *     OPTEST_STORED(attention, attention_ref, attention_cases, .stored = 0x1, .f32_out = 0x2, .grad_roundings = 1);
+ *     OPTEST_STORED(attention, attention_ref, attention_cases, .stored = 0x1, .f32_out = 0x2, .grad_roundings = 3);
  *
  * Inputs and seeds are rounded to their type first, so that the reference sees the numbers the kernel sees. What is
  * stored in bf16 or f16 may then differ by one rounding of that type on top of the case's tolerance (a gradient added
@@ -69,7 +69,6 @@ struct optest_case {
     unsigned seeds;        /* bit o: output o is seeded; 0: output 0 alone */
     bool vanishes;         /* some gradient is zero by design here: the check is not itself checked */
     bool refused;          /* the shape rule must refuse these inputs; nothing is run */
-    bool wide;             /* numbers beyond the range of f16: not run in it */
     unsigned weights;      /* more of the suite's */
     double grad_roundings; /* in place of the suite's, if not 0 */
     const char *fails;     /* the kernel must fail on these inputs, with this in its text */

@@ -148,6 +148,34 @@ static void fused(void **state)
     destroy(&n);
 }
 
+/* A norm that gets no gradient of its own, and the low-precision copy of a weight: what reads their outputs may come to
+ * read the weights themselves, when recompute makes the outputs again there. */
+static void behind_what_may_be_made_again(void **state)
+{
+    (void)state;
+    for (int copied = 0; copied < 2; copied++) {
+        net n = {0};
+        assert_int_equal(dram_graph_new("step", &n.slots, &n.g), DRAM_OK);
+        dram_val x = dram_graph_input(n.g, "image", DRAM_U8, DRAM_SHAPE(BYTES));
+        dram_val w = n.weight[0] = fake_slot(n.g, "student", "w", BYTES, DRAM_CATEGORY_STUDENT_WEIGHTS);
+        dram_val made = copied ? fake_node(n.g, DRAM_OP_cast, "cast", BYTES, 0, 1, w, DRAM_NONE, DRAM_NONE)
+                               : fake_node(n.g, DRAM_OP_layernorm, "norm", BYTES, 0, 3, x, w, w);
+        dram_val y = node(&n, DRAM_OP_conv2d, "conv", 0, x, w);
+        n.g->backward_begin = n.g->n_nodes;
+        n.gradient[0] = node(&n, DRAM_OP_conv2d_wgrad, "wgrad", 0, x, y);
+        dram_val d = node(&n, DRAM_OP_relu_grad, "other", 0, y, y);
+        dram_graph_output(n.g, node(&n, DRAM_OP_conv2d_wgrad, "reader", 0, made, d));
+        dram_val hyper = dram_graph_input(n.g, "hyper", DRAM_U8, DRAM_SHAPE(16));
+        dram_val sum = append(&n, DRAM_OP_sumsq, "squares", &n.gradient[0], 1);
+        append_update(&n, 0, hyper, append(&n, DRAM_OP_clip_factor, "clip", &sum, 1));
+        assert_int_equal(dram_fuse_updates(n.g), DRAM_OK);
+        check_graph(&n);
+        assert_int_equal(place_of(&n, "clip"), place_of(&n, "wgrad0") + 2);
+        assert_int_equal(place_of(&n, "adamw"), place_of(&n, "reader0") + 1);
+        destroy(&n);
+    }
+}
+
 /* With one norm over all gradients, the updates wait for it. */
 static void unfused(void **state)
 {
@@ -221,9 +249,8 @@ static void update_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fused),
-        cmocka_unit_test(unfused),
-        cmocka_unit_test(accumulated),
+        cmocka_unit_test(fused),        cmocka_unit_test(behind_what_may_be_made_again),
+        cmocka_unit_test(unfused),      cmocka_unit_test(accumulated),
         cmocka_unit_test(update_alone),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);

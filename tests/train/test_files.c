@@ -86,7 +86,7 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "eval",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 11);
+    assert_keys(root, keys, 13);
     assert_true(json_number(root, "steps") == 5);
     assert_true(json_number(root, "exit") == 0);
     assert_true(json_number(root, "skipped_images") == 0);
@@ -147,7 +147,7 @@ static void all_files(void **state)
         }
     assert_int_equal(count_entries(run_file(state, "files", "checkpoints")), 2);
     assert_int_equal(count_entries(run_file(state, "files", "checkpoints/step-00000005")), 4);
-    assert_int_equal(count_entries(run_file(state, "files", "")), 7);
+    assert_int_equal(count_entries(run_file(state, "files", "")), 8);
     /* The trunk of the last state and of the result are one. */
     assert_same_file(run_file(state, "files", "checkpoints/step-00000005/student.safetensors"),
                      run_file(state, "files", "student.safetensors"));
@@ -186,7 +186,7 @@ static void existing_directory_is_refused(void **state)
     run_fails(state, &o, DRAM_ERR_CONFIG, "this run exists already: add --resume to continue it");
     assert_int_equal(o.planned, 0);
     assert_file_is(summary, before, strlen(before));
-    assert_int_equal(count_entries(run_file(state, "files", "")), 7);
+    assert_int_equal(count_entries(run_file(state, "files", "")), 8);
     free(before);
     assert_int_equal(mkdir(in_dir(state, "runs/empty"), 0777), 0);
     o.name = "empty";

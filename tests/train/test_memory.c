@@ -22,10 +22,12 @@ int main(void)
 #include <errno.h>
 #include <malloc.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "support/runs.h"
 #include "train/feed.h"
+#include "train/guard.h"
 #include "train/schedule.h"
 
 /* glibc's own allocator behind its other names, so that every request of the process is seen here. */
@@ -160,6 +162,31 @@ static void steps_take_no_memory(void **state)
     assert_int_equal(atomic_load(&requests) - before, 1);
 }
 
+/* Nor does what watches the machine meanwhile, by dram or by the library. */
+static void guard_takes_no_memory(void **state)
+{
+    dram_device *device;
+    dram_guard *guard;
+    dram_guard_peaks peaks;
+    assert_int_equal(dram_device_open_cpu(1, &device), DRAM_OK);
+    const dram_guard_params params = {.read = dram_read_host,
+                                      .context = device,
+                                      .interval = 0.001,
+                                      .cores = 1,
+                                      .path = in_dir(state, "readings.jsonl")};
+    assert_int_equal(dram_guard_open(&params, &guard), DRAM_OK);
+    long long before = atomic_load(&requests);
+    struct stat info = {0};
+    for (int i = 0; i < 10000 && info.st_size < 2000; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        assert_int_equal(stat(params.path, &info), 0);
+    }
+    assert_int_equal(atomic_load(&requests) - before, 0);
+    dram_guard_close(guard, &peaks);
+    assert_true(peaks.readings > 10);
+    dram_device_close(device);
+}
+
 /* dram's own requests in a whole run: besides decoding, which the loader's threads do, none depends on the number of
  * steps. */
 static int64_t calls_at[41];
@@ -185,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resident_peak),
         cmocka_unit_test(steps_take_no_memory),
+        cmocka_unit_test(guard_takes_no_memory),
         cmocka_unit_test(held_bytes_are_flat),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

@@ -118,8 +118,9 @@ static void refusals(void **state)
     refused(state, VIT "memory.budget=5GiB", "memory.budget: 5.00 GiB is more than the 4.00 GiB that this machine has");
     refused(state, VIT "memory.budget=1MiB", "the budget is 1.00 MiB; the floor of this config is ");
     refused(state, VIT "memory.budget=auto", "auto leaves nothing for the arena: 1.00 GiB are free, and the loader");
-    refused(state, VIT "memory.budget=auto data.max_decode_bytes=1MiB train.batch_size=800",
-            "the budget, what is free but for ");
+    dram_host_pretend(88 * mib, 4 * gib);
+    refused(state, VIT "memory.budget=auto data.max_decode_bytes=1MiB",
+            "the budget, what is free but for 67.0 MiB of the loader and the process, is 21.0 MiB");
     dram_host_pretend((whole + least) / 2, 4 * gib);
     refused(state, VIT, "set memory.budget, to auto for example: recompute brings it down to ");
     refused(state, VIT "memory.budget=3GiB", "the machine has free ");
@@ -190,35 +191,34 @@ static void planned_again(void **state)
 /* What was pulled when a run began stays pulled when it goes on, whatever is free then. */
 static void resumed(void **state)
 {
-    static const char once[] = VIT "train.steps=4 train.accumulate=2", may[] = VIT
-        "train.steps=4 memory.may_change=[accumulate]";
+    static const char once[] = VIT "train.steps=4 optim.state=int8";
+    static const char may[] = VIT "train.steps=4 memory.may_change=[optim_state]";
     char set[1024];
     run_order whole = {.name = "whole", .set = once}, o = {.name = "part", .set = set, .stop_at = 2};
     run_ok(state, &whole);
     snprintf(set, sizeof set, "%s memory.budget=%lld", may, (long long)arena_of(state, VIT, true) - 1);
     run_fails(state, &o, DRAM_INTERRUPTED, "interrupted");
     char *yaml = get_file(run_file(state, "part", "config.yaml"), NULL);
-    assert_non_null(strstr(yaml, "accumulate: 2"));
-    assert_non_null(strstr(yaml, "may_change: [accumulate]"));
+    assert_non_null(strstr(yaml, "state: int8"));
+    assert_non_null(strstr(yaml, "may_change: [optim_state]"));
     free(yaml);
     o.resume = true;
     o.stop_at = 3;
-    snprintf(set, sizeof set, "%s", may); /* no budget: by itself this would not accumulate */
+    snprintf(set, sizeof set, "%s", may); /* no budget: by itself this would keep fp32 */
     run_fails(state, &o, DRAM_INTERRUPTED, "interrupted");
     o.stop_at = 0;
     run_ok(state, &o);
     assert_same_run(state, "whole", "part", 4);
     yaml = get_file(run_file(state, "part", "config.yaml"), NULL);
-    assert_memory_equal(yaml, "# as this run began, pulled then: accumulate\n", 45);
+    assert_memory_equal(yaml, "# as this run began, pulled then: optim_state\n", 46);
     free(yaml);
 
-    /* What does not go together with it, and a file that was damaged, are refused. */
-    snprintf(set, sizeof set, "%s train.batch_size=3", may);
-    run_fails(state, &o, DRAM_ERR_CONFIG, "train.batch_size: this run began with train.accumulate 2");
+    /* Without the file nothing is kept, and what was saved is of another kind; a damaged one is refused. */
     put_file(run_file(state, "part", "config.yaml"), "train: {steps: -1}\n", 19);
-    snprintf(set, sizeof set, "%s", may);
     run_fails(state, &o, DRAM_ERR_CONFIG, "config.yaml:1:16: train.steps");
     assert_int_equal(remove(run_file(state, "part", "config.yaml")), 0);
+    assert_int_equal(run(state, &o), DRAM_ERR_FORMAT);
+    dram_error_clear();
     run_remove(state, "part");
     run_remove(state, "whole");
 }
@@ -249,6 +249,11 @@ static void levers_kept(void **state)
     assert_true(s.cfg.resolution_distill.sr_target_scale == cfg->resolution_distill.sr_target_scale);
     assert_int_equal(s.cfg.memory.may_change, 1u << DRAM_MAY_CHANGE_SR_TARGET_SCALE);
     assert_string_equal(s.kept.text, "precision, accumulate, optim_state, sam_input_size, distill_interval");
+    dram_settle_free(&s);
+    cfg->train.batch_size = 3;
+    assert_int_equal(dram_settle(cfg, in_dir(state, "kept.yaml"), &s), DRAM_ERR_CONFIG);
+    assert_non_null(strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
+    dram_error_clear();
     dram_settle_free(&s);
     assert_int_equal(dram_settle(cfg, in_dir(state, "absent.yaml"), &s), DRAM_OK);
     assert_int_equal(s.cfg.memory.may_change, cfg->memory.may_change);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/half.h"
@@ -86,6 +87,40 @@ static void what_placement_saves(void **state)
     assert_true(host[2] > host[1]);
     assert_true(arena[0] - arena[1] > 2 << 20);
     assert_true(arena[1] >= arena[2]);
+}
+
+/* The largest recipe, thousands of nodes: one plan of it is a matter of milliseconds, for a budget takes many. */
+static void a_large_step_is_planned_quickly(void **state)
+{
+    const dram_graph *graphs[DRAM_PROGRAM_COUNT];
+    dram_programs p;
+    dram_plan *plan;
+    int n = 0, nodes = 0;
+    dram_config *cfg = run_config(state, "large",
+                                  "data.size=1024 student.arch=regnety_016 sam_distill.sam_input_size=1024 " TEACHER
+                                  "model_type=vit_h " TEACHER "precision=bf16 " TEACHER "placement=stream " TEACHER
+                                  "group=1 resolution_distill.sr_target_scale=2.0 train.precision=bf16 "
+                                  "train.batch_size=8");
+    clock_t begin = clock();
+    ok(dram_programs_build(cfg, &p));
+    clock_t built = clock();
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (p.io[k].graph) {
+            nodes += p.io[k].graph->n_nodes;
+            graphs[n++] = p.io[k].graph;
+        }
+    dram_profile profile = dram_profile_cpu(2);
+    ok(dram_plan_make(graphs, n, &p.slots, &profile, DRAM_PLAN_USUAL, &plan));
+    double build = (double)(built - begin) / CLOCKS_PER_SEC, planning = (double)(clock() - built) / CLOCKS_PER_SEC;
+    print_message("%d nodes: built in %.3f s, planned in %.3f s of CPU time\n", nodes, build, planning);
+    assert_true(nodes > 8000);
+    assert_true((double)plan->arena_bytes <= 1.005 * (double)plan->max_live_bytes);
+#ifndef DRAM_SANITIZED
+    assert_true(build < 1.0 && planning < 1.0); /* an order of magnitude above what they take */
+#endif
+    dram_plan_free(plan);
+    dram_programs_free(&p);
+    dram_config_free(cfg);
 }
 
 /* ---- weights in a type of their own ---- */
@@ -222,6 +257,7 @@ static void too_large_for_fp16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_large_step_is_planned_quickly),
         cmocka_unit_test(placement_changes_no_bit),
         cmocka_unit_test(what_placement_saves),
         cmocka_unit_test(random_weights_are_rounded_once),

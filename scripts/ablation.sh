@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# What each lever is worth: one recipe (bench/ablation.yaml), levers off to on one by one, every row run and measured.
+# ablation.sh [STEPS] prints the table; ablation.sh --write [STEPS] puts it into docs/tiers.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/report.sh
+write=
+[ "${1:-}" = --write ] && { write=1; shift; }
+steps=${1:-5}
+find_dram
+mkdir -p scenes
+[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+pulled=()
+budget=none
+rows=0
+
+# row LABEL EFFECT KEY=VALUE...: the recipe with these settings and those of all rows above; the first is the base of the
+# comparisons
+row() {
+  local label=$1 effect=$2 seconds same
+  pulled+=("${@:3}")
+  # From recompute on, a row gets three quarters of what it takes without recompute, or its floor if that is more.
+  if [ "$budget" != none ]; then
+    "$dram" plan bench/ablation.yaml "${pulled[@]}" --json >"$out/plan" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
+    budget=$(calc '%.0f' "int($(number "$out/plan" arena_bytes) * 0.75)")
+    [ "$budget" -ge "$(number "$out/plan" floor_bytes)" ] || budget=$(number "$out/plan" floor_bytes)
+  fi
+  local run=("$dram" train bench/ablation.yaml "${pulled[@]}" "memory.budget=$budget" "train.steps=$steps"
+    "run.dir=$out" "name=row$rows" --json)
+  "${run[@]}" >"$out/summary" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
+  # Median of the steps after the first.
+  seconds=$(sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/row$rows/metrics.jsonl" | tail -n +2 | sort -g |
+    awk '{ v[NR] = $1 } END { print 4 / v[int((NR + 1) / 2)] }')
+  if [ $rows = 0 ]; then
+    same="-"
+    first=$seconds
+  else
+    same=no
+    cmp -s "$out/row0/student.safetensors" "$out/row$rows/student.safetensors" && same=yes
+  fi
+  printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$effect" \
+    "$(mib "$(number "$out/summary" planned_peak_bytes)")" "$(mib "$(number "$out/summary" measured_peak_bytes)")" \
+    "$(mib "$(number "$out/summary" process_peak_rss_bytes)" %.0f)" "$(calc %.2f "$seconds")" \
+    "$(calc %.2f "$seconds / $first")" "$(calc %.7f "$(number "$out/summary" final_loss)")" "$same"
+  [ $rows = 0 ] || rm -r "$out/row$rows"
+  rows=$((rows + 1))
+}
+
+table() {
+  echo "| pulled, on top of all above | effect | planned MiB | measured MiB | process MiB | s a step | ratio | loss of step $steps | same bits |"
+  echo "|---|---|---:|---:|---:|---:|---:|---:|---|"
+  row "nothing: every tensor has its own bytes" - memory.in_place=false memory.eager_free=false memory.share_teacher=false \
+    memory.recompute_norms=false memory.checkpoint=none optim.fused=off
+  row "\`memory.eager_free\`" exact memory.eager_free=true
+  row "\`memory.in_place\`" exact memory.in_place=true
+  row "\`memory.share_teacher\`" exact memory.share_teacher=true
+  row "\`memory.recompute_norms\`" exact memory.recompute_norms=true
+  row "\`optim.fused\`" exact optim.fused=auto
+  budget=wanted
+  row "\`memory.checkpoint: optimal\` at 3/4" exact memory.checkpoint=optimal
+  row "\`teacher.placement: stream\`" exact sam_distill.teacher.placement=stream
+  row "\`teacher.group: 1\`" rounding sam_distill.teacher.group=1
+  row "\`precision: bf16\`, both" quality train.precision=bf16 sam_distill.teacher.precision=bf16
+  row "\`train.accumulate: 2\`" quality train.accumulate=2
+  row "\`optim.state: int8\`" quality optim.state=int8
+}
+
+if [ -n "$write" ]; then
+  table | write_section docs/tiers.md ablation
+else
+  table
+fi

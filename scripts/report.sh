@@ -1,0 +1,40 @@
+# Sourced by tiers.sh, ablation.sh and claims.sh: the program, numbers out of its JSON, and tables into docs/.
+# DRAM names a program to take instead of build/release/dram.
+# shellcheck shell=bash
+
+find_dram() {
+  if [ -z "${DRAM:-}" ]; then
+    scripts/deps.sh >&2
+    scripts/build.sh release dram >&2
+  fi
+  dram=${DRAM:-build/release/dram}
+}
+
+# number FILE KEY: the first value of that key, which is a number
+number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
+
+# program FILE NAME KEY: a number of one program
+program() { sed -n "/\"name\":[[:space:]]*\"$2\"/,/}/p" "$1" | sed -n "s/.*\"$3\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" | head -n 1; }
+
+# lever FILE NAME KEY: a word or number of one lever
+lever() { sed -n "/\"name\":[[:space:]]*\"$2\"/,/}/p" "$1" | sed -n "s/.*\"$3\":[[:space:]]*\"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+
+# calc FORMAT EXPRESSION: a number computed and printed
+calc() { awk "BEGIN { printf \"$1\", $2 }"; }
+
+mib() { calc "${2:-%.1f}" "$1 / 1048576"; }
+gib() { calc "${2:-%.2f}" "$1 / 1073741824"; }
+
+# write_section FILE NAME: standard input takes the place of what is between <!-- NAME --> and <!-- /NAME --> in FILE
+write_section() {
+  local text
+  text=$(mktemp)
+  cat >"$text"
+  grep -q "^<!-- $2 -->$" "$1" && grep -q "^<!-- /$2 -->$" "$1" || { echo "$1 has no section $2" >&2; return 1; }
+  awk -v name="$2" -v text="$text" '
+    $0 == "<!-- /" name " -->" { inside = 0 }
+    !inside { print }
+    $0 == "<!-- " name " -->" { inside = 1; while ((getline line < text) > 0) print line }' "$1" >"$1.new"
+  rm "$text"
+  mv "$1.new" "$1"
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The table of docs/tiers.md: every tier planned, nothing run. tiers.sh prints it; tiers.sh --write puts it into the page.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/report.sh
+find_dram
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+tiers=(06gb 08gb 12gb 16gb 24gb 40gb 80gb)
+
+# Two threads whatever machine this runs on: scratch memory goes by threads.
+for t in "${tiers[@]}"; do
+  "$dram" plan "configs/tiers/$t.yaml" threads=2 --json >"$out/$t" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
+  "$dram" config "configs/tiers/$t.yaml" >"$out/$t.yaml"
+done
+
+# row LABEL COMMAND...: one cell a tier, what the command prints with the tier's name behind it
+row() {
+  local t
+  printf '| %s |' "$1"
+  for t in "${tiers[@]}"; do printf ' %s |' "$("${@:2}" "$t")"; done
+  echo
+}
+key() { awk -v key="$1" '$1 == key ":" { print $2; exit }' "$out/$2.yaml"; }
+bytes() { gib "$(number "$out/$2" "$1")"; }
+megabytes() { mib "$(number "$out/$2" "$1")" %.0f; }
+above_live() { calc '%.2f %%' "100 * ($(number "$out/$1" arena_bytes) / $(number "$out/$1" max_live_bytes) - 1)"; }
+saved() { gib "$(lever "$out/$2" "$1" saved_bytes)"; }
+setting() { lever "$out/$2" "$1" setting; }
+flops() { calc '%.1f' "$(program "$out/$1" distil_step flops) / 1e12"; }
+# An interval of 2 leaves out half of the teacher's FLOPs.
+teacher_flops() { calc '%.1f' "-2 * $(lever "$out/$1" distill_interval added_flops) / 1e12"; }
+recomputed() { calc '%.2f %%' "100 * $(number "$out/$1" recompute_ratio)"; }
+# The teacher has no backward, so what is spent again is the student's: its forward, backward and update.
+recomputed_of_student() {
+  local ratio all teacher
+  ratio=$(number "$out/$1" recompute_ratio)
+  all=$(program "$out/$1" distil_step flops)
+  teacher=$(calc '%.0f' "-2 * $(lever "$out/$1" distill_interval added_flops)")
+  calc '%.1f %%' "100 * $ratio * $all / ($all - (1 + $ratio) * $teacher)"
+}
+
+table() {
+  row "" echo
+  printf '|---|%s\n' "$(printf -- '---:|%.0s' "${tiers[@]}")"
+  row "student" key arch
+  row "\`data.size\`" key size
+  row "teacher" key model_type
+  row "\`sam_input_size\`" key sam_input_size
+  row "\`sr_target_scale\`" key sr_target_scale
+  row "\`batch_size\`" key batch_size
+  row "budget, GiB" bytes budget_bytes
+  row "**planned peak, GiB**" bytes planned_peak_bytes
+  row "arena above max live" above_live
+  row "*at the peak, MiB:* teacher weights" megabytes teacher_weights
+  row "student weights" megabytes student_weights
+  row "gradients" megabytes gradients
+  row "optimiser" megabytes optimizer
+  row "activations" megabytes activations
+  row "teacher activations" megabytes teacher_activations
+  row "workspace" megabytes workspace
+  row "input" megabytes input
+  row "*saved by, GiB:* \`eager_free\`" saved eager_free
+  row "\`recompute_norms\`" saved recompute_norms
+  row "\`share_teacher\`" saved teacher_sharing
+  row "\`in_place\`" saved in_place
+  row "recompute of blocks" saved recompute
+  row "teacher's placement" setting teacher_placement
+  row "floor of exact levers, GiB" bytes floor_bytes
+  row "TFLOP a step" flops
+  row "of them the teacher's" teacher_flops
+  row "spent again, of the step" recomputed
+  row "spent again, of the student's part" recomputed_of_student
+}
+
+if [ "${1:-}" = --write ]; then
+  table | write_section docs/tiers.md tiers
+else
+  table
+fi
