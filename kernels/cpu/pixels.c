@@ -1,21 +1,63 @@
 #include "kernels/cpu/pixels.h"
 
-/* Channels in whole vectors of 8, as those of most groups: a type and a length known when this is compiled leave two or
- * three instructions a vector. */
-static inline __attribute__((always_inline)) void widen_eights(const dram_pixels *p, const void *base, dram_dtype dtype,
-                                                               float *tile)
+/* Whole vectors of 8 channels, as in most groups: a type and a number of channels that are known when this is compiled
+ * leave a few instructions a vector. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void widen_some(const dram_pixels *p, const void *base, dram_dtype dtype, int64_t channels, float *tile)
 {
-    for (int64_t i = 0; i < p->count; i++)
-        for (int64_t c = 0; c < p->channels; c += 8, tile += 8)
-            dram_lowp_widen(base, dtype, p->at + i * p->step + c, 8, tile);
+    const uint16_t *from = (const uint16_t *)base + p->at;
+    const int64_t step = p->step;
+    for (int64_t i = 0; i < p->count; i++, from += step, tile += channels) {
+        __builtin_prefetch(from + 32); /* of the groups to come */
+        for (int64_t c = 0; c < channels; c += 8) dram_lowp_widen(from, dtype, c, 8, tile + c);
+    }
 }
 
-static inline __attribute__((always_inline)) void narrow_eights(const dram_pixels *p, const float *tile,
-                                                                dram_dtype dtype, void *base)
+INLINE void widen_eights(const dram_pixels *p, const void *base, dram_dtype dtype, float *tile)
 {
-    for (int64_t i = 0; i < p->count; i++)
-        for (int64_t c = 0; c < p->channels; c += 8, tile += 8)
-            dram_lowp_narrow(base, dtype, p->at + i * p->step + c, tile, 8);
+    if (p->channels == 8)
+        widen_some(p, base, dtype, 8, tile);
+    else if (p->channels == 16)
+        widen_some(p, base, dtype, 16, tile);
+    else if (p->channels == 24)
+        widen_some(p, base, dtype, 24, tile);
+    else
+        widen_some(p, base, dtype, p->channels, tile);
+}
+
+INLINE void narrow_eight(const float *tile, dram_dtype dtype, uint16_t *to)
+{
+#ifdef __AVX2__
+    __m256 x = _mm256_loadu_ps(tile);
+    if (dtype == DRAM_BF16 && !_mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q))) { /* no NaN */
+        __m256i u = dram_lowp_round_bf16(x);
+        __m128i both = _mm_packus_epi32(_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1));
+        _mm_storeu_si128((__m128i *)to, both);
+        return;
+    }
+#endif
+    dram_lowp_narrow(to, dtype, 0, tile, 8);
+}
+
+INLINE void narrow_some(const dram_pixels *p, const float *tile, dram_dtype dtype, int64_t channels, void *base)
+{
+    uint16_t *to = (uint16_t *)base + p->at;
+    const int64_t step = p->step;
+    for (int64_t i = 0; i < p->count; i++, to += step, tile += channels)
+        for (int64_t c = 0; c < channels; c += 8) narrow_eight(tile + c, dtype, to + c);
+}
+
+INLINE void narrow_eights(const dram_pixels *p, const float *tile, dram_dtype dtype, void *base)
+{
+    if (p->channels == 8)
+        narrow_some(p, tile, dtype, 8, base);
+    else if (p->channels == 16)
+        narrow_some(p, tile, dtype, 16, base);
+    else if (p->channels == 24)
+        narrow_some(p, tile, dtype, 24, base);
+    else
+        narrow_some(p, tile, dtype, p->channels, base);
 }
 
 void DRAM_CPU(pixels_widen)(const dram_pixels *p, const void *base, float *tile)

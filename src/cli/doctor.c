@@ -60,7 +60,8 @@ static void print_choice(const facts *f)
     if (f->tier)
         printf("tier          configs/tiers/%02dgb.yaml\n", f->tier);
     else
-        printf("tier          none: the smallest, 06gb, wants 6 GB free besides the reserve; set memory.budget: auto\n");
+        printf(
+            "tier          none: the smallest, 06gb, wants 6 GB free besides the reserve; set memory.budget: auto\n");
 }
 
 static void print_facts(const facts *f)
@@ -91,15 +92,13 @@ static bool add_tier(cJSON *root, int tier)
 static cJSON *facts_json(const facts *f)
 {
     cJSON *root = cJSON_CreateObject();
-    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
-                cJSON_AddNullToObject(root, "gpu") && cJSON_AddStringToObject(root, "device", "cpu") &&
-                cJSON_AddNumberToObject(root, "cores", f->cores) &&
+    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) && cJSON_AddNullToObject(root, "gpu") &&
+                cJSON_AddStringToObject(root, "device", "cpu") && cJSON_AddNumberToObject(root, "cores", f->cores) &&
                 cJSON_AddStringToObject(root, "kernels", dram_cpu_isa()) && add_bytes(root, "total_bytes", f->total) &&
                 add_bytes(root, "free_bytes", f->free) &&
                 (f->limit ? add_bytes(root, "group_limit_bytes", f->limit)
                           : cJSON_AddNullToObject(root, "group_limit_bytes") != NULL) &&
-                add_bytes(root, "reserve_bytes", f->reserve) &&
-                cJSON_AddNumberToObject(root, "workers", f->workers) &&
+                add_bytes(root, "reserve_bytes", f->reserve) && cJSON_AddNumberToObject(root, "workers", f->workers) &&
                 cJSON_AddNumberToObject(root, "prefetch", f->prefetch) && add_tier(root, f->tier) &&
                 cJSON_AddStringToObject(root, "blas", openblas_get_config()) &&
                 cJSON_AddStringToObject(root, "libyaml", yaml_get_version_string()) &&

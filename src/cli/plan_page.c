@@ -14,21 +14,21 @@ static double recompute_ratio(const dram_session *s)
     return 0.0;
 }
 
-/* How many blocks of the first step with a schedule run forward more than once. */
+/* What the schedule of the first step that has one makes again. */
 static void describe_recompute(const dram_session *s, dram_str *text)
 {
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         const dram_chain_schedule *schedule = &s->schedule[k];
-        int length = 0, again = 0;
+        int length = 0, runs = 0, partly = 0;
         for (int i = 0; i < schedule->n; i++) {
-            if (schedule->op[i].kind == DRAM_CHAIN_BACKWARD) length++;
-            if (schedule->op[i].kind < DRAM_CHAIN_LOSS) again++;
+            const dram_chain_op *op = &schedule->op[i];
+            length += op->kind == DRAM_CHAIN_BACKWARD;
+            runs += op->kind < DRAM_CHAIN_LOSS;
+            partly += op->kind == DRAM_CHAIN_SAVE && op->option > 1;
         }
         if (!length) continue;
-        if (again > length)
-            dram_str_add(text, "recompute: %d blocks run forward %d times", length, again);
-        else
-            dram_str_add(text, "recompute: within blocks only");
+        dram_str_add(text, "recompute: %d of %d blocks in part", partly, length);
+        if (runs > length) dram_str_add(text, ", %d forward runs more", runs - length);
         return;
     }
     if (s->cfg->memory.recompute_norms) dram_str_add(text, "recompute: norms and activations only");

@@ -36,7 +36,8 @@ static dram_status batch_put_shape(dram_graph *g, const dram_node *node, dram_va
     dram_like_input(g, node, 0, out[0]);
     out[0]->shape.dim[0] = a->count;
     if (!dram_given(node, 1)) return DRAM_OK;
-    if (dram_value_at(g, node->in[1])->dtype != x->dtype || !dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape))
+    if (dram_value_at(g, node->in[1])->dtype != x->dtype ||
+        !dram_shape_equal(dram_in_shape(g, node, 1), &out[0]->shape))
         return dram_bad_input(g, node, 1, "like input 0, with attr.count images");
     return DRAM_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "plan/plan.h"
 #include "plan/recompute_build.h"
 
 enum { SMALL = 64 << 10 }; /* bytes: what is smaller is not in the chain's numbers, so that their divisor stays large */
@@ -44,6 +45,7 @@ static void find_sizes(dram_recompute *r, const dram_profile *profile)
         r->big[v] = r->bytes[v] < SMALL ? 0 : r->bytes[v];
     }
     for (int i = 0; i < g->n_nodes; i++) {
+        if (dram_node_space(g, g->nodes[i]) != DRAM_SPACE_DEVICE) continue;
         r->workspace[i] = round_up(dram_node_workspace(g, g->nodes[i], profile), profile->align);
         r->big_workspace[i] = r->workspace[i] < SMALL ? 0 : r->workspace[i];
     }

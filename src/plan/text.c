@@ -46,7 +46,7 @@ static void add_verdict(const page *p)
                      mib(plan->arena_bytes), p->decimals, mib(plan->arena_bytes - budget), p->decimals, mib(budget));
     if (p->facts->pulled) dram_str_add(p->out, "  the planner pulled: %s\n", p->facts->pulled);
     if (p->facts->recompute)
-        dram_str_add(p->out, "  %s: %.1f %% of the step's FLOPs are spent again\n", p->facts->recompute,
+        dram_str_add(p->out, "  %s: %.1f %% of the step's FLOPs again\n", p->facts->recompute,
                      100.0 * p->facts->recompute_ratio);
 }
 

@@ -211,7 +211,7 @@ static void config(void **state)
 static void doctor(void **state)
 {
     dram_ok(state, "doctor");
-    static const char *const said[] = {"runs take the CPU", "memory ",       "free (", "would choose  device: cpu",
+    static const char *const said[] = {"runs take the CPU", "memory ",         "free (", "would choose  device: cpu",
                                        "data.workers: ",    "data.prefetch: ", "tier ",  "libyaml "};
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) assert_non_null(strstr(printed, said[i]));
     dram_ok(state, "doctor --json");

@@ -196,8 +196,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(train_then_eval),
-        cmocka_unit_test(too_large_a_budget), cmocka_unit_test(json),    cmocka_unit_test(failed_run),
-        cmocka_unit_test(sigint),          cmocka_unit_test(sigterm), cmocka_unit_test(terminal),
+        cmocka_unit_test(too_large_a_budget),
+        cmocka_unit_test(json),
+        cmocka_unit_test(failed_run),
+        cmocka_unit_test(sigint),
+        cmocka_unit_test(sigterm),
+        cmocka_unit_test(terminal),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -48,7 +48,8 @@ static void groups(void **state)
 {
     const int64_t k = 1024;
     expect(state, 0, 0, 0); /* nothing can be read */
-    put_text(state, "proc", "meminfo", "MemTotal:    4000 kB\nMemFree:  100 kB\nMemAvailable:   3000 kB\nCached: 9 kB\n");
+    put_text(state, "proc", "meminfo",
+             "MemTotal:    4000 kB\nMemFree:  100 kB\nMemAvailable:   3000 kB\nCached: 9 kB\n");
     expect(state, 3000 * k, 4000 * k, 0);
 
     put_text(state, "proc/self", "cgroup", "0::/a/b\n");
@@ -201,14 +202,10 @@ static void what_a_device_gives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(free_bytes),
-        cmocka_unit_test_setup_teardown(groups, tempdir_make, tempdir_remove),
-        cmocka_unit_test(pretended),
-        cmocka_unit_test(process),
-        cmocka_unit_test(cores),
-        cmocka_unit_test(device_counts_its_memory),
-        cmocka_unit_test(absurd_size),
-        cmocka_unit_test(what_a_device_gives),
+        cmocka_unit_test(free_bytes),  cmocka_unit_test_setup_teardown(groups, tempdir_make, tempdir_remove),
+        cmocka_unit_test(pretended),   cmocka_unit_test(process),
+        cmocka_unit_test(cores),       cmocka_unit_test(device_counts_its_memory),
+        cmocka_unit_test(absurd_size), cmocka_unit_test(what_a_device_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

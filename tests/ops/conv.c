@@ -1,6 +1,12 @@
 /* Sums of L products of numbers in [-1, 1): the partial sums are about sqrt(L) / 3 large, and L roundings of half an
  * epsilon of that each, adding up like a random walk, stay well below L epsilon. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "optest.h"
+#include "types.h"
 
 #define SUM_OF(L)                                                                                                      \
     {                                                                                                                  \
@@ -246,7 +252,48 @@ static const optest_case conv2d_cases[] = {
      .in = {{OPTEST_SHAPE(1, 5, 5, 3), .dtype = DRAM_U8}, X(4, 3, 3, 3)},
      .refused = true},
 };
-OPTEST_STORED(conv2d, conv2d_ref, conv2d_cases, .stored = 0x3, .weights = 0x2);
+/* A NaN in one pixel of one group is a NaN in the outputs of that group that see the pixel, one in the bias is a NaN in
+ * its channel, and there is none elsewhere: rounding neither loses nor spreads it. That of the bias has all bits set,
+ * which rounding as if it were a number would carry into the sign. */
+static int nan_failures(dram_kernel conv2d, dram_dtype dtype)
+{
+    enum { H = 5, W = 7, C = 16, GROUP = 8, NAN_Y = 2, NAN_X = 3, NAN_C = 11 };
+    static uint16_t x[H * W * C], w[C * 9 * GROUP], y[H * W * C];
+    static _Alignas(64) char workspace[64 << 10];
+    const dram_attr attr = {.stride = 1, .pad = 1, .groups = C / GROUP};
+    const dram_shape image = DRAM_SHAPE(1, H, W, C), filter = DRAM_SHAPE(C, 3, 3, GROUP);
+    const uint32_t all_bits = 0x7fffffff;
+    float bias[C] = {0};
+    double half = 0.5, nan = NAN;
+    int failures = 0;
+    for (int i = 0; i < H * W * C; i++) types_store(&x[i], dtype, i == (NAN_Y * W + NAN_X) * C + 3 ? &nan : &half, 1);
+    for (int i = 0; i < C * 9 * GROUP; i++) types_store(&w[i], dtype, &half, 1);
+    const dram_kernel_args args = {.n_in = 3,
+                                   .n_out = 1,
+                                   .in = {{x, dtype, image}, {w, dtype, filter}, {bias, DRAM_F32, DRAM_SHAPE(C)}},
+                                   .out = {{y, dtype, image}},
+                                   .attr = &attr,
+                                   .workspace = workspace,
+                                   .workspace_bytes = sizeof workspace};
+    memcpy(&bias[NAN_C], &all_bits, sizeof all_bits);
+    if (conv2d(&args) != DRAM_OK) failures++;
+    for (int i = 0; i < H * W * C; i++) {
+        float got;
+        int c = i % C, px = i / C % W, py = i / C / W;
+        types_load(&got, &y[i], dtype, 1);
+        bool want = c == NAN_C || (c < GROUP && abs(px - NAN_X) <= 1 && abs(py - NAN_Y) <= 1);
+        failures += want != (isnan(got) != 0);
+    }
+    if (failures) printf("conv2d, %s: NaN is wrong in %d places\n", dram_dtype_name(dtype), failures);
+    return failures;
+}
+
+static int conv2d_also(const dram_kernel *kernels)
+{
+    return nan_failures(kernels[DRAM_OP_conv2d], DRAM_BF16) + nan_failures(kernels[DRAM_OP_conv2d], DRAM_F16);
+}
+
+OPTEST_STORED(conv2d, conv2d_ref, conv2d_cases, .stored = 0x3, .weights = 0x2, .also = conv2d_also);
 
 static void conv2d_dgrad_ref(const optest_case *c, const double *const in[], double *const out[])
 {

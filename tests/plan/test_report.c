@@ -267,7 +267,7 @@ static void the_page_says_what_matters(void **state)
     assert_non_null(strstr(page.text, dram_program_peak_at(&f.plan->programs[0])));
     assert_non_null(strstr(page.text, "eager_free"));
     assert_non_null(strstr(page.text, "the planner pulled: accumulate=2\n"));
-    assert_non_null(strstr(page.text, "recompute: norms: 12.5 % of the step's FLOPs are spent again\n"));
+    assert_non_null(strstr(page.text, "recompute: norms: 12.5 % of the step's FLOPs again\n"));
     assert_non_null(strstr(page.text, "f32   [4,64,64,32]         student.s1.b1.conv\n"));
     const char *largest = strstr(page.text, "largest in ");
     int lines = 0;

@@ -62,8 +62,8 @@ static dram_guard_peaks watch(machine *m, const char *path, int readings)
     dram_guard *g;
     dram_guard_peaks peaks;
     atomic_store(&warnings, 0);
-    const dram_guard_params params = {.read = read_machine, .context = m, .interval = 0.001, .cores = 2, .path = path,
-                                      .step = 7};
+    const dram_guard_params params = {
+        .read = read_machine, .context = m, .interval = 0.001, .cores = 2, .path = path, .step = 7};
     assert_int_equal(dram_guard_open(&params, &g), DRAM_OK);
     assert_true(atomic_load(&m->readings) >= 1); /* at once */
     int64_t calls = dram_alloc_calls();
@@ -89,7 +89,8 @@ static void peaks_and_warnings(void **state)
     assert_int_equal(p.warned, 95);
     assert_int_equal(warnings, 2);
     assert_memory_equal(warned[0], "90 % of this machine's memory is in use, 900 B of 1000 B; this run holds ", 73);
-    assert_memory_equal(warned[1], "95 % of this machine's memory is in use, 950 B of 1000 B; this run holds 100 B", 78);
+    assert_memory_equal(warned[1], "95 % of this machine's memory is in use, 950 B of 1000 B; this run holds 100 B",
+                        78);
     for (int i = 0; i < 2; i++) {
         assert_non_null(strstr(warned[i], "40 B of it its arena"));
         assert_non_null(strstr(warned[i], "lower memory.budget"));

@@ -72,7 +72,7 @@ static void loader_by_itself(void **state)
         int64_t free_bytes;
         int workers, prefetch;
     } cases[] = {
-        {1, 64, 1, 8},  {2, 64, 2, 8}, {7, 64, 2, 8}, {8, 64, 2, 8}, {16, 64, 4, 8},
+        {1, 64, 1, 8},   {2, 64, 2, 8}, {7, 64, 2, 8}, {8, 64, 2, 8}, {16, 64, 4, 8},
         {256, 64, 8, 8}, {16, 8, 4, 8}, {16, 4, 2, 8}, {16, 1, 1, 8}, {16, 0, 1, 2},
     };
     dram_config *cfg = run_config(state, "auto", "data.workers=0 data.prefetch=0"), own;
@@ -228,10 +228,12 @@ static void levers_kept(void **state)
 {
     dram_settled s;
     dram_str yaml = {0};
-    dram_config *before = run_config(state, "before", "task.enabled=true memory.may_change=[precision,accumulate,"
-                                                      "optim_state,sam_input_size,distill_interval,teacher_group]");
-    dram_config *cfg = run_config(state, "before", "task.enabled=true memory.may_change=[precision,accumulate,"
-                                                   "optim_state,sam_input_size,distill_interval,sr_target_scale]");
+    dram_config *before = run_config(state, "before",
+                                     "task.enabled=true memory.may_change=[precision,accumulate,"
+                                     "optim_state,sam_input_size,distill_interval,teacher_group]");
+    dram_config *cfg = run_config(state, "before",
+                                  "task.enabled=true memory.may_change=[precision,accumulate,"
+                                  "optim_state,sam_input_size,distill_interval,sr_target_scale]");
     before->train.precision = DRAM_PRECISION_BF16;
     before->train.accumulate = 2;
     before->sam_distill.sam_input_size = 32;
@@ -252,7 +254,8 @@ static void levers_kept(void **state)
     dram_settle_free(&s);
     cfg->train.batch_size = 3;
     assert_int_equal(dram_settle(cfg, in_dir(state, "kept.yaml"), &s), DRAM_ERR_CONFIG);
-    assert_non_null(strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
+    assert_non_null(
+        strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
     dram_error_clear();
     dram_settle_free(&s);
     assert_int_equal(dram_settle(cfg, in_dir(state, "absent.yaml"), &s), DRAM_OK);
@@ -286,9 +289,9 @@ static void readings_of_a_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tiers),     cmocka_unit_test(reserve),       cmocka_unit_test(loader_by_itself),
-        cmocka_unit_test(refusals),  cmocka_unit_test(automatic),     cmocka_unit_test(planned_again),
-        cmocka_unit_test(resumed),   cmocka_unit_test(levers_kept),   cmocka_unit_test(readings_of_a_run),
+        cmocka_unit_test(tiers),    cmocka_unit_test(reserve),     cmocka_unit_test(loader_by_itself),
+        cmocka_unit_test(refusals), cmocka_unit_test(automatic),   cmocka_unit_test(planned_again),
+        cmocka_unit_test(resumed),  cmocka_unit_test(levers_kept), cmocka_unit_test(readings_of_a_run),
     };
     dram_log_set_sink(keep_warning, NULL);
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
