@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The table of docs/tiers.md: every tier planned, nothing run. tiers.sh prints it; tiers.sh --write puts it into the page.
+# The tables of docs/tiers.md and docs/memory.md that are planned, nothing run: every tier, and what a budget costs.
+# tiers.sh prints them; tiers.sh --write puts them into the pages, and remakes docs/arena.svg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/report.sh
@@ -24,6 +25,8 @@ row() {
 }
 key() { awk -v key="$1" '$1 == key ":" { print $2; exit }' "$out/$2.yaml"; }
 bytes() { gib "$(number "$out/$2" "$1")"; }
+# Of the card's N * 10^9 bytes.
+reserve() { gib "$(calc '%.0f' "${1%gb} * 1e9 - $(number "$out/$1" budget_bytes)")"; }
 megabytes() { mib "$(number "$out/$2" "$1")" %.0f; }
 above_live() { calc '%.2f %%' "100 * ($(number "$out/$1" arena_bytes) / $(number "$out/$1" max_live_bytes) - 1)"; }
 saved() { gib "$(lever "$out/$2" "$1" saved_bytes)"; }
@@ -51,6 +54,7 @@ table() {
   row "\`sr_target_scale\`" key sr_target_scale
   row "\`batch_size\`" key batch_size
   row "budget, GiB" bytes budget_bytes
+  row "reserve, GiB" reserve
   row "**planned peak, GiB**" bytes planned_peak_bytes
   row "arena above max live" above_live
   row "*at the peak, MiB:* teacher weights" megabytes teacher_weights
@@ -74,8 +78,28 @@ table() {
   row "spent again, of the student's part" recomputed_of_student
 }
 
+# What a budget costs: the recipe of bench/recipe.yaml in ever fewer bytes.
+budgets() {
+  local b again pulled
+  echo "| budget | planned MiB | teacher's weights | spent again, of the step's FLOPs |"
+  echo "|---|---:|---|---:|"
+  for b in none 4GiB 3GiB 2GiB 1GiB; do
+    "$dram" plan bench/recipe.yaml threads=2 "memory.budget=$b" --json >"$out/$b" 2>"$out/log" ||
+      { cat "$out/log" >&2; exit 1; }
+    pulled=$(lever "$out/$b" teacher_placement setting)
+    again=$(calc '%.2f %%' "100 * $(number "$out/$b" recompute_ratio)")
+    printf '| %s | %s | %s | %s |\n' "${b/GiB/ GiB}" "$(mib "$(number "$out/$b" planned_peak_bytes)")" "$pulled" "$again"
+  done
+}
+
 if [ "${1:-}" = --write ]; then
   table | write_section docs/tiers.md tiers
+  budgets | write_section docs/memory.md budgets
+  # The picture of docs/memory.md.
+  "$dram" plan configs/quickstart.yaml threads=2 data.size=384 resolution_distill.enabled=false optim.clip_norm=0 \
+    memory.budget=200MiB --svg docs/arena.svg >/dev/null
 else
   table
+  echo
+  budgets
 fi

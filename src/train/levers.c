@@ -125,11 +125,14 @@ static bool group_state(const dram_config *cfg, bool *pulled, char *setting, int
     return cfg->sam_distill.enabled && batch > 1;
 }
 
+/* The smallest groups that cut the batch into no more than MOST: a graph grows with their number. */
 static bool group_pull(dram_config *cfg)
 {
-    int group = cfg->sam_distill.teacher.group, batch = micro_batch(cfg);
-    if (!cfg->sam_distill.enabled || group == 1 || batch == 1) return false;
-    cfg->sam_distill.teacher.group = 1;
+    enum { MOST = 32 };
+    int batch = micro_batch(cfg), present = cfg->sam_distill.teacher.group, group = 1;
+    while (batch % group || batch / group > MOST) group++;
+    if (!cfg->sam_distill.enabled || group >= (present > 0 && present < batch ? present : batch)) return false;
+    cfg->sam_distill.teacher.group = group;
     return true;
 }
 
@@ -413,6 +416,10 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
 static bool may_pull(const dram_config *cfg, const lever *l)
 {
     if (l->may_change < 0) return strcmp(l->name, "teacher_placement") == 0; /* the others are as the config says */
+    /* A file of weights is of one model. */
+    const char *weights = cfg->sam_distill.teacher.weights;
+    if (l->may_change == DRAM_MAY_CHANGE_MODEL_TYPE && weights && strcmp(weights, DRAM_WEIGHTS_RANDOM) != 0)
+        return false;
     return cfg->memory.may_change >> l->may_change & 1u;
 }
 

@@ -252,6 +252,7 @@ static const optest_case conv2d_cases[] = {
      .in = {{OPTEST_SHAPE(1, 5, 5, 3), .dtype = DRAM_U8}, X(4, 3, 3, 3)},
      .refused = true},
 };
+
 /* A NaN in one pixel of one group is a NaN in the outputs of that group that see the pixel, one in the bias is a NaN in
  * its channel, and there is none elsewhere: rounding neither loses nor spreads it. That of the bias has all bits set,
  * which rounding as if it were a number would carry into the sign. */
