@@ -93,10 +93,13 @@ model_type() {
   needs "the recipe's step: TFLOP" t "$(flops full)" "$(flops large)" "$(flops base)"
 }
 
-# seconds RUN: of a step, the mean from the third step on
+# seconds RUN BATCH: of a step, the mean of two medians, that of the even steps and that of the odd ones, from the third on
 seconds() {
-  sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/$1/metrics.jsonl" | tail -n +3 |
-    awk -v batch="$2" '{ s += batch / $1 } END { print s / NR }'
+  local odd
+  for odd in 0 1; do
+    sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/$1/metrics.jsonl" |
+      awk -v odd="$odd" 'NR > 2 && NR % 2 == odd' | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+  done | awk -v batch="$2" '{ s += batch / $1 } END { print s / NR }'
 }
 # train NAME COMMAND...: a run of bench/step.yaml, small
 train() {
@@ -108,7 +111,7 @@ train() {
 
 interval() {
   plan every_second sam_distill.distill_interval=2
-  local settings=(threads=2 train.batch_size=4 train.steps=8 resolution_distill.enabled=true)
+  local settings=(threads=2 train.batch_size=4 train.steps=12 resolution_distill.enabled=true)
   train one "$dram"
   settings+=(sam_distill.distill_interval=2)
   train two "$dram"
@@ -178,7 +181,7 @@ prefetch() {
     data.augment.crop=true data.augment.color_jitter=0.2)
   for label in "student alone" "with \`vit_b\`"; do
     settings=("${base[@]}")
-    [ "$label" = "student alone" ] && settings+=(sam_distill.enabled=false resolution_distill.enabled=true)
+    [ "$label" = "student alone" ] && settings+=(sam_distill.enabled=false resolution_distill.enabled=true train.steps=40)
     settings+=(data.prefetch=4)
     train turns taskset -c 0 "$dram"
     train ahead1 taskset -c 0,1 "$dram"

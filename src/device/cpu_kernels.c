@@ -10,7 +10,11 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#ifdef DRAM_CPU_WIDE
 #define SETS(X) X(base) X(v3) X(v4) X(v4bf16) X(amx)
+#else
+#define SETS(X) X(base) X(v3)
+#endif
 #else
 #define SETS(X) X(base)
 #endif
