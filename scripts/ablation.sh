@@ -20,7 +20,7 @@ rows=0
 # row LABEL EFFECT KEY=VALUE...: the recipe with these settings and those of all rows above; the first is the base of the
 # comparisons
 row() {
-  local label=$1 effect=$2 seconds same
+  local label=$1 effect=$2 seconds processor same
   pulled+=("${@:3}")
   # From recompute on, a row gets three quarters of what it takes without recompute, or its floor if that is more.
   if [ "$budget" != none ]; then
@@ -34,24 +34,26 @@ row() {
   # Median of the steps after the first.
   seconds=$(sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/row$rows/metrics.jsonl" | tail -n +2 | sort -g |
     awk '{ v[NR] = $1 } END { print 4 / v[int((NR + 1) / 2)] }')
+  # All threads, the loader's too: what others do on the machine hardly shows in it.
+  processor=$(calc %.6g "$(number "$out/summary" cpu_utilization) * $(nproc) * 4 / $(number "$out/summary" images_per_second)")
   if [ $rows = 0 ]; then
     same="-"
-    first=$seconds
+    first=$processor
   else
     same=no
     cmp -s "$out/row0/student.safetensors" "$out/row$rows/student.safetensors" && same=yes
   fi
-  printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$effect" \
+  printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$effect" \
     "$(mib "$(number "$out/summary" planned_peak_bytes)")" "$(mib "$(number "$out/summary" measured_peak_bytes)")" \
     "$(mib "$(number "$out/summary" process_peak_rss_bytes)" %.0f)" "$(calc %.2f "$seconds")" \
-    "$(calc %.2f "$seconds / $first")" "$(calc %.7f "$(number "$out/summary" final_loss)")" "$same"
+    "$(calc %.2f "$processor")" "$(calc %.2f "$processor / $first")" "$(calc %.7f "$(number "$out/summary" final_loss)")" "$same"
   [ $rows = 0 ] || rm -r "$out/row$rows"
   rows=$((rows + 1))
 }
 
 table() {
-  echo "| pulled, on top of all above | effect | planned MiB | measured MiB | process MiB | s a step | ratio | loss of step $steps | same bits |"
-  echo "|---|---|---:|---:|---:|---:|---:|---:|---|"
+  echo "| pulled, on top of all above | effect | planned MiB | measured MiB | process MiB | s a step | processor s a step | ratio | loss of step $steps | same bits |"
+  echo "|---|---|---:|---:|---:|---:|---:|---:|---:|---|"
   row "nothing: every tensor has its own bytes" - memory.in_place=false memory.eager_free=false memory.share_teacher=false \
     memory.recompute_norms=false memory.checkpoint=none optim.fused=off
   row "\`memory.eager_free\`" exact memory.eager_free=true

@@ -77,8 +77,8 @@ static dram_val block(const dram_layers *l, const dram_arch *arch, const dram_re
     return y;
 }
 
-/* Its norm and activation belong to the block that follows, which makes them again from what is kept of the stem. Leaves that
- * block open. */
+/* Its norm and activation belong to the block that follows, which makes them again from what is kept of the stem.
+ * Leaves that block open. */
 static dram_val stem(const dram_layers *l, dram_val image)
 {
     int scope = dram_scope_push(l->g, "stem");

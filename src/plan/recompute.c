@@ -257,7 +257,8 @@ static dram_status study_loss(dram_recompute *r)
     return peak_of(r, from, n_start, &r->chain.loss_peak);
 }
 
-/* Pinned values of a stage live from its forward to its backward: held by all that comes in between, the loss included. */
+/* Pinned values of a stage live from its forward to its backward: held by all that comes in between, the loss included.
+ */
 static int64_t pinned_bytes(const dram_recompute *r, int s)
 {
     int64_t bytes = 0;

@@ -43,9 +43,9 @@ int dram_recompute_plain_option(const dram_recompute *recompute);
 dram_status dram_recompute_measure(dram_recompute *recompute, const dram_chain_schedule *schedule, int64_t *live_bytes,
                                    int64_t *added_flops);
 
-/* The schedule that costs the least time (FLOPs, where nodes have no seconds) among those found whose program needs at most `room` bytes above the slots;
- * if none does, the one that needs fewest (always so with room 0). Empty when the graph has no chain. The caller frees
- * it. */
+/* The schedule that costs the least time (FLOPs, where nodes have no seconds) among those found whose program needs at
+ * most `room` bytes above the slots; if none does, the one that needs fewest (always so with room 0). Empty when the
+ * graph has no chain. The caller frees it. */
 dram_status dram_recompute_fit(dram_recompute *recompute, int64_t room, dram_chain_schedule *schedule);
 
 /* Rewrites the graph. Call it once; the study is of no use afterwards but to be closed. */

@@ -62,7 +62,8 @@ cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
         (f->budget_bytes ? add_bytes(root, "budget_bytes", f->budget_bytes)
                          : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
-        add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
+        add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) &&
+        add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) && add_categories(root, plan) &&
         add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
         return root;

@@ -13,10 +13,11 @@
 
 /* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
 typedef struct {
-    const char *name;    /* "in_place" */
-    char setting[24];    /* "on" */
+    const char *name; /* "in_place" */
+    char setting[24]; /* "on" */
     bool pulled;
-    int64_t saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t
+        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
     int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
     const char *effect;  /* on results: "exact", "rounding" or "quality" */
 } dram_lever;

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #include "base/status.h"
-#include "config/config.h"
 #include "base/str.h"
+#include "config/config.h"
 #include "device/exec.h"
 #include "plan/chain.h"
 #include "plan/plan.h"
@@ -20,28 +20,28 @@
 
 typedef struct {
     const dram_config *cfg; /* = &settled */
-    dram_config settled;    /* as it is run: what was loaded, and the levers that the planner pulled. Its strings are those
-                             * of the config that was planned, which outlives the session */
-    dram_str pulled;        /* those levers, for a person: "teacher_placement=stream"; empty: none */
-    int64_t budget;         /* bytes; 0: none */
+    dram_config settled; /* as it is run: what was loaded, and the levers that the planner pulled. Its strings are those
+                          * of the config that was planned, which outlives the session */
+    dram_str pulled;     /* those levers, for a person: "teacher_placement=stream"; empty: none */
+    int64_t budget;      /* bytes; 0: none */
     dram_programs programs;
     dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
     int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
     dram_plan *plan;
-    dram_device *device;      /* NULL until started */
-    dram_exec *exec;          /* NULL until started */
-    int64_t batches_tracked;  /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
+    dram_device *device;     /* NULL until started */
+    dram_exec *exec;         /* NULL until started */
+    int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
 /* Builds the graphs and plans them within memory.budget (`auto`: within auto_bytes, 0 = no limit), pulling levers as
- * train/levers.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan found is
- * given; dram_session_check_fit says so. DRAM_ERR_CONFIG: the config asks for what cannot be built.
- * The session must not be moved afterwards. */
+ * train/levers.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan
+ * found is given; dram_session_check_fit says so. DRAM_ERR_CONFIG: the config asks for what cannot be built. The
+ * session must not be moved afterwards. */
 dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_session *session);
 void dram_session_close(dram_session *session);
 
-/* DRAM_ERR_FIT when the plan is above `limit` (the budget, or what the machine has free: `whose` says which): the text has the
- * numbers, the floor, the largest tensors alive at the peak, and the lever that would help. */
+/* DRAM_ERR_FIT when the plan is above `limit` (the budget, or what the machine has free: `whose` says which): the text
+ * has the numbers, the floor, the largest tensors alive at the peak, and the lever that would help. */
 dram_status dram_session_check_fit(const dram_session *session, int64_t limit, const char *whose);
 
 /* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.

@@ -42,7 +42,8 @@ static void times_are_taken_and_used(void **state)
     dram_times_close(times);
     dram_config_free(cfg);
     /* A plan by times meets its budget as one by FLOPs does. */
-    snprintf(set, sizeof set, SET "memory.profile=%.4300s memory.budget=%lldB", file, (long long)(stored - stored / 12));
+    snprintf(set, sizeof set, SET "memory.profile=%.4300s memory.budget=%lldB", file,
+             (long long)(stored - stored / 12));
     cfg = run_config(state, "calibrate", set);
     assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
     assert_true(s.plan->arena_bytes <= stored - stored / 12);

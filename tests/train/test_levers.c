@@ -1,5 +1,5 @@
-/* Levers: what each row says is what two plans differ by, a budget is met by exact levers first, and nothing that changes results
- * is pulled without leave. Plans only: nothing runs. */
+/* Levers: what each row says is what two plans differ by, a budget is met by exact levers first, and nothing that
+ * changes results is pulled without leave. Plans only: nothing runs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,9 @@
 #include "train/levers.h"
 
 /* A teacher whose weights count beside the student's activations. */
-#define BASE "data.size=256 student.arch=regnety_002 sam_distill.teacher.model_type=vit_tiny train.batch_size=4 " \
-             "sam_distill.sam_input_size=256 optim.clip_norm=0 "
+#define BASE                                                                                                           \
+    "data.size=256 student.arch=regnety_002 sam_distill.teacher.model_type=vit_tiny train.batch_size=4 "               \
+    "sam_distill.sam_input_size=256 optim.clip_norm=0 "
 
 static int64_t arena(void **state, const char *set)
 {
