@@ -2,9 +2,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 typedef struct {
     dram_kernel kernel;
@@ -130,19 +130,12 @@ dram_status dram_exec_run(dram_exec *exec, int program)
     return DRAM_OK;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 dram_status dram_exec_time(dram_exec *exec, int program, double *seconds)
 {
     for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) {
-        double begin = now();
+        double begin = dram_clock();
         TRY(run_node(exec, program, i));
-        seconds[i] = now() - begin;
+        seconds[i] = dram_clock() - begin;
     }
     return DRAM_OK;
 }

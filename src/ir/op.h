@@ -13,6 +13,12 @@ typedef struct {
     int64_t memory_bytes;       /* of the device; 0 = not known */
 } dram_profile;
 
+/* Bytes rounded up to the profile's alignment. */
+static inline int64_t dram_aligned(const dram_profile *profile, int64_t bytes)
+{
+    return (bytes + profile->align - 1) / profile->align * profile->align;
+}
+
 /* The CPU with `workers` threads. */
 dram_profile dram_profile_cpu(int workers);
 
@@ -44,6 +50,11 @@ extern const dram_op_row dram_op_rows[DRAM_OP_COUNT];
 
 /* The input whose bytes output o always takes over, DRAM_NONE if it has bytes of its own. */
 int dram_op_updates(dram_op op, int o);
+
+/* Whether output 0 of the node may take over the bytes of input k, which are those of `from`, for `to`: op, types and
+ * sizes allow it, nobody keeps `from`, and no other input is the same value. `in` names the inputs, in whatever
+ * numbers; whether this is the last reader is the caller's to know. */
+bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to);
 
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
 extern const dram_rules *const *dram_op_rules;

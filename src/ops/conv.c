@@ -94,7 +94,7 @@ static int64_t worker_bytes(const dram_graph *g, const dram_node *node, const dr
     int64_t least = ROWS * (i + o) * (int64_t)sizeof(float);
     if (dram_value_at(g, node->in[0])->dtype != DRAM_F32) least = 2 * (least > PRODUCT ? least : PRODUCT);
     int64_t bytes = profile->scratch_per_worker > least ? profile->scratch_per_worker : least;
-    return (bytes + profile->align - 1) / profile->align * profile->align;
+    return dram_aligned(profile, bytes);
 }
 
 static int64_t conv2d_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)

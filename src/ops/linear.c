@@ -42,11 +42,6 @@ static int64_t product_flops(const dram_graph *g, const dram_node *node)
     return 2 * dram_elements(a) * (dram_elements(b) / (node->op == DRAM_OP_linear_dgrad ? b->dim[0] : dram_last(b, 0)));
 }
 
-static int64_t aligned(int64_t bytes, const dram_profile *profile)
-{
-    return (bytes + profile->align - 1) / profile->align * profile->align;
-}
-
 /* What a worker needs where a type is not f32: room for blocks in fp32 (kernels/cpu/gemm.h), no more than all of them,
  * LEAST at least. The same for every instruction set. */
 static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *profile)
@@ -54,7 +49,7 @@ static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *
     enum { LEAST = 16 << 10 };
     int64_t bytes = (m * k + k * n + m * n) * (int64_t)sizeof(float);
     if (bytes > profile->scratch_per_worker) bytes = profile->scratch_per_worker;
-    return aligned(bytes < LEAST ? LEAST : bytes, profile);
+    return dram_aligned(profile, bytes < LEAST ? LEAST : bytes);
 }
 
 /* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
@@ -66,7 +61,7 @@ static int64_t product_workspace(const dram_graph *g, const dram_node *node, con
     int64_t m = dram_rows(dram_in_shape(g, node, 0));
     if (!dram_is_f32(g, node, 0)) return profile->workers * block_bytes(m, n, k, profile);
     if (k * n > SMALL || m < MANY) return 0;
-    int64_t bytes = aligned((n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float), profile);
+    int64_t bytes = dram_aligned(profile, (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float));
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
@@ -164,7 +159,7 @@ static int64_t linear_wgrad_workspace(const dram_graph *g, const dram_node *node
     if (dram_is_f32(g, node, 0)) return partial;
     /* The kernel halves it between the two. */
     int64_t blocks = profile->workers * block_bytes(dram_last(dy, 0), dram_last(x, 0), dram_rows(x), profile);
-    return partial > blocks ? 2 * aligned(partial, profile) : partial + blocks;
+    return partial > blocks ? 2 * dram_aligned(profile, partial) : partial + blocks;
 }
 
 const dram_rules dram_rules_linear_wgrad = {

@@ -4,11 +4,6 @@
 
 #include "base/alloc.h"
 
-static int64_t round_up(int64_t bytes, int64_t align)
-{
-    return (bytes + align - 1) / align * align;
-}
-
 static bool has_slot_bytes(const dram_value *v)
 {
     return v->slot != DRAM_NONE;
@@ -140,15 +135,10 @@ static bool may_take(const dram_program *p, int i, int k, dram_plan_options opti
     const dram_graph *g = p->graph;
     const dram_node *node = g->nodes[i];
     dram_val v = node->in[k];
-    if (v == DRAM_NONE || !(dram_op_rows[node->op].alias >> k & 1)) return false;
+    if (v == DRAM_NONE || p->value[v].last != i) return false;
     const dram_value *in = g->values[v], *out = g->values[node->out[0]];
-    if (in->kind != DRAM_VALUE_TEMP || has_slot_bytes(in) || in->output || p->value[v].last != i) return false;
-    if (in->space != out->space || in->dtype != out->dtype) return false;
     if (!options.share_teacher && of_teacher(in) != of_teacher(out)) return false;
-    if (dram_elements(&in->shape) != dram_elements(&out->shape)) return false;
-    for (int j = 0; j < node->n_in; j++)
-        if (j != k && node->in[j] == v) return false;
-    return true;
+    return dram_op_may_take(node, node->in, k, in, out);
 }
 
 static void choose_aliases(dram_program *p, dram_plan_options options)
@@ -382,9 +372,9 @@ static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram
     TRY_GOTO(check_updates(g), done);
     TRY_GOTO(check_spaces(g), done);
     for (int v = 0; v < g->n_values; v++)
-        p->value[v].bytes = round_up(dram_value_bytes(g->values[v]), plan->profile.align);
+        p->value[v].bytes = dram_aligned(&plan->profile, dram_value_bytes(g->values[v]));
     for (int i = 0; i < g->n_nodes; i++) {
-        p->workspace_bytes[i] = round_up(dram_node_workspace(g, g->nodes[i], &plan->profile), plan->profile.align);
+        p->workspace_bytes[i] = dram_aligned(&plan->profile, dram_node_workspace(g, g->nodes[i], &plan->profile));
         p->flops += dram_node_flops(g, g->nodes[i]);
     }
     TRY_GOTO(find_lifetimes(p, plan->options), done);
@@ -467,10 +457,14 @@ void dram_plan_free(dram_plan *plan)
     dram_free(plan);
 }
 
+int64_t dram_slot_bytes(const dram_slot *slot, const dram_profile *profile)
+{
+    return dram_aligned(profile, dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype));
+}
+
 int64_t dram_plan_slot_bytes(const dram_plan *plan, int s)
 {
-    const dram_slot *slot = plan->slots->at[s];
-    return round_up(dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype), plan->profile.align);
+    return dram_slot_bytes(plan->slots->at[s], &plan->profile);
 }
 
 const dram_program *dram_plan_fullest(const dram_plan *plan)

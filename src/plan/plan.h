@@ -88,7 +88,8 @@ static inline dram_space dram_node_space(const dram_graph *g, const dram_node *n
     return g->values[node->out[0]]->space;
 }
 
-/* Bytes that a slot takes in the arena. */
+/* Bytes that a slot takes in its arena. */
+int64_t dram_slot_bytes(const dram_slot *slot, const dram_profile *profile);
 int64_t dram_plan_slot_bytes(const dram_plan *plan, int slot);
 
 /* The program with the most bytes alive at a node, the first of equals; NULL when there is none. */

@@ -8,11 +8,6 @@
 
 enum { SMALL = 64 << 10 }; /* bytes: what is smaller is not in the chain's numbers, so that their divisor stays large */
 
-static int64_t round_up(int64_t bytes, int64_t align)
-{
-    return (bytes + align - 1) / align * align;
-}
-
 static dram_status take_memory(dram_recompute *r)
 {
     size_t values = (size_t)r->g->n_values + 1, nodes = (size_t)r->g->n_nodes + 1;
@@ -41,12 +36,12 @@ static void find_sizes(dram_recompute *r, const dram_profile *profile)
     for (int v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
         if (value->slot != DRAM_NONE || value->space != DRAM_SPACE_DEVICE) continue;
-        r->bytes[v] = round_up(dram_value_bytes(value), profile->align);
+        r->bytes[v] = dram_aligned(profile, dram_value_bytes(value));
         r->big[v] = r->bytes[v] < SMALL ? 0 : r->bytes[v];
     }
     for (int i = 0; i < g->n_nodes; i++) {
         if (dram_node_space(g, g->nodes[i]) != DRAM_SPACE_DEVICE) continue;
-        r->workspace[i] = round_up(dram_node_workspace(g, g->nodes[i], profile), profile->align);
+        r->workspace[i] = dram_aligned(profile, dram_node_workspace(g, g->nodes[i], profile));
         r->big_workspace[i] = r->workspace[i] < SMALL ? 0 : r->workspace[i];
     }
 }

@@ -142,6 +142,17 @@ static int list_largest(const page *p, living *list)
     return n;
 }
 
+static const char *name_of(const page *p, const living *l, char *room, size_t size)
+{
+    const dram_graph *g = p->fullest->graph;
+    if (l->kind == A_VALUE) return g->values[l->index]->name;
+    if (l->kind == A_SLOT)
+        snprintf(room, size, "%s.%s", p->plan->slots->at[l->index]->group, p->plan->slots->at[l->index]->name);
+    else
+        snprintf(room, size, "%s.workspace", g->nodes[l->index]->name);
+    return room;
+}
+
 static void add_largest(const page *p)
 {
     living list[LARGEST];
@@ -161,30 +172,15 @@ static void add_largest(const page *p)
             category = v->category;
             type = dram_dtype_name(v->dtype);
             dram_format_shape(&v->shape, shape, sizeof shape);
-            snprintf(full, sizeof full, "%s", v->name);
         } else if (l->kind == A_SLOT) {
             const dram_slot *s = p->plan->slots->at[l->index];
             category = s->category;
             type = dram_dtype_name(s->dtype);
             dram_format_shape(&s->shape, shape, sizeof shape);
-            snprintf(full, sizeof full, "%s.%s", s->group, s->name);
-        } else {
-            snprintf(full, sizeof full, "%s.workspace", g->nodes[l->index]->name);
         }
         dram_str_add(p->out, "  %-20s%12.*f  %-5s %-20.20s %s\n", dram_category_name(category), p->decimals,
-                     mib(l->bytes), type, shape, fit(full, 36, room, sizeof room));
+                     mib(l->bytes), type, shape, fit(name_of(p, l, full, sizeof full), 36, room, sizeof room));
     }
-}
-
-static const char *name_of(const page *p, const living *l, char *room, size_t size)
-{
-    const dram_graph *g = p->fullest->graph;
-    if (l->kind == A_VALUE) return g->values[l->index]->name;
-    if (l->kind == A_SLOT)
-        snprintf(room, size, "%s.%s", p->plan->slots->at[l->index]->group, p->plan->slots->at[l->index]->name);
-    else
-        snprintf(room, size, "%s.workspace", g->nodes[l->index]->name);
-    return room;
 }
 
 dram_status dram_plan_alive(const dram_plan *plan, int most, dram_str *out)

@@ -59,7 +59,7 @@ static int64_t bytes_of(const dram_trace *t, const dram_trace_sizes *sizes, int 
     return sizes->bytes[t->origin[v]];
 }
 
-/* The input whose bytes output 0 of the step takes over; the rules are the plan's (plan.c, may_take). */
+/* The input whose bytes output 0 of the step takes over, as the plan will have it. */
 static int taken_over(const dram_trace *t, const dram_trace_sizes *sizes, int i)
 {
     const dram_step *step = &t->step[i];
@@ -67,14 +67,9 @@ static int taken_over(const dram_trace *t, const dram_trace_sizes *sizes, int i)
     const dram_value *out = t->g->values[t->origin[step->out[0]]];
     if (!sizes->in_place || dram_op_updates(node->op, 0) != DRAM_NONE) return DRAM_NONE;
     for (int k = 0; k < node->n_in; k++) {
-        int v = step->in[k], mentions = 0;
-        if (v == DRAM_NONE || !(dram_op_rows[node->op].alias >> k & 1) || t->last[v] != i) continue;
-        const dram_value *in = t->g->values[t->origin[v]];
-        if (in->kind != DRAM_VALUE_TEMP || in->slot != DRAM_NONE || in->output) continue;
-        if (in->space != out->space || in->dtype != out->dtype) continue;
-        if (dram_elements(&in->shape) != dram_elements(&out->shape)) continue;
-        for (int j = 0; j < node->n_in; j++) mentions += step->in[j] == v;
-        if (mentions == 1) return v;
+        int v = step->in[k];
+        if (v == DRAM_NONE || t->last[v] != i) continue;
+        if (dram_op_may_take(node, step->in, k, t->g->values[t->origin[v]], out)) return v;
     }
     return DRAM_NONE;
 }

@@ -7,23 +7,6 @@
 #include "plan/recompute.h"
 #include "train/calibrate.h"
 
-bool dram_fit_fused(const dram_config *cfg)
-{
-    return cfg->optim.fused != DRAM_FUSED_OFF && cfg->train.accumulate == 1 && cfg->optim.clip_norm == 0.0 &&
-           cfg->train.precision != DRAM_PRECISION_FP16;
-}
-
-static dram_status copy_schedule(const dram_chain_schedule *from, dram_chain_schedule *to)
-{
-    *to = (dram_chain_schedule){0};
-    if (!from->n) return DRAM_OK;
-    to->op = dram_alloc((size_t)from->n * sizeof *to->op);
-    if (!to->op) return dram_fail(DRAM_ERR_MEMORY, "no memory for the schedule");
-    for (int i = 0; i < from->n; i++) to->op[i] = from->op[i];
-    to->n = to->room = from->n;
-    return DRAM_OK;
-}
-
 /* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
  * number. */
 static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
@@ -33,11 +16,11 @@ static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *fr
     for (int i = 0; i < from->n; i++)
         if (from->op[i].stage > longest && from->op[i].kind != DRAM_CHAIN_LOSS) longest = from->op[i].stage;
     if (longest != chain->length) return DRAM_OK;
-    TRY(copy_schedule(from, to));
-    for (int i = 0; i < to->n; i++) {
-        dram_chain_op *op = &to->op[i];
-        if (op->kind == DRAM_CHAIN_SAVE && op->option >= chain->stage[op->stage].n_options)
-            op->option = dram_recompute_plain_option(r);
+    for (int i = 0; i < from->n; i++) {
+        dram_chain_op op = from->op[i];
+        if (op.kind == DRAM_CHAIN_SAVE && op.option >= chain->stage[op.stage].n_options)
+            op.option = dram_recompute_plain_option(r);
+        TRY(dram_chain_add(to, op.kind, op.stage, op.option));
     }
     return DRAM_OK;
 }
@@ -84,13 +67,11 @@ static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_
     return dram_recompute_fit(r, fit->least ? 0 : fit->target - slots_bytes, schedule);
 }
 
-static int64_t device_slots(const dram_slots *slots, int64_t align)
+static int64_t device_slots(const dram_slots *slots, const dram_profile *profile)
 {
     int64_t bytes = 0;
-    for (int i = 0; i < slots->n; i++) {
-        int64_t size = dram_elements(&slots->at[i]->shape) * dram_dtype_bytes(slots->at[i]->dtype);
-        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += (size + align - 1) / align * align;
-    }
+    for (int i = 0; i < slots->n; i++)
+        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += dram_slot_bytes(slots->at[i], profile);
     return bytes;
 }
 
@@ -125,7 +106,7 @@ static dram_status recompute_program(dram_session *s, const dram_profile *profil
     TRY_GOTO(read_seconds(cfg, g, profile->workers, &seconds), done);
     options.seconds = seconds;
     TRY_GOTO(dram_recompute_open(g, profile, options, &r), done);
-    TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile->align), kind, &s->schedule[kind]), done);
+    TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile), kind, &s->schedule[kind]), done);
     TRY_GOTO(dram_recompute_measure(r, &s->schedule[kind], &live, &flops), done);
     s->recomputed_flops[kind] = flops;
     status = dram_recompute_apply(r, g, &s->schedule[kind]);

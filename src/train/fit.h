@@ -17,7 +17,4 @@ dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s
 /* FLOPs of an update, the mean over an interval. */
 int64_t dram_fit_flops(const dram_session *session);
 
-/* Whether a weight is updated as soon as its gradient is there. */
-bool dram_fit_fused(const dram_config *cfg);
-
 #endif

@@ -8,10 +8,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -32,13 +32,6 @@ struct dram_guard {
     bool fresh;                  /* there was no reading since then */
     _Atomic int64_t step;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void dram_read_host(void *context, dram_reading *reading)
 {
@@ -105,7 +98,7 @@ static void look(dram_guard *g, bool last)
 {
     dram_reading r = {0};
     g->params.read(g->params.context, &r);
-    double seconds = now() - g->begin;
+    double seconds = dram_clock() - g->begin;
     if (g->peaks.readings == 0) g->cpu_seconds = r.cpu_seconds;
     keep_worst(g, &r);
     warn(g, &r);
@@ -125,7 +118,7 @@ static void *watch(void *context)
         while (!g->stop && waited == 0) waited = pthread_cond_timedwait(&g->wake, &g->lock, &at);
         if (g->stop) break;
         look(g, false);
-        if (due < now()) due = now(); /* a machine that stood still: nothing is made up for */
+        if (due < dram_clock()) due = dram_clock(); /* a machine that stood still: nothing is made up for */
     }
     pthread_mutex_unlock(&g->lock);
     return NULL;
@@ -160,7 +153,7 @@ dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
     g->fd = -1;
     g->fresh = true;
     atomic_init(&g->step, params->step);
-    g->begin = now();
+    g->begin = dram_clock();
     pthread_mutex_init(&g->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

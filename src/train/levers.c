@@ -17,8 +17,13 @@ typedef struct {
     /* Pulls it one step further, or lets it go. False: there is no step. */
     bool (*pull)(dram_config *cfg);
     void (*release)(dram_config *cfg);
-    int may_change; /* dram_may_change, -1 for exact levers */
+    int may_change; /* the dram_may_change that allows the planner to pull it, or one of: */
 } lever;
+
+enum {
+    AS_SET = -1,   /* stays as the config has it */
+    BY_ITSELF = -2 /* the planner pulls it without leave */
+};
 
 static const char *exact(const dram_config *cfg)
 {
@@ -70,16 +75,14 @@ SWITCH(norms, memory.recompute_norms, true)
 
 static bool fused_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    bool possible =
-        cfg->train.accumulate == 1 && cfg->optim.clip_norm == 0.0 && cfg->train.precision != DRAM_PRECISION_FP16;
-    return possible && on_off(dram_fit_fused(cfg), pulled, setting, size);
+    return dram_update_may_fuse(cfg) && on_off(cfg->optim.fused != DRAM_FUSED_OFF, pulled, setting, size);
 }
 
 static bool fused_pull(dram_config *cfg)
 {
-    bool was = dram_fit_fused(cfg);
+    bool was = cfg->optim.fused != DRAM_FUSED_OFF;
     cfg->optim.fused = DRAM_FUSED_AUTO;
-    return !was && dram_fit_fused(cfg);
+    return !was && dram_update_may_fuse(cfg);
 }
 
 static void fused_release(dram_config *cfg)
@@ -89,9 +92,8 @@ static void fused_release(dram_config *cfg)
 
 static bool placement_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    static const char *const word[] = {"device", "stream", "host"};
     *pulled = cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE;
-    snprintf(setting, (size_t)size, "%s", word[cfg->sam_distill.teacher.placement]);
+    snprintf(setting, (size_t)size, "%s", dram_teacher_placement_word(cfg->sam_distill.teacher.placement));
     return cfg->sam_distill.enabled;
 }
 
@@ -176,9 +178,8 @@ static void accumulate_release(dram_config *cfg)
 
 static bool precision_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    static const char *const word[] = {"fp32", "bf16", "fp16"};
     *pulled = cfg->train.precision != DRAM_PRECISION_FP32;
-    snprintf(setting, (size_t)size, "%s", word[cfg->train.precision]);
+    snprintf(setting, (size_t)size, "%s", dram_precision_word(cfg->train.precision));
     return true;
 }
 
@@ -200,7 +201,7 @@ static void precision_release(dram_config *cfg)
 static bool state_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
     *pulled = cfg->optim.state == DRAM_OPTIM_STATE_INT8;
-    snprintf(setting, (size_t)size, "%s", *pulled ? "int8" : "fp32");
+    snprintf(setting, (size_t)size, "%s", dram_optim_state_word(cfg->optim.state));
     return cfg->optim.type == DRAM_OPTIM_ADAMW;
 }
 
@@ -313,13 +314,13 @@ static void interval_release(dram_config *cfg)
 /* In the order in which the planner pulls those it may: what changes results least comes first. Recompute is not among
  * them: the fit does it (train/fit.h). */
 static const lever all_levers[] = {
-    {"in_place", "memory.in_place", exact, in_place_state, in_place_pull, in_place_release, -1},
-    {"eager_free", "memory.eager_free", exact, eager_state, eager_pull, eager_release, -1},
-    {"teacher_sharing", "memory.share_teacher", exact, sharing_state, sharing_pull, sharing_release, -1},
-    {"fused_update", "optim.fused", exact, fused_state, fused_pull, fused_release, -1},
-    {"recompute_norms", "memory.recompute_norms", exact, norms_state, norms_pull, norms_release, -1},
+    {"in_place", "memory.in_place", exact, in_place_state, in_place_pull, in_place_release, AS_SET},
+    {"eager_free", "memory.eager_free", exact, eager_state, eager_pull, eager_release, AS_SET},
+    {"teacher_sharing", "memory.share_teacher", exact, sharing_state, sharing_pull, sharing_release, AS_SET},
+    {"fused_update", "optim.fused", exact, fused_state, fused_pull, fused_release, AS_SET},
+    {"recompute_norms", "memory.recompute_norms", exact, norms_state, norms_pull, norms_release, AS_SET},
     {"teacher_placement", "sam_distill.teacher.placement", exact, placement_state, placement_pull, placement_release,
-     -1},
+     BY_ITSELF},
     {"teacher_group", "sam_distill.teacher.group", rounding, group_state, group_pull, group_release,
      DRAM_MAY_CHANGE_TEACHER_GROUP},
     {"optim_state", "optim.state", quality, state_state, state_pull, state_release, DRAM_MAY_CHANGE_OPTIM_STATE},
@@ -387,12 +388,12 @@ static bool is_recomputed(const dram_session *s)
 /* Blocks made again: against storing all when it is pulled, else against the fewest bytes it can reach. */
 static dram_status recompute_row(const dram_session *s, dram_lever *row)
 {
-    static const char *const word[] = {"none", "blocks", "sqrt", "optimal"};
     dram_config other = *s->cfg;
     bool pulled = is_recomputed(s);
     int64_t bytes, flops;
     *row = (dram_lever){.name = "recompute", .effect = "exact"};
-    snprintf(row->setting, sizeof row->setting, "%s", pulled ? word[s->cfg->memory.checkpoint] : "none");
+    snprintf(row->setting, sizeof row->setting, "%s",
+             dram_checkpoint_word(pulled ? s->cfg->memory.checkpoint : DRAM_CHECKPOINT_NONE));
     other.memory.checkpoint = pulled ? DRAM_CHECKPOINT_NONE : DRAM_CHECKPOINT_OPTIMAL;
     TRY(price(&other, (dram_fit){.least = !pulled}, &bytes, &flops));
     fill_row(s, row, pulled, bytes, flops);
@@ -404,7 +405,7 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
     bool there;
     *n = 0;
     for (int i = 0; i < N_LEVERS; i++) {
-        if (strcmp(all_levers[i].name, "teacher_placement") == 0) TRY(recompute_row(s, &rows[(*n)++]));
+        if (all_levers[i].may_change == BY_ITSELF) TRY(recompute_row(s, &rows[(*n)++]));
         TRY(row_of(s, &all_levers[i], &rows[*n], &there));
         if (there) ++*n;
     }
@@ -415,7 +416,7 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
 
 static bool may_pull(const dram_config *cfg, const lever *l)
 {
-    if (l->may_change < 0) return strcmp(l->name, "teacher_placement") == 0; /* the others are as the config says */
+    if (l->may_change < 0) return l->may_change == BY_ITSELF;
     /* A file of weights is of one model. */
     const char *weights = cfg->sam_distill.teacher.weights;
     if (l->may_change == DRAM_MAY_CHANGE_MODEL_TYPE && weights && strcmp(weights, DRAM_WEIGHTS_RANDOM) != 0)
@@ -437,26 +438,24 @@ static void name_pulled(const lever *l, const dram_config *cfg, dram_str *pulled
     dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", l->name, setting);
 }
 
-dram_status dram_levers_fit(const dram_config *cfg, int64_t target, dram_config *settled, dram_str *pulled, bool *fits)
+dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t target, dram_config *settled,
+                            dram_str *pulled)
 {
-    int64_t best, bytes;
+    int64_t best = arena, bytes;
     *settled = *cfg;
-    TRY(arena_of(settled, (dram_fit){.target = target}, &best));
-    *fits = best <= target;
-    for (int i = 0; i < N_LEVERS && !*fits; i++) {
+    for (int i = 0; i < N_LEVERS && best > target; i++) {
         const lever *l = &all_levers[i];
         if (!may_pull(cfg, l)) continue;
         /* A step that gains nothing may lead to one that does: two micro-batches pay for their sum of gradients, four
          * gain. */
         dram_config next = *settled, taken = *settled;
         bool better = false;
-        while (!*fits && l->pull(&next)) {
+        while (best > target && l->pull(&next)) {
             TRY(arena_of(&next, (dram_fit){.target = target}, &bytes));
             if (bytes >= best) continue;
             taken = next;
             best = bytes;
             better = true;
-            *fits = best <= target;
         }
         if (!better) continue; /* it would change results for nothing */
         *settled = taken;

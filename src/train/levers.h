@@ -17,11 +17,11 @@ enum { DRAM_LEVERS = 15 };
  */
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
-/* The config with exact levers, and then those of memory.may_change, pulled until the arena fits `target` bytes:
- * `settled`, which shares its strings with cfg. `pulled` names those the planner pulled by itself, in order
- * ("teacher_placement=stream, accumulate=2"). *fits: whether it came to fit; if not, `settled` is the smallest that was
- * found. */
-dram_status dram_levers_fit(const dram_config *cfg, int64_t target, dram_config *settled, dram_str *pulled, bool *fits);
+/* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
+ * fits `target` bytes: `settled`, which shares its strings with cfg, and is the smallest that was found if none fits.
+ * `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
+dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t target, dram_config *settled,
+                            dram_str *pulled);
 
 /* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:
  * "memory.may_change: [accumulate] would fit it" or the like. */

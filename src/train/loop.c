@@ -2,9 +2,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "data/loader.h"
 #include "io/atomic.h"
@@ -40,13 +40,6 @@ typedef struct {
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
 } run;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static dram_status open_dataset(const run *r, bool val, dram_dataset **out)
 {
@@ -283,7 +276,7 @@ static dram_status step(run *r, dram_metrics *m)
     dram_session *s = &r->session;
     dram_batch batch;
     dram_step_result result;
-    double begin = now();
+    double begin = dram_clock();
     bool teacher =
         s->programs.teacher_size > 0 && dram_interval_teacher_runs(r->state.step, s->cfg->sam_distill.distill_interval);
     const dram_step_order order = order_of(r, teacher);
@@ -294,7 +287,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->device_seconds += result.device_seconds;
     *m = metrics_of(r, &order, &result);
     TRY(judge(r, &order, &result));
-    double seconds = now() - begin;
+    double seconds = dram_clock() - begin;
     r->loop_seconds += seconds;
     r->step_seconds = r->step_seconds > 0 ? 0.9 * r->step_seconds + 0.1 * seconds : seconds;
     r->images += batch.count;
@@ -413,9 +406,9 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
     r.state.scaling = dram_scaling_begin();
     dram_status status = prepare(&r, resume);
     if (status == DRAM_OK) {
-        double wall = now(), cpu = dram_process_cpu_seconds();
+        double wall = dram_clock(), cpu = dram_process_cpu_seconds();
         status = loop(&r);
-        summarise(&r, now() - wall, dram_process_cpu_seconds() - cpu);
+        summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
         dram_status written = dram_summary_write(summary, status, r.directory);
         if (status == DRAM_OK) status = written;
     }

@@ -265,7 +265,7 @@ dram_status dram_programs_build(const dram_config *cfg, dram_programs *p)
                          .accumulate = cfg->train.accumulate,
                          .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
                          .student_size = cfg->data.size};
-    p->fused = cfg->optim.fused != DRAM_FUSED_OFF && p->accumulate == 1 && !p->scaled && cfg->optim.clip_norm == 0;
+    p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
     builder b = {.cfg = cfg, .p = p};
     TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b.student));
@@ -287,6 +287,11 @@ dram_status dram_programs_build(const dram_config *cfg, dram_programs *p)
 failed:
     dram_programs_free(p);
     return status;
+}
+
+bool dram_update_may_fuse(const dram_config *cfg)
+{
+    return cfg->train.accumulate == 1 && cfg->optim.clip_norm == 0 && cfg->train.precision != DRAM_PRECISION_FP16;
 }
 
 dram_program_kind dram_update_of(const dram_programs *p, dram_program_kind step)

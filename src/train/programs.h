@@ -58,6 +58,9 @@ typedef struct {
 /* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */
 dram_status dram_programs_build(const dram_config *cfg, dram_programs *programs);
 
+/* Whether each weight may be updated as soon as its gradient is there: nothing has to wait for all gradients. */
+bool dram_update_may_fuse(const dram_config *cfg);
+
 /* The program in which the weights of a step of that kind are updated: the step itself without accumulation. */
 dram_program_kind dram_update_of(const dram_programs *programs, dram_program_kind step);
 void dram_programs_free(dram_programs *programs);

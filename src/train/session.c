@@ -10,14 +10,14 @@ dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_s
     dram_config settled;
     dram_str pulled = {0};
     dram_status status;
-    bool fits;
     int64_t budget = cfg->memory.budget;
     if (budget == DRAM_BYTES_AUTO) budget = auto_bytes;
     if (budget == DRAM_BYTES_NONE) budget = 0;
     TRY(dram_fit_build(cfg, (dram_fit){.target = budget}, s));
     if (budget && s->plan->arena_bytes > budget) {
+        int64_t arena = s->plan->arena_bytes;
         dram_session_close(s);
-        TRY_GOTO(dram_levers_fit(cfg, budget, &settled, &pulled, &fits), failed);
+        TRY_GOTO(dram_levers_fit(cfg, arena, budget, &settled, &pulled), failed);
         TRY_GOTO(dram_fit_build(&settled, (dram_fit){.target = budget}, s), failed);
     }
     s->pulled = pulled;

@@ -2,16 +2,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "ir/op.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static dram_status write_number(dram_session *s, const dram_io *io, dram_val v, double number)
 {
@@ -54,9 +47,9 @@ static dram_status add_loss(dram_session *s, const dram_io *io, dram_val v, doub
 
 static dram_status run_program(dram_session *s, const dram_io *io, dram_step_result *result)
 {
-    double begin = now();
+    double begin = dram_clock();
     TRY(dram_exec_run(s->exec, io->index));
-    result->device_seconds += now() - begin;
+    result->device_seconds += dram_clock() - begin;
     return DRAM_OK;
 }
 

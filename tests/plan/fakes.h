@@ -108,6 +108,35 @@ static inline dram_plan *fake_plan(dram_graph *const *graphs, int n, const dram_
                           (dram_plan_options){.eager_free = eager_free, .in_place = in_place, .share_teacher = true});
 }
 
+#define NODE(g, op, name, bytes, n_in, ...) fake_node(g, DRAM_OP_##op, name, bytes, 0, n_in, __VA_ARGS__)
+#define NO DRAM_NONE
+
+/* A graph to build and plan by hand: setup and teardown of one test. */
+typedef struct {
+    dram_slots slots;
+    dram_graph *g;
+    dram_plan *plan;
+} fake_fixture;
+
+static inline int fake_open(void **state)
+{
+    static fake_fixture f;
+    f = (fake_fixture){0};
+    dram_error_clear();
+    *state = &f;
+    return dram_graph_new("step", &f.slots, &f.g) == DRAM_OK ? 0 : -1;
+}
+
+static inline int fake_close(void **state)
+{
+    fake_fixture *f = *state;
+    dram_plan_free(f->plan);
+    dram_graph_free(f->g);
+    dram_slots_free(&f->slots);
+    dram_error_clear();
+    return 0;
+}
+
 enum { NET_MAX = 64 };
 
 static inline dram_val net_map(dram_graph *g, dram_op op, const char *name, int side, int channels, int workspace,

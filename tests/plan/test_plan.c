@@ -1,47 +1,20 @@
 #include "fakes.h"
 
-#define NODE(g, op, name, bytes, n_in, ...) fake_node(g, DRAM_OP_##op, name, bytes, 0, n_in, __VA_ARGS__)
-#define NO DRAM_NONE
-
-typedef struct {
-    dram_slots slots;
-    dram_graph *g;
-    dram_plan *plan;
-} fixture;
-
-static int open_fixture(void **state)
-{
-    static fixture f;
-    f = (fixture){0};
-    dram_error_clear();
-    *state = &f;
-    return dram_graph_new("step", &f.slots, &f.g) == DRAM_OK ? 0 : -1;
-}
-
-static int close_fixture(void **state)
-{
-    fixture *f = *state;
-    dram_plan_free(f->plan);
-    dram_graph_free(f->g);
-    dram_slots_free(&f->slots);
-    return 0;
-}
-
-static dram_program *make(fixture *f, bool in_place, bool eager_free)
+static dram_program *make(fake_fixture *f, bool in_place, bool eager_free)
 {
     dram_plan_free(f->plan);
     f->plan = fake_plan(&f->g, 1, &f->slots, in_place, eager_free);
     return &f->plan->programs[0];
 }
 
-static dram_val input(fixture *f, const char *name, int bytes)
+static dram_val input(fake_fixture *f, const char *name, int bytes)
 {
     return dram_graph_input(f->g, name, DRAM_U8, DRAM_SHAPE(bytes));
 }
 
 static void a_value_lives_from_its_producer_to_its_last_reader(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val x = input(f, "x", 100);
     dram_val a = NODE(f->g, sum_batch, "a", 300, 1, x, NO, NO);     /* 0 */
     dram_val b = NODE(f->g, sum_batch, "b", 64, 1, a, NO, NO);      /* 1 */
@@ -68,7 +41,7 @@ static void a_value_lives_from_its_producer_to_its_last_reader(void **state)
 
 static void without_eager_free_all_live_to_the_end(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val v = input(f, "x", 64);
     for (int i = 0; i < 5; i++) v = NODE(f->g, sum_batch, "n", 64, 1, v, NO, NO);
     assert_int_equal(make(f, true, true)->placement.top, 128);
@@ -79,7 +52,7 @@ static void without_eager_free_all_live_to_the_end(void **state)
 
 static void the_last_reader_may_take_the_bytes(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 640, 1, input(f, "x", 64), NO, NO);
     dram_val b = NODE(f->g, relu, "b", -1, 1, a, NO, NO);
     dram_val c = NODE(f->g, gelu, "c", -1, 1, b, NO, NO);
@@ -101,7 +74,7 @@ typedef enum { PLAIN, READ_LATER, OUTPUT, STAGED, SLOT, OTHER_SIZE, OTHER_TYPE, 
 
 static bool is_taken(obstacle what)
 {
-    fixture local = {0}, *f = &local;
+    fake_fixture local = {0}, *f = &local;
     void *state = f;
     assert_int_equal(dram_graph_new("step", &f->slots, &f->g), DRAM_OK);
     dram_val x = input(f, "x", 256);
@@ -125,7 +98,7 @@ static bool is_taken(obstacle what)
     bool taken = p->value[b].alias == a;
     assert_true(taken || p->value[b].alias == DRAM_NONE);
     if (what != OTHER_SPACE) assert_true(taken == (p->value[b].offset == p->value[a].offset));
-    close_fixture(&state);
+    fake_close(&state);
     return taken;
 }
 
@@ -144,7 +117,7 @@ static void bytes_are_taken_only_where_nobody_misses_them(void **state)
 
 static void an_output_may_be_made_in_place_and_then_stays(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 64, 1, input(f, "x", 64), NO, NO);
     dram_val b = NODE(f->g, relu, "b", -1, 1, a, NO, NO);
     dram_graph_output(f->g, b);
@@ -159,7 +132,7 @@ static void an_output_may_be_made_in_place_and_then_stays(void **state)
 
 static void the_same_value_twice_is_not_taken(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO);
     dram_val b = NODE(f->g, add, "b", -1, 2, a, a, NO);
     dram_program *p = make(f, true, true);
@@ -171,7 +144,7 @@ static void the_same_value_twice_is_not_taken(void **state)
 
 static void the_second_input_is_taken_where_the_first_cannot_be(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO);
     dram_val b = NODE(f->g, sum_batch, "b", 256, 1, a, NO, NO);
     dram_val c = NODE(f->g, add, "c", -1, 2, a, b, NO);
@@ -181,14 +154,14 @@ static void the_second_input_is_taken_where_the_first_cannot_be(void **state)
     assert_int_equal(p->value[d].alias, c); /* both could be, the first is */
 }
 
-static void adamw(fixture *f, dram_val w, dram_val g, dram_val m, dram_val v, dram_val hyper, dram_val *out)
+static void adamw(fake_fixture *f, dram_val w, dram_val g, dram_val m, dram_val v, dram_val hyper, dram_val *out)
 {
     dram_graph_add(f->g, DRAM_OP_adamw, "adamw", NULL, (dram_val[]){w, g, m, v, hyper, hyper}, 6, out);
 }
 
 static void an_update_stays_in_its_slot(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val w = fake_slot(f->g, "student", "w", 100, DRAM_CATEGORY_STUDENT_WEIGHTS);
     dram_val m = fake_slot(f->g, "optimizer", "m", 100, DRAM_CATEGORY_OPTIMIZER);
     dram_val v = fake_slot(f->g, "optimizer", "v", 100, DRAM_CATEGORY_OPTIMIZER);
@@ -214,7 +187,7 @@ static void an_update_stays_in_its_slot(void **state)
 
 static void a_reader_after_the_update_is_an_error(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val w = fake_slot(f->g, "student", "w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS);
     dram_val m = fake_slot(f->g, "optimizer", "m", 64, DRAM_CATEGORY_OPTIMIZER);
     dram_val v = fake_slot(f->g, "optimizer", "v", 64, DRAM_CATEGORY_OPTIMIZER);
@@ -231,7 +204,7 @@ static void a_reader_after_the_update_is_an_error(void **state)
 
 static void workspaces_live_for_one_node(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = fake_node(f->g, DRAM_OP_sum_batch, "a", 64, 1000, 1, input(f, "x", 64), NO, NO);
     dram_val b = fake_node(f->g, DRAM_OP_sum_batch, "b", 64, 0, 1, a, NO, NO);
     fake_node(f->g, DRAM_OP_sum_batch, "c", 64, 500, 1, b, NO, NO);
@@ -247,7 +220,7 @@ static void workspaces_live_for_one_node(void **state)
 
 static void programs_share_the_arena_above_the_slots(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_graph *second, *both[2];
     dram_val w = fake_slot(f->g, "student", "w", 1000, DRAM_CATEGORY_STUDENT_WEIGHTS);
     NODE(f->g, sum_batch, "a", 64, 1, w, NO, NO);
@@ -272,7 +245,7 @@ static void programs_share_the_arena_above_the_slots(void **state)
 
 static void empty_graphs_and_no_graphs(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     int64_t bytes[DRAM_CATEGORY_COUNT];
     fake_slot(f->g, "student", "w", 100, DRAM_CATEGORY_STUDENT_WEIGHTS);
     dram_program *p = make(f, true, true);
@@ -289,7 +262,7 @@ static void empty_graphs_and_no_graphs(void **state)
 
 static void flops_are_summed(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val out[DRAM_MAX_OUT], x = input(f, "x", 64);
     dram_graph_add(f->g, DRAM_OP_sum_batch, "a", &(dram_attr){.out_h = 10, .heads = 7}, &x, 1, out);
     NODE(f->g, relu, "b", -1, 1, out[0], NO, NO);
@@ -298,7 +271,7 @@ static void flops_are_summed(void **state)
 
 static void a_training_step_is_planned_without_loss(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     int64_t bytes[DRAM_CATEGORY_COUNT], sum = 0;
     fake_training_step(f->g, 16);
     dram_program *p = make(f, true, true);
@@ -316,7 +289,7 @@ static void a_training_step_is_planned_without_loss(void **state)
 
 static void out_of_memory_is_said(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_profile profile = dram_profile_cpu(2);
     dram_plan *plan = NULL;
     const dram_graph *list[] = {f->g};
@@ -340,7 +313,7 @@ static void out_of_memory_is_said(void **state)
     assert_int_equal(dram_alloc_bytes(), held);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_open, fake_close)
 
 int main(void)
 {

@@ -3,42 +3,14 @@
 
 #include "plan/report.h"
 
-#define NODE(g, op, name, bytes, n_in, ...) fake_node(g, DRAM_OP_##op, name, bytes, 0, n_in, __VA_ARGS__)
-#define NO DRAM_NONE
-
-typedef struct {
-    dram_slots slots;
-    dram_graph *g;
-    dram_plan *plan;
-} fixture;
-
-static int open_fixture(void **state)
-{
-    static fixture f;
-    f = (fixture){0};
-    dram_error_clear();
-    *state = &f;
-    return dram_graph_new("step", &f.slots, &f.g) == DRAM_OK ? 0 : -1;
-}
-
-static int close_fixture(void **state)
-{
-    fixture *f = *state;
-    dram_plan_free(f->plan);
-    dram_graph_free(f->g);
-    dram_slots_free(&f->slots);
-    dram_error_clear();
-    return 0;
-}
-
-static dram_program *make(fixture *f, dram_plan_options options)
+static dram_program *make(fake_fixture *f, dram_plan_options options)
 {
     dram_plan_free(f->plan);
     f->plan = fake_plan_with(&f->g, 1, &f->slots, options);
     return &f->plan->programs[0];
 }
 
-static dram_val slot(fixture *f, const char *group, const char *name, int bytes, dram_category category,
+static dram_val slot(fake_fixture *f, const char *group, const char *name, int bytes, dram_category category,
                      dram_space space)
 {
     char copy[64];
@@ -51,13 +23,13 @@ static dram_val slot(fixture *f, const char *group, const char *name, int bytes,
                                               .group = group});
 }
 
-static dram_val input(fixture *f, const char *name, int bytes)
+static dram_val input(fake_fixture *f, const char *name, int bytes)
 {
     return dram_graph_input(f->g, name, DRAM_U8, DRAM_SHAPE(bytes));
 }
 
 /* A copy from the host's side into the device's. */
-static dram_val copy(fixture *f, const char *name, dram_val v)
+static dram_val copy(fake_fixture *f, const char *name, dram_val v)
 {
     dram_val y = NODE(f->g, copy, name, -1, 1, v, NO, NO);
     f->g->values[y]->space = DRAM_SPACE_DEVICE;
@@ -72,7 +44,7 @@ static void assert_lives(const dram_program *p, dram_val v, int first, int last)
 
 static void each_space_has_its_arena(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val near = slot(f, "student", "w", 100, DRAM_CATEGORY_STUDENT_WEIGHTS, DRAM_SPACE_DEVICE);
     dram_val far = slot(f, "teacher", "a", 200, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
     dram_val further = slot(f, "teacher", "b", 300, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
@@ -126,7 +98,7 @@ static void each_space_has_its_arena(void **state)
 
 static void a_copy_is_on_its_queue(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val w = slot(f, "teacher", "w", 64, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
     NODE(f->g, relu, "r", -1, 1, copy(f, "c", w), NO, NO);
     assert_int_equal(f->g->nodes[0]->queue, DRAM_QUEUE_COPY);
@@ -136,7 +108,7 @@ static void a_copy_is_on_its_queue(void **state)
 /* What a copy reads may not be overwritten before the queues join, nor what it writes be given away. */
 static void a_copy_holds_its_bytes_to_the_join(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val x = input(f, "x", 64);
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, x, NO, NO); /* 0 */
     dram_val c = copy(f, "c", a);                               /* 1: the last reader of a */
@@ -156,7 +128,7 @@ static void a_copy_holds_its_bytes_to_the_join(void **state)
 
 static void a_copy_that_nobody_reads_lives_to_the_end(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO);
     dram_val c = copy(f, "c", a);
     dram_val b = NODE(f->g, sum_batch, "b", 64, 1, a, NO, NO);
@@ -169,7 +141,7 @@ static void a_copy_that_nobody_reads_lives_to_the_end(void **state)
 /* A copy of a copy is on the same queue: the first reader beside it is the join of the second alone. */
 static void copies_of_one_queue_do_not_join(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO); /* 0 */
     dram_val c = copy(f, "c", a), d = copy(f, "d", c);                          /* 1, 2 */
     dram_val b = NODE(f->g, sum_batch, "b", 64, 1, a, NO, NO);                  /* 3 */
@@ -191,7 +163,7 @@ static bool share(const dram_program *p, dram_val a, dram_val b)
 /* Weights of five blocks, each copied while the block ahead of it runs, take turns in two places. */
 static void streamed_weights_take_turns(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     enum { BLOCKS = 5 };
     dram_val weight[BLOCKS], here[BLOCKS], x = input(f, "x", 64);
     for (int i = 0; i < BLOCKS; i++) {
@@ -215,7 +187,7 @@ static void streamed_weights_take_turns(void **state)
 
 static void spaces_mix_in_copies_alone(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_profile profile = dram_profile_cpu(1);
     const dram_graph *list[] = {f->g};
     dram_val w = slot(f, "teacher", "w", 64, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
@@ -228,7 +200,7 @@ static void spaces_mix_in_copies_alone(void **state)
 
 static void a_slot_in_two_spaces_is_refused(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     slot(f, "teacher", "w", 64, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
     assert_int_equal(slot(f, "teacher", "w", 64, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_DEVICE), DRAM_NONE);
     assert_non_null(strstr(dram_error_text(), "teacher w is asked for in two spaces"));
@@ -237,7 +209,7 @@ static void a_slot_in_two_spaces_is_refused(void **state)
 /* An update is where the slot is, whatever the graph's space. */
 static void an_update_stays_in_its_space(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val out[DRAM_MAX_OUT], w, m;
     w = slot(f, "student", "w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS, DRAM_SPACE_PINNED);
     m = slot(f, "optimizer", "m", 64, DRAM_CATEGORY_OPTIMIZER, DRAM_SPACE_PINNED);
@@ -251,7 +223,7 @@ static void an_update_stays_in_its_space(void **state)
 
 static void the_teachers_bytes_may_be_kept_apart(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_val x = input(f, "x", 64), w = slot(f, "student", "w", 64, DRAM_CATEGORY_STUDENT_WEIGHTS, DRAM_SPACE_DEVICE);
     f->g->category = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
     dram_val a = fake_node(f->g, DRAM_OP_sum_batch, "a", 1024, 0, 1, x, NO, NO);  /* 0 */
@@ -305,7 +277,7 @@ static const char *space_of(const cJSON *values, const char *name)
 
 static void reports_tell_the_spaces(void **state)
 {
-    fixture *f = *state;
+    fake_fixture *f = *state;
     dram_plan_facts facts = {0};
     dram_val w = slot(f, "teacher", "w", 1 << 20, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
     slot(f, "teacher", "idle", 64, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_PINNED);
@@ -342,7 +314,7 @@ static void reports_tell_the_spaces(void **state)
     cJSON_Delete(report);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_open, fake_close)
 
 int main(void)
 {
