@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/report.sh
 find_dram
+mkdir -p scenes
+[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -58,11 +60,9 @@ half_side() {
   compare "the recipe's step: TFLOP" t "$(flops full)" "$(flops half)"
 }
 
-# The teacher sees the canvas, whatever part of it is image. A version that refuses pad_to has the canvas planned as what
-# it is: a teacher's input of 1024.
+# The teacher sees the canvas, whatever part of it is image.
 canvas() {
   local settings=(sam_distill.sam_input_size=512 sam_distill.pad_to=1024)
-  "$dram" config bench/recipe.yaml "${settings[@]}" >"$out/log" 2>&1 || settings=(sam_distill.sam_input_size=1024)
   teacher padded_alone "${settings[@]}"
   plan padded "${settings[@]}"
   echo "| | 1024 | 512 padded to 1024 | saved | 512 | saved |"

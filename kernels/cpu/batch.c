@@ -1,4 +1,4 @@
-/* batch_slice, batch_put, copy: bytes moved, each read and written once. Elements of every type alike. */
+/* batch_slice, batch_put, crop, copy: bytes moved, each read and written once. Elements of every type alike. */
 #include "kernels/cpu/cpu.h"
 
 enum { PIECE = 256 << 10 }; /* bytes a task */
@@ -49,6 +49,31 @@ DRAM_CPU_KERNEL(batch_put)
     move(args->pool, out, rest, begin);
     move(args->pool, out + begin, x->data, end - begin);
     move(args->pool, out + end, rest ? rest + end : NULL, bytes_of(&args->out[0]) - end);
+    return DRAM_OK;
+}
+
+typedef struct {
+    char *out;
+    const char *x;
+    int64_t row, x_row, height, x_height; /* bytes of a row, rows of an image */
+} crop_job;
+
+static void crop_row(void *context, int64_t task, int worker)
+{
+    const crop_job *j = context;
+    int64_t image = task / j->height, row = task % j->height;
+    (void)worker;
+    memcpy(j->out + task * j->row, j->x + (image * j->x_height + row) * j->x_row, (size_t)j->row);
+}
+
+DRAM_CPU_KERNEL(crop)
+{
+    const dram_tensor *x = &args->in[0], *out = &args->out[0];
+    crop_job j = {.out = out->data, .x = x->data, .height = out->shape.dim[1], .x_height = x->shape.dim[1]};
+    int64_t rows = out->shape.dim[0] * j.height;
+    j.row = bytes_of(out) / rows;
+    j.x_row = bytes_of(x) / (x->shape.dim[0] * j.x_height);
+    dram_pool_run(args->pool, rows, crop_row, &j);
     return DRAM_OK;
 }
 

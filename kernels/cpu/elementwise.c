@@ -1,4 +1,4 @@
-/* add, sum_batch, scale, fill, weighted_sum. All are bound by memory: one FLOP an element at two or three numbers. */
+/* add, sum_batch, scale, scale_by, fill, weighted_sum. All are bound by memory: one FLOP an element at two or three numbers. */
 #include "kernels/cpu/lowp.h"
 
 typedef struct {
@@ -82,12 +82,22 @@ static void scale_piece(void *context, int64_t task, int worker)
     }
 }
 
-DRAM_CPU_KERNEL(scale)
+static dram_status scale_all(const dram_kernel_args *args, float factor)
 {
-    job j = {.a = args->in[0].data, .out = args->out[0].data, .dtype = args->in[0].dtype, .factor = args->attr->scale};
+    job j = {.a = args->in[0].data, .out = args->out[0].data, .dtype = args->in[0].dtype, .factor = factor};
     j.n = dram_elements(&args->in[0].shape);
     dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), scale_piece, &j);
     return DRAM_OK;
+}
+
+DRAM_CPU_KERNEL(scale)
+{
+    return scale_all(args, args->attr->scale);
+}
+
+DRAM_CPU_KERNEL(scale_by)
+{
+    return scale_all(args, *(const float *)args->in[1].data);
 }
 
 DRAM_CPU_KERNEL(fill)

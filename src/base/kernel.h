@@ -40,7 +40,7 @@ typedef struct {
     float beta1, beta2;        /* AdamW */
     float decay;               /* decoupled weight decay */
     float clip;                /* clipping norm, 0 = off */
-    float scale;               /* factor */
+    float scale;               /* factor; temperature */
     float weight[DRAM_MAX_IN]; /* weighted sum */
     float mean[3], std[3];     /* image normalisation, in units of 0..255 */
     int ignore;                /* class id that takes no part */

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local char error_text[2048];
 
@@ -19,6 +20,17 @@ dram_status dram_fail(dram_status status, const char *format, ...)
 const char *dram_error_text(void)
 {
     return error_text;
+}
+
+dram_status dram_error_prefix(dram_status status, const char *where)
+{
+    size_t more = strlen(where), have = strlen(error_text), room = sizeof error_text - 1;
+    if (!have || more >= room) return status;
+    if (have > room - more) have = room - more;
+    memmove(error_text + more, error_text, have);
+    memcpy(error_text, where, more);
+    error_text[more + have] = '\0';
+    return status;
 }
 
 void dram_error_clear(void)

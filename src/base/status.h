@@ -34,6 +34,10 @@ dram_status dram_fail(dram_status status, const char *format, ...) __attribute__
  */
 const char *dram_error_text(void);
 
+/* Puts words before the held text, such as the place in a config: `where` has its own ": ". Returns `status`; without a
+ * held text, or with "", nothing else happens. */
+dram_status dram_error_prefix(dram_status status, const char *where);
+
 /* Forgets the held failure: call it where a failure has been handled (an image skipped, say). */
 void dram_error_clear(void);
 

@@ -18,7 +18,7 @@ typedef struct {
 } dram_option;
 
 /* What a command line held besides options: the first words, then key=value overrides. */
-enum { DRAM_MAX_WORDS = 256 };
+enum { DRAM_MAX_WORDS = 4096 }; /* a shell may have listed a folder */
 typedef struct {
     const char *words[DRAM_MAX_WORDS];
     int n_words;
@@ -41,6 +41,11 @@ extern const int dram_commands_count;
 dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
                        dram_words *out, bool *help);
 
+/* The same for a command that takes paths behind its config: `words` words or more, overrides anywhere behind the first.
+ * A word with a slash before its "=" is a path. */
+dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
+                             int words, dram_words *out, bool *help);
+
 /* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */
 dram_status dram_print_json(cJSON *tree);
 
@@ -50,6 +55,7 @@ dram_status dram_write_text(const char *path, const char *text);
 dram_status dram_command_train(int argc, char **argv);
 dram_status dram_command_plan(int argc, char **argv);
 dram_status dram_command_eval(int argc, char **argv);
+dram_status dram_command_features(int argc, char **argv);
 dram_status dram_command_synth(int argc, char **argv);
 dram_status dram_command_config(int argc, char **argv);
 dram_status dram_command_doctor(int argc, char **argv);

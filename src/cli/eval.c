@@ -2,39 +2,93 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "cli/progress.h"
+#include "train/fidelity.h"
+#include "train/predictions.h"
 #include "train/report.h"
 #include "train/train.h"
 
-static void print_result(const dram_eval_result *r)
+/* With predictions, the colour of a class is named beside it. */
+static void print_classes(const dram_eval_result *r, bool colored)
+{
+    dram_color color[256];
+    int n = r->classes < 256 ? r->classes : 256;
+    dram_palette(color, n);
+    for (int k = 0; k < n; k++) {
+        printf("  class %-3d", k);
+        if (colored) printf("  #%02x%02x%02x", color[k].r, color[k].g, color[k].b);
+        if (isfinite(r->class_iou[k]))
+            printf("  IoU %.4f\n", r->class_iou[k]);
+        else
+            printf("  in no label\n");
+    }
+}
+
+static void print_result(const dram_eval_result *r, const char *folder)
 {
     printf("%d images%s\n", r->images, r->skipped ? " (some were skipped, see the warnings)" : "");
     if (isfinite(r->miou)) {
         printf("mIoU              %.4f\npixel accuracy    %.4f\n", r->miou, r->pixel_accuracy);
-        for (int k = 0; k < r->classes && k < 256; k++)
-            if (isfinite(r->class_iou[k])) printf("  IoU of class %-3d %.4f\n", k, r->class_iou[k]);
+        print_classes(r, folder != NULL);
     }
     if (isfinite(r->embedding_cosine))
         printf("embedding cosine  %.4f\nembedding MSE     %.4f\n", r->embedding_cosine, r->embedding_mse);
+    if (folder) printf("predictions: %s\n", folder);
+}
+
+static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
+{
+    dram_eval_result result;
+    TRY(dram_evaluate_file(cfg, weights, folder, &result));
+    if (json) return dram_print_json(dram_eval_json(&result));
+    print_result(&result, folder);
+    return DRAM_OK;
+}
+
+static void print_fidelity(const dram_fidelity *r)
+{
+    char size[64];
+    dram_format_teacher_size(r, size, sizeof size);
+    if (!r->images) {
+        printf("the teacher sees %s in training too: there is nothing to compare\n", size);
+        return;
+    }
+    printf("%d images%s: the teacher's embedding at %s, on the grid of %d, against that at %d\n", r->images,
+           r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full, r->full);
+    printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst, r->worst_image);
+}
+
+static dram_status compare_teacher(const dram_config *cfg, const char *folder, bool json)
+{
+    dram_fidelity result;
+    TRY(dram_fidelity_folder(cfg, folder, &result));
+    if (json) return dram_print_json(dram_fidelity_json(&result));
+    print_fidelity(&result);
+    return DRAM_OK;
 }
 
 dram_status dram_command_eval(int argc, char **argv)
 {
     bool json = false, help;
-    const char *weights = NULL;
+    const char *weights = NULL, *folder = NULL, *fidelity = NULL;
     const dram_option options[] = {
         {"--weights", "FILE", "the trunk; heads.safetensors is looked for beside it", NULL, &weights},
+        {"--save-predictions", "DIR", "write each image with its predicted classes in colour", NULL, &folder},
+        {"--teacher-fidelity", "DIR", "the teacher at sam_input_size against 1024, on the images of DIR; no weights",
+         NULL, &fidelity},
         {"--json", NULL, "print one JSON object", &json, NULL},
     };
     dram_words words;
     dram_config *cfg;
-    dram_eval_result result;
-    TRY(dram_parse("eval", argc, argv, options, 2, 1, &words, &help));
+    TRY(dram_parse("eval", argc, argv, options, 4, 1, &words, &help));
     if (help) return DRAM_OK;
-    if (!weights) return dram_fail(DRAM_ERR_CONFIG, "eval: --weights FILE is missing; see `dram eval --help`");
+    if (fidelity && (weights || folder))
+        return dram_fail(DRAM_ERR_CONFIG, "eval: --teacher-fidelity looks at the teacher alone; leave %s out",
+                         weights ? "--weights" : "--save-predictions");
+    if (!fidelity && !weights)
+        return dram_fail(DRAM_ERR_CONFIG, "eval: --weights FILE is missing; see `dram eval --help`");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_status status = dram_evaluate_file(cfg, weights, &result);
-    if (status == DRAM_OK && json) status = dram_print_json(dram_eval_json(&result));
-    if (status == DRAM_OK && !json) print_result(&result);
+    dram_status status = fidelity ? compare_teacher(cfg, fidelity, json) : evaluate(cfg, weights, folder, json);
     dram_config_free(cfg);
     return status;
 }

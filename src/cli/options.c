@@ -47,8 +47,15 @@ static dram_status parse_option(const char *command, int argc, char **argv, int 
     return unknown_option(command, name, options, n);
 }
 
-dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
-                       dram_words *out, bool *help)
+/* A key has no slash, and a path may have any character: "./a=b.jpg" is a path. */
+static bool is_override(const char *word)
+{
+    const char *equals = strchr(word, '=');
+    return equals && !memchr(word, '/', (size_t)(equals - word));
+}
+
+static dram_status parse(const char *command, int argc, char **argv, const dram_option *options, int n_options,
+                         int words, bool more, dram_words *out, bool *help)
 {
     *out = (dram_words){0};
     *help = false;
@@ -64,16 +71,28 @@ dram_status dram_parse(const char *command, int argc, char **argv, const dram_op
         }
         if (out->n_words + out->n_overrides == DRAM_MAX_WORDS)
             return dram_fail(DRAM_ERR_CONFIG, "%s: more than %d words", command, DRAM_MAX_WORDS);
-        if (out->n_words >= words && strchr(argv[i], '='))
+        if (out->n_words >= (more ? 1 : words) && (more ? is_override(argv[i]) : strchr(argv[i], '=') != NULL))
             out->overrides[out->n_overrides++] = argv[i];
         else
             out->words[out->n_words++] = argv[i];
     }
-    if (out->n_words == words) return DRAM_OK;
+    if (out->n_words == words || (more && out->n_words > words)) return DRAM_OK;
     if (out->n_words > words)
         return dram_fail(DRAM_ERR_CONFIG, "%s: what is \"%s\"? An override is key=value; see `dram %s --help`", command,
                          out->words[words], command);
     return dram_fail(DRAM_ERR_CONFIG, "%s: an argument is missing; see `dram %s --help`", command, command);
+}
+
+dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
+                       dram_words *out, bool *help)
+{
+    return parse(command, argc, argv, options, n_options, words, false, out, help);
+}
+
+dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
+                             int words, dram_words *out, bool *help)
+{
+    return parse(command, argc, argv, options, n_options, words, true, out, help);
 }
 
 dram_status dram_print_json(cJSON *tree)

@@ -79,7 +79,7 @@ dram_status dram_command_plan(int argc, char **argv)
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_status status = timed ? calibrate(cfg) : DRAM_OK;
-    if (status == DRAM_OK) status = dram_session_plan(cfg, 0, &session);
+    if (status == DRAM_OK) status = dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
         status = show(&session, json, dump, svg);
         dram_session_close(&session);

@@ -48,6 +48,14 @@ static void add_loss(dram_str *line, const char *name, double value)
     if (isfinite(value)) dram_str_add(line, " %s %.4f", name, value);
 }
 
+/* fp16 alone has a loss scale: "scale 32768 skipped 1". */
+static void add_scale(dram_str *line, const dram_progress *p)
+{
+    if (!isfinite(p->loss_scale)) return;
+    dram_str_add(line, "  scale %g", p->loss_scale);
+    if (p->skipped_steps) dram_str_add(line, " skipped %lld", (long long)p->skipped_steps);
+}
+
 static void format_line(const dram_progress *p, dram_str *line)
 {
     char used[32], planned[32], left[32];
@@ -61,7 +69,9 @@ static void format_line(const dram_progress *p, dram_str *line)
     if (!line->failed && line->length > before) /* "( task" to "(task" */
         for (size_t i = before; i < line->length; i++) line->text[i] = line->text[i + 1];
     if (!line->failed && line->length > before) line->length--;
-    dram_str_add(line, ")  lr %.2e  %.1f images/s  left %s  memory %s of %s planned", p->lr, p->images_per_second, left,
+    dram_str_add(line, ")  lr %.2e", p->lr);
+    add_scale(line, p);
+    dram_str_add(line, "  %.1f images/s  left %s  memory %s of %s planned", p->images_per_second, left,
                  dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
                  dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
 }
@@ -75,21 +85,24 @@ static int terminal_columns(void)
 /* One line, cut to the terminal's width: a line that wraps could not be taken back. */
 static void draw_bar(const dram_progress *p)
 {
-    enum { WIDTH = 8 }; /* all of it fits 80 columns */
-    char bar[WIDTH + 1], used[32], planned[32], left[32], line[256];
+    enum { WIDTH = 8 }; /* all of it fits 80 columns, but for the loss scale */
+    char bar[WIDTH + 1], used[32], planned[32], left[32];
+    dram_str line = {0};
     int full = p->steps > 0 ? (int)(p->step * WIDTH / p->steps) : WIDTH;
     for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '#' : '.';
     bar[WIDTH] = '\0';
     format_time(p->seconds_left, left, sizeof left);
-    snprintf(line, sizeof line, "[%s] %lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", bar,
-             (long long)p->step, (long long)p->steps, p->loss, p->images_per_second, left,
-             dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
-             dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    dram_str_add(&line, "[%s] %lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", bar, (long long)p->step,
+                 (long long)p->steps, p->loss, p->images_per_second, left,
+                 dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
+                 dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    add_scale(&line, p);
     pthread_mutex_lock(&terminal);
-    fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
+    if (!line.failed) fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line.text);
     fflush(stderr);
     bar_is_up = true;
     pthread_mutex_unlock(&terminal);
+    dram_str_free(&line);
 }
 
 void dram_progress_step(void *context, const dram_progress *p)
@@ -117,4 +130,27 @@ void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result
         fprintf(view->out, "  embedding cosine %.4f  MSE %.4f", r->embedding_cosine, r->embedding_mse);
     fprintf(view->out, "\n");
     fflush(view->out);
+}
+
+void dram_progress_fidelity(void *context, const dram_fidelity *r)
+{
+    char size[64];
+    const dram_progress_view *view = context;
+    dram_progress_clear();
+    dram_format_teacher_size(r, size, sizeof size);
+    if (r->images)
+        fprintf(view->out, "teacher fidelity: cosine %.3f (worst %.3f) of %s against %d, %d image%s\n", r->cosine,
+                r->worst, size, r->full, r->images, r->images == 1 ? "" : "s");
+    else
+        fprintf(view->out, "teacher fidelity: left out: %s\n", r->left_out);
+    fflush(view->out);
+}
+
+char *dram_format_teacher_size(const dram_fidelity *r, char *out, size_t size)
+{
+    if (r->canvas == r->size)
+        snprintf(out, size, "%d", r->size);
+    else
+        snprintf(out, size, "%d padded to %d", r->size, r->canvas);
+    return out;
 }

@@ -22,5 +22,9 @@ typedef struct {
 /* The hooks of dram_train; context is a dram_progress_view. */
 void dram_progress_step(void *context, const dram_progress *progress);
 void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *result);
+void dram_progress_fidelity(void *context, const dram_fidelity *fidelity);
+
+/* "512", "512 padded to 1024": what the teacher sees in training; returns out. */
+char *dram_format_teacher_size(const dram_fidelity *fidelity, char *out, size_t size);
 
 #endif

@@ -66,6 +66,7 @@ dram_status dram_command_train(int argc, char **argv)
         .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
     const dram_hooks hooks = {.context = &view,
                               .planned = show_plan,
+                              .fidelity = dram_progress_fidelity,
                               .progress = dram_progress_step,
                               .evaluated = dram_progress_evaluated,
                               .stop = &stop_asked};

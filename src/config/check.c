@@ -1,5 +1,6 @@
 /* Settings that contradict each other, and settings this version has no code for. */
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "config/keys.h"
@@ -9,9 +10,7 @@
 static const struct {
     const char *key, *allowed;
 } not_yet[] = {
-    {"device", "auto|cpu"},          {"sam_distill.pad_to", "0"},
-    {"sam_distill.between", "none"}, {"sam_distill.loss.type", "mse|cosine|huber"},
-    {"sam_distill.cache", "none"},
+    {"device", "auto|cpu"},
 };
 
 static dram_status check_not_yet(const dram_config *cfg)
@@ -53,6 +52,24 @@ static dram_status check_data(const dram_config *cfg)
     return DRAM_OK;
 }
 
+/* A distance is chosen once: by type, with the weight 1, or in add. */
+static dram_status check_embed_loss(const dram_config *cfg)
+{
+    const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
+    const double added[] = {[DRAM_SAM_LOSS_MSE] = loss->add.mse,
+                            [DRAM_SAM_LOSS_COSINE] = loss->add.cosine,
+                            [DRAM_SAM_LOSS_HUBER] = loss->add.huber,
+                            [DRAM_SAM_LOSS_CWD] = loss->add.cwd};
+    const char *word = dram_sam_loss_word(loss->type);
+    char key[64];
+    if (added[loss->type] == 0) return DRAM_OK;
+    snprintf(key, sizeof key, "sam_distill.loss.add.%s", word);
+    return dram_config_fail(cfg, key,
+                            "%s is sam_distill.loss.type already, with weight 1; set this to 0, or type to another "
+                            "distance",
+                            word);
+}
+
 static dram_status check_losses(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
@@ -66,10 +83,14 @@ static dram_status check_losses(const dram_config *cfg)
     if (cfg->task.enabled && cfg->data.classes < 2)
         return dram_config_fail(cfg, "task.enabled", "the task needs 2 classes or more; set data.classes (it is %d)",
                                 cfg->data.classes);
-    if (sam->enabled && sam->distill_interval > 1 && sam->between == DRAM_BETWEEN_NONE && !without_teacher)
+    if (sam->enabled && dram_steps_most(&sam->distill_interval) > 1 && sam->between == DRAM_BETWEEN_NONE && !without_teacher)
         return dram_config_fail(cfg, "sam_distill.distill_interval",
                                 "there is nothing to learn from on the steps in between; enable task or "
                                 "resolution_distill, or set sam_distill.between to reuse");
+    if (sam->enabled && sam->between == DRAM_BETWEEN_REUSE && sam->loss.scale_with_interval)
+        return dram_config_fail(cfg, "sam_distill.loss.scale_with_interval",
+                                "with sam_distill.between: reuse every step has the teacher's loss; set one of the two");
+    if (sam->enabled) TRY(check_embed_loss(cfg));
     if (sam->pad_to && sam->pad_to < sam->sam_input_size)
         return dram_config_fail(cfg, "sam_distill.pad_to", "%d is smaller than sam_distill.sam_input_size, %d",
                                 sam->pad_to, sam->sam_input_size);
@@ -81,6 +102,21 @@ static dram_status check_losses(const dram_config *cfg)
         return dram_config_fail(cfg, "resolution_distill.low_scale",
                                 "%g times data.size, %d, is less than the 32 pixels a student needs",
                                 resolution->low_scale, cfg->data.size);
+    return DRAM_OK;
+}
+
+/* What changes the teacher's image at every step has no place in a cache; a flip is kept beside the image. */
+static dram_status check_cache(const dram_config *cfg)
+{
+    if (!cfg->sam_distill.enabled || !cfg->sam_distill.cache) return DRAM_OK;
+    if (cfg->data.augment.crop)
+        return dram_config_fail(cfg, "sam_distill.cache",
+                                "it keeps one embedding an image, and a random crop shows the teacher another part of "
+                                "it at every step; set data.augment.crop to false");
+    if (cfg->data.augment.color_jitter > 0)
+        return dram_config_fail(cfg, "sam_distill.cache",
+                                "it keeps one embedding an image, and color jitter shows the teacher other colours at "
+                                "every step; set data.augment.color_jitter to 0");
     return DRAM_OK;
 }
 
@@ -143,6 +179,7 @@ dram_status dram_config_check(const dram_config *cfg)
     TRY(check_name(cfg));
     TRY(check_data(cfg));
     TRY(check_losses(cfg));
+    TRY(check_cache(cfg));
     TRY(check_training(cfg));
     TRY(check_memory(cfg));
     return check_not_yet(cfg);

@@ -21,6 +21,21 @@
 /* sam_distill.teacher.weights when the weights are drawn. No file has this name: input paths are absolute. */
 #define DRAM_WEIGHTS_RANDOM "random"
 
+/* A number that may change as the run goes on: value[i] from step from[i] on. from[0] is 0, from rises, n is 1 at least.
+ */
+enum { DRAM_STEPS = 16 };
+typedef struct {
+    int64_t from[DRAM_STEPS];
+    int value[DRAM_STEPS];
+    int n;
+} dram_steps;
+
+/* Index of the entry that holds at a step; the largest value; the one and only entry `value`. */
+int dram_steps_at(const dram_steps *steps, int64_t step);
+int dram_steps_most(const dram_steps *steps);
+dram_steps dram_steps_always(int value);
+bool dram_steps_equal(const dram_steps *a, const dram_steps *b);
+
 typedef struct dram_config {
 #define BASE(PATH, HELP)
 #define SECTION(TAG, PATH, HELP) struct dram_config_##TAG {
@@ -30,6 +45,7 @@ typedef struct dram_config {
 #define BOOL(NAME, PATH, DEFAULT, HELP) bool NAME;
 #define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, HELP) int NAME;
 #define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP) int64_t NAME;
+#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, HELP) dram_steps NAME;
 #define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP) double NAME;
 #define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP) int64_t NAME;
 #define TEXT(NAME, PATH, DEFAULT, HELP) char *NAME;

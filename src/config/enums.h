@@ -27,6 +27,10 @@
     X(DRAM_SAM_LOSS_HUBER, "huber")                                                                                    \
     X(DRAM_SAM_LOSS_CWD, "cwd")
 
+#define DRAM_CACHE_FORMAT_LIST(X)                                                                                      \
+    X(DRAM_CACHE_FORMAT_FP16, "fp16")                                                                                  \
+    X(DRAM_CACHE_FORMAT_INT8, "int8")
+
 #define DRAM_TASK_LOSS_LIST(X) X(DRAM_TASK_LOSS_CROSS_ENTROPY, "cross_entropy")
 
 #define DRAM_OPTIM_LIST(X)                                                                                             \
@@ -72,6 +76,7 @@
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
     X(dram_sam_loss, DRAM_SAM_LOSS_LIST)                                                                               \
+    X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \

@@ -25,6 +25,8 @@ DRAM_ENUM_LISTS(X)
     {AT(INT, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = MULTIPLE, .keywords = ""},
 #define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP)                                                                    \
     {AT(INT64, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = 1, .keywords = ""},
+#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, HELP)                                                                    \
+    {AT(STEPS, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = 1, .keywords = ""},
 #define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP)                                                               \
     {AT(REAL, PATH, HELP), .default_real = DEFAULT, .open = OPEN, .real_low = LOW, .real_high = HIGH, .keywords = ""},
 #define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP)                                                                \
@@ -86,6 +88,7 @@ void dram_key_describe_range(const dram_key *key, dram_str *out)
     switch (key->kind) {
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
+    case DRAM_KEY_STEPS:
     case DRAM_KEY_BYTES:
         if (key->multiple > 1) dram_str_add(out, "that is a multiple of %lld ", (long long)key->multiple);
         if (key->high == (key->kind == DRAM_KEY_INT ? INT_MAX : INT64_MAX))
@@ -112,6 +115,7 @@ void dram_key_describe(const dram_key *key, dram_str *out)
         [DRAM_KEY_BOOL] = "true or false",
         [DRAM_KEY_INT] = "a whole number ",
         [DRAM_KEY_INT64] = "a whole number ",
+        [DRAM_KEY_STEPS] = "a whole number, or a mapping {step: number} that begins at step 0, each ",
         [DRAM_KEY_REAL] = "a number ",
         [DRAM_KEY_BYTES] = "a size such as 7GiB or a number of bytes ",
         [DRAM_KEY_TEXT] = "text",
@@ -146,6 +150,9 @@ void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value
     case DRAM_KEY_INT64:
     case DRAM_KEY_BYTES:
         *(int64_t *)(void *)field = value->integer;
+        break;
+    case DRAM_KEY_STEPS:
+        *(dram_steps *)(void *)field = value->steps;
         break;
     case DRAM_KEY_REAL:
         *(double *)(void *)field = value->real;
@@ -183,6 +190,9 @@ dram_value dram_key_get(const dram_config *cfg, const dram_key *key)
     case DRAM_KEY_BYTES:
         value.integer = *(const int64_t *)(const void *)field;
         break;
+    case DRAM_KEY_STEPS:
+        value.steps = *(const dram_steps *)(const void *)field;
+        break;
     case DRAM_KEY_REAL:
         value.real = *(const double *)(const void *)field;
         break;
@@ -204,5 +214,35 @@ dram_value dram_key_get(const dram_config *cfg, const dram_key *key)
 
 dram_value dram_key_default(const dram_key *key)
 {
-    return (dram_value){.integer = key->default_integer, .real = key->default_real, .text = key->text};
+    return (dram_value){.integer = key->default_integer,
+                        .real = key->default_real,
+                        .text = key->text,
+                        .steps = dram_steps_always((int)key->default_integer)};
+}
+
+int dram_steps_at(const dram_steps *steps, int64_t step)
+{
+    int i = steps->n - 1;
+    while (i > 0 && steps->from[i] > step) i--;
+    return i;
+}
+
+int dram_steps_most(const dram_steps *steps)
+{
+    int most = steps->value[0];
+    for (int i = 1; i < steps->n; i++)
+        if (steps->value[i] > most) most = steps->value[i];
+    return most;
+}
+
+dram_steps dram_steps_always(int value)
+{
+    return (dram_steps){.value = {value}, .n = 1};
+}
+
+bool dram_steps_equal(const dram_steps *a, const dram_steps *b)
+{
+    bool equal = a->n == b->n;
+    for (int i = 0; i < a->n && equal; i++) equal = a->from[i] == b->from[i] && a->value[i] == b->value[i];
+    return equal;
 }

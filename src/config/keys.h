@@ -13,6 +13,7 @@ typedef enum {
     DRAM_KEY_BOOL,
     DRAM_KEY_INT,
     DRAM_KEY_INT64,
+    DRAM_KEY_STEPS,
     DRAM_KEY_REAL,
     DRAM_KEY_BYTES,
     DRAM_KEY_TEXT,
@@ -41,11 +42,13 @@ typedef struct {
 extern const dram_key dram_keys[];
 extern const int dram_n_keys;
 
-/* A value of any kind: BOOL, INT, INT64, BYTES, CHOICE and CHOICES as integer; TEXT, INPUT and OUTPUT as text. */
+/* A value of any kind: BOOL, INT, INT64, BYTES, CHOICE and CHOICES as integer; TEXT, INPUT and OUTPUT as text;
+ * STEPS as steps, and one number of it as integer. */
 typedef struct {
     int64_t integer;
     double real;
     char *text;
+    dram_steps steps;
 } dram_value;
 
 /* Where a value was written. line 0: nowhere in particular; file NULL: the command line. */
@@ -97,6 +100,10 @@ dram_value dram_key_default(const dram_key *key);
 /* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the
  * caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
 dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value);
+
+/* Adds "from step `from` on: value" to a STEPS value: fails unless the first is 0 and they rise. */
+dram_status dram_value_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_place *place,
+                                dram_steps *steps);
 
 /* Fails at `place`: "expected ..., found FOUND". */
 dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found);

@@ -125,6 +125,41 @@ static dram_status read_scalar(reader *r, int index, const dram_scalar *s)
 
 static dram_status read_mapping(reader *r, const char *section);
 
+/* One word of a mapping of steps; *end: the mapping is over. */
+static dram_status next_word(reader *r, const dram_key *key, yaml_event_t *event, bool *end)
+{
+    TRY(next_event(r, key->path, event));
+    *end = event->type == YAML_MAPPING_END_EVENT;
+    if (*end || event->type == YAML_SCALAR_EVENT) return DRAM_OK;
+    return dram_value_unexpected(key, &r->place, "a list or a mapping inside the mapping");
+}
+
+/* {step: number, ...} */
+static dram_status read_steps(reader *r, const dram_key *key, dram_steps *steps)
+{
+    dram_status status = DRAM_OK;
+    bool end = false;
+    *steps = (dram_steps){0};
+    while (status == DRAM_OK && !end) {
+        yaml_event_t from = {0}, number = {0};
+        status = next_word(r, key, &from, &end);
+        dram_place place = r->place;
+        if (status == DRAM_OK && !end) {
+            dram_value value;
+            status = next_word(r, key, &number, &end);
+            dram_scalar step = scalar_of(&from), word = scalar_of(&number);
+            if (status == DRAM_OK && strchr(step.text, ':'))
+                status = dram_place_fail(&place, key->path, "write a space after each colon: {0: 1, 1000: 4}");
+            if (status == DRAM_OK) status = dram_value_read(key, &word, &r->place, &value);
+            if (status == DRAM_OK) status = dram_value_add_step(key, &step, value.integer, &place, steps);
+        }
+        yaml_event_delete(&from);
+        yaml_event_delete(&number);
+    }
+    if (status == DRAM_OK && steps->n == 0) return dram_value_unexpected(key, &r->place, "an empty mapping");
+    return status;
+}
+
 static dram_status read_value(reader *r, int index, const yaml_event_t *event)
 {
     const dram_key *key = &dram_keys[index];
@@ -134,8 +169,11 @@ static dram_status read_value(reader *r, int index, const yaml_event_t *event)
         return read_scalar(r, index, &s);
     }
     if (event->type == YAML_MAPPING_START_EVENT) {
+        dram_value value = {0};
         if (key->kind == DRAM_KEY_SECTION) return read_mapping(r, key->path);
-        return dram_value_unexpected(key, &place, "a mapping");
+        if (key->kind != DRAM_KEY_STEPS) return dram_value_unexpected(key, &place, "a mapping");
+        TRY(read_steps(r, key, &value.steps));
+        return dram_config_put(r->cfg, index, &value, &place, r->rank);
     }
     if (key->kind != DRAM_KEY_CHOICES) return dram_value_unexpected(key, &place, "a list");
     dram_value value;

@@ -79,6 +79,19 @@ static bool describe_bytes(cJSON *o, const dram_key *key)
     return word && add(word, "enum", keywords_of(key));
 }
 
+/* A number, or numbers by the step from which they hold. */
+static bool describe_steps(cJSON *o, const dram_key *key)
+{
+    cJSON *any = cJSON_AddArrayToObject(o, "anyOf");
+    cJSON *number = append_object(any), *mapping = append_object(any);
+    if (!number || !mapping || !describe_integer(number, key)) return false;
+    cJSON *properties = cJSON_AddObjectToObject(mapping, "patternProperties");
+    cJSON *entry = properties ? cJSON_AddObjectToObject(properties, "^[0-9]+$") : NULL;
+    return entry && describe_integer(entry, key) && add_text(mapping, "type", "object") &&
+           cJSON_AddFalseToObject(mapping, "additionalProperties") != NULL &&
+           add_number(mapping, "minProperties", 1) && add_number(mapping, "maxProperties", DRAM_STEPS);
+}
+
 static bool describe_list(cJSON *o, const dram_key *key)
 {
     cJSON *items = cJSON_AddObjectToObject(o, "items");
@@ -110,6 +123,8 @@ static bool describe(cJSON *o, const dram_key *key)
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
         return describe_integer(o, key) && add_number(o, "default", (double)key->default_integer);
+    case DRAM_KEY_STEPS:
+        return describe_steps(o, key) && add_number(o, "default", (double)key->default_integer);
     case DRAM_KEY_REAL:
         return describe_real(o, key) && add_number(o, "default", key->default_real);
     case DRAM_KEY_BYTES:

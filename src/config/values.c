@@ -246,6 +246,24 @@ static dram_status read_word(const dram_key *key, const dram_scalar *s, const dr
     return DRAM_ERR_CONFIG;
 }
 
+dram_status dram_value_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_place *place,
+                                dram_steps *steps)
+{
+    const dram_key step = {.path = key->path, .kind = DRAM_KEY_INT64, .high = INT_MAX, .multiple = 1, .keywords = ""};
+    int64_t at = 0;
+    TRY(read_integer(&step, from, place, &at));
+    int n = steps->n;
+    if (n == 0 && at != 0) return dram_place_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
+    if (n > 0 && at <= steps->from[n - 1])
+        return dram_place_fail(place, key->path, "the steps must rise: %.60s comes after %lld", from->text,
+                               (long long)steps->from[n - 1]);
+    if (n == DRAM_STEPS) return dram_place_fail(place, key->path, "at most %d steps", DRAM_STEPS);
+    steps->from[n] = at;
+    steps->value[n] = (int)value;
+    steps->n++;
+    return DRAM_OK;
+}
+
 dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value)
 {
     *value = (dram_value){0};
@@ -260,6 +278,10 @@ dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dra
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
         return read_integer(key, s, place, &value->integer);
+    case DRAM_KEY_STEPS:
+        TRY(read_integer(key, s, place, &value->integer));
+        value->steps = dram_steps_always((int)value->integer);
+        return DRAM_OK;
     case DRAM_KEY_REAL:
         return read_real(key, s, place, &value->real);
     case DRAM_KEY_BYTES:

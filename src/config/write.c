@@ -113,6 +113,17 @@ static void write_set(const dram_key *key, int64_t set, dram_str *out)
     dram_str_add(out, "]");
 }
 
+static void write_steps(const dram_steps *steps, dram_str *out)
+{
+    if (steps->n == 1) {
+        dram_str_add(out, "%d", steps->value[0]);
+        return;
+    }
+    for (int i = 0; i < steps->n; i++)
+        dram_str_add(out, "%s%lld: %d", i ? ", " : "{", (long long)steps->from[i], steps->value[i]);
+    dram_str_add(out, "}");
+}
+
 dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_str *out)
 {
     dram_status status = DRAM_OK;
@@ -125,6 +136,9 @@ dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
         dram_str_add(out, "%lld", (long long)value->integer);
+        break;
+    case DRAM_KEY_STEPS:
+        write_steps(&value->steps, out);
         break;
     case DRAM_KEY_REAL:
         write_real(value->real, out);

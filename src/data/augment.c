@@ -73,10 +73,10 @@ static void jitter(const dram_geometry *g, uint8_t *out, int stride, int height,
     }
 }
 
-dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image, int size, uint8_t *out,
+dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image, int size, int canvas, uint8_t *out,
                                 int *valid_height, int *valid_width)
 {
-    size_t stride = (size_t)size * 3;
+    size_t stride = (size_t)canvas * 3;
     int h, w;
     dram_geometry_valid(g, size, &h, &w);
     dram_box box = {.x0 = image->origin_x + image->scale_x * g->box.x0,
@@ -84,9 +84,9 @@ dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image,
                     .x1 = image->origin_x + image->scale_x * g->box.x1,
                     .y1 = image->origin_y + image->scale_y * g->box.y1};
     TRY(dram_resize_rgb(image->pixels, image->height, image->width, box, g->flip, out, (int64_t)stride, h, w));
-    jitter(g, out, size * 3, h, w);
+    jitter(g, out, canvas * 3, h, w);
     for (int y = 0; y < h; y++) memset(out + (size_t)y * stride + (size_t)w * 3, 0, stride - (size_t)w * 3);
-    memset(out + (size_t)h * stride, 0, (size_t)(size - h) * stride);
+    memset(out + (size_t)h * stride, 0, (size_t)(canvas - h) * stride);
     *valid_height = h;
     *valid_width = w;
     return DRAM_OK;

@@ -41,8 +41,9 @@ dram_geometry dram_geometry_draw(const dram_augment *augment, uint64_t seed, uin
  */
 void dram_geometry_valid(const dram_geometry *g, int size, int *valid_height, int *valid_width);
 
-/* Renders the image, with colour jitter: out u8 [size,size,3], padding bytes 0. DRAM_ERR_MEMORY only. */
-dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image, int size, uint8_t *out,
+/* Renders the image, with colour jitter, as a square of `size` at the top left of a canvas of that side or more: out u8
+ * [canvas,canvas,3], padding bytes 0. DRAM_ERR_MEMORY only. */
+dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image, int size, int canvas, uint8_t *out,
                                 int *valid_height, int *valid_width);
 
 /* Renders the label (at original size): out u8 [size,size], padding = ignore_index. *pixels = pixels that are not

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/str.h"
 
 typedef struct {
     const char *name; /* in the text block */
@@ -109,11 +110,28 @@ static dram_status sort_items(dram_dataset *d)
     return DRAM_OK;
 }
 
+/* The first of them by name, and how many there are. */
+static dram_status missing_labels(const dram_dataset *d, const dram_dataset_params *params, int missing)
+{
+    enum { LISTED = 8 };
+    dram_str names = {0};
+    int n = 0;
+    for (int i = 0; i < d->count && n < LISTED; i++)
+        if (!d->items[i].has_label) dram_str_add(&names, "%s%s", n++ ? ", " : "", d->items[i].name);
+    dram_status status =
+        dram_fail(DRAM_ERR_CONFIG,
+                  "%s%s%s: %d of %d images of %s have no label (STEM.png) here: %.900s%s; add the files, or set "
+                  "data.labels_optional to true",
+                  AT(params->labels_where), d->labels, missing, d->count, d->images, names.failed ? "" : names.text,
+                  missing > n ? ", ..." : "");
+    dram_str_free(&names);
+    return status;
+}
+
 static dram_status find_labels(dram_dataset *d, const dram_dataset_params *params)
 {
-    dram_status status = DRAM_OK;
     struct stat info;
-    int missing = 0, first = 0, room = dram_dataset_path_room(d);
+    int missing = 0, room = dram_dataset_path_room(d);
     DIR *folder = opendir(d->labels);
     if (!folder)
         return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot open the folder of labels: %s", AT(params->labels_where),
@@ -125,14 +143,10 @@ static dram_status find_labels(dram_dataset *d, const dram_dataset_params *param
         dram_dataset_label_path(d, i, path, room);
         d->items[i].has_label = stat(path, &info) == 0 && S_ISREG(info.st_mode);
         d->labelled += d->items[i].has_label;
-        if (!d->items[i].has_label && missing++ == 0) first = i;
+        missing += !d->items[i].has_label;
     }
-    if (missing && !params->labels_optional)
-        status = dram_fail(DRAM_ERR_CONFIG, "%s%s%s/%s has no label: %s is missing (%d of %d images have none)",
-                           AT(params->labels_where), d->images, d->items[first].name,
-                           dram_dataset_label_path(d, first, path, room), missing, d->count);
     dram_free(path);
-    return status;
+    return missing && !params->labels_optional ? missing_labels(d, params, missing) : DRAM_OK;
 }
 
 static int by_key(const void *a, const void *b)

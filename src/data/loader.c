@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "data/order.h"
 
 enum { MAX_DRAWS = 64, TEXT_ROOM = 1024 };
 
@@ -34,14 +35,14 @@ typedef struct {
 struct dram_loader {
     dram_loader_params params;
     int files; /* of the dataset */
+    int count; /* positions of an evaluation */
 
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work, done;
     bool stop;
     int64_t next_in;  /* position of the next free slot */
     int64_t next_out; /* position to be handed out next */
-    uint32_t *order;  /* [files] of `epoch` */
-    int64_t epoch;
+    dram_order *order; /* in training */
     char **reason; /* [files] why a file is bad; NULL: it is not known to be */
     bool *counted; /* [files] bad and reached by the stream */
     slot *slots;   /* [slot_count] */
@@ -62,25 +63,10 @@ static dram_status no_memory(void)
     return dram_fail(DRAM_ERR_MEMORY, "out of host memory while loading images");
 }
 
-/* Fisher-Yates. */
-static void shuffle(dram_loader *l, int64_t epoch)
-{
-    dram_rng r = dram_rng_make(l->params.seed, DRAM_RNG_ORDER, (uint64_t)epoch);
-    for (int i = 0; i < l->files; i++) l->order[i] = (uint32_t)i;
-    for (int i = l->files - 1; i > 0; i--) {
-        int j = (int)dram_rng_below(&r, (uint64_t)i + 1);
-        uint32_t swap = l->order[i];
-        l->order[i] = l->order[j];
-        l->order[j] = swap;
-    }
-    l->epoch = epoch;
-}
-
 static int image_at(dram_loader *l, int64_t position)
 {
-    if (!l->params.train) return (int)position;
-    if (position / l->files != l->epoch) shuffle(l, position / l->files);
-    return (int)l->order[position % l->files];
+    if (!l->params.train) return l->params.list ? l->params.list[position].index : (int)position;
+    return dram_order_at(l->order, position);
 }
 
 static bool known_bad(dram_loader *l, int index)
@@ -153,10 +139,12 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
             dram_geometry_draw(&p->augment, p->seed, (uint64_t)sample->position, image.full_height, image.full_width);
     else
         sample->geometry = dram_geometry_fit(image.full_height, image.full_width);
-    status = dram_geometry_image(&sample->geometry, &image, p->student_size, s->student, &sample->student_height,
-                                 &sample->student_width);
+    if (p->list) sample->geometry.flip = p->list[sample->position].flip;
+    if (s->student)
+        status = dram_geometry_image(&sample->geometry, &image, p->student_size, p->student_size, s->student,
+                                     &sample->student_height, &sample->student_width);
     if (status == DRAM_OK && s->teacher)
-        status = dram_geometry_image(&sample->geometry, &image, p->teacher_size, s->teacher, &sample->teacher_height,
+        status = dram_geometry_image(&sample->geometry, &image, p->teacher_size, p->teacher_canvas, s->teacher, &sample->teacher_height,
                                      &sample->teacher_width);
     dram_image_free(&image); /* before the label is decoded: the two need not be held together */
     return status == DRAM_OK ? load_label(l, s, path) : status;
@@ -183,7 +171,7 @@ static slot_state fill(dram_loader *l, slot *s, int index, char *path)
         }
         s->bad[s->bad_count++] = index;
         if (!l->params.train) return SLOT_LEFT_OUT;
-        index = (int)dram_rng_below(&draw, (uint64_t)l->files);
+        index = dram_order_replacement(l->order, s->sample.position, &draw);
     }
     s->status = DRAM_ERR_RUN;
     snprintf(s->text, sizeof s->text, "%d bad images drawn in a row (the last: %s); remove the bad files", MAX_DRAWS,
@@ -193,7 +181,7 @@ static slot_state fill(dram_loader *l, slot *s, int index, char *path)
 
 static slot *free_slot(dram_loader *l)
 {
-    if (!l->params.train && l->next_in >= l->files) return NULL;
+    if (!l->params.train && l->next_in >= l->count) return NULL;
     for (int i = 0; i < l->slot_count; i++)
         if (l->slots[i].state == SLOT_FREE) return &l->slots[i];
     return NULL;
@@ -228,17 +216,21 @@ static void *work(void *context)
 static dram_status check_params(const dram_loader_params *p)
 {
     const char *wrong = NULL;
-    if (p->student_size < 1) wrong = "student_size";
+    bool labels = dram_dataset_labelled(p->dataset) && p->student_size > 0;
+    if (p->student_size < (p->train || !p->teacher_size ? 1 : 0)) wrong = "student_size";
+    if (p->list && (p->train || p->list_count < 0)) wrong = "list";
     if (p->teacher_size < 0) wrong = "teacher_size";
+    if (p->teacher_size > 0 && p->teacher_canvas < p->teacher_size) wrong = "teacher_canvas";
     if (p->batch_size < 1) wrong = "batch_size";
     if (p->workers < 1) wrong = "workers";
     if (p->prefetch < 0) wrong = "prefetch";
     if (p->start < 0) wrong = "start";
+    if (!(p->labelled_share >= 0 && p->labelled_share <= 1)) wrong = "labelled_share";
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
     if (p->train && !(p->augment.jitter >= 0 && p->augment.jitter <= 1)) wrong = "augment.jitter";
-    if (dram_dataset_labelled(p->dataset) && (p->ignore_index < 0 || p->ignore_index > 255)) wrong = "ignore_index";
-    if (dram_dataset_labelled(p->dataset) && p->classes < 1) wrong = "classes";
+    if (labels && (p->ignore_index < 0 || p->ignore_index > 255)) wrong = "ignore_index";
+    if (labels && p->classes < 1) wrong = "classes";
     if (wrong) return dram_fail(DRAM_ERR_CONFIG, "loader: %s is out of range", wrong);
     return DRAM_OK;
 }
@@ -251,7 +243,7 @@ static size_t aligned(size_t bytes)
 static dram_status make_slots(dram_loader *l)
 {
     const dram_loader_params *p = &l->params;
-    size_t s = (size_t)p->student_size, t = (size_t)p->teacher_size;
+    size_t s = (size_t)p->student_size, t = p->teacher_size ? (size_t)p->teacher_canvas : 0;
     size_t student = aligned(3 * s * s), teacher = aligned(3 * t * t);
     size_t label = dram_dataset_labelled(p->dataset) ? s * s : 0;
     l->slot_count = p->prefetch > p->batch_size ? p->prefetch : p->batch_size;
@@ -262,7 +254,7 @@ static dram_status make_slots(dram_loader *l)
         slot *one = &l->slots[i];
         one->memory = dram_alloc(student + teacher + label);
         if (!one->memory) return no_memory();
-        one->student = one->memory;
+        one->student = s ? one->memory : NULL;
         one->teacher = t ? one->memory + student : NULL;
         one->label = label ? one->memory + student + teacher : NULL;
     }
@@ -303,18 +295,18 @@ dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out
     if (!l) return no_memory();
     l->params = *params;
     l->files = dram_dataset_count(params->dataset);
+    l->count = params->list ? params->list_count : l->files;
     l->next_in = l->next_out = params->start;
-    l->epoch = -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->done, NULL);
     l->reason = dram_calloc((size_t)l->files, sizeof *l->reason);
     l->counted = dram_calloc((size_t)l->files, sizeof *l->counted);
-    if (params->train) l->order = dram_alloc((size_t)l->files * sizeof *l->order);
-    if (!l->reason || !l->counted || (params->train && !l->order)) {
+    if (!l->reason || !l->counted) {
         status = no_memory();
         goto failed;
     }
+    if (params->train) TRY_GOTO(dram_order_open(params->dataset, params->seed, params->labelled_share, &l->order), failed);
     TRY_GOTO(make_slots(l), failed);
     TRY_GOTO(start_workers(l), failed);
     *out = l;
@@ -370,7 +362,7 @@ dram_status dram_loader_next(dram_loader *l, dram_batch *out)
     *out = (dram_batch){0};
     pthread_mutex_lock(&l->lock);
     release(l);
-    while (l->status == DRAM_OK && count < l->params.batch_size && (l->params.train || l->next_out < l->files)) {
+    while (l->status == DRAM_OK && count < l->params.batch_size && (l->params.train || l->next_out < l->count)) {
         slot *s = finished(l, l->next_out);
         if (!s) {
             pthread_cond_wait(&l->done, &l->lock);
@@ -440,7 +432,7 @@ void dram_loader_close(dram_loader *l)
     for (int i = 0; l->reason && i < l->files; i++) dram_free(l->reason[i]);
     dram_free(l->reason);
     dram_free(l->counted);
-    dram_free(l->order);
+    dram_order_close(l->order);
     pthread_cond_destroy(&l->done);
     pthread_cond_destroy(&l->work);
     pthread_mutex_destroy(&l->lock);

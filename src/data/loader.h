@@ -1,11 +1,11 @@
 /* loader: samples of a dataset, decoded and augmented by worker threads, handed out in the order of the stream.
  *
  * The training stream is infinite. Position p belongs to epoch p / n of n images, each epoch shuffled by
- * (seed, DRAM_RNG_ORDER, epoch); its augmentation is drawn from (seed, p). What comes out at p depends on data and seed
+ * (seed, DRAM_RNG_ORDER, epoch), or comes from the labelled or the other images (data/order.h); its augmentation is drawn from (seed, p). What comes out at p depends on data and seed
  * only: not on threads, timing, batch size or where the stream was started.
  *
  * A bad image (dram_image_load says DRAM_ERR_FORMAT) is skipped. In training, position p then takes image
- * below(n) of the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in evaluation the position is left out.
+ * below(n) of the n that could stand there, by the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in evaluation the position is left out.
  * Each bad file is warned about once (dram_warn, with its name) and counted once, when the stream reaches it; more than
  * 10 % of the dataset's files, or 64 bad draws in a row, end the stream with DRAM_ERR_RUN. A bad label is always an
  * error.
@@ -23,23 +23,33 @@
 
 typedef struct dram_loader dram_loader;
 
+/* An image of the dataset to be shown, as it is or flipped. */
+typedef struct {
+    int index;
+    bool flip;
+} dram_loader_item;
+
 typedef struct {
     const dram_dataset *dataset; /* must outlive the loader */
     uint64_t seed;
     bool train;                /* false: evaluation, one pass in the dataset's order with dram_geometry_fit */
-    int student_size;          /* S, > 0 */
-    int teacher_size;          /* T; 0: no teacher images */
+    const dram_loader_item *list; /* evaluation of these alone, in this order; it must outlive the loader. NULL: all */
+    int list_count;
+    int student_size;          /* S; 0 (an evaluation's): the teacher's images alone, no student's and no labels */
+    int teacher_size;          /* of what the teacher sees; 0: no teacher images */
+    int teacher_canvas;        /* T, teacher_size or more: the rest is padding */
     int batch_size;            /* > 0 */
     int workers;               /* threads, > 0 */
     int prefetch;              /* samples in flight, the held batch included; at least batch_size are taken */
     dram_augment augment;      /* read if train */
     dram_image_limits limits;  /* of each worker's decoding */
     int classes, ignore_index; /* label rules; ignore_index 0..255 also fills the padding. Read if there are labels */
+    double labelled_share;     /* of the training samples (data/order.h); 0: as they come */
     int64_t start;             /* position of the first sample */
 } dram_loader_params;
 
 typedef struct {
-    const uint8_t *student; /* [S,S,3], padding bytes 0 */
+    const uint8_t *student; /* [S,S,3], padding bytes 0, or NULL */
     const uint8_t *teacher; /* [T,T,3], or NULL */
     const uint8_t *label;   /* [S,S]; all ignore_index if !has_label; NULL if no image of the dataset has a label */
     int student_height, student_width; /* valid pixels, top left */

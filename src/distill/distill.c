@@ -11,7 +11,29 @@ static void stage_in(dram_graph *graph, dram_val v, dram_space space)
     if (graph->status == DRAM_OK) dram_value_at(graph, v)->space = space;
 }
 
-dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val pixels, dram_val valid, int g)
+static dram_val to_grid(dram_graph *graph, dram_val embedding, int g)
+{
+    if (graph->status != DRAM_OK || dram_shape_of(graph, embedding)->dim[1] == g) return embedding;
+    return DRAM_CALL(graph, resize, "teacher_to_student_grid",
+                     DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = g, .out_w = g), embedding);
+}
+
+dram_val dram_staged_target(dram_graph *graph, dram_val embedding, int g)
+{
+    dram_category category = graph->category;
+    bool detached = graph->detached;
+    graph->category = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
+    graph->detached = true;
+    if (graph->status == DRAM_OK && dram_value_at(graph, embedding)->dtype != DRAM_F32)
+        embedding = DRAM_CALL(graph, cast, "target_f32", DRAM_ATTR(.dtype = DRAM_F32), embedding);
+    embedding = to_grid(graph, embedding, g);
+    graph->category = category;
+    graph->detached = detached;
+    return embedding;
+}
+
+dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, dram_val pixels, dram_val valid, int t,
+                             int g)
 {
     dram_graph *graph = teacher->g;
     dram_category category = graph->category;
@@ -23,9 +45,9 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
     stage_in(graph, pixels, graph->space);
     stage_in(graph, valid, graph->space);
     dram_val embedding = dram_sam_vit_embed(teacher, arch, pixels, valid);
-    if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != g)
-        embedding = DRAM_CALL(graph, resize, "teacher_to_student_grid",
-                              DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = g, .out_w = g), embedding);
+    if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != t)
+        embedding = DRAM_CALL(graph, crop, "teacher_padding_cut", DRAM_ATTR(.out_h = t, .out_w = t), embedding);
+    embedding = to_grid(graph, embedding, g);
     if (graph->space != space) embedding = DRAM_CALL(graph, copy, "teacher_to_device", NULL, embedding);
     graph->category = category;
     graph->detached = detached;
@@ -33,9 +55,65 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
     return embedding;
 }
 
-dram_val dram_embed_term(dram_graph *graph, dram_embed_mode mode, dram_val embedding, dram_val target, dram_val mask)
+typedef struct {
+    dram_val mean, var; /* f32 [C]; they carry no gradient */
+} channel_stats;
+
+static channel_stats stats_of(dram_graph *graph, const char *name, dram_val x, dram_val mask)
 {
-    return DRAM_CALL(graph, embed_loss, "loss_sam", DRAM_ATTR(.mode = mode), embedding, target, mask);
+    dram_val out[DRAM_MAX_OUT] = {DRAM_NONE, DRAM_NONE};
+    dram_graph_add(graph, DRAM_OP_channel_stats, name, NULL, (dram_val[]){x, mask}, 2, out);
+    return (channel_stats){out[0], out[1]};
+}
+
+static dram_val standardized(dram_graph *graph, const char *name, dram_val x, channel_stats stats)
+{
+    return DRAM_CALL(graph, standardize, name, DRAM_ATTR(.eps = 1e-5f), x, stats.mean, stats.var);
+}
+
+/* What is made of the target alone is the teacher's, and detached. */
+static void standardize_embeddings(dram_graph *graph, dram_val *embedding, dram_val *target, dram_val mask)
+{
+    dram_category category = graph->category;
+    bool detached = graph->detached;
+    graph->category = DRAM_CATEGORY_TEACHER_ACTIVATIONS;
+    graph->detached = true;
+    channel_stats stats = stats_of(graph, "target_stats", *target, mask);
+    *target = standardized(graph, "target_standardized", *target, stats);
+    graph->category = category;
+    graph->detached = detached;
+    *embedding = standardized(graph, "embedding_standardized", *embedding, stats);
+}
+
+static dram_val distance(dram_graph *graph, const char *name, dram_distance which, const dram_embed_choice *choice,
+                         dram_val embedding, dram_val target, dram_val mask)
+{
+    static const dram_embed_mode mode[] = {[DRAM_DISTANCE_MSE] = DRAM_EMBED_MSE,
+                                           [DRAM_DISTANCE_COSINE] = DRAM_EMBED_COSINE,
+                                           [DRAM_DISTANCE_HUBER] = DRAM_EMBED_HUBER};
+    if (which == DRAM_DISTANCE_CWD)
+        return DRAM_CALL(graph, cwd_loss, name, DRAM_ATTR(.scale = (float)choice->temperature), embedding, target,
+                         mask);
+    return DRAM_CALL(graph, embed_loss, name, DRAM_ATTR(.mode = mode[which]), embedding, target, mask);
+}
+
+dram_val dram_embed_term(dram_graph *graph, const dram_embed_choice *choice, dram_val embedding, dram_val target,
+                         dram_val mask)
+{
+    static const char *const name[] = {"loss_sam.mse", "loss_sam.cosine", "loss_sam.huber", "loss_sam.cwd"};
+    dram_val term[DRAM_DISTANCE_COUNT];
+    dram_attr attr = {0};
+    int chosen = 0, n = 0;
+    for (int k = 0; k < DRAM_DISTANCE_COUNT; k++) chosen += choice->weight[k] > 0;
+    if (choice->standardize) standardize_embeddings(graph, &embedding, &target, mask);
+    for (int k = 0; k < DRAM_DISTANCE_COUNT; k++) {
+        if (!(choice->weight[k] > 0)) continue;
+        bool alone = chosen == 1 && choice->weight[k] == 1.0;
+        term[n] = distance(graph, alone ? "loss_sam" : name[k], (dram_distance)k, choice, embedding, target, mask);
+        if (alone) return term[n];
+        attr.weight[n++] = (float)choice->weight[k];
+    }
+    return dram_call(graph, DRAM_OP_weighted_sum, "loss_sam", &attr, term, n);
 }
 
 static int low_size(int student_size, double low_scale)
@@ -79,7 +157,8 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
     return dram_sr_head_build(sr, graph->status == DRAM_OK ? stride_16(&low) : DRAM_NONE, r, r);
 }
 
-dram_val dram_resolution_term(dram_graph *graph, dram_val lifted, const dram_features *features, dram_val mask)
+dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lifted, const dram_features *features,
+                              dram_val mask)
 {
     if (graph->status != DRAM_OK) return DRAM_NONE;
     dram_val high = stride_16(features);
@@ -87,12 +166,12 @@ dram_val dram_resolution_term(dram_graph *graph, dram_val lifted, const dram_fea
     if (dram_shape_of(graph, high)->dim[1] != r)
         high = DRAM_CALL(graph, resize, "features_to_sr_grid",
                          DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = r, .out_w = r), high);
+    if (standardize) {
+        channel_stats stats = stats_of(graph, "features_stats", high, mask);
+        lifted = standardized(graph, "lifted_standardized", lifted, stats);
+        high = standardized(graph, "features_standardized", high, stats);
+    }
     return DRAM_CALL(graph, embed_loss, "loss_resolution", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), lifted, high, mask);
-}
-
-bool dram_interval_teacher_runs(int64_t step, int interval)
-{
-    return step % interval == 0;
 }
 
 void dram_valid_mask(int size, int height, int width, int cells, float *mask)

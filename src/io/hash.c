@@ -22,6 +22,17 @@ void dram_hash_memory(const void *data, size_t bytes, char out[DRAM_HASH_SIZE])
     format_hash(XXH3_128bits(data, bytes), out);
 }
 
+dram_hash128 dram_hash_128(const void *data, size_t bytes)
+{
+    XXH128_hash_t hash = XXH3_128bits(data, bytes);
+    return (dram_hash128){.low = hash.low64, .high = hash.high64};
+}
+
+uint64_t dram_hash_64(const void *data, size_t bytes)
+{
+    return XXH3_64bits(data, bytes);
+}
+
 dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
 {
     dram_status status = DRAM_OK;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,6 +66,25 @@ dram_status dram_make_folders(const char *path)
     status = make_folder(part);
 done:
     dram_free(part);
+    return status;
+}
+
+dram_status dram_folder_for_output(const char *path)
+{
+    char *name;
+    if (!*path) return dram_fail(DRAM_ERR_CONFIG, "an empty name is no folder to write to");
+    dram_status status = dram_make_folders(path);
+    if (status == DRAM_ERR_IO) return DRAM_ERR_CONFIG; /* with the same text */
+    TRY(status);
+    TRY(dram_path_join(path, ".dram-XXXXXX", &name));
+    int file = mkstemp(name);
+    if (file < 0) {
+        status = dram_fail(DRAM_ERR_CONFIG, "%s: files cannot be written to this folder: %m", path);
+    } else {
+        close(file);
+        unlink(name);
+    }
+    dram_free(name);
     return status;
 }
 

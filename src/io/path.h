@@ -18,6 +18,10 @@ bool dram_path_exists(const char *path); /* whatever it is, a dangling link too 
 /* Makes a folder and those above it; it may exist. */
 dram_status dram_make_folders(const char *path);
 
+/* Makes a folder for results, and those above it, and finds out by a file that it removes again whether files can be
+ * written there: DRAM_ERR_CONFIG if not, before anything has run. */
+dram_status dram_folder_for_output(const char *path);
+
 /* Removes a file, or a folder with all that is in it (links are not followed). Nothing there is no error. */
 dram_status dram_remove_tree(const char *path);
 

@@ -56,6 +56,8 @@
     /* x [n,...], acc [N,...]? -> [N,...]: acc (zeros without one) with x as its images from attr.first on. attr: first, \
        count = N */ \
     X(batch_put,          1, 2,  1,  0x000,   0x0,      0x002,  "-",    0) \
+    /* x [N,H,W,C] -> [N,out_h,out_w,C]: the corner at the top left. attr: out_h, out_w */ \
+    X(crop,               1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* x -> the same bytes in the device's space: a host slot on its way through the arena */ \
     X(copy,               1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
     X(relu,               1, 1,  1,  0x000,   0x1,      0x001,  "-",    1) \
@@ -74,6 +76,8 @@
     X(sum_batch,          1, 1,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* x -> attr.scale x */ \
     X(scale,              1, 1,  1,  0x000,   0x0,      0x001,  "-",    1) \
+    /* x, s f32 [1], for which there is no gradient -> s x */ \
+    X(scale_by,           2, 2,  1,  0x002,   0x0,      0x001,  "-",    1) \
     /* -> scalar [1] = attr.scale */ \
     X(fill,               0, 0,  1,  0x000,   0x0,      0x000,  "-",    0) \
     /* scalars -> [1] = sum of attr.weight[i] in[i] */ \
@@ -106,6 +110,19 @@
     X(embed_loss,         3, 3,  1,  0x007,   0x0,      0x000,  "-",    1) \
     /* s, t, mask, dloss [1], acc? -> ds (+ acc). The loss is symmetric: swap s and t for dt. */ \
     X(embed_loss_grad,    4, 5,  1,  0x000,   0x0,      0x010,  "-",    0) \
+    /* s, t [N,H,W,C], mask f32 [N,H,W] (0 padding) -> [1]: channel-wise distillation (Shu et al. 2021). For each image and \
+       channel p_s and p_t are softmaxes of s/T and t/T over the valid cells; T^2 KL(p_t || p_s), mean over channels and \
+       images. An image with no valid cell counts 0. No gradient for t. attr: scale = T */ \
+    X(cwd_loss,           3, 3,  1,  0x007,   0x0,      0x000,  "-",    1) \
+    /* s, t, mask, dloss [1], acc? -> ds (+ acc) */ \
+    X(cwd_loss_grad,      4, 5,  1,  0x000,   0x0,      0x010,  "-",    0) \
+    /* x [N,H,W,C], mask f32 [N,H,W] (0 padding) -> mean [C], var [C] (biased) over the valid cells of the batch; 0 and 1 \
+       where there is none */ \
+    X(channel_stats,      2, 2,  2,  0x000,   0x0,      0x000,  "--",   0) \
+    /* x [...,C], mean [C], var [C], for which there is no gradient -> (x - mean) / sqrt(var + eps). attr: eps */ \
+    X(standardize,        3, 3,  1,  0x004,   0x0,      0x001,  "-",    1) \
+    /* dy, var -> dy / sqrt(var + eps). attr: eps */ \
+    X(standardize_grad,   2, 2,  1,  0x000,   0x0,      0x001,  "-",    0) \
     /* logits [N,h,w,K], labels u8 [N,H,W], count f32 [1] -> [1]: sum over labelled pixels of the cross-entropy of the \
        logits upsampled bilinearly to [H,W], divided by count (valid pixels of the whole effective batch). attr: ignore */ \
     X(cross_entropy,      3, 3,  1,  0x007,   0x0,      0x000,  "-",    1) \

@@ -1,4 +1,4 @@
-/* Rules of batch_slice, batch_put and copy: bytes are moved, nothing is computed. */
+/* Rules of batch_slice, batch_put, crop and copy: bytes are moved, nothing is computed. */
 #include <stddef.h>
 
 #include "ops/rules.h"
@@ -43,6 +43,22 @@ static dram_status batch_put_shape(dram_graph *g, const dram_node *node, dram_va
 }
 
 const dram_rules dram_rules_batch_put = {.shape = batch_put_shape, .flops = no_flops};
+
+static dram_status crop_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    const dram_attr *a = &node->attr;
+    if (x->rank != 4) return dram_bad_input(g, node, 0, "[N,H,W,C]");
+    if (a->out_h < 1 || a->out_w < 1 || a->out_h > x->dim[1] || a->out_w > x->dim[2])
+        return dram_graph_fail(g, "%s: %d x %d is no part of %lld x %lld", node->name, a->out_h, a->out_w,
+                               (long long)x->dim[1], (long long)x->dim[2]);
+    dram_like_input(g, node, 0, out[0]);
+    out[0]->shape.dim[1] = a->out_h;
+    out[0]->shape.dim[2] = a->out_w;
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_crop = {.shape = crop_shape, .flops = no_flops};
 
 static dram_status copy_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

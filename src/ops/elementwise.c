@@ -1,4 +1,4 @@
-/* Rules of add, sum_batch, scale, fill and weighted_sum. */
+/* Rules of add, sum_batch, scale, scale_by, fill and weighted_sum. */
 #include <stddef.h>
 
 #include "ops/rules.h"
@@ -79,6 +79,23 @@ static dram_status scale_grad(dram_backward *b, const dram_node *node)
 }
 
 const dram_rules dram_rules_scale = {.shape = scale_shape, .grad = scale_grad};
+
+/* ---- scale_by ---- */
+
+static dram_status scale_by_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    if (!is_scalar(g, node, 1)) return dram_bad_input(g, node, 1, "an f32 scalar");
+    return scale_shape(g, node, out);
+}
+
+static dram_status scale_by_grad(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    dram_grad_give(b, node, 0, DRAM_CALL(g, scale_by, "grad", NULL, dram_grad_out(b, node, 0), node->in[1]));
+    return g->status;
+}
+
+const dram_rules dram_rules_scale_by = {.shape = scale_by_shape, .grad = scale_by_grad};
 
 /* ---- fill ---- */
 

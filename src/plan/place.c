@@ -33,6 +33,7 @@ typedef struct {
     int *best_order;
     int *placed;     /* placed buffers by offset */
     int64_t *offset; /* of the present try */
+    int64_t *kept;   /* of the last try that was no worse */
     int64_t *best_offset;
     int64_t best_top;
 } search;
@@ -162,13 +163,14 @@ static int place_above(const search *s, int placed, int64_t offset)
     return from;
 }
 
-/* Places all buffers in the order given; gives the top, or `limit` at once when it would be at or above it. */
-static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limit)
+/* Places the buffers order[from .. to) besides those before them; gives the top of these, or `limit` at once when it
+ * would be at or above it. */
+static int64_t place_more(search *s, const int *order, int from, int to, fit_rule fit, int64_t limit)
 {
     int64_t top = 0;
-    int placed = 0;
-    memset(s->windows.count, 0, (size_t)s->windows.n * sizeof *s->windows.count);
-    for (int k = 0; k < s->n; k++) {
+    int placed = from;
+    if (from == 0) memset(s->windows.count, 0, (size_t)s->windows.n * sizeof *s->windows.count);
+    for (int k = from; k < to; k++) {
         const dram_buffer *x = &s->buffers[order[k]];
         int64_t offset = lowest_place(s, x, placed, fit);
         s->offset[order[k]] = offset;
@@ -181,6 +183,11 @@ static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limi
         s->placed[at] = order[k];
     }
     return top;
+}
+
+static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limit)
+{
+    return place_more(s, order, 0, s->n, fit, limit);
 }
 
 static void keep_if_better(search *s, int64_t top)
@@ -223,35 +230,74 @@ static double key_of(const search *s, int i, order_key by)
     }
 }
 
-/* Tries without a better top before it is left at that. The last few bytes are worth less of them. */
+/* Of the most bytes alive. */
+static const double AROUND_PEAK = 0.95;
+
+/* Work without a better top before it is left at that. The last few bytes are worth less of it. */
 enum { MOST_WORK = 150000000, PATIENCE = MOST_WORK / 4, LITTLE_PATIENCE = MOST_WORK / 10 };
 
-/* Random moves of one buffer to an earlier place of the order, while the top is above the bound. The work is bounded
- * in steps of try_order, not in time, so that a plan is the same everywhere. */
-static void local_search(search *s, int64_t bound)
+/* Puts those in front that live where `least` bytes or more are alive. Gives their number. */
+static int critical_first(search *s, double least)
+{
+    int n = 0, rest = 0;
+    for (int k = 0; k < s->n; k++) {
+        int i = s->best_order[k];
+        if ((double)s->pressure[i] >= least)
+            s->order[n++] = i;
+        else
+            s->placed[rest++] = i;
+    }
+    memcpy(s->order + n, s->placed, (size_t)rest * sizeof *s->order);
+    return n;
+}
+
+/* About what placing n buffers takes; a small case is at its best long before 300000 tries. */
+static int64_t steps_of(int n)
+{
+    int64_t steps = (int64_t)n * n / 4;
+    return steps < 500 ? 500 : steps;
+}
+
+/* Whether the order, whose first n buffers were changed, is no worse than `top`; then the offsets are its. */
+static bool is_no_worse(search *s, int n, int64_t *top, int64_t *work)
+{
+    int64_t limit = *top + 1, front = place_more(s, s->order, 0, n, FIRST_FIT, limit);
+    *work += steps_of(n);
+    if (front >= limit) return false;
+    *work += steps_of(s->n);
+    int64_t back = place_more(s, s->order, n, s->n, FIRST_FIT, limit);
+    if (back >= limit) return false;
+    *top = front > back ? front : back;
+    return true;
+}
+
+/* Random moves of one buffer, of those that live where `least` bytes are alive, to an earlier place of the order, while
+ * the top is above the bound. The work is bounded in steps of placing, not in time, so that a plan is the same
+ * everywhere. */
+static void local_search(search *s, int64_t bound, double least)
 {
     dram_rng rng = dram_rng_make(1, DRAM_RNG_ORDER, (uint64_t)s->n);
-    int64_t work = 0, found = 0, per_try = (int64_t)s->n * s->n / 4 + 1;
-    if (per_try < 500) per_try = 500; /* a small case is at its best long before 300000 tries */
-    memcpy(s->order, s->best_order, (size_t)s->n * sizeof *s->order);
+    int n = critical_first(s, least);
+    int64_t work = 0, found = 0, top = INT64_MAX - 1;
+    if (n < 2 || s->best_top <= bound || !is_no_worse(s, n, &top, &work)) return;
+    keep_if_better(s, top);
+    memcpy(s->kept, s->offset, (size_t)s->n * sizeof *s->offset);
     while (s->best_top > bound && work < MOST_WORK &&
            work - found < (s->best_top - bound <= bound / 4096 ? LITTLE_PATIENCE : PATIENCE)) {
-        work += per_try;
-        int from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
+        int from = 1 + (int)dram_rng_below(&rng, (uint64_t)n - 1);
         for (int tries = 0; tries < 20; tries++) { /* rather one of those that make the top */
             int i = s->order[from];
-            if (s->best_offset[i] + s->buffers[i].bytes >= s->best_top) break;
-            from = 1 + (int)dram_rng_below(&rng, (uint64_t)s->n - 1);
+            if (s->kept[i] + s->buffers[i].bytes >= top) break;
+            from = 1 + (int)dram_rng_below(&rng, (uint64_t)n - 1);
         }
         int to = (int)dram_rng_below(&rng, (uint64_t)from);
         int moved = s->order[from];
         memmove(&s->order[to + 1], &s->order[to], (size_t)(from - to) * sizeof *s->order);
         s->order[to] = moved;
-        int64_t top = try_order(s, s->order, FIRST_FIT, s->best_top + 1);
-        if (top <= s->best_top) {
+        if (is_no_worse(s, n, &top, &work)) { /* equal counts as better, to drift along plateaus */
             if (top < s->best_top) found = work;
-            s->best_top++; /* equal counts as better, to drift along plateaus */
             keep_if_better(s, top);
+            memcpy(s->kept, s->offset, (size_t)s->n * sizeof *s->offset);
         } else {
             memmove(&s->order[to], &s->order[to + 1], (size_t)(from - to) * sizeof *s->order);
             s->order[from] = moved;
@@ -268,10 +314,12 @@ static dram_status open_search(search *s, dram_buffer *buffers, int n, keyed **k
     s->best_order = dram_calloc(count, sizeof *s->best_order);
     s->placed = dram_calloc(count, sizeof *s->placed);
     s->offset = dram_calloc(count, sizeof *s->offset);
+    s->kept = dram_calloc(count, sizeof *s->kept);
     s->best_offset = dram_calloc(count, sizeof *s->best_offset);
     *keys = dram_calloc(count, sizeof **keys);
     bool good = open_windows(&s->windows, buffers, n);
-    if (good && s->pressure && s->order && s->best_order && s->placed && s->offset && s->best_offset && *keys)
+    if (good && s->pressure && s->order && s->best_order && s->placed && s->offset && s->kept && s->best_offset &&
+        *keys)
         return DRAM_OK;
     return dram_fail(DRAM_ERR_MEMORY, "no memory to place %d buffers", n);
 }
@@ -284,6 +332,7 @@ static void close_search(search *s, keyed *keys)
     dram_free(s->best_order);
     dram_free(s->placed);
     dram_free(s->offset);
+    dram_free(s->kept);
     dram_free(s->best_offset);
     dram_free(keys);
 }
@@ -340,7 +389,9 @@ dram_status dram_place(dram_buffer *buffers, int n, dram_placement *result)
         keep_if_better(&s, try_order(&s, s.order, BEST_FIT, s.best_top));
         if (s.best_top <= result->max_live) break;
     }
-    if (n > 1) local_search(&s, result->max_live);
+    /* Where the buffers around the peak lie decides the top, and the others mostly fit around them. */
+    local_search(&s, result->max_live, AROUND_PEAK * (double)result->max_live);
+    local_search(&s, result->max_live, 0);
     for (int i = 0; i < n; i++) buffers[i].offset = s.best_offset[i];
     result->top = n ? s.best_top : 0;
 done:

@@ -33,10 +33,17 @@ static bool add_levers(cJSON *root, const dram_lever *levers, int n)
         cJSON *o = add_object(array);
         if (!o || !cJSON_AddStringToObject(o, "name", l->name) || !cJSON_AddStringToObject(o, "setting", l->setting) ||
             !cJSON_AddBoolToObject(o, "pulled", l->pulled) || !add_bytes(o, "saved_bytes", l->saved_bytes) ||
-            !add_bytes(o, "added_flops", l->added_flops) || !cJSON_AddStringToObject(o, "effect", l->effect))
+            !add_bytes(o, "added_flops", l->added_flops) || !cJSON_AddStringToObject(o, "effect", l->effect) ||
+            !cJSON_AddStringToObject(o, "set_by", l->set_by))
             return false;
     }
     return true;
+}
+
+/* The text, null where there is none. */
+static bool add_text(cJSON *o, const char *key, const char *text)
+{
+    return (text ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
 }
 
 static bool add_programs(cJSON *root, const dram_plan *plan)
@@ -64,7 +71,11 @@ cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
         add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) &&
         add_bytes(root, "floor_bytes", f->floor_bytes) &&
-        cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) && add_categories(root, plan) &&
+        cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
+        cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
+        add_text(root, "recompute", f->recompute) && add_text(root, "pulled", f->pulled) &&
+        add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
+        add_categories(root, plan) &&
         add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
         return root;
     cJSON_Delete(root);

@@ -16,10 +16,10 @@ typedef struct {
     const char *name; /* "in_place" */
     char setting[24]; /* "on" */
     bool pulled;
-    int64_t
-        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
     int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
     const char *effect;  /* on results: "exact", "rounding" or "quality" */
+    const char *set_by;  /* "default", "config" or "planner" */
 } dram_lever;
 
 /* What a report says besides the plan itself. */
@@ -27,8 +27,12 @@ typedef struct {
     int64_t budget_bytes;   /* 0: none */
     int64_t floor_bytes;    /* fewest bytes that exact levers can reach */
     double recompute_ratio; /* FLOPs spent again / FLOPs of the step without recompute */
-    const char *recompute;  /* "12 of 28 blocks are made again", for a person; NULL: none is */
-    const char *pulled;     /* levers the planner pulled by itself; NULL: none */
+    double recompute_student_ratio; /* the same without the teacher's FLOPs */
+    int64_t update_flops;           /* of an update, the mean over an interval */
+    int64_t teacher_flops;          /* of a step in which the teacher runs */
+    const char *heading;            /* what is planned, lines for a person; NULL: not said */
+    const char *recompute;          /* "12 of 28 blocks in part", for a person; NULL: none is */
+    const char *pulled;             /* levers the planner pulled by itself; NULL: none */
     const dram_lever *levers;
     int n_levers;
 } dram_plan_facts;

@@ -3,19 +3,31 @@
 
 #include "plan/report.h"
 
-enum { LARGEST = 10, WIDTH = 100 };
+enum { LARGEST = 8, WIDTH = 100 };
 
 typedef struct {
     const dram_plan *plan;
     const dram_plan_facts *facts;
     const dram_program *fullest; /* NULL: there is no program */
     dram_str *out;
-    int decimals; /* of MiB: small plans need more of them */
+    const char *unit; /* "MiB", or "GiB" for a plan of ten or more */
+    double unit_bytes;
+    int decimals; /* small plans need more of them */
 } page;
 
-static double mib(int64_t bytes)
+static double in_unit(const page *p, int64_t bytes)
 {
-    return (double)bytes / 0x1p20;
+    return (double)bytes / p->unit_bytes;
+}
+
+static page page_of(const dram_plan *plan, const dram_plan_facts *facts, dram_str *out)
+{
+    page p = {.plan = plan, .facts = facts, .fullest = dram_plan_fullest(plan), .out = out};
+    bool large = plan->arena_bytes >= (int64_t)10 << 30;
+    p.unit = large ? "GiB" : "MiB";
+    p.unit_bytes = large ? 0x1p30 : 0x1p20;
+    p.decimals = plan->arena_bytes < 1 << 20 ? 4 : large || plan->arena_bytes < 100 << 20 ? 2 : 1;
+    return p;
 }
 
 static double share(int64_t part, int64_t whole)
@@ -32,70 +44,96 @@ static const char *fit(const char *text, int width, char *room, size_t size)
     return room;
 }
 
-static void add_verdict(const page *p)
+static void add_bytes(const page *p, const char *before, int64_t bytes, const char *after)
 {
-    const dram_plan *plan = p->plan;
-    int64_t budget = p->facts->budget_bytes;
-    if (!budget)
-        dram_str_add(p->out, "needs %.*f MiB; no budget is set\n", p->decimals, mib(plan->arena_bytes));
-    else if (plan->arena_bytes <= budget)
-        dram_str_add(p->out, "fits: %.*f MiB of a budget of %.*f MiB, %.*f MiB to spare\n", p->decimals,
-                     mib(plan->arena_bytes), p->decimals, mib(budget), p->decimals, mib(budget - plan->arena_bytes));
-    else
-        dram_str_add(p->out, "does not fit: %.*f MiB, %.*f MiB more than the budget of %.*f MiB\n", p->decimals,
-                     mib(plan->arena_bytes), p->decimals, mib(plan->arena_bytes - budget), p->decimals, mib(budget));
-    if (p->facts->pulled) dram_str_add(p->out, "  the planner pulled: %s\n", p->facts->pulled);
-    if (p->facts->recompute)
-        dram_str_add(p->out, "  %s: %.1f %% of the step's FLOPs again\n", p->facts->recompute,
-                     100.0 * p->facts->recompute_ratio);
+    dram_str_add(p->out, "%s%.*f %s%s", before, p->decimals, in_unit(p, bytes), p->unit, after);
 }
 
+static void add_verdict(const page *p)
+{
+    const dram_plan_facts *facts = p->facts;
+    int64_t arena = p->plan->arena_bytes, budget = facts->budget_bytes;
+    if (facts->heading) dram_str_add(p->out, "%s\n", facts->heading);
+    if (!budget) {
+        add_bytes(p, "needs ", arena, "; no budget is set\n");
+    } else if (arena <= budget) {
+        add_bytes(p, "fits: ", arena, "");
+        add_bytes(p, " of a budget of ", budget, "");
+        add_bytes(p, ", ", budget - arena, " to spare\n");
+    } else {
+        add_bytes(p, "does not fit: ", arena, "");
+        add_bytes(p, ", ", arena - budget, "");
+        add_bytes(p, " more than the budget of ", budget, "\n");
+    }
+    if (facts->pulled) dram_str_add(p->out, "  the planner pulled: %s\n", facts->pulled);
+    if (facts->recompute)
+        dram_str_add(p->out, "  recompute: %s: %.1f %% of the student's FLOPs again, %.1f %% of the step's\n",
+                     facts->recompute, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
+}
+
+static void add_row(const page *p, const char *name, int64_t bytes, const char *remark)
+{
+    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%%s%s\n", name, p->decimals, in_unit(p, bytes),
+                 share(bytes, p->plan->max_live_bytes), *remark ? "   " : "", remark);
+}
+
+/* Categories with nothing alive at the peak have a dash: they have their bytes at another time. */
 static void add_categories(const page *p)
 {
     const dram_plan *plan = p->plan;
     int64_t bytes[DRAM_CATEGORY_COUNT];
-    int64_t lost = plan->arena_bytes - plan->max_live_bytes;
+    char lost[64];
     dram_plan_account(plan, bytes);
-    dram_str_add(p->out, "\n%-22s%12s%10s\n", "bytes when fullest", "MiB", "share");
-    for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
-        dram_str_add(p->out, "  %-20s%12.*f%8.1f %%\n", dram_category_name((dram_category)c), p->decimals,
-                     mib(bytes[c]), share(bytes[c], plan->max_live_bytes));
-    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the most bytes alive at one node\n", "max live", p->decimals,
-                 mib(plan->max_live_bytes), 100.0);
-    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   %.2f %% lost between buffers\n", "arena", p->decimals,
-                 mib(plan->arena_bytes), share(plan->arena_bytes, plan->max_live_bytes),
-                 share(lost, plan->max_live_bytes));
+    dram_str_add(p->out, "\n%-22s%12s%10s\n", "bytes when fullest", p->unit, "share");
+    for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) {
+        if (bytes[c])
+            add_row(p, dram_category_name((dram_category)c), bytes[c], "");
+        else
+            dram_str_add(p->out, "  %-20s%12s%10s\n", dram_category_name((dram_category)c), "-", "-");
+    }
+    snprintf(lost, sizeof lost, "%.2f %% lost between buffers",
+             share(plan->arena_bytes - plan->max_live_bytes, plan->max_live_bytes));
+    add_row(p, "max live", plan->max_live_bytes, "the most bytes alive at one node");
+    add_row(p, "arena", plan->arena_bytes, lost);
     if (plan->host_bytes)
         dram_str_add(p->out, "  %-20s%12.*f             in host memory besides\n", "host arena", p->decimals,
-                     mib(plan->host_bytes));
-    dram_str_add(p->out, "  %-20s%12.*f%8.1f %%   the least that exact levers can reach\n", "floor", p->decimals,
-                 mib(p->facts->floor_bytes), share(p->facts->floor_bytes, plan->max_live_bytes));
+                     in_unit(p, plan->host_bytes));
+    add_row(p, "floor", p->facts->floor_bytes, "the least that exact levers can reach");
 }
 
 static void add_programs(const page *p)
 {
-    char name[WIDTH], at[WIDTH];
-    dram_str_add(p->out, "\n%-22s%8s%12s%12s  %s\n", "program", "nodes", "GFLOP", "peak MiB", "fullest at");
+    char name[WIDTH], at[WIDTH], head[16];
+    snprintf(head, sizeof head, "peak %s", p->unit);
+    dram_str_add(p->out, "\n%-22s%8s%12s%12s  %s\n", "program", "nodes", "GFLOP", head, "fullest at");
     for (int i = 0; i < p->plan->n_programs; i++) {
         const dram_program *program = &p->plan->programs[i];
         dram_str_add(p->out, "  %-20s%8d%12.3f%12.*f  %s\n", fit(program->graph->name, 19, name, sizeof name),
                      program->graph->n_nodes, (double)program->flops * 1e-9, p->decimals,
-                     mib(p->plan->slots_bytes + program->placement.top),
+                     in_unit(p, p->plan->slots_bytes + program->placement.top),
                      program->graph->n_nodes ? fit(dram_program_peak_at(program), 44, at, sizeof at) : "-");
     }
 }
 
-static void add_levers(const page *p)
+/* Those that are pulled with what they save, those that are left with what they would save. FLOPs are a share of an
+ * update's without the lever. */
+static void add_levers(const page *p, bool pulled)
 {
-    const dram_lever *levers = p->facts->levers;
-    int n = p->facts->n_levers;
-    if (!n) return;
-    dram_str_add(p->out, "\n%-22s%-10s%-8s%12s%16s  %s\n", "lever", "setting", "pulled", "saves MiB", "added GFLOP",
-                 "effect");
-    for (int i = 0; i < n; i++)
-        dram_str_add(p->out, "  %-20s%-10s%-8s%12.*f%16.3f  %s\n", levers[i].name, levers[i].setting,
-                     levers[i].pulled ? "yes" : "no", p->decimals, mib(levers[i].saved_bytes),
-                     (double)levers[i].added_flops * 1e-9, levers[i].effect);
+    const dram_plan_facts *facts = p->facts;
+    char head[24];
+    bool begun = false;
+    snprintf(head, sizeof head, "%s %s", pulled ? "saves" : "would save", p->unit);
+    for (int i = 0; i < facts->n_levers; i++) {
+        const dram_lever *l = &facts->levers[i];
+        if (l->pulled != pulled) continue;
+        if (!begun)
+            dram_str_add(p->out, "\n%-22s%-10s%-10s%16s%12s  %s\n", pulled ? "levers pulled" : "levers left", "setting",
+                         "set by", head, "FLOPs", "results");
+        begun = true;
+        dram_str_add(p->out, "  %-20s%-10s%-10s%16.*f%+10.2f %%  %s\n", l->name, l->setting, l->set_by, p->decimals,
+                     in_unit(p, l->saved_bytes),
+                     share(l->added_flops, facts->update_flops - (pulled ? l->added_flops : 0)), l->effect);
+    }
 }
 
 /* Something alive at the peak: a slot, a value or the workspace of a node. */
@@ -161,7 +199,7 @@ static void add_largest(const page *p)
     int n = list_largest(p, list);
     char head[64];
     snprintf(head, sizeof head, "largest in %s", g->name);
-    dram_str_add(p->out, "\n%-22.22s%12s  %-5s %-20s %s\n", head, "MiB", "type", "shape", "name");
+    dram_str_add(p->out, "\n%-22.22s%12s  %-5s %-20s %s\n", head, p->unit, "type", "shape", "name");
     for (int i = 0; i < n; i++) {
         const living *l = &list[i];
         dram_category category = DRAM_CATEGORY_WORKSPACE;
@@ -179,13 +217,14 @@ static void add_largest(const page *p)
             dram_format_shape(&s->shape, shape, sizeof shape);
         }
         dram_str_add(p->out, "  %-20s%12.*f  %-5s %-20.20s %s\n", dram_category_name(category), p->decimals,
-                     mib(l->bytes), type, shape, fit(name_of(p, l, full, sizeof full), 36, room, sizeof room));
+                     in_unit(p, l->bytes), type, shape, fit(name_of(p, l, full, sizeof full), 36, room, sizeof room));
     }
+    if (g->backward_begin) dram_str_add(p->out, "  (~2: the second value of that name; .again: made again in the backward)\n");
 }
 
 dram_status dram_plan_alive(const dram_plan *plan, int most, dram_str *out)
 {
-    const page p = {.plan = plan, .fullest = dram_plan_fullest(plan), .out = out};
+    const page p = page_of(plan, NULL, out);
     living list[LARGEST];
     char room[320], size[32];
     int n = p.fullest ? list_largest(&p, list) : 0;
@@ -198,12 +237,12 @@ dram_status dram_plan_alive(const dram_plan *plan, int most, dram_str *out)
 
 dram_status dram_plan_text(const dram_plan *plan, const dram_plan_facts *facts, dram_str *out)
 {
-    page p = {.plan = plan, .facts = facts, .fullest = dram_plan_fullest(plan), .out = out};
-    p.decimals = plan->arena_bytes < 1 << 20 ? 4 : plan->arena_bytes < 100 << 20 ? 2 : 1;
+    const page p = page_of(plan, facts, out);
     add_verdict(&p);
     add_categories(&p);
     add_programs(&p);
-    add_levers(&p);
+    add_levers(&p, true);
+    add_levers(&p, false);
     add_largest(&p);
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the text of the plan") : DRAM_OK;
 }

@@ -181,6 +181,7 @@ static dram_status stage(dram_session *s, const dram_io *io)
         for (int64_t i = 0; i < n; i++) {
             if (value->dtype == DRAM_F32) ((float *)(void *)data)[i] = 1.0f;
             if (value->dtype == DRAM_I32) ((int32_t *)(void *)data)[i] = side[v == io->teacher_valid];
+            if (value->dtype == DRAM_F16) ((uint16_t *)(void *)data)[i] = 0x3c00; /* 1 */
             if (value->dtype == DRAM_U8) data[i] = dram_mix64((uint64_t)i) & (value->shape.rank == 4 ? 0xff : 1);
         }
         dram_status status = dram_exec_write(s->exec, io->index, v, data, bytes);

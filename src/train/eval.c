@@ -15,8 +15,7 @@ typedef struct {
     int embedded;
 } tally;
 
-/* Bilinear sample of the logits [h,w,K] at (y, x), half-pixel centres, edges repeated. */
-static int class_at(const float *logits, int h, int w, int classes, double y, double x, float *row)
+int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row)
 {
     double fy = y < 0 ? 0 : (y > h - 1 ? h - 1 : y), fx = x < 0 ? 0 : (x > w - 1 ? w - 1 : x);
     int y0 = (int)fy, x0 = (int)fx;
@@ -52,7 +51,7 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
             int id = label.ids[(int64_t)y * label.width + x];
             if (id == cfg->data.ignore_index) continue;
             int guess =
-                class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5, t->row);
+                dram_class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5, t->row);
             t->confusion[(int64_t)id * classes + guess]++;
         }
     dram_label_free(&label);
@@ -67,7 +66,8 @@ static dram_status read_scalar(dram_session *s, const dram_io *io, dram_val v, d
     return DRAM_OK;
 }
 
-static dram_status count_batch(dram_session *s, const dram_dataset *dataset, const dram_batch *batch, tally *t)
+static dram_status count_batch(dram_session *s, const dram_dataset *dataset, const dram_batch *batch,
+                               const dram_predictions *predictions, tally *t)
 {
     const dram_io *io = &s->programs.io[DRAM_PROGRAM_EVALUATION];
     if (io->cosine_gap != DRAM_NONE) {
@@ -83,9 +83,12 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
     const dram_value *value = dram_value_at(io->graph, io->logits);
     int64_t each = dram_elements(&value->shape) / s->programs.batch;
     TRY(dram_exec_read(s->exec, io->index, io->logits, t->logits, dram_value_bytes(value)));
-    for (int i = 0; i < batch->count; i++)
-        if (batch->samples[i].has_label)
-            TRY(count_image(s, dataset, &batch->samples[i], t->logits + i * each, &value->shape, t));
+    for (int i = 0; i < batch->count; i++) {
+        const dram_sample *sample = &batch->samples[i];
+        const float *logits = t->logits + i * each;
+        if (sample->has_label) TRY(count_image(s, dataset, sample, logits, &value->shape, t));
+        if (predictions) TRY(dram_predictions_write(predictions, s->cfg, sample, logits, &value->shape));
+    }
     return DRAM_OK;
 }
 
@@ -136,7 +139,8 @@ static void close_tally(tally *t)
     dram_free(t->path);
 }
 
-dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset, dram_eval_result *result)
+dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
+                          const dram_predictions *predictions, dram_eval_result *result)
 {
     const dram_config *cfg = s->cfg;
     const dram_programs *p = &s->programs;
@@ -145,6 +149,7 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
         .seed = (uint64_t)cfg->seed,
         .student_size = p->student_size,
         .teacher_size = p->teacher_size,
+        .teacher_canvas = p->teacher_canvas,
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
@@ -162,9 +167,9 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
     for (;;) {
         TRY_GOTO(dram_loader_next(loader, &batch), done);
         if (batch.count == 0) break;
-        TRY_GOTO(dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, batch.samples, batch.count, 1), done);
+        TRY_GOTO(dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, 0, batch.samples, batch.count, 1), done);
         TRY_GOTO(dram_exec_run(s->exec, p->io[DRAM_PROGRAM_EVALUATION].index), done);
-        TRY_GOTO(count_batch(s, dataset, &batch, &t), done);
+        TRY_GOTO(count_batch(s, dataset, &batch, predictions, &t), done);
         result->images += batch.count;
     }
     result->skipped = dram_loader_skipped(loader);

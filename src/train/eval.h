@@ -4,10 +4,16 @@
 
 #include "data/dataset.h"
 #include "train/feed.h"
+#include "train/predictions.h"
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are
- * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. */
+ * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. Images
+ * without a label count for the embedding alone. predictions: also written for every image; NULL: not. */
 dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
-                          dram_eval_result *result);
+                          const dram_predictions *predictions, dram_eval_result *result);
+
+/* The class with the largest of the logits [h,w,K], sampled bilinearly at (y, x), in cells of that grid: half-pixel
+ * centres, edges repeated. row: room for K floats. */
+int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row);
 
 #endif

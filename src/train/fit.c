@@ -6,6 +6,7 @@
 #include "plan/fuse.h"
 #include "plan/recompute.h"
 #include "train/calibrate.h"
+#include "train/schedule.h"
 
 /* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
  * number. */
@@ -121,10 +122,10 @@ static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_
     const dram_graph *graphs[DRAM_PROGRAM_COUNT];
     dram_status status;
     int n = 0;
-    *s = (dram_session){.settled = *cfg};
+    *s = (dram_session){.settled = *cfg, .set = fit->set};
     s->cfg = &s->settled;
     dram_profile profile = dram_profile_cpu(cfg->threads ? cfg->threads : dram_host_cores());
-    TRY(dram_programs_build(&s->settled, &s->programs));
+    TRY(dram_programs_build(&s->settled, fit->set, &s->programs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         if (!s->programs.io[k].graph) continue;
         graphs[n++] = s->programs.io[k].graph;
@@ -157,11 +158,12 @@ dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s
 
 int64_t dram_fit_flops(const dram_session *s)
 {
-    int64_t flops[DRAM_PROGRAM_COUNT] = {0}, n = s->settled.sam_distill.distill_interval;
+    int64_t flops[DRAM_PROGRAM_COUNT] = {0};
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (s->programs.io[k].graph) flops[k] = s->plan->programs[s->programs.io[k].index].flops;
     const dram_graph *distil = s->programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
-    int64_t step = distil ? (flops[DRAM_PROGRAM_DISTIL_STEP] + (n - 1) * flops[DRAM_PROGRAM_PLAIN_STEP]) / n
-                          : flops[DRAM_PROGRAM_PLAIN_STEP];
+    double share = distil ? dram_teacher_share(s->cfg) : 0.0;
+    int64_t step = (int64_t)(share * (double)flops[DRAM_PROGRAM_DISTIL_STEP] +
+                             (1.0 - share) * (double)flops[DRAM_PROGRAM_PLAIN_STEP]);
     return step * s->settled.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
 }

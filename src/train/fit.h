@@ -5,6 +5,7 @@
 #include "train/train.h"
 
 typedef struct {
+    dram_program_set set;
     int64_t target;           /* bytes the device's arena may take; 0: no limit */
     bool least;               /* recompute down to the fewest bytes there are */
     const dram_session *like; /* not NULL: take its schedules, as far as the blocks are the same ones */

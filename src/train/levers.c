@@ -43,6 +43,12 @@ static const char *quality(const dram_config *cfg)
     return "quality";
 }
 
+/* Whether the teacher is in the step. With a cache the step has its embeddings alone, as the cache was made. */
+static bool has_teacher(const dram_config *cfg)
+{
+    return cfg->sam_distill.enabled && !cfg->sam_distill.cache;
+}
+
 static bool on_off(bool on, bool *pulled, char *setting, int size)
 {
     *pulled = on;
@@ -70,7 +76,7 @@ static bool on_off(bool on, bool *pulled, char *setting, int size)
 
 SWITCH(in_place, memory.in_place, true)
 SWITCH(eager, memory.eager_free, true)
-SWITCH(sharing, memory.share_teacher, cfg->sam_distill.enabled)
+SWITCH(sharing, memory.share_teacher, has_teacher(cfg))
 SWITCH(norms, memory.recompute_norms, true)
 
 static bool fused_state(const dram_config *cfg, bool *pulled, char *setting, int size)
@@ -94,12 +100,12 @@ static bool placement_state(const dram_config *cfg, bool *pulled, char *setting,
 {
     *pulled = cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE;
     snprintf(setting, (size_t)size, "%s", dram_teacher_placement_word(cfg->sam_distill.teacher.placement));
-    return cfg->sam_distill.enabled;
+    return has_teacher(cfg);
 }
 
 static bool placement_pull(dram_config *cfg)
 {
-    if (!cfg->sam_distill.enabled || cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE) return false;
+    if (!has_teacher(cfg) || cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE) return false;
     cfg->sam_distill.teacher.placement = DRAM_PLACEMENT_STREAM;
     return true;
 }
@@ -124,7 +130,7 @@ static bool group_state(const dram_config *cfg, bool *pulled, char *setting, int
         snprintf(setting, (size_t)size, "%d", group);
     else
         snprintf(setting, (size_t)size, "all");
-    return cfg->sam_distill.enabled && batch > 1;
+    return has_teacher(cfg) && batch > 1;
 }
 
 /* The smallest groups that cut the batch into no more than MOST: a graph grows with their number. */
@@ -133,7 +139,7 @@ static bool group_pull(dram_config *cfg)
     enum { MOST = 32 };
     int batch = micro_batch(cfg), present = cfg->sam_distill.teacher.group, group = 1;
     while (batch % group || batch / group > MOST) group++;
-    if (!cfg->sam_distill.enabled || group >= (present > 0 && present < batch ? present : batch)) return false;
+    if (!has_teacher(cfg) || group >= (present > 0 && present < batch ? present : batch)) return false;
     cfg->sam_distill.teacher.group = group;
     return true;
 }
@@ -186,16 +192,17 @@ static bool precision_state(const dram_config *cfg, bool *pulled, char *setting,
 static bool precision_pull(dram_config *cfg)
 {
     bool was = cfg->train.precision != DRAM_PRECISION_FP32 &&
-               (!cfg->sam_distill.enabled || cfg->sam_distill.teacher.precision != DRAM_PRECISION_FP32);
+               (!has_teacher(cfg) || cfg->sam_distill.teacher.precision != DRAM_PRECISION_FP32);
     if (cfg->train.precision == DRAM_PRECISION_FP32) cfg->train.precision = DRAM_PRECISION_BF16;
-    if (cfg->sam_distill.teacher.precision == DRAM_PRECISION_FP32)
+    if (has_teacher(cfg) && cfg->sam_distill.teacher.precision == DRAM_PRECISION_FP32)
         cfg->sam_distill.teacher.precision = DRAM_PRECISION_BF16;
     return !was;
 }
 
 static void precision_release(dram_config *cfg)
 {
-    cfg->train.precision = cfg->sam_distill.teacher.precision = DRAM_PRECISION_FP32;
+    cfg->train.precision = DRAM_PRECISION_FP32;
+    if (has_teacher(cfg)) cfg->sam_distill.teacher.precision = DRAM_PRECISION_FP32;
 }
 
 static bool state_state(const dram_config *cfg, bool *pulled, char *setting, int size)
@@ -245,12 +252,12 @@ static bool side_state(const dram_config *cfg, bool *pulled, char *setting, int 
 {
     *pulled = cfg->sam_distill.sam_input_size < FULL_SIDE;
     snprintf(setting, (size_t)size, "%d", cfg->sam_distill.sam_input_size);
-    return cfg->sam_distill.enabled;
+    return has_teacher(cfg);
 }
 
 static bool side_pull(dram_config *cfg)
 {
-    if (!cfg->sam_distill.enabled || cfg->sam_distill.sam_input_size <= HALF_SIDE) return false;
+    if (!has_teacher(cfg) || cfg->sam_distill.sam_input_size <= HALF_SIDE) return false;
     cfg->sam_distill.sam_input_size = cfg->sam_distill.sam_input_size > 768 ? 768 : HALF_SIDE;
     return true;
 }
@@ -265,7 +272,7 @@ static char *const teachers[] = {"vit_h", "vit_l", "vit_b"};
 
 static int teacher_rank(const dram_config *cfg)
 {
-    for (int i = 0; cfg->sam_distill.enabled && i < 3; i++)
+    for (int i = 0; has_teacher(cfg) && i < 3; i++)
         if (strcmp(cfg->sam_distill.teacher.model_type, teachers[i]) == 0) return i;
     return -1;
 }
@@ -293,22 +300,23 @@ static void model_release(dram_config *cfg)
 
 static bool interval_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    *pulled = cfg->sam_distill.distill_interval > 1;
-    snprintf(setting, (size_t)size, "%d", cfg->sam_distill.distill_interval);
-    return cfg->sam_distill.enabled && (cfg->task.enabled || cfg->resolution_distill.enabled);
+    const dram_steps *interval = &cfg->sam_distill.distill_interval;
+    *pulled = dram_steps_most(interval) > 1;
+    snprintf(setting, (size_t)size, "%s%d", interval->n > 1 ? "up to " : "", dram_steps_most(interval));
+    return has_teacher(cfg) && (cfg->task.enabled || cfg->resolution_distill.enabled);
 }
 
 static bool interval_pull(dram_config *cfg)
 {
-    if (!cfg->sam_distill.enabled || cfg->sam_distill.distill_interval > 1) return false;
+    if (!has_teacher(cfg) || dram_steps_most(&cfg->sam_distill.distill_interval) > 1) return false;
     if (!cfg->task.enabled && !cfg->resolution_distill.enabled) return false;
-    cfg->sam_distill.distill_interval = 2;
+    cfg->sam_distill.distill_interval = dram_steps_always(2);
     return true;
 }
 
 static void interval_release(dram_config *cfg)
 {
-    cfg->sam_distill.distill_interval = 1;
+    cfg->sam_distill.distill_interval = dram_steps_always(1);
 }
 
 /* In the order in which the planner pulls those it may: what changes results least comes first. Recompute is not among
@@ -359,12 +367,21 @@ static void fill_row(const dram_session *s, dram_lever *row, bool pulled, int64_
     row->added_flops = pulled ? -work : work;
 }
 
+/* Who chose the setting of a lever. */
+static const char *set_by(const dram_session *s, const char *name, const char *key)
+{
+    size_t n = strlen(name);
+    for (const char *p = s->pulled.text; p && (p = strstr(p, name)); p += n)
+        if (p[n] == '=' && (p == s->pulled.text || p[-1] == ' ')) return "planner";
+    return strcmp(dram_config_where(s->cfg, key), "default") == 0 ? "default" : "config";
+}
+
 static dram_status row_of(const dram_session *s, const lever *l, dram_lever *row, bool *there)
 {
     dram_config other = *s->cfg;
     bool pulled;
     int64_t bytes, flops;
-    *row = (dram_lever){.name = l->name, .effect = l->effect(s->cfg)};
+    *row = (dram_lever){.name = l->name, .effect = l->effect(s->cfg), .set_by = set_by(s, l->name, l->key)};
     *there = l->state(s->cfg, &pulled, row->setting, sizeof row->setting);
     if (!*there) return DRAM_OK;
     if (pulled) {
@@ -373,7 +390,7 @@ static dram_status row_of(const dram_session *s, const lever *l, dram_lever *row
         *there = false; /* it cannot be pulled here */
         return DRAM_OK;
     }
-    TRY(price(&other, (dram_fit){.like = s}, &bytes, &flops));
+    TRY(price(&other, (dram_fit){.set = s->set, .like = s}, &bytes, &flops));
     fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
 }
@@ -391,11 +408,12 @@ static dram_status recompute_row(const dram_session *s, dram_lever *row)
     dram_config other = *s->cfg;
     bool pulled = is_recomputed(s);
     int64_t bytes, flops;
-    *row = (dram_lever){.name = "recompute", .effect = "exact"};
+    *row = (dram_lever){.name = "recompute", .effect = "exact", .set_by = "planner"};
+    if (s->cfg->memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) row->set_by = set_by(s, row->name, "memory.checkpoint");
     snprintf(row->setting, sizeof row->setting, "%s",
              dram_checkpoint_word(pulled ? s->cfg->memory.checkpoint : DRAM_CHECKPOINT_NONE));
     other.memory.checkpoint = pulled ? DRAM_CHECKPOINT_NONE : DRAM_CHECKPOINT_OPTIMAL;
-    TRY(price(&other, (dram_fit){.least = !pulled}, &bytes, &flops));
+    TRY(price(&other, (dram_fit){.set = s->set, .least = !pulled}, &bytes, &flops));
     fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
 }
@@ -438,10 +456,10 @@ static void name_pulled(const lever *l, const dram_config *cfg, dram_str *pulled
     dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", l->name, setting);
 }
 
-dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t target, dram_config *settled,
+dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled,
                             dram_str *pulled)
 {
-    int64_t best = arena, bytes;
+    int64_t best = arena, target = fit.target, bytes;
     *settled = *cfg;
     for (int i = 0; i < N_LEVERS && best > target; i++) {
         const lever *l = &all_levers[i];
@@ -451,7 +469,7 @@ dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t targe
         dram_config next = *settled, taken = *settled;
         bool better = false;
         while (best > target && l->pull(&next)) {
-            TRY(arena_of(&next, (dram_fit){.target = target}, &bytes));
+            TRY(arena_of(&next, fit, &bytes));
             if (bytes >= best) continue;
             taken = next;
             best = bytes;
@@ -473,7 +491,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
         dram_config other = *s->cfg;
         int64_t bytes;
         if (!all_levers[i].pull(&other)) continue;
-        TRY(arena_of(&other, (dram_fit){.target = target}, &bytes));
+        TRY(arena_of(&other, (dram_fit){.set = s->set, .target = target}, &bytes));
         if (bytes >= least) continue;
         best = &all_levers[i];
         least = bytes;
@@ -483,7 +501,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
         dram_config other = *s->cfg;
         int64_t bytes;
         other.memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
-        TRY(arena_of(&other, (dram_fit){.target = target}, &bytes));
+        TRY(arena_of(&other, (dram_fit){.set = s->set, .target = target}, &bytes));
         if (bytes <= target || bytes < least) {
             dram_str_add(text, "memory.checkpoint: optimal would make it %s",
                          dram_format_bytes(bytes, room, sizeof room));
@@ -499,9 +517,9 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
     return DRAM_OK;
 }
 
-dram_status dram_levers_floor(const dram_config *cfg, int64_t *bytes)
+dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int64_t *bytes)
 {
     dram_config other = *cfg;
     placement_pull(&other);
-    return arena_of(&other, (dram_fit){.least = true}, bytes);
+    return arena_of(&other, (dram_fit){.set = set, .least = true}, bytes);
 }

@@ -9,7 +9,7 @@
 #define DRAM_TRAIN_LEVERS_H
 
 #include "plan/report.h"
-#include "train/train.h"
+#include "train/fit.h"
 
 enum { DRAM_LEVERS = 15 };
 
@@ -18,9 +18,9 @@ enum { DRAM_LEVERS = 15 };
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
 /* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
- * fits `target` bytes: `settled`, which shares its strings with cfg, and is the smallest that was found if none fits.
+ * fits fit.target bytes: `settled`, which shares its strings with cfg, and is the smallest that was found if none fits.
  * `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
-dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t target, dram_config *settled,
+dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled,
                             dram_str *pulled);
 
 /* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:
@@ -28,6 +28,6 @@ dram_status dram_levers_fit(const dram_config *cfg, int64_t arena, int64_t targe
 dram_status dram_levers_advice(const dram_session *session, int64_t target, dram_str *text);
 
 /* The fewest bytes of the device's arena that exact levers can reach. */
-dram_status dram_levers_floor(const dram_config *cfg, int64_t *bytes);
+dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int64_t *bytes);
 
 #endif

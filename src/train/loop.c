@@ -11,8 +11,10 @@
 #include "io/metrics.h"
 #include "io/path.h"
 #include "io/rundir.h"
+#include "train/datasets.h"
 #include "train/eval.h"
 #include "train/feed.h"
+#include "train/fidelity.h"
 #include "train/guard.h"
 #include "train/report.h"
 #include "train/room.h"
@@ -31,7 +33,9 @@ typedef struct {
     dram_session session;
     dram_dataset *train, *val; /* val NULL: none */
     dram_loader *loader;
+    dram_batch batch; /* that the next step reuses; count 0: it takes a new one */
     dram_feed feed;
+    dram_targets targets;
     dram_metrics_file *metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
     dram_guard *guard;
@@ -41,35 +45,11 @@ typedef struct {
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
 } run;
 
-static dram_status open_dataset(const run *r, bool val, dram_dataset **out)
-{
-    char images_where[600], labels_where[600];
-    const dram_config *cfg = r->cfg;
-    const char *images = val ? cfg->data.val.images : cfg->data.train.images;
-    const char *labels = val ? cfg->data.val.labels : cfg->data.train.labels;
-    const char *key = val ? "data.val" : "data.train";
-    char path[64];
-    if (!images) return DRAM_OK;
-    snprintf(path, sizeof path, "%s.images", key);
-    snprintf(images_where, sizeof images_where, "%s: %s", dram_config_where(cfg, path), path);
-    snprintf(path, sizeof path, "%s.labels", key);
-    snprintf(labels_where, sizeof labels_where, "%s: %s", dram_config_where(cfg, path), path);
-    const dram_dataset_params params = {
-        .images = images,
-        .labels = cfg->task.enabled ? labels : NULL,
-        .labels_optional = cfg->data.labels_optional,
-        .label_fraction = val ? 1.0 : cfg->data.train.label_fraction,
-        .seed = (uint64_t)cfg->seed,
-        .images_where = images_where,
-        .labels_where = labels_where,
-    };
-    return dram_dataset_open(&params, out);
-}
-
 /* The training stream from the state's position on. */
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = r->cfg;
+    bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
     const dram_programs *p = &r->session.programs;
     const dram_loader_params params = {
         .dataset = r->train,
@@ -77,6 +57,7 @@ static dram_status open_loader(const run *r, dram_loader **loader)
         .train = true,
         .student_size = p->student_size,
         .teacher_size = p->teacher_size,
+        .teacher_canvas = p->teacher_canvas,
         .batch_size = cfg->train.batch_size,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
@@ -88,6 +69,7 @@ static dram_status open_loader(const run *r, dram_loader **loader)
         .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
         .classes = p->classes,
         .ignore_index = cfg->data.ignore_index,
+        .labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share,
         .start = r->state.position,
     };
     TRY(dram_loader_open(&params, loader));
@@ -152,37 +134,52 @@ done:
     return status;
 }
 
-static void show_plan(run *r)
+static void show_plan(void *context)
 {
+    run *r = context;
     r->cfg = r->session.cfg;
     if (!r->hooks) return;
     r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
 }
 
-/* Takes the arenas that were planned; once more within what the device really gives if it does not give them. */
-static dram_status start(run *r)
+/* In an arena of its own, which is given back before the run's is taken. */
+static dram_status check_fidelity(const run *r, bool resume)
 {
+    dram_fidelity result;
+    bool asked;
+    if (!r->hooks->fidelity) return DRAM_OK;
     TRY(dram_room_check(&r->session));
-    dram_status status = dram_session_start(&r->session);
-    if (status != DRAM_ERR_FIT) return status;
-    TRY(dram_room_replan(&r->settled.cfg, &r->session));
-    show_plan(r);
-    return dram_session_start(&r->session);
+    TRY(dram_fidelity_before(&r->session, r->train, resume, r->hooks->stop, &result, &asked));
+    if (asked) r->hooks->fidelity(r->hooks->context, &result);
+    return DRAM_OK;
+}
+
+/* Fills the cache, if there is one, once the plan is known to fit: only then are hours spent on it. */
+static dram_status open_targets(run *r)
+{
+    if (!r->session.programs.cached) return DRAM_OK;
+    TRY(dram_room_check(&r->session));
+    return dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets);
 }
 
 static dram_status prepare(run *r, bool resume)
 {
     TRY(settle(r, resume));
-    TRY(open_dataset(r, false, &r->train));
-    TRY(open_dataset(r, true, &r->val));
+    TRY(dram_datasets_open(r->cfg, false, &r->train));
+    TRY(dram_datasets_open(r->cfg, true, &r->val));
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
     if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_room_plan(&r->settled.cfg, &r->session));
+    TRY(dram_room_plan(&r->settled.cfg, DRAM_SET_TRAIN, &r->session));
     show_plan(r);
-    TRY(start(r));
+    TRY(check_fidelity(r, resume));
+    TRY(open_targets(r));
+    TRY(dram_room_start(&r->settled.cfg, &r->session, show_plan, r));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
+    r->feed.targets = &r->targets;
+    r->state.target = r->feed.kept;
+    r->state.target_count = dram_feed_kept(&r->session.programs);
     TRY(open_directory(r, resume));
     TRY(open_loader(r, &r->loader));
     const dram_guard_params guard = {.read = dram_read_host,
@@ -246,10 +243,14 @@ static dram_status judge(run *r, const dram_step_order *order, const dram_step_r
                      r->session.programs.fused ? "finished and is not saved" : "made", cause);
 }
 
-static dram_step_order order_of(const run *r, bool teacher)
+static dram_step_order order_of(const run *r)
 {
+    bool teacher = r->session.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph &&
+                   dram_teacher_step(r->cfg, r->state.step) == r->state.step;
+    const dram_steps *interval = &r->cfg->sam_distill.distill_interval;
     dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
-                             .loss_scale = r->state.scaling.scale};
+                             .loss_scale = r->state.scaling.scale,
+                             .sam_weight = interval->value[dram_steps_at(interval, r->state.step)]};
     dram_hyper(r->cfg, r->state.step, r->state.scaling.skipped, order.hyper);
     return order;
 }
@@ -265,25 +266,37 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
                           .lr = order->hyper[0],
                           .grad_norm = result->grad_norm,
                           .loss_scale = s->programs.scaled ? order->loss_scale : NAN,
-                          .teacher_ran = order->kind == DRAM_PROGRAM_DISTIL_STEP,
+                          .teacher_ran = s->programs.io[order->kind].teacher_image != DRAM_NONE,
                           .planned_peak_bytes = s->plan->arena_bytes,
                           .measured_peak_bytes = s->device->bytes_peak};
+}
+
+/* Whether a step trains the images of the step before, whose target is kept. */
+static bool is_reused(const run *r, int64_t step)
+{
+    return r->session.programs.reuse && step < r->cfg->train.steps && dram_teacher_step(r->cfg, step) != step;
+}
+
+static dram_status next_batch(run *r)
+{
+    dram_status status = dram_loader_next(r->loader, &r->batch);
+    if (status != DRAM_OK) r->batch.count = 0;
+    note_skipped(r);
+    return status;
 }
 
 /* One update, from the loader's next batch to a line of metrics. */
 static dram_status step(run *r, dram_metrics *m)
 {
     dram_session *s = &r->session;
-    dram_batch batch;
     dram_step_result result;
     double begin = dram_clock();
-    bool teacher =
-        s->programs.teacher_size > 0 && dram_interval_teacher_runs(r->state.step, s->cfg->sam_distill.distill_interval);
-    const dram_step_order order = order_of(r, teacher);
-    dram_status loaded = dram_loader_next(r->loader, &batch);
-    note_skipped(r);
-    TRY(loaded);
-    TRY(dram_step_run(s, &r->feed, &order, batch.samples, batch.count, r->loader, &result));
+    const dram_step_order order = order_of(r);
+    bool again = is_reused(r, r->state.step + 1);
+    if (!r->batch.count) TRY(next_batch(r));
+    const dram_batch batch = r->batch;
+    TRY(dram_step_run(s, &r->feed, &order, batch.samples, batch.count, again ? NULL : r->loader, &result));
+    if (!again) r->batch.count = 0;
     r->device_seconds += result.device_seconds;
     *m = metrics_of(r, &order, &result);
     TRY(judge(r, &order, &result));
@@ -292,7 +305,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->step_seconds = r->step_seconds > 0 ? 0.9 * r->step_seconds + 0.1 * seconds : seconds;
     r->images += batch.count;
     r->state.step++;
-    r->state.position = dram_loader_position(r->loader);
+    if (!again) r->state.position = dram_loader_position(r->loader);
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->programs.accumulate;
     m->images_per_second = batch.count / seconds;
@@ -326,7 +339,7 @@ static dram_status evaluate(run *r)
 {
     if (!r->val || !r->session.programs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
-    TRY(dram_evaluate(&r->session, &r->feed, r->val, &r->summary->eval));
+    TRY(dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval));
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     TRY(dram_eval_append(r->evaluations_path, r->state.step, &r->summary->eval));
@@ -387,6 +400,7 @@ static void close_run(run *r)
     dram_loader_close(r->loader);
     dram_metrics_close(r->metrics);
     dram_feed_close(&r->feed);
+    dram_targets_close(&r->targets);
     dram_session_close(&r->session);
     dram_dataset_close(r->train);
     dram_dataset_close(r->val);
@@ -412,36 +426,6 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
         dram_status written = dram_summary_write(summary, status, r.directory);
         if (status == DRAM_OK) status = written;
     }
-    close_run(&r);
-    return status;
-}
-
-dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_eval_result *result)
-{
-    run r = {.loaded = cfg};
-    char *folder = NULL, *heads = NULL;
-    const char *student = "student";
-    dram_status status;
-    TRY_GOTO(dram_config_check_inputs(cfg, false), done);
-    TRY_GOTO(dram_settle(cfg, NULL, &r.settled), done);
-    r.cfg = &r.settled.cfg;
-    TRY_GOTO(open_dataset(&r, true, &r.val), done);
-    TRY_GOTO(dram_room_plan(&r.settled.cfg, &r.session), done);
-    if (!r.session.programs.io[DRAM_PROGRAM_EVALUATION].graph) {
-        status =
-            dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
-        goto done;
-    }
-    TRY_GOTO(start(&r), done);
-    TRY_GOTO(dram_feed_open(&r.session.programs, &r.feed), done);
-    TRY_GOTO(dram_weights_load(&r.session, file, &student, 1, false, ""), done);
-    TRY_GOTO(dram_path_folder(file, &folder), done);
-    TRY_GOTO(dram_path_join(folder, "heads.safetensors", &heads), done);
-    TRY_GOTO(dram_weights_load(&r.session, heads, (const char *const[]){"neck", "head"}, 2, true, ""), done);
-    status = dram_evaluate(&r.session, &r.feed, r.val, result);
-done:
-    dram_free(folder);
-    dram_free(heads);
     close_run(&r);
     return status;
 }

@@ -12,6 +12,7 @@ typedef struct {
     const dram_arch *student, *teacher; /* teacher NULL: none */
     dram_io *io;
     dram_graph *g;
+    bool shows; /* evaluation gives the embeddings to the host */
 } builder;
 
 static dram_dtype stored_as(dram_precision precision)
@@ -81,25 +82,50 @@ static dram_val student_image(builder *b, dram_dtype dtype)
     return dram_image_build(b->g, "image_norm", dtype, b->io->image, b->io->image_valid);
 }
 
-/* The teacher first: its activations are dead, but for the embedding, before the student's begin. */
-static dram_val teacher_target(builder *b)
+/* The teacher's embedding on a grid of g cells. */
+static dram_val run_teacher(builder *b, int g)
 {
     dram_build teacher = teacher_of(b);
-    stage_images(b, "teacher_image", b->p->teacher_size, &b->io->teacher_image, &b->io->teacher_valid);
-    b->io->mask = dram_graph_input(b->g, "mask", DRAM_F32, DRAM_SHAPE(b->p->batch, b->p->grid, b->p->grid));
-    return dram_teacher_target(&teacher, b->teacher, b->io->teacher_image, b->io->teacher_valid, b->p->grid);
+    stage_images(b, "teacher_image", b->p->teacher_canvas, &b->io->teacher_image, &b->io->teacher_valid);
+    return dram_teacher_target(&teacher, b->teacher, b->io->teacher_image, b->io->teacher_valid, b->p->teacher_grid, g);
 }
 
-static dram_embed_mode embed_mode(const dram_config *cfg)
+/* For the host, which keeps it. */
+static void give_embedding(builder *b, dram_val embedding)
 {
-    switch (cfg->sam_distill.loss.type) {
-    case DRAM_SAM_LOSS_COSINE:
-        return DRAM_EMBED_COSINE;
-    case DRAM_SAM_LOSS_HUBER:
-        return DRAM_EMBED_HUBER;
-    default:
-        return DRAM_EMBED_MSE;
-    }
+    b->io->embedding = as_f32(b, "embedding_kept", embedding);
+    dram_graph_output(b->g, b->io->embedding);
+}
+
+/* What the student's embedding is held against: from the teacher, which runs first, so that its activations are dead
+ * before the student's begin; from the cache; or, in a plain step, what the last distil step had. */
+static dram_val sam_target(builder *b, bool with_teacher)
+{
+    const dram_programs *p = b->p;
+    int side = p->cached ? p->teacher_grid : p->grid;
+    b->io->mask = dram_graph_input(b->g, "mask", DRAM_F32, DRAM_SHAPE(p->batch, p->grid, p->grid));
+    if (with_teacher && !p->cached) return run_teacher(b, p->grid);
+    b->io->target = dram_graph_input(b->g, "target", p->cached ? DRAM_F16 : DRAM_F32,
+                                     DRAM_SHAPE(p->batch, side, side, DRAM_EMBED_CHANNELS));
+    return dram_staged_target(b->g, b->io->target, p->grid);
+}
+
+/* sam_distill.loss: the distance of `type`, and those of `add` with their weights. */
+static dram_embed_choice embed_choice(const dram_config *cfg)
+{
+    static const dram_distance of_type[] = {[DRAM_SAM_LOSS_MSE] = DRAM_DISTANCE_MSE,
+                                            [DRAM_SAM_LOSS_COSINE] = DRAM_DISTANCE_COSINE,
+                                            [DRAM_SAM_LOSS_HUBER] = DRAM_DISTANCE_HUBER,
+                                            [DRAM_SAM_LOSS_CWD] = DRAM_DISTANCE_CWD};
+    const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
+    dram_embed_choice choice = {.weight = {[DRAM_DISTANCE_MSE] = loss->add.mse,
+                                           [DRAM_DISTANCE_COSINE] = loss->add.cosine,
+                                           [DRAM_DISTANCE_HUBER] = loss->add.huber,
+                                           [DRAM_DISTANCE_CWD] = loss->add.cwd},
+                                .temperature = loss->temperature,
+                                .standardize = loss->standardize};
+    choice.weight[of_type[loss->type]] = 1.0;
+    return choice;
 }
 
 static dram_val cross_entropy(builder *b, dram_val logits)
@@ -111,23 +137,32 @@ static dram_val cross_entropy(builder *b, dram_val logits)
                      as_f32(b, "logits_f32", logits), b->io->labels, b->io->label_count);
 }
 
+/* loss_sam times what the host says, where that changes with the interval. */
+static dram_val scaled_sam(builder *b, bool with_teacher)
+{
+    const struct dram_config_sam_distill *sam = &b->cfg->sam_distill;
+    if (b->io->loss_sam == DRAM_NONE || !with_teacher || !sam->loss.scale_with_interval) return b->io->loss_sam;
+    b->io->sam_weight = dram_graph_input(b->g, "sam_weight", DRAM_F32, DRAM_SHAPE(1));
+    return DRAM_CALL(b->g, scale_by, "loss_sam_scaled", NULL, b->io->loss_sam, b->io->sam_weight);
+}
+
 /* The losses' weighted sum. */
-static void add_losses(builder *b)
+static void add_losses(builder *b, bool with_teacher)
 {
     dram_attr attr = {0};
     dram_val terms[3];
     int n = 0;
     const struct {
-        dram_val loss;
+        dram_val loss, term;
         double weight;
-    } term[3] = {{b->io->loss_task, b->cfg->task.weight},
-                 {b->io->loss_sam, b->cfg->sam_distill.loss.weight},
-                 {b->io->loss_resolution, b->cfg->resolution_distill.weight}};
+    } part[3] = {{b->io->loss_task, b->io->loss_task, b->cfg->task.weight},
+                 {b->io->loss_sam, scaled_sam(b, with_teacher), b->cfg->sam_distill.loss.weight},
+                 {b->io->loss_resolution, b->io->loss_resolution, b->cfg->resolution_distill.weight}};
     for (int i = 0; i < 3; i++) {
-        if (term[i].loss == DRAM_NONE) continue;
-        attr.weight[n] = (float)term[i].weight;
-        terms[n++] = term[i].loss;
-        dram_graph_output(b->g, term[i].loss);
+        if (part[i].loss == DRAM_NONE) continue;
+        attr.weight[n] = (float)part[i].weight;
+        terms[n++] = part[i].term;
+        dram_graph_output(b->g, part[i].loss);
     }
     b->io->loss = dram_call(b->g, DRAM_OP_weighted_sum, "loss", &attr, terms, n);
     dram_graph_output(b->g, b->io->loss);
@@ -148,7 +183,9 @@ static void forward(builder *b, bool with_teacher)
     dram_build student = build_of(b, "student", DRAM_BN_TRAIN), neck = build_of(b, "neck", DRAM_BN_TRAIN);
     dram_build head = build_of(b, "head", DRAM_BN_TRAIN), sr = build_of(b, "sr", DRAM_BN_TRAIN);
     dram_features features;
-    dram_val target = with_teacher ? teacher_target(b) : DRAM_NONE, lifted = DRAM_NONE;
+    bool distils = b->teacher && (with_teacher || b->p->reuse);
+    dram_val target = distils ? sam_target(b, with_teacher) : DRAM_NONE, lifted = DRAM_NONE;
+    if (with_teacher && b->p->reuse && !b->p->cached) give_embedding(b, target);
     dram_val image = student_image(b, student.dtype);
     if (b->p->sr_grid) {
         b->io->sr_mask =
@@ -159,13 +196,16 @@ static void forward(builder *b, bool with_teacher)
     if (dram_trunk_build(&student, b->student, image, &features) != DRAM_OK) return;
     if (b->p->sr_grid) {
         dram_features f32 = for_comparison(b, &features);
-        b->io->loss_resolution = dram_resolution_term(b->g, as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
+        b->io->loss_resolution = dram_resolution_term(b->g, cfg->resolution_distill.standardize,
+                                                      as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
     }
-    if (!with_teacher && !b->p->classes) return; /* nothing reads the neck */
+    if (!distils && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
-    if (with_teacher)
-        b->io->loss_sam = dram_embed_term(b->g, embed_mode(cfg), as_f32(b, "embedding_f32", embedding),
+    if (distils) {
+        const dram_embed_choice choice = embed_choice(cfg);
+        b->io->loss_sam = dram_embed_term(b->g, &choice, as_f32(b, "embedding_f32", embedding),
                                           as_f32(b, "target_f32", target), b->io->mask);
+    }
     if (b->p->classes)
         b->io->loss_task = cross_entropy(b, dram_seg_head_build(&head, &features, embedding, b->p->classes));
 }
@@ -173,8 +213,16 @@ static void forward(builder *b, bool with_teacher)
 static dram_status build_step(builder *b, bool with_teacher)
 {
     forward(b, with_teacher);
-    if (b->g->status == DRAM_OK) add_losses(b);
+    if (b->g->status == DRAM_OK) add_losses(b, with_teacher);
     return b->g->status == DRAM_OK ? dram_backward_append(b->cfg, b->p, b->io) : b->g->status;
+}
+
+/* What the student's embedding and its target look like, for the host. */
+static void show_embeddings(builder *b, dram_val embedding, dram_val target)
+{
+    b->io->student_embedding = as_f32(b, "embedding_f32", embedding);
+    dram_graph_output(b->g, b->io->student_embedding);
+    if (target != DRAM_NONE) give_embedding(b, target);
 }
 
 /* The student with its running statistics: logits for the host, and how near the embedding is to the teacher's. */
@@ -182,17 +230,20 @@ static dram_status build_evaluation(builder *b)
 {
     dram_build student = build_of(b, "student", DRAM_BN_EVAL), neck = build_of(b, "neck", DRAM_BN_EVAL);
     dram_build head = build_of(b, "head", DRAM_BN_EVAL);
+    const dram_embed_choice cosine = {.weight = {[DRAM_DISTANCE_COSINE] = 1.0}};
+    const dram_embed_choice mse = {.weight = {[DRAM_DISTANCE_MSE] = 1.0}};
     dram_features features;
     b->g->detached = true;
-    dram_val target = b->teacher ? teacher_target(b) : DRAM_NONE;
+    dram_val target = b->teacher ? sam_target(b, true) : DRAM_NONE;
     dram_val image = student_image(b, student.dtype);
     TRY(dram_trunk_build(&student, b->student, image, &features));
     dram_val embedding = dram_neck_build(&neck, &features);
+    if (b->shows) show_embeddings(b, embedding, target);
     if (b->teacher) {
         dram_val ours = as_f32(b, "embedding_f32", embedding);
         target = as_f32(b, "target_f32", target);
-        b->io->cosine_gap = dram_embed_term(b->g, DRAM_EMBED_COSINE, ours, target, b->io->mask);
-        b->io->mse = dram_embed_term(b->g, DRAM_EMBED_MSE, ours, target, b->io->mask);
+        b->io->cosine_gap = dram_embed_term(b->g, &cosine, ours, target, b->io->mask);
+        b->io->mse = dram_embed_term(b->g, &mse, ours, target, b->io->mask);
         dram_graph_output(b->g, b->io->cosine_gap);
         dram_graph_output(b->g, b->io->mse);
     }
@@ -204,15 +255,43 @@ static dram_status build_evaluation(builder *b)
     return b->g->status;
 }
 
+static dram_status build_cache_fill(builder *b)
+{
+    b->g->detached = true;
+    give_embedding(b, run_teacher(b, b->p->teacher_grid));
+    return b->g->status;
+}
+
+/* Both embeddings on the grid of the full one: the other is brought there as the student's target is. */
+static dram_status build_fidelity(builder *b)
+{
+    const dram_programs *p = b->p;
+    const dram_embed_choice cosine = {.weight = {[DRAM_DISTANCE_COSINE] = 1.0}};
+    b->g->detached = true;
+    b->io->mask = dram_graph_input(b->g, "mask", DRAM_F32, DRAM_SHAPE(p->batch, p->grid, p->grid));
+    dram_val low = as_f32(b, "low_f32", run_teacher(b, p->grid));
+    int scope = dram_scope_push(b->g, "full");
+    dram_build teacher = teacher_of(b);
+    stage_images(b, "full_image", p->student_size, &b->io->image, &b->io->image_valid);
+    dram_val full = dram_teacher_target(&teacher, b->teacher, b->io->image, b->io->image_valid, p->grid, p->grid);
+    dram_scope_pop(b->g, scope);
+    full = as_f32(b, "full_f32", full);
+    b->io->cosine_gap = dram_embed_term(b->g, &cosine, low, full, b->io->mask);
+    dram_graph_output(b->g, b->io->cosine_gap);
+    return b->g->status;
+}
+
 static dram_status build_program(builder *b, dram_program_kind kind, int *n_built)
 {
     static const char *const name[DRAM_PROGRAM_COUNT] = {"distil_step", "plain_step", "update", "plain_update",
-                                                         "evaluation"};
+                                                         "evaluation",  "cache_fill", "fidelity"};
     b->io = &b->p->io[kind];
     TRY(dram_graph_new(name[kind], &b->p->slots, &b->io->graph));
     b->g = b->io->graph;
     b->io->index = (*n_built)++;
     if (kind == DRAM_PROGRAM_EVALUATION) return build_evaluation(b);
+    if (kind == DRAM_PROGRAM_CACHE_FILL) return build_cache_fill(b);
+    if (kind == DRAM_PROGRAM_FIDELITY) return build_fidelity(b);
     if (kind == DRAM_PROGRAM_UPDATE || kind == DRAM_PROGRAM_PLAIN_UPDATE) {
         const dram_graph *distil = b->p->io[DRAM_PROGRAM_DISTIL_STEP].graph;
         const dram_graph *plain = b->p->io[DRAM_PROGRAM_PLAIN_STEP].graph;
@@ -238,6 +317,8 @@ static void clear_io(dram_io *io)
                                 &io->image_valid,
                                 &io->teacher_image,
                                 &io->teacher_valid,
+                                &io->target,
+                                &io->sam_weight,
                                 &io->labels,
                                 &io->label_count,
                                 &io->mask,
@@ -248,6 +329,8 @@ static void clear_io(dram_io *io)
                                 &io->loss_sam,
                                 &io->loss_resolution,
                                 &io->clip,
+                                &io->embedding,
+                                &io->student_embedding,
                                 &io->logits,
                                 &io->cosine_gap,
                                 &io->mse,
@@ -256,33 +339,59 @@ static void clear_io(dram_io *io)
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) *values[i] = DRAM_NONE;
 }
 
-dram_status dram_programs_build(const dram_config *cfg, dram_programs *p)
+/* Sizes, and which networks there are. */
+static dram_status find_networks(builder *b, dram_program_set set)
 {
-    dram_status status;
-    int n_built = 0;
-    dram_ops_init();
-    *p = (dram_programs){.batch = cfg->train.batch_size / cfg->train.accumulate,
-                         .accumulate = cfg->train.accumulate,
-                         .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
-                         .student_size = cfg->data.size};
-    p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
-    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
-    builder b = {.cfg = cfg, .p = p};
-    TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b.student));
+    const dram_config *cfg = b->cfg;
+    const struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    dram_programs *p = b->p;
+    TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b->student));
     p->grid = p->student_size / 16;
-    if (cfg->sam_distill.enabled) {
-        TRY(find_arch(cfg, "sam_distill.teacher.model_type", cfg->sam_distill.teacher.model_type, true, &b.teacher));
-        p->teacher_size = cfg->sam_distill.sam_input_size;
+    if (sam->enabled) {
+        TRY(find_arch(cfg, "sam_distill.teacher.model_type", sam->teacher.model_type, true, &b->teacher));
+        p->cached = sam->cache != NULL;
+        p->reuse = sam->between == DRAM_BETWEEN_REUSE && dram_steps_most(&sam->distill_interval) > 1;
+        p->teacher_grid = sam->sam_input_size / 16;
+        if (!p->cached || set == DRAM_SET_CACHE_FILL) {
+            p->teacher_size = sam->sam_input_size;
+            p->teacher_canvas = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+        }
     }
     if (cfg->task.enabled) p->classes = cfg->data.classes;
     if (cfg->resolution_distill.enabled)
         p->sr_grid = dram_resolution_grid(p->student_size, cfg->resolution_distill.low_scale,
                                           cfg->resolution_distill.sr_target_scale);
-    bool plain = !b.teacher || cfg->sam_distill.distill_interval > 1;
-    if (b.teacher) TRY_GOTO(build_program(&b, DRAM_PROGRAM_DISTIL_STEP, &n_built), failed);
-    if (plain) TRY_GOTO(build_program(&b, DRAM_PROGRAM_PLAIN_STEP, &n_built), failed);
-    if (p->accumulate > 1) TRY_GOTO(build_updates(&b, &n_built), failed);
-    if (b.teacher || p->classes) TRY_GOTO(build_program(&b, DRAM_PROGRAM_EVALUATION, &n_built), failed);
+    return DRAM_OK;
+}
+
+static dram_status build_set(builder *b, dram_program_set set)
+{
+    int n = 0;
+    bool plain = !b->teacher || dram_steps_most(&b->cfg->sam_distill.distill_interval) > 1;
+    if (set == DRAM_SET_CACHE_FILL) return build_program(b, DRAM_PROGRAM_CACHE_FILL, &n);
+    if (set == DRAM_SET_FIDELITY) return build_program(b, DRAM_PROGRAM_FIDELITY, &n);
+    b->shows = set == DRAM_SET_FEATURES;
+    if (set == DRAM_SET_TRAIN) {
+        if (b->teacher) TRY(build_program(b, DRAM_PROGRAM_DISTIL_STEP, &n));
+        if (plain) TRY(build_program(b, DRAM_PROGRAM_PLAIN_STEP, &n));
+        if (b->p->accumulate > 1) TRY(build_updates(b, &n));
+    }
+    return b->teacher || b->p->classes ? build_program(b, DRAM_PROGRAM_EVALUATION, &n) : DRAM_OK;
+}
+
+dram_status dram_programs_build(const dram_config *cfg, dram_program_set set, dram_programs *p)
+{
+    dram_status status;
+    dram_ops_init();
+    *p = (dram_programs){.batch = cfg->train.batch_size / cfg->train.accumulate,
+                         .accumulate = cfg->train.accumulate,
+                         .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
+                         .student_size = set == DRAM_SET_FIDELITY ? DRAM_FULL_SIZE : cfg->data.size};
+    p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
+    builder b = {.cfg = cfg, .p = p};
+    TRY(find_networks(&b, set));
+    TRY_GOTO(build_set(&b, set), failed);
     return DRAM_OK;
 failed:
     dram_programs_free(p);

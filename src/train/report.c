@@ -39,6 +39,20 @@ cJSON *dram_eval_json(const dram_eval_result *result)
     return NULL;
 }
 
+cJSON *dram_fidelity_json(const dram_fidelity *r)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool good = object && add_number(object, "cosine", r->cosine) && add_number(object, "worst", r->worst) &&
+                (r->images ? cJSON_AddStringToObject(object, "worst_image", r->worst_image)
+                           : cJSON_AddNullToObject(object, "worst_image")) &&
+                add_number(object, "images", r->images) && add_number(object, "skipped_images", r->skipped) &&
+                add_number(object, "sam_input_size", r->size) && add_number(object, "canvas", r->canvas) &&
+                add_number(object, "full_size", r->full);
+    if (good) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
 {
     cJSON *object = dram_eval_json(result);

@@ -9,6 +9,7 @@
 /* The summary as JSON, fields as the README names them; NULL when memory is out. The caller's: cJSON_Delete. */
 cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
 cJSON *dram_eval_json(const dram_eval_result *result);
+cJSON *dram_fidelity_json(const dram_fidelity *result);
 
 /* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);

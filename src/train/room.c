@@ -29,13 +29,13 @@ dram_status dram_room_check_budget(const dram_config *cfg)
 
 /* Plans so that the arenas of all spaces together take at most `room`: what must wait in host memory is taken off the
  * budget of the device's arena, which the search knows alone. */
-static dram_status plan_within(const dram_config *cfg, int64_t room, dram_session *s)
+static dram_status plan_within(const dram_config *cfg, dram_program_set set, int64_t room, dram_session *s)
 {
     enum { TRIES = 3 };
     dram_config within = *cfg;
     within.memory.budget = room > 0 ? room : 1;
     for (int i = 0;; i++) {
-        TRY(dram_session_plan(&within, 0, s));
+        TRY(dram_session_plan(&within, set, 0, s));
         s->settled.memory.budget = cfg->memory.budget;
         int64_t left = room - s->plan->host_bytes;
         if (s->plan->arena_bytes <= left || s->plan->arena_bytes > within.memory.budget || left < 1 || i == TRIES)
@@ -45,12 +45,12 @@ static dram_status plan_within(const dram_config *cfg, int64_t room, dram_sessio
     }
 }
 
-dram_status dram_room_plan(const dram_config *cfg, dram_session *s)
+dram_status dram_room_plan(const dram_config *cfg, dram_program_set set, dram_session *s)
 {
     char have[32], kept[32];
-    if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_session_plan(cfg, 0, s);
+    if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_session_plan(cfg, set, 0, s);
     int64_t free_bytes = dram_host_free_bytes(), reserve = dram_room_reserve(cfg);
-    if (free_bytes > reserve) return plan_within(cfg, free_bytes - reserve, s);
+    if (free_bytes > reserve) return plan_within(cfg, set, free_bytes - reserve, s);
     return dram_fail(DRAM_ERR_FIT,
                      "%s: memory.budget: auto leaves nothing for the arena: %s are free, and the loader and "
                      "the process may take %s; lower data.max_decode_bytes, data.workers or data.prefetch",
@@ -65,7 +65,7 @@ static dram_status check_without_budget(const dram_session *s, int64_t free_byte
     dram_session other;
     if (s->cfg->memory.budget != DRAM_BYTES_NONE || s->cfg->memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL)
         return DRAM_OK;
-    TRY(dram_fit_build(s->cfg, (dram_fit){.target = free_bytes - s->plan->host_bytes}, &other));
+    TRY(dram_fit_build(s->cfg, (dram_fit){.set = s->set, .target = free_bytes - s->plan->host_bytes}, &other));
     int64_t bytes = other.plan->arena_bytes + other.plan->host_bytes;
     dram_session_close(&other);
     if (bytes > free_bytes) return DRAM_OK;
@@ -101,7 +101,7 @@ dram_status dram_room_check(const dram_session *s)
     return check_machine(s, dram_host_free_bytes(), "has free");
 }
 
-dram_status dram_room_replan(const dram_config *cfg, dram_session *s)
+static dram_status replan(const dram_config *cfg, dram_session *s)
 {
     char text[32], less[32], fits[32];
     int64_t asked = s->plan->arena_bytes + s->plan->host_bytes, room = s->device->ops->free_bytes(s->device);
@@ -110,14 +110,25 @@ dram_status dram_room_replan(const dram_config *cfg, dram_session *s)
     if (most < room) room = most;
     if (s->budget && s->budget < room) room = s->budget;
     dram_error_clear();
+    dram_program_set set = s->set;
     dram_session_close(s);
-    TRY(plan_within(cfg, room, s));
+    TRY(plan_within(cfg, set, room, s));
     TRY(check_machine(s, room, "really gives"));
     dram_warn("the device has %s, not the %s of the plan; planned again in %s%s%s",
               dram_format_bytes(room, less, sizeof less), dram_format_bytes(asked, text, sizeof text),
               dram_format_bytes(s->plan->arena_bytes + s->plan->host_bytes, fits, sizeof fits),
               s->pulled.length ? ", pulled: " : "", s->pulled.length ? s->pulled.text : "");
     return DRAM_OK;
+}
+
+dram_status dram_room_start(const dram_config *cfg, dram_session *s, void (*planned)(void *context), void *context)
+{
+    TRY(dram_room_check(s));
+    dram_status status = dram_session_start(s);
+    if (status != DRAM_ERR_FIT) return status;
+    TRY(replan(cfg, s));
+    if (planned) planned(context);
+    return dram_session_start(s);
 }
 
 int dram_room_tier(int64_t bytes)

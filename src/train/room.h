@@ -14,15 +14,17 @@ int64_t dram_room_reserve(const dram_config *cfg);
 dram_status dram_room_check_budget(const dram_config *cfg);
 
 /* dram_session_plan; with `auto` the budget is what is free, less the reserve. */
-dram_status dram_room_plan(const dram_config *cfg, dram_session *session);
+dram_status dram_room_plan(const dram_config *cfg, dram_program_set set, dram_session *session);
 
 /* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now. */
 dram_status dram_room_check(const dram_session *session);
 
-/* After a start of the session that failed with DRAM_ERR_FIT: finds out what the device really gives, and plans the
- * session again within that, with the levers that dram_session_plan may pull. Says so in one line. The session may then
- * be started again; DRAM_ERR_FIT, with numbers: nothing fits. The failure that is held is forgotten. */
-dram_status dram_room_replan(const dram_config *cfg, dram_session *session);
+/* Checks a session that dram_room_plan made from cfg, and starts it. Where the device does not give what was planned:
+ * finds out what it really gives, plans the session again within that, with the levers that dram_session_plan may pull,
+ * says so in one line, calls planned(context) (NULL: nothing) and starts again. DRAM_ERR_FIT, with numbers: nothing
+ * fits. */
+dram_status dram_room_start(const dram_config *cfg, dram_session *session, void (*planned)(void *context),
+                            void *context);
 
 /* The tier, a config in configs/tiers, for a device with so many bytes: the largest card, in GB of 10^9 bytes as they
  * are sold, that is not larger; 0: there is none that small. */

@@ -22,6 +22,25 @@ void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyp
     hyper[3] = 0.0f;
 }
 
+int64_t dram_teacher_step(const dram_config *cfg, int64_t step)
+{
+    const dram_steps *interval = &cfg->sam_distill.distill_interval;
+    int i = dram_steps_at(interval, step);
+    return step - (step - interval->from[i]) % interval->value[i];
+}
+
+double dram_teacher_share(const dram_config *cfg)
+{
+    const dram_steps *interval = &cfg->sam_distill.distill_interval;
+    int64_t ran = 0, steps = cfg->train.steps;
+    if (interval->n == 1) return 1.0 / interval->value[0];
+    for (int i = 0; i < interval->n; i++) {
+        int64_t end = i + 1 < interval->n && interval->from[i + 1] < steps ? interval->from[i + 1] : steps;
+        if (end > interval->from[i]) ran += (end - interval->from[i] + interval->value[i] - 1) / interval->value[i];
+    }
+    return (double)ran / (double)steps;
+}
+
 static const double FIRST_SCALE = 65536.0, MOST_SCALE = 16777216.0;
 enum { GOOD_STEPS = 2000 };
 

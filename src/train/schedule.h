@@ -15,6 +15,13 @@ double dram_learning_rate(const dram_config *cfg, int64_t step);
  * made their update (all but the skipped ones). */
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4]);
 
+/* The last step not after `step` on which the teacher runs: 0, N, 2N, ... with sam_distill.distill_interval N, counted
+ * from where that N begins. */
+int64_t dram_teacher_step(const dram_config *cfg, int64_t step);
+
+/* Share of the steps on which the teacher runs: 1 / N, or with several N the run's own. */
+double dram_teacher_share(const dram_config *cfg);
+
 /* Dynamic loss scaling (Micikevicius et al. 2018): begins at 65536, is halved by a step whose gradient is not finite,
  * which is skipped, and doubled after 2000 good ones in a row, up to 2^24. */
 typedef struct {

@@ -5,7 +5,7 @@
 #include "train/levers.h"
 #include "train/weights.h"
 
-dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_session *s)
+dram_status dram_session_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *s)
 {
     dram_config settled;
     dram_str pulled = {0};
@@ -13,12 +13,13 @@ dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_s
     int64_t budget = cfg->memory.budget;
     if (budget == DRAM_BYTES_AUTO) budget = auto_bytes;
     if (budget == DRAM_BYTES_NONE) budget = 0;
-    TRY(dram_fit_build(cfg, (dram_fit){.target = budget}, s));
+    const dram_fit fit = {.set = set, .target = budget};
+    TRY(dram_fit_build(cfg, fit, s));
     if (budget && s->plan->arena_bytes > budget) {
         int64_t arena = s->plan->arena_bytes;
         dram_session_close(s);
-        TRY_GOTO(dram_levers_fit(cfg, arena, budget, &settled, &pulled), failed);
-        TRY_GOTO(dram_fit_build(&settled, (dram_fit){.target = budget}, s), failed);
+        TRY_GOTO(dram_levers_fit(cfg, fit, arena, &settled, &pulled), failed);
+        TRY_GOTO(dram_fit_build(&settled, fit, s), failed);
     }
     s->pulled = pulled;
     s->budget = budget;
@@ -46,7 +47,7 @@ dram_status dram_session_check_fit(const dram_session *s, int64_t limit, const c
     int64_t floor;
     dram_status status;
     if (s->plan->arena_bytes <= limit) return DRAM_OK;
-    TRY_GOTO(dram_levers_floor(s->cfg, &floor), done);
+    TRY_GOTO(dram_levers_floor(s->cfg, s->set, &floor), done);
     TRY_GOTO(dram_levers_advice(s, limit, &advice), done);
     TRY_GOTO(dram_plan_alive(s->plan, 3, &alive), done);
     status = dram_fail(

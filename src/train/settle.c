@@ -6,8 +6,11 @@
 
 int64_t dram_settle_sample_bytes(const dram_config *cfg)
 {
-    int64_t s = cfg->data.size, t = cfg->sam_distill.enabled ? cfg->sam_distill.sam_input_size : 0;
-    return 3 * s * s + 3 * t * t + (cfg->task.enabled ? s * s : 0);
+    const struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    int64_t s = cfg->data.size, t = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+    int64_t student = 3 * s * s + (cfg->task.enabled ? s * s : 0), teacher = sam->enabled ? 3 * t * t : 0;
+    if (!sam->enabled || !sam->cache) return student + teacher;
+    return student > teacher ? student : teacher; /* the cache is filled before the steps begin */
 }
 
 /* Computing takes all cores, and decoding a batch takes a small part of a step: a quarter of the cores, but two where
@@ -59,7 +62,7 @@ static bool keep(dram_config *cfg, const dram_config *before, dram_may_change le
         return strcmp(sam->teacher.model_type, was.sam_distill.teacher.model_type) != 0;
     case DRAM_MAY_CHANGE_DISTILL_INTERVAL:
         sam->distill_interval = before->sam_distill.distill_interval;
-        return sam->distill_interval != was.sam_distill.distill_interval;
+        return !dram_steps_equal(&sam->distill_interval, &was.sam_distill.distill_interval);
     case DRAM_MAY_CHANGE_SR_TARGET_SCALE:
         cfg->resolution_distill.sr_target_scale = before->resolution_distill.sr_target_scale;
         return cfg->resolution_distill.sr_target_scale != was.resolution_distill.sr_target_scale;

@@ -9,6 +9,7 @@
 #include "io/checkpoint.h"
 #include "io/json.h"
 #include "io/path.h"
+#include "io/safetensors.h"
 #include "train/weights.h"
 
 /* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
@@ -60,6 +61,39 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
     return status;
 }
 
+static const char target_file[] = "target.safetensors";
+
+static dram_status write_target(const dram_dir *dir, const dram_state *state)
+{
+    char *path;
+    const dram_st_out out = {
+        .name = "target", .dtype = DRAM_ST_F32, .rank = 1, .dim = {state->target_count}, .data = state->target};
+    if (!state->target) return DRAM_OK;
+    TRY(dram_dir_file(dir, target_file, &path));
+    dram_status status = dram_st_write(path, &out, 1, NULL, 0);
+    dram_free(path);
+    return status;
+}
+
+static dram_status read_target(const char *directory, const dram_state *state)
+{
+    char *path;
+    dram_st *file;
+    dram_status status;
+    if (!state->target) return DRAM_OK;
+    TRY(dram_path_join(directory, target_file, &path));
+    TRY_GOTO(dram_st_open(path, &file), done);
+    const dram_st_tensor *tensor = dram_st_find(file, "target");
+    if (tensor && tensor->elements == state->target_count)
+        status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
+    else
+        status = dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
+    dram_st_close(file);
+done:
+    dram_free(path);
+    return status;
+}
+
 static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_state *state)
 {
     char *path;
@@ -70,6 +104,7 @@ static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_
         dram_free(path);
         TRY(status);
     }
+    TRY(write_target(dir, state));
     TRY(dram_dir_file(dir, "state.json", &path));
     dram_status status = write_json(s, path, state);
     dram_free(path);
@@ -155,6 +190,7 @@ dram_status dram_state_load(dram_session *s, const char *folder, dram_state *sta
         dram_free(path);
         path = NULL;
     }
+    TRY_GOTO(read_target(directory, state), done);
     TRY_GOTO(dram_path_join(directory, "state.json", &path), done);
     status = read_json(s, path, state);
 done:

@@ -13,6 +13,8 @@ typedef struct {
     const dram_dataset *dataset; /* of the training stream; not owned */
     bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
     int skipped;                 /* their number */
+    float *target;               /* what the next steps reuse (train/feed.h: kept); NULL: nothing. Not owned */
+    int64_t target_count;        /* its elements */
 } dram_state;
 
 /* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but

@@ -27,7 +27,8 @@ static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order
     const dram_io *io = &p->io[order->kind];
     float labels = dram_feed_label_count(p, samples, count);
     int each = count / p->accumulate;
-    TRY(dram_feed_batch(s, feed, order->kind, samples + k * each, each, labels));
+    TRY(dram_feed_batch(s, feed, order->kind, k, samples + k * each, each, labels));
+    TRY(write_number(s, io, io->sam_weight, order->sam_weight));
     TRY(write_number(s, io, io->seed, order->loss_scale / p->accumulate));
     return write_hyper(s, io, order);
 }
@@ -64,6 +65,7 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
         TRY(stage(s, feed, order, samples, count, k));
         if (loader && k == p->accumulate - 1) dram_loader_release(loader);
         TRY(run_program(s, io, result));
+        TRY(dram_feed_keep(s, feed, order->kind, k));
         TRY(add_loss(s, io, io->loss, &result->loss));
         TRY(add_loss(s, io, io->loss_task, &result->loss_task));
         TRY(add_loss(s, io, io->loss_sam, &result->loss_sam));

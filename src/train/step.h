@@ -9,6 +9,7 @@ typedef struct {
     dram_program_kind kind; /* distil or plain step */
     float hyper[4];         /* of the update (train/schedule.h) */
     double loss_scale;      /* read in fp16 */
+    double sam_weight;      /* read with sam_distill.loss.scale_with_interval: the interval */
 } dram_step_order;
 
 /* What it gave. Losses are means over the micro-batches; NAN: the step has no such loss. */

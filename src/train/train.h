@@ -24,6 +24,7 @@ typedef struct {
                           * of the config that was planned, which outlives the session */
     dram_str pulled;     /* those levers, for a person: "teacher_placement=stream"; empty: none */
     int64_t budget;      /* bytes; 0: none */
+    dram_program_set set;
     dram_programs programs;
     dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
     int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
@@ -37,7 +38,7 @@ typedef struct {
  * train/levers.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan
  * found is given; dram_session_check_fit says so. DRAM_ERR_CONFIG: the config asks for what cannot be built. The
  * session must not be moved afterwards. */
-dram_status dram_session_plan(const dram_config *cfg, int64_t auto_bytes, dram_session *session);
+dram_status dram_session_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *session);
 void dram_session_close(dram_session *session);
 
 /* DRAM_ERR_FIT when the plan is above `limit` (the budget, or what the machine has free: `whose` says which): the text
@@ -85,10 +86,20 @@ typedef struct {
     char directory[1024]; /* of the run */
 } dram_summary;
 
+/* How near the teacher's embedding at sam_input_size is to its embedding at full resolution (train/fidelity.h). */
+typedef struct {
+    int size, canvas, full; /* sam_input_size; pad_to, or the same; 1024 */
+    int images, skipped;    /* compared; bad ones */
+    double cosine, worst;   /* mean over the images; smallest of an image; NAN: none was compared */
+    char worst_image[256];
+    char left_out[200]; /* why nothing was compared before a run; empty: it was */
+} dram_fidelity;
+
 /* All optional. They are called on the thread that trains. */
 typedef struct {
     void *context;
     void (*planned)(void *context, const dram_session *session);
+    void (*fidelity)(void *context, const dram_fidelity *fidelity); /* before the first step, where it was asked for */
     void (*progress)(void *context, const dram_progress *progress);
     void (*evaluated)(void *context, int64_t step, const dram_eval_result *result);
     const volatile sig_atomic_t *stop; /* non-zero: save and return DRAM_INTERRUPTED after the step */
@@ -98,7 +109,8 @@ typedef struct {
  * been found good. The summary is filled as far as the run came. */
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary);
 
-/* Evaluates the weights in `file` (heads.safetensors is looked for beside it) on data.val. */
-dram_status dram_evaluate_file(const dram_config *cfg, const char *file, dram_eval_result *result);
+/* Evaluates the weights in `file` (heads.safetensors is looked for beside it) on data.val. folder: for the predictions
+ * of every image as overlays (train/predictions.h); NULL: none are written. */
+dram_status dram_evaluate_file(const dram_config *cfg, const char *file, const char *folder, dram_eval_result *result);
 
 #endif

@@ -7,8 +7,9 @@
 #include "base/alloc.h"
 #include "base/half.h"
 #include "base/rng.h"
+#include "io/path.h"
 #include "io/safetensors.h"
-#include "model/names.h"
+#include "model/guess.h"
 
 enum { PIECE = 65536, NAME_SIZE = 256 }; /* elements moved at once; longest name */
 
@@ -181,6 +182,25 @@ static bool is_known(const weight_file *f, const char *tensor)
     return false;
 }
 
+static bool shape_of(const void *context, const char *name, dram_shape *shape)
+{
+    const dram_st_tensor *tensor = dram_st_find(context, name);
+    if (!tensor || tensor->rank > DRAM_MAX_RANK) return false;
+    *shape = (dram_shape){.rank = tensor->rank};
+    memcpy(shape->dim, tensor->dim, (size_t)tensor->rank * sizeof tensor->dim[0]);
+    return true;
+}
+
+/* What a file of a trunk holds instead, if that is another network: ": it is a file of regnety_004". */
+static void name_the_other(const weight_file *f, dram_str *text)
+{
+    const dram_arch *other = f->arch ? dram_arch_guess(shape_of, f->file) : NULL;
+    if (!other || other == f->arch) return;
+    dram_str_add(text, ": it is a file of %s", other->name);
+    if (other->kind != DRAM_ARCH_SAM_VIT && strcmp(f->groups[0], "teacher") == 0)
+        dram_str_add(text, ", which is no teacher: only SAM encoders (vit_...) are");
+}
+
 /* Every slot has its tensor, in its shape, and every tensor its slot. */
 static dram_status compare_names(const weight_file *f)
 {
@@ -206,6 +226,7 @@ static dram_status compare_names(const weight_file *f)
     dram_status status = DRAM_OK;
     if (n_missing || n_extra || n_misshapen) {
         dram_str text = {0};
+        name_the_other(f, &text);
         if (n_missing) dram_str_add(&text, "; %d missing: %s", n_missing, missing.text);
         if (n_misshapen) dram_str_add(&text, "; %d misshapen: %s", n_misshapen, misshapen.text);
         if (n_extra) dram_str_add(&text, "; %d not known: %s", n_extra, extra.text);
@@ -294,21 +315,21 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
                               const char *where)
 {
     dram_status status = load_file(s, path, groups, n, with_group);
-    if (status == DRAM_OK || !*where) return status;
-    dram_str text = {0};
-    dram_str_add(&text, "%s%s", where, dram_error_text());
-    if (!text.failed) {
-        dram_error_clear();
-        dram_fail(status, "%s", text.text);
-    }
-    dram_str_free(&text);
-    return status;
+    return status == DRAM_OK ? status : dram_error_prefix(status, where);
+}
+
+/* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
+static bool has_group(const dram_session *s, const char *group)
+{
+    for (int i = 0; i < s->programs.slots.n; i++)
+        if (strcmp(s->programs.slots.at[i]->group, group) == 0) return true;
+    return false;
 }
 
 static dram_status load_key(dram_session *s, const char *group, const char *key, const char *file)
 {
     char where[1200];
-    if (!file) return DRAM_OK;
+    if (!file || !has_group(s, group)) return DRAM_OK;
     snprintf(where, sizeof where, "%s: %s: ", dram_config_where(s->cfg, key), key);
     return dram_weights_load(s, file, &group, 1, false, where);
 }
@@ -319,6 +340,21 @@ dram_status dram_weights_load_config(dram_session *s)
     if (s->cfg->sam_distill.enabled && teacher && strcmp(teacher, DRAM_WEIGHTS_RANDOM) != 0)
         TRY(load_key(s, "teacher", "sam_distill.teacher.weights", teacher));
     return load_key(s, "student", "student.weights", s->cfg->student.weights);
+}
+
+dram_status dram_weights_load_trained(dram_session *s, const char *file)
+{
+    static const char *const student[] = {"student"}, *const heads[] = {"neck", "head"};
+    char *folder = NULL, *path = NULL;
+    dram_status status;
+    TRY_GOTO(dram_weights_load(s, file, student, 1, false, ""), done);
+    TRY_GOTO(dram_path_folder(file, &folder), done);
+    TRY_GOTO(dram_path_join(folder, "heads.safetensors", &path), done);
+    status = dram_weights_load(s, path, heads, 2, true, "");
+done:
+    dram_free(folder);
+    dram_free(path);
+    return status;
 }
 
 /* ---- saving ---- */

@@ -12,7 +12,8 @@
  * others there are. The teacher's come from sam_distill.teacher.seed. */
 dram_status dram_weights_draw(dram_session *session);
 
-/* Loads the files that the config names: the teacher's weights and the student's trunk. */
+/* Loads the files that the config names, the teacher's weights and the student's trunk, as far as the session has slots
+ * of them. */
 dram_status dram_weights_load_config(dram_session *session);
 
 /* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
@@ -20,6 +21,9 @@ dram_status dram_weights_load_config(dram_session *session);
  */
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
+
+/* Loads what a run exports: the student from `file`, neck and head from heads.safetensors beside it. */
+dram_status dram_weights_load_trained(dram_session *session, const char *file);
 
 /* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. */
 dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,

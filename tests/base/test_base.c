@@ -32,6 +32,30 @@ static void the_first_failure_is_kept(void **state)
     dram_error_clear();
 }
 
+static void words_go_before_a_text(void **state)
+{
+    (void)state;
+    static char text[5000], room[5000];
+    assert_int_equal(dram_error_prefix(DRAM_ERR_IO, "a.yaml: "), DRAM_ERR_IO); /* nothing failed */
+    assert_string_equal(dram_error_text(), "");
+    dram_fail(DRAM_ERR_RUN, "b: %d", 3);
+    assert_int_equal(dram_error_prefix(DRAM_ERR_RUN, ""), DRAM_ERR_RUN);
+    assert_string_equal(dram_error_text(), "b: 3");
+    assert_int_equal(dram_error_prefix(DRAM_ERR_RUN, "a.yaml: "), DRAM_ERR_RUN);
+    assert_string_equal(dram_error_text(), "a.yaml: b: 3");
+    memset(text, 'x', sizeof text - 1);
+    dram_error_prefix(DRAM_ERR_RUN, text); /* does not fit: left out */
+    assert_string_equal(dram_error_text(), "a.yaml: b: 3");
+    dram_error_clear();
+    dram_fail(DRAM_ERR_RUN, "%s", text);
+    size_t longest = strlen(dram_error_text());
+    dram_error_prefix(DRAM_ERR_RUN, "front: ");
+    assert_int_equal(strlen(dram_error_text()), longest); /* the end is cut */
+    snprintf(room, longest + 1, "front: %s", text);
+    assert_string_equal(dram_error_text(), room);
+    dram_error_clear();
+}
+
 static void a_long_text_is_cut(void **state)
 {
     (void)state;
@@ -454,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_failure_is_kept),
+        cmocka_unit_test(words_go_before_a_text),
         cmocka_unit_test(a_long_text_is_cut),
         cmocka_unit_test(each_thread_has_its_own_text),
         cmocka_unit_test(exit_codes_are_the_promised_ones),

@@ -41,18 +41,18 @@ static int count(const char *text, const char *what)
 
 static void help(void **state)
 {
-    static const char *const commands[] = {"train", "plan", "eval", "synth", "config", "doctor"};
+    static const char *const commands[] = {"train", "plan", "eval", "features", "synth", "config", "doctor"};
     static const char *const pages[] = {"--help", "-h", "help"};
     char text[64];
     for (int i = 0; i < 3; i++) {
         dram_ok(state, pages[i]);
-        for (int c = 0; c < 6; c++) {
+        for (int c = 0; c < 7; c++) {
             snprintf(text, sizeof text, "  dram %s ", commands[c]);
             assert_int_equal(count(printed, text), 1);
         }
         assert_string_equal(complained, "");
     }
-    for (int c = 0; c < 6; c++) {
+    for (int c = 0; c < 7; c++) {
         snprintf(text, sizeof text, "%s --help", commands[c]);
         dram_ok(state, text);
         snprintf(text, sizeof text, "dram %s ", commands[c]);
@@ -93,6 +93,21 @@ static void wrong_commands(void **state)
         {"plan plan.yaml optim.type=adamv", "command line: optim.type: "},
         {"eval plan.yaml", "eval: --weights FILE is missing"},
         {"eval plan.yaml --weights nowhere.safetensors", "plan.yaml"},
+        {"eval plan.yaml --save-predictions p", "eval: --weights FILE is missing"},
+        {"eval plan.yaml --save-predictions", "eval: --save-predictions needs a value: DIR"},
+        {"eval plan.yaml --teacher-fidelty d", "eval: unknown option --teacher-fidelty; did you mean --teacher-fidelity?"},
+        {"eval plan.yaml --teacher-fidelity d --weights w", "eval: --teacher-fidelity looks at the teacher alone; leave "
+                                                            "--weights out"},
+        {"eval plan.yaml --teacher-fidelity d --save-predictions p", "leave --save-predictions out"},
+        {"eval plan.yaml --teacher-fidelity d", "plan.yaml:6:57: sam_distill.teacher.weights: "},
+        {"features", "features: an argument is missing; see `dram features --help`"},
+        {"features plan.yaml", "features: an argument is missing"},
+        {"features plan.yaml data.size=64", "features: an argument is missing"},
+        {"features plan.yaml a.jpg", "features: --weights FILE is missing"},
+        {"features plan.yaml a.jpg --weights w", "features: --out DIR is missing"},
+        {"features plan.yaml a.jpg --weigths w --out o", "features: unknown option --weigths; did you mean --weights?"},
+        {"features plan.yaml a.jpg --weights w --out o", "plan.yaml:6:57: sam_distill.teacher.weights: "},
+        {"features plan.yaml a.jpg --weights w --out o data.sise=1", "command line: data.sise: unknown key"},
         {"config", "config: an argument is missing"},
         {"config --shema", "config: unknown option --shema; did you mean --schema?"},
         {"doctor now", "doctor: what is \"now\"?"},
@@ -167,7 +182,54 @@ static void plan(void **state)
     free(svg);
 }
 
+/* With a cache the plan has no teacher, and says what filling it takes; it makes no cache. */
+static void plan_with_a_cache(void **state)
+{
+    dram_ok(state, "plan plan.yaml --json");
+    cJSON *root = printed_json();
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(root, "cache")));
+    cJSON_Delete(root);
+#define CACHED "plan plan.yaml sam_distill.cache=cache data.augment.crop=false data.augment.color_jitter=0"
+    dram_ok(state, CACHED);
+    assert_int_equal(count(printed, "\ncache    fp16, 8.06 KiB of disk an image; filled before the first step"), 1);
+    dram_ok(state, CACHED " sam_distill.cache_format=int8 --json");
+    root = printed_json();
+    const cJSON *cache = cJSON_GetObjectItemCaseSensitive(root, "cache");
+    assert_string_equal(text_of(cache, "directory"), "cache");
+    assert_string_equal(text_of(cache, "format"), "int8");
+    assert_true(number_of(cache, "image_disk_bytes") == 64 + 4 * 256 + 4 * 4 * 256);
+    assert_true(number_of(cache, "fill_arena_bytes") > 1e6 && number_of(cache, "fill_host_bytes") == 0);
+    assert_true(number_of(cJSON_GetObjectItemCaseSensitive(root, "categories"), "teacher_weights") == 0);
+    cJSON_Delete(root);
+#undef CACHED
+    assert_false(is_there(in_dir(state, "cache")));
+    dram_fails(state, "plan plan.yaml sam_distill.cache=cache", 2, "set data.augment.crop to false");
+}
+
 /* It does not fit: exit code 3, and the numbers all the same. */
+/* Every term of the loss is on the page. */
+static void plan_names_the_losses(void **state)
+{
+    static const struct {
+        const char *set, *line;
+    } rows[] = {
+        {"", "losses   mse to the embedding, task of 12 classes\n"},
+        {"sam_distill.loss.type=cwd sam_distill.loss.temperature=4 sam_distill.loss.add.mse=0.5 "
+         "sam_distill.loss.standardize=true task.enabled=false",
+         "losses   cwd + 0.5 mse to the standardised embedding, temperature 4\n"},
+        {"sam_distill.loss.type=huber sam_distill.loss.add.cosine=2 sam_distill.loss.add.cwd=1 task.enabled=false",
+         "losses   huber + 2 cosine + 1 cwd to the embedding, temperature 1\n"},
+        {"resolution_distill.enabled=true resolution_distill.standardize=true task.enabled=false",
+         "losses   mse to the embedding, resolution at 3 x 3, standardised\n"},
+    };
+    char args[500];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        snprintf(args, sizeof args, "plan plan.yaml %s", rows[i].set);
+        dram_ok(state, args);
+        if (!strstr(printed, rows[i].line)) fail_msg("\"%s\" is not in %s", rows[i].line, printed);
+    }
+}
+
 static void plan_over_budget(void **state)
 {
     assert_int_equal(dram(state, "plan plan.yaml memory.budget=1MiB --json"), 3);
@@ -288,6 +350,8 @@ int main(void)
         cmocka_unit_test(wrong_commands),
         cmocka_unit_test(wrong_files),
         cmocka_unit_test(plan),
+        cmocka_unit_test(plan_with_a_cache),
+        cmocka_unit_test(plan_names_the_losses),
         cmocka_unit_test(plan_over_budget),
         cmocka_unit_test(config),
         cmocka_unit_test(doctor),

@@ -100,6 +100,9 @@ static void test_unknown_keys_name_the_nearest(void **state)
         {"sam_distill: {teacher: {model: vit_b}}\n",
          "c.yaml:1:25: sam_distill.teacher.model: unknown key; sam_distill.teacher may have: "
          "model_type, weights, seed, precision, placement, group"},
+        {"sam_distill: {loss: {add: {zzzzzzzz: 1}}}\n",
+         "c.yaml:1:28: sam_distill.loss.add.zzzzzzzz: unknown key; sam_distill.loss.add may have: mse, cosine, huber, "
+         "cwd"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
         {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, data, "
@@ -186,6 +189,21 @@ static void test_ranges_are_named(void **state)
         {"sam_distill: {distill_interval: 0}\n",
          "c.yaml:1:33: sam_distill.distill_interval: 0 is out of range: expected "
          "a whole number from 1 to 1000000"},
+        {"sam_distill: {distill_interval: {0: 1, 5: 0}}\n",
+         "c.yaml:1:43: sam_distill.distill_interval: 0 is out of range: expected "
+         "a whole number from 1 to 1000000"},
+        {"sam_distill: {distill_interval: {0: 1, -5: 2}}\n",
+         "c.yaml:1:40: sam_distill.distill_interval: -5 is out of range: expected "
+         "a whole number from 0 to 2147483647"},
+        {"sam_distill: {distill_interval: {1: 1}}\n",
+         "c.yaml:1:34: sam_distill.distill_interval: the first step must be 0, it is 1"},
+        {"sam_distill: {distill_interval: {0: 1, 5: 2, 5: 3}}\n",
+         "c.yaml:1:46: sam_distill.distill_interval: the steps must rise: 5 comes after 5"},
+        {"sam_distill: {distill_interval: {0:1}}\n",
+         "c.yaml:1:34: sam_distill.distill_interval: write a space after each colon: {0: 1, 1000: 4}"},
+        {"sam_distill: {distill_interval: {0: 1,1: 1,2: 1,3: 1,4: 1,5: 1,6: 1,7: 1,8: 1,9: 1,10: 1,11: 1,12: 1,13: "
+         "1,14: 1,15: 1,16: 1}}\n",
+         "c.yaml:1:120: sam_distill.distill_interval: at most 16 steps"},
         {"sam_distill: {sam_input_size: 500}\n",
          "c.yaml:1:31: sam_distill.sam_input_size: 500 is out of range: expected "
          "a whole number that is a multiple of 16 from 16 to 4096"},
@@ -196,6 +214,10 @@ static void test_ranges_are_named(void **state)
         {"train: {steps: 2147483648}\n",
          "c.yaml:1:16: train.steps: 2147483648 is out of range: expected a whole number "
          "of 1 or more"},
+        {"sam_distill: {loss: {temperature: 0}}\n",
+         "c.yaml:1:35: sam_distill.loss.temperature: 0 is out of range: expected a number above 0, up to 100"},
+        {"sam_distill: {loss: {add: {huber: -1}}}\n",
+         "c.yaml:1:35: sam_distill.loss.add.huber: -1 is out of range: expected a number from 0 to 1000000"},
         {"optim: {lr: 0}\n", "c.yaml:1:13: optim.lr: 0 is out of range: expected a number above 0, up to 1000"},
         {"optim: {lr: .nan}\n", "c.yaml:1:13: optim.lr: .nan is out of range: expected a number above 0, up to 1000"},
         {"optim: {lr: -.inf}\n", "c.yaml:1:13: optim.lr: -.inf is out of range: expected a number above 0, up to 1000"},

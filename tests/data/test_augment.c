@@ -90,7 +90,7 @@ static int expect_view(const dram_geometry *g, const dram_image *image, int size
 {
     uint8_t *out = noise_bytes((size_t)size * (size_t)size * 3, 1);
     int h, w, compared = 0;
-    assert_int_equal(dram_geometry_image(g, image, size, out, &h, &w), DRAM_OK);
+    assert_int_equal(dram_geometry_image(g, image, size, size, out, &h, &w), DRAM_OK);
     double reach = fmax(1 / image->scale_x, g->square / size); /* the filter sees less than itself at the borders */
     for (int y = 0; y < size; y++) {
         for (int x = 0; x < size; x++) {
@@ -160,7 +160,7 @@ static void labels_lie_on_their_images(void **state)
         dram_geometry g = dram_geometry_draw(&usual, 5, i, H, W);
         int h, w;
         int64_t pixels, counted = 0;
-        assert_int_equal(dram_geometry_image(&g, &image, SIZE, image_out, &h, &w), DRAM_OK);
+        assert_int_equal(dram_geometry_image(&g, &image, SIZE, SIZE, image_out, &h, &w), DRAM_OK);
         assert_int_equal(dram_geometry_label(&g, &label, SIZE, IGNORE, label_out, &pixels), DRAM_OK);
         for (int p = 0; p < SIZE * SIZE; p++) {
             int y = p / SIZE, x = p % SIZE;
@@ -204,7 +204,7 @@ static void jitter_is_the_same_at_every_size(void **state)
         dram_geometry g = dram_geometry_draw(&strong, 9, i, 40, 40);
         for (int size = 16; size <= 64; size *= 2) {
             int h, w;
-            assert_int_equal(dram_geometry_image(&g, &image, size, out, &h, &w), DRAM_OK);
+            assert_int_equal(dram_geometry_image(&g, &image, size, size, out, &h, &w), DRAM_OK);
             for (int c = 0; c < 3; c++) {
                 double v[3], grey;
                 for (int k = 0; k < 3; k++) v[k] = (flat[k] * (double)g.brightness - 127.5) * g.contrast + 127.5;

@@ -95,8 +95,8 @@ static void labels_have_the_same_stem(void **state)
     dram_dataset_params params = {
         .images = images, .labels = labels, .label_fraction = 1, .labels_where = "run.yaml:3:4: data.train.labels"};
     refused(&params, "run.yaml:3:4: data.train.labels: ");
-    refused(&params, "images/c.webp has no label: ");
-    refused(&params, "labels/c.png is missing (1 of 2");
+    refused(&params, "labels: 1 of 2 images of ");
+    refused(&params, "images have no label (STEM.png) here: c.webp; add the files, or set data.labels_optional");
     params.labels_optional = true;
     assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
     assert_int_equal(dram_dataset_labelled(d), 1);
@@ -110,6 +110,31 @@ static void labels_have_the_same_stem(void **state)
     params.labels_optional = false;
     assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
     assert_int_equal(dram_dataset_labelled(d), 2);
+    dram_dataset_close(d);
+}
+
+/* The first of those without a label are named, and their number. */
+static void missing_labels_are_listed(void **state)
+{
+    (void)state;
+    char name[32];
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "m%02d.jpg", i);
+        put(images, name);
+        snprintf(name, sizeof name, "m%02d.png", i);
+        if (i % 2) put(labels, name);
+    }
+    dram_dataset_params params = {.images = images, .labels = labels, .label_fraction = 0.5};
+    refused(&params, "labels: 10 of 20 images of ");
+    refused(&params, "here: m00.jpg, m02.jpg, m04.jpg, m06.jpg, m08.jpg, m10.jpg, m12.jpg, m14.jpg, ...; add");
+    put(labels, "m16.png");
+    put(labels, "m18.png");
+    refused(&params, "labels: 8 of 20 images of ");
+    refused(&params, "m12.jpg, m14.jpg; add");
+    params.labels_optional = true;
+    dram_dataset *d;
+    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
+    assert_int_equal(dram_dataset_labelled(d), 6); /* half of the twelve */
     dram_dataset_close(d);
 }
 
@@ -221,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(files_are_sorted_and_chosen_by_extension),
         CASE(labels_have_the_same_stem),
+        CASE(missing_labels_are_listed),
         CASE(missing_and_empty_folders),
         CASE(label_fraction),
         CASE(memory_that_runs_out),

@@ -88,7 +88,7 @@ static dram_loader_params usual(const dram_dataset *d, bool train)
                                 .seed = 11,
                                 .train = train,
                                 .student_size = STUDENT,
-                                .teacher_size = TEACHER,
+                                .teacher_size = TEACHER, .teacher_canvas = TEACHER,
                                 .batch_size = 4,
                                 .workers = 2,
                                 .prefetch = 8,
@@ -217,10 +217,10 @@ static void samples_are_what_they_say(void **state)
             dram_dataset_image_path(d, s->index, path, sizeof path);
             assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
             assert_int_equal(image.full_height, s->full_height);
-            assert_int_equal(dram_geometry_image(&g, &image, TEACHER, pixels, &h, &w), DRAM_OK);
+            assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER, pixels, &h, &w), DRAM_OK);
             assert_memory_equal(pixels, s->teacher, sizeof pixels);
             assert_true(h == s->teacher_height && w == s->teacher_width);
-            assert_int_equal(dram_geometry_image(&g, &image, STUDENT, pixels, &h, &w), DRAM_OK);
+            assert_int_equal(dram_geometry_image(&g, &image, STUDENT, STUDENT, pixels, &h, &w), DRAM_OK);
             assert_memory_equal(pixels, s->student, STUDENT * STUDENT * 3);
             assert_true(h == s->student_height && w == s->student_width);
             dram_image_free(&image);
@@ -278,6 +278,61 @@ static void without_labels_or_teacher(void **state)
         assert_null(batch.samples[i].label);
         assert_false(batch.samples[i].has_label);
     }
+    dram_loader_close(l);
+    dram_dataset_close(d);
+}
+
+/* The images that a list names, as often as it does, flipped where it says so; the teacher's alone. */
+static void a_list_of_images(void **state)
+{
+    (void)state;
+    static const dram_loader_item list[] = {{7, false}, {7, true}, {2, true}, {29, false}, {5, false},
+                                            {0, true},  {5, true}, {2, true}, {0, false}};
+    enum { LISTED = sizeof list / sizeof list[0], BAD = 5 };
+    spoil(BAD);
+    dram_dataset *d = open_dataset(true);
+    dram_loader_params params = usual(d, false);
+    params.list = list;
+    params.list_count = LISTED;
+    params.student_size = 0;
+    params.teacher_canvas = TEACHER + 16;
+    params.classes = 0; /* of labels, which are not read */
+    dram_loader *l = opened(&params);
+    dram_batch batch;
+    int next = 0;
+    do {
+        assert_int_equal(dram_loader_next(l, &batch), DRAM_OK);
+        for (int i = 0; i < batch.count; i++, next++) {
+            const dram_sample *s = &batch.samples[i];
+            static uint8_t pixels[(TEACHER + 16) * (TEACHER + 16) * 3];
+            char path[8192];
+            dram_image image;
+            int h, w;
+            while (list[next].index == BAD) next++;
+            assert_int_equal(s->position, next);
+            assert_int_equal(s->index, list[next].index);
+            assert_int_equal(s->geometry.flip, list[next].flip);
+            assert_null(s->student);
+            assert_null(s->label);
+            assert_false(s->has_label);
+            dram_dataset_image_path(d, s->index, path, sizeof path);
+            assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
+            dram_geometry g = dram_geometry_fit(image.full_height, image.full_width);
+            g.flip = list[next].flip;
+            assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER + 16, pixels, &h, &w), DRAM_OK);
+            assert_memory_equal(pixels, s->teacher, sizeof pixels);
+            assert_true(h == s->teacher_height && w == s->teacher_width);
+            dram_image_free(&image);
+        }
+    } while (batch.count);
+    assert_int_equal(next, LISTED);
+    assert_int_equal(dram_loader_skipped(l), 1);
+    assert_int_equal(warnings, 1);
+    dram_loader_close(l);
+    params.list_count = 0;
+    l = opened(&params);
+    assert_int_equal(dram_loader_next(l, &batch), DRAM_OK);
+    assert_int_equal(batch.count, 0);
     dram_loader_close(l);
     dram_dataset_close(d);
 }
@@ -499,8 +554,9 @@ static void parameters_out_of_range(void **state)
 {
     (void)state;
     dram_dataset *d = open_dataset(true);
-    dram_loader_params bad[10];
-    for (int i = 0; i < 10; i++) bad[i] = usual(d, true);
+    static const dram_loader_item item = {0, false};
+    dram_loader_params bad[13];
+    for (int i = 0; i < 13; i++) bad[i] = usual(d, true);
     bad[0].student_size = 0;
     bad[1].teacher_size = -1;
     bad[2].batch_size = 0;
@@ -511,7 +567,13 @@ static void parameters_out_of_range(void **state)
     bad[7].augment.jitter = NAN;
     bad[8].ignore_index = 256;
     bad[9].classes = 0;
-    for (int i = 0; i < 10; i++) {
+    bad[10].list = &item; /* a training stream */
+    bad[11].train = false;
+    bad[11].list = &item;
+    bad[11].list_count = -1;
+    bad[12].train = false;
+    bad[12].student_size = bad[12].teacher_size = 0;
+    for (int i = 0; i < 13; i++) {
         dram_loader *l;
         dram_error_clear();
         assert_int_equal(dram_loader_open(&bad[i], &l), DRAM_ERR_CONFIG);
@@ -531,6 +593,7 @@ int main(void)
         CASE(samples_are_what_they_say),
         CASE(evaluation_is_one_pass_in_order),
         CASE(without_labels_or_teacher),
+        CASE(a_list_of_images),
         CASE(bad_files_are_replaced_in_training),
         CASE(bad_files_are_left_out_of_evaluation),
         CASE(more_than_a_tenth_bad_stops),

@@ -244,7 +244,7 @@ static void sides_that_do_not_fit_are_refused(void **state)
     dram_val pixels = dram_graph_input(g, "pixels", DRAM_U8, DRAM_SHAPE(4, 64, 72, 3));
     dram_val valid = dram_graph_input(g, "valid", DRAM_I32, DRAM_SHAPE(4, 2));
     dram_build build = {.g = g, .group = "teacher", .images = 2, .run_space = DRAM_SPACE_HOST};
-    assert_int_equal(dram_teacher_target(&build, dram_arch_find("vit_micro"), pixels, valid, 4), DRAM_NONE);
+    assert_int_equal(dram_teacher_target(&build, dram_arch_find("vit_micro"), pixels, valid, 4, 4), DRAM_NONE);
     assert_int_equal(g->status, DRAM_ERR_CONFIG);
     assert_non_null(strstr(dram_error_text(), "multiples of 16"));
     assert_int_equal(g->space, DRAM_SPACE_DEVICE); /* left as it was found */

@@ -210,6 +210,9 @@ static void hashes_are_those_of_xxh128sum(void **state)
     data[200000] ^= 1;
     dram_hash_memory(data, 200001, b);
     assert_string_not_equal(a, b);
+    const dram_hash128 empty = dram_hash_128("", 0); /* the same hash, as numbers */
+    assert_true(empty.high == 0x99aa06d3014798d8u && empty.low == 0x6001c324468d497fu);
+    assert_true(dram_hash_64("", 0) == 0x2d06800538d394c2u); /* of xxhsum -H3 */
     free(data);
     fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG,
           "absent: cannot open: No such file or directory");

@@ -83,6 +83,26 @@ static const optest_case batch_put_cases[] = {
 };
 OPTEST_STORED(batch_put, batch_put_ref, batch_put_cases, .stored = 0x3);
 
+static void crop_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    const int64_t *x = c->in[0].shape.dim, *y = c->out[0].dim;
+    for (int64_t i = 0; i < dram_elements(&c->out[0]); i++) {
+        int64_t k = i % y[3], column = i / y[3] % y[2], row = i / y[3] / y[2] % y[1], n = i / y[3] / y[2] / y[1];
+        out[0][i] = in[0][((n * x[1] + row) * x[2] + column) * x[3] + k];
+    }
+}
+
+static const optest_case crop_cases[] = {
+    {.name = "corner", .attr = {.out_h = 3, .out_w = 4}, .in = {{OPTEST_SHAPE(2, 5, 7, 3)}}, .tol = EXACT},
+    {.name = "one cell", .attr = {.out_h = 1, .out_w = 1}, .in = {{OPTEST_SHAPE(3, 5, 7, 2)}}, .tol = EXACT},
+    {.name = "all", .attr = {.out_h = 5, .out_w = 7}, .in = {{OPTEST_SHAPE(1, 5, 7, 11)}}, .tol = EXACT},
+    {.name = "too high", .attr = {.out_h = 6, .out_w = 7}, .in = {{OPTEST_SHAPE(1, 5, 7, 3)}}, .refused = true},
+    {.name = "too wide", .attr = {.out_h = 5, .out_w = 8}, .in = {{OPTEST_SHAPE(1, 5, 7, 3)}}, .refused = true},
+    {.name = "nothing", .attr = {.out_h = 0, .out_w = 1}, .in = {{OPTEST_SHAPE(1, 5, 7, 3)}}, .refused = true},
+    {.name = "no image", .attr = {.out_h = 1, .out_w = 1}, .in = {{OPTEST_SHAPE(5, 7, 3)}}, .refused = true},
+};
+OPTEST_STORED(crop, crop_ref, crop_cases, .stored = 0x1);
+
 static void copy_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][i] = in[0][i];

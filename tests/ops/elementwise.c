@@ -56,6 +56,20 @@ static const optest_case scale_cases[] = {
 };
 OPTEST_STORED(scale, scale_ref, scale_cases, .stored = 0x1);
 
+static void scale_by_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][i] = in[1][0] * in[0][i];
+}
+
+static const optest_case scale_by_cases[] = {
+    {.name = "odd", .in = {{OPTEST_SHAPE(3, 7), .grad = true}, {OPTEST_SHAPE(1)}}, .tol = ONE_ROUNDING},
+    {.name = "scalar", .in = {{OPTEST_SHAPE(1), .grad = true}, {OPTEST_SHAPE(1)}}},
+    {.name = "several pieces", .in = {{OPTEST_SHAPE(70001), .grad = true}, {OPTEST_SHAPE(1)}}},
+    {.name = "no scalar", .in = {{OPTEST_SHAPE(2)}, {OPTEST_SHAPE(2)}}, .refused = true},
+    {.name = "integers", .in = {{OPTEST_SHAPE(2), .dtype = DRAM_I32}, {OPTEST_SHAPE(1)}}, .refused = true},
+};
+OPTEST_STORED(scale_by, scale_by_ref, scale_by_cases, .stored = 0x1);
+
 static void fill_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     (void)in;

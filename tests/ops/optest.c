@@ -127,9 +127,15 @@ static dram_dtype output_type(const trial *t, int o)
     return t->suite->f32_out >> o & 1 ? DRAM_F32 : t->type;
 }
 
+/* An op's numbers stay the same when others join the list. */
+static uint64_t seed_of(dram_op op)
+{
+    return dram_hash_name(dram_op_rows[op].name) * 3; /* a case may be named after its op */
+}
+
 static void fill_inputs(trial *t)
 {
-    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(t->c.name) ^ (uint64_t)t->op);
+    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(t->c.name) ^ seed_of(t->op));
     for (int i = 0; i < t->n_in; i++) {
         if (!present(&t->c, i)) continue;
         const optest_in *in = &t->c.in[i];
@@ -181,7 +187,7 @@ static double seeded_sum(const trial *t, double *const out[])
 static void differentiate(trial *t)
 {
     double *out[DRAM_MAX_OUT] = {NULL};
-    dram_rng rng = dram_rng_make(2, DRAM_RNG_TEST, (uint64_t)t->op);
+    dram_rng rng = dram_rng_make(2, DRAM_RNG_TEST, seed_of(t->op));
     for (int o = 0; o < t->n_out; o++) out[o] = need(dram_elements(&t->c.out[o]), sizeof(double));
     for (int i = 0; i < t->n_in; i++) {
         if (!(t->grads >> i & 1)) continue;

@@ -324,8 +324,8 @@ static int check_numbers(const dram_plan *plan)
             assert_int_equal(at->bytes % plan->profile.align, 0);
             assert_true(at->bytes >= dram_value_bytes(p->graph->values[v]));
             assert_true(at->first <= at->last && at->first >= 0);
-            assert_true(p->graph->values[v]->slot == DRAM_NONE ? at->offset >= slots[space]
-                                                               : at->offset + at->bytes <= slots[space]);
+            bool slot = p->graph->values[v]->slot != DRAM_NONE;
+            assert_true(slot ? at->offset + at->bytes <= slots[space] : at->offset >= slots[space] || at->bytes == 0);
             raise_to(&top[space], at->offset + at->bytes);
             if (at->alias != DRAM_NONE) assert_int_equal(p->graph->values[at->alias]->space, space);
             aliases += at->alias != DRAM_NONE;

@@ -28,10 +28,18 @@ static void open_fixture(fixture *f, int blocks)
     x = fake_node(g, DRAM_OP_relu, "second", -1, 0, 1, x, DRAM_NONE, DRAM_NONE);
     dram_graph_output(g, x);
     f->plan = fake_plan(f->graph, 2, &f->slots, true, true);
-    f->levers[0] =
-        (dram_lever){.name = "eager_free", .setting = "on", .pulled = true, .saved_bytes = 4096, .effect = "exact"};
-    f->levers[1] = (dram_lever){
-        .name = "accumulate", .setting = "1", .saved_bytes = -64, .added_flops = 1000000000, .effect = "quality"};
+    f->levers[0] = (dram_lever){.name = "eager_free",
+                                .setting = "on",
+                                .pulled = true,
+                                .saved_bytes = 4096,
+                                .effect = "exact",
+                                .set_by = "default"};
+    f->levers[1] = (dram_lever){.name = "accumulate",
+                                .setting = "1",
+                                .saved_bytes = -64,
+                                .added_flops = 1000000000,
+                                .effect = "quality",
+                                .set_by = "config"};
     f->facts = (dram_plan_facts){.floor_bytes = 4160, .levers = f->levers, .n_levers = 2};
 }
 
@@ -94,7 +102,8 @@ static void the_report_has_the_promised_fields(void **state)
         assert_int_equal(cJSON_IsTrue(member(item, "pulled")), f.levers[i].pulled);
         assert_int_equal(number(item, "saved_bytes"), f.levers[i].saved_bytes);
         assert_int_equal(number(item, "added_flops"), f.levers[i].added_flops);
-        assert_string_equal(text(item, "effect"), f.levers[i++].effect);
+        assert_string_equal(text(item, "effect"), f.levers[i].effect);
+        assert_string_equal(text(item, "set_by"), f.levers[i++].set_by);
     }
     i = 0;
     cJSON_ArrayForEach(item, member(root, "programs"))
@@ -254,33 +263,38 @@ static void the_page_says_what_matters(void **state)
     dram_str page = {0};
     f.facts.budget_bytes = f.plan->arena_bytes;
     f.facts.recompute_ratio = 0.125;
-    f.facts.recompute = "recompute: norms";
+    f.facts.recompute_student_ratio = 0.25;
+    f.facts.recompute = "norms";
     f.facts.pulled = "accumulate=2";
+    f.facts.heading = "student  tiny";
     assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
     check_page(&page);
-    assert_int_equal(strncmp(page.text, "fits: ", 6), 0);
+    assert_int_equal(strncmp(page.text, "student  tiny\nfits: ", 20), 0);
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
         assert_non_null(strstr(page.text, dram_category_name((dram_category)c)));
     snprintf(want, sizeof want, "max live%24.2f   100.0 %%", (double)f.plan->max_live_bytes / 0x1p20);
     assert_non_null(strstr(page.text, want));
     assert_non_null(strstr(page.text, "distil_step"));
     assert_non_null(strstr(page.text, dram_program_peak_at(&f.plan->programs[0])));
-    assert_non_null(strstr(page.text, "eager_free"));
+    const char *pulled = strstr(page.text, "\nlevers pulled "), *left = strstr(page.text, "\nlevers left ");
+    assert_true(pulled && left && pulled < left);
+    assert_true(strstr(page.text, "eager_free") > pulled && strstr(page.text, "eager_free") < left);
+    assert_true(strstr(left, "accumulate") != NULL && strstr(left, "config") != NULL);
     assert_non_null(strstr(page.text, "the planner pulled: accumulate=2\n"));
-    assert_non_null(strstr(page.text, "recompute: norms: 12.5 % of the step's FLOPs again\n"));
+    assert_non_null(strstr(page.text, "recompute: norms: 25.0 % of the student's FLOPs again, 12.5 % of the step's\n"));
     assert_non_null(strstr(page.text, "f32   [4,64,64,32]         student.s1.b1.conv\n"));
     const char *largest = strstr(page.text, "largest in ");
     int lines = 0;
     assert_non_null(largest);
     for (const char *p = largest; *p; p++) lines += *p == '\n';
-    assert_int_equal(lines, 11); /* the head and ten */
+    assert_int_equal(lines, 9); /* the head and eight */
     dram_str_free(&page);
 
     const dram_plan_facts small = {.budget_bytes = f.plan->arena_bytes - 64}, none = {0};
     assert_int_equal(dram_plan_text(f.plan, &small, &page), DRAM_OK);
     check_page(&page);
     assert_int_equal(strncmp(page.text, "does not fit: ", 14), 0);
-    assert_null(strstr(page.text, "\nlever"));
+    assert_null(strstr(page.text, "\nlevers "));
     assert_null(strstr(page.text, "pulled"));
     dram_str_free(&page);
 

@@ -21,7 +21,7 @@ enum { SCENES = 8, SCENE_HEIGHT = 48, SCENE_WIDTH = 64 };
 
 typedef struct {
     const char *name;
-    const char *set; /* overrides, with one space between */
+    const char *set; /* overrides, with spaces between; {0: 1, 4: 2} is one word */
     bool resume;
     int64_t stop_at;               /* asks the run to stop after this step, as a signal would; 0: never */
     void (*at_step)(int64_t step); /* called after each step; NULL: nothing */
@@ -86,8 +86,15 @@ static inline dram_config *run_config(void **state, const char *name, const char
     overrides[n++] = run_dir;
     overrides[n++] = run_name;
     snprintf(text, sizeof text, "%s", set ? set : "");
-    char *rest = text;
-    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) overrides[n++] = word;
+    int depth = 0;
+    bool begun = false;
+    for (char *c = text; *c; c++) {
+        depth += (*c == '{') - (*c == '}');
+        bool space = *c == ' ' && depth == 0;
+        if (!space && !begun) overrides[n++] = c;
+        begun = !space;
+        if (space) *c = '\0';
+    }
     if (dram_config_load(in_dir(state, "base.yaml"), overrides, n, &cfg) != DRAM_OK) fail_msg("%s", dram_error_text());
     return cfg;
 }

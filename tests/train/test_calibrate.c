@@ -27,7 +27,7 @@ static void times_are_taken_and_used(void **state)
     assert_int_equal(again, n);
     assert_int_equal(dram_times_open(file, dram_cpu_isa(), 1, &times), DRAM_OK);
     dram_session s;
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     double *seconds = calloc((size_t)g->n_nodes, sizeof *seconds), sum = 0;
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_OK);
@@ -45,7 +45,7 @@ static void times_are_taken_and_used(void **state)
     snprintf(set, sizeof set, SET "memory.profile=%.4300s memory.budget=%lldB", file,
              (long long)(stored - stored / 12));
     cfg = run_config(state, "calibrate", set);
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     assert_true(s.plan->arena_bytes <= stored - stored / 12);
     assert_true(s.recomputed_flops[DRAM_PROGRAM_DISTIL_STEP] > 0);
     dram_session_close(&s);
@@ -83,7 +83,7 @@ static void bad_files_are_refused(void **state)
     dram_config *cfg = run_config(state, "none", SET);
     dram_session s;
     double seconds[4096];
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     assert_in_range(g->n_nodes, 1, 4096);
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_ERR_CONFIG);

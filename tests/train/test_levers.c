@@ -22,7 +22,7 @@ static int64_t arena(void **state, const char *set)
     dram_session s;
     snprintf(all, sizeof all, BASE "%s", set);
     dram_config *cfg = run_config(state, "arena", all);
-    if (dram_session_plan(cfg, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
     int64_t bytes = s.plan->arena_bytes;
     dram_session_close(&s);
     dram_config_free(cfg);
@@ -62,7 +62,7 @@ static void rows_are_differences_of_plans(void **state)
     dram_session s;
     dram_lever rows[DRAM_LEVERS];
     int n;
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     assert_int_equal(dram_levers(&s, rows, &n), DRAM_OK);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const dram_lever *row = find(rows, n, want[i].name);
@@ -94,7 +94,7 @@ static dram_session *plan_within(void **state, int64_t budget, const char *set, 
     char all[900];
     snprintf(all, sizeof all, BASE "memory.budget=%lldB %s", (long long)budget, set);
     *cfg = run_config(state, "within", all);
-    if (dram_session_plan(*cfg, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_session_plan(*cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
     return &s;
 }
 
@@ -120,7 +120,7 @@ static void exact_levers_come_first(void **state)
     assert_null(s->pulled.text);
     assert_true(s->recomputed_flops[DRAM_PROGRAM_DISTIL_STEP] > 0);
     assert_int_equal(s->cfg->train.accumulate, 1);
-    assert_int_equal(dram_levers_floor(s->cfg, &floor), DRAM_OK);
+    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     close_plan(s, cfg);
     /* The floor: streaming too, and it is met. */
     assert_true(floor < all);
@@ -138,7 +138,7 @@ static void others_need_leave(void **state)
     dram_config *cfg;
     int64_t floor;
     dram_session *s = plan_within(state, 1 << 20, "", &cfg); /* far too little */
-    assert_int_equal(dram_levers_floor(s->cfg, &floor), DRAM_OK);
+    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     assert_int_equal(s->plan->arena_bytes, floor); /* the smallest there is */
     assert_int_equal(dram_session_check_fit(s, 1 << 20, "the budget is"), DRAM_ERR_FIT);
     const char *text = dram_error_text();

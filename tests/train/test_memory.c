@@ -111,7 +111,7 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
     int batch = s->programs.batch;
     float count = dram_feed_label_count(&s->programs, samples, 2), one = 1;
-    assert_int_equal(dram_feed_batch(s, feed, kind, samples, batch, count), DRAM_OK);
+    assert_int_equal(dram_feed_batch(s, feed, kind, 0, samples, batch, count), DRAM_OK);
     dram_hyper(s->cfg, step, 0, hyper);
     if (io->seed != DRAM_NONE)
         assert_int_equal(dram_exec_write(s->exec, io->index, io->seed, &one, sizeof one), DRAM_OK);
@@ -136,7 +136,7 @@ static void steps_take_no_memory(void **state)
         dram_session s;
         dram_feed feed;
         dram_config *cfg = run_config(state, "steps", sets[i]);
-        assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+        assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
         assert_int_equal(dram_session_start(&s), DRAM_OK);
         assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
         assert_int_equal(s.plan->n_programs, programs[i]);

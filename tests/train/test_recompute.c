@@ -95,7 +95,7 @@ static void measure_one(void **state, const char *set, int which)
 {
     dram_config *cfg = run_config(state, "measure", set);
     dram_programs p;
-    assert_int_equal(dram_programs_build(cfg, &p), DRAM_OK);
+    assert_int_equal(dram_programs_build(cfg, DRAM_SET_TRAIN, &p), DRAM_OK);
     dram_profile profile = dram_profile_cpu(2);
     dram_graph *g = p.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     dram_recompute *r;
@@ -146,13 +146,13 @@ static void budgets_are_met(void **state)
     const char *set = "student.arch=regnety_004 memory.checkpoint=optimal" LARGE;
     dram_config *cfg = run_config(state, "budget", set);
     dram_session s;
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     int64_t stored = s.plan->arena_bytes, least = least_bytes(state, set), last = -1;
     dram_session_close(&s);
     assert_true(least < stored);
     for (int i = 0; i <= 8; i++) {
         cfg->memory.budget = least + (stored - least) * (8 - i) / 8;
-        assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+        assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
         assert_true(s.plan->arena_bytes <= cfg->memory.budget);
         assert_null(s.pulled.text);
         int64_t added = s.recomputed_flops[DRAM_PROGRAM_DISTIL_STEP];

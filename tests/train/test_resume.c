@@ -54,6 +54,17 @@ static void teacher_on_every_second_step(void **state)
     compare(state, WITHOUT_RESOLUTION "train.steps=7 sam_distill.distill_interval=2", 7, 3);
 }
 
+/* Stopped between two runs of the teacher: images and target are those of the step before. */
+static void kept_target(void **state)
+{
+    static const char set[] = WITHOUT_TASK WITHOUT_RESOLUTION
+        "train.steps=9 sam_distill.between=reuse sam_distill.distill_interval={0: 3, 6: 2} train.batch_size=4 "
+        "train.accumulate=2 train.precision=bf16 sam_distill.teacher.precision=bf16";
+    compare(state, set, 9, 2);
+    compare(state, set, 9, 3);
+    compare(state, set, 9, 7);
+}
+
 static void vit_student(void **state)
 {
     compare(state, WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=6 student.arch=vit_micro", 6, 2);
@@ -185,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_losses),
         cmocka_unit_test(task_only),
+        cmocka_unit_test(kept_target),
         cmocka_unit_test(vit_student),
         cmocka_unit_test(teacher_on_every_second_step),
         cmocka_unit_test(sgd),

@@ -33,7 +33,7 @@ static int64_t arena_of(void **state, int64_t budget)
     dram_session s;
     dram_config *cfg = run_config(state, "arena", VIT);
     cfg->memory.budget = budget;
-    assert_int_equal(dram_session_plan(cfg, 0, &s), DRAM_OK);
+    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     int64_t bytes = s.plan->arena_bytes;
     dram_session_close(&s);
     dram_config_free(cfg);
@@ -69,6 +69,13 @@ static void reserve(void **state)
     assert_int_equal(dram_room_reserve(cfg), 64 * mib + 2 * 5 * sample + 30 * mib);
     cfg->train.batch_size = 9;
     assert_int_equal(dram_room_reserve(cfg), 64 * mib + 2 * 9 * sample + 30 * mib);
+    cfg->sam_distill.pad_to = 128; /* the canvas is what is held */
+    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64 + 3 * 128 * 128 + 64 * 64);
+    cfg->sam_distill.cache = cfg->name; /* of two loaders, one after the other, the larger */
+    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 128 * 128);
+    cfg->sam_distill.pad_to = 0;
+    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64 + 64 * 64);
+    cfg->sam_distill.cache = NULL;
     cfg->sam_distill.enabled = cfg->task.enabled = false;
     assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64);
     dram_config_free(cfg);
@@ -241,7 +248,7 @@ static void levers_kept(void **state)
     before->train.precision = DRAM_PRECISION_BF16;
     before->train.accumulate = 2;
     before->sam_distill.sam_input_size = 32;
-    before->sam_distill.distill_interval = 2;
+    before->sam_distill.distill_interval = dram_steps_always(2);
     before->resolution_distill.sr_target_scale = 1.0;
     before->optim.state = DRAM_OPTIM_STATE_INT8;
     assert_int_equal(dram_config_write_yaml(before, &yaml), DRAM_OK);
@@ -250,7 +257,7 @@ static void levers_kept(void **state)
     assert_int_equal(s.cfg.train.precision, DRAM_PRECISION_BF16);
     assert_int_equal(s.cfg.train.accumulate, 2);
     assert_int_equal(s.cfg.sam_distill.sam_input_size, 32);
-    assert_int_equal(s.cfg.sam_distill.distill_interval, 2);
+    assert_true(dram_steps_equal(&s.cfg.sam_distill.distill_interval, &before->sam_distill.distill_interval));
     assert_int_equal(s.cfg.optim.state, DRAM_OPTIM_STATE_INT8);
     assert_true(s.cfg.resolution_distill.sr_target_scale == cfg->resolution_distill.sr_target_scale);
     assert_int_equal(s.cfg.memory.may_change, 1u << DRAM_MAY_CHANGE_SR_TARGET_SCALE);

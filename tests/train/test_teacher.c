@@ -76,7 +76,7 @@ static void what_placement_saves(void **state)
     for (int i = 0; i < 3; i++) {
         dram_session s;
         dram_config *cfg = run_config(state, "saves", sets[i]);
-        ok(dram_session_plan(cfg, 0, &s));
+        ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s));
         arena[i] = s.plan->arena_bytes;
         host[i] = s.plan->host_bytes;
         dram_session_close(&s);
@@ -102,7 +102,7 @@ static void a_large_step_is_planned_quickly(void **state)
                                   "group=1 resolution_distill.sr_target_scale=2.0 train.precision=bf16 "
                                   "train.batch_size=8");
     clock_t begin = clock();
-    ok(dram_programs_build(cfg, &p));
+    ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &p));
     clock_t built = clock();
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (p.io[k].graph) {
@@ -137,7 +137,7 @@ static dram_status save(void **state, const char *set, const char *const path[TY
     dram_session s;
     snprintf(all, sizeof all, "resolution_distill.enabled=false task.enabled=false %.4800s", set); /* small graphs */
     dram_config *cfg = run_config(state, "none", all);
-    ok(dram_session_plan(cfg, 0, &s));
+    ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s));
     dram_status status = dram_session_start(&s);
     for (int i = 0; i < TYPES && status == DRAM_OK; i++)
         if (path[i]) status = dram_weights_save(&s, path[i], &group, 1, false, types[i]);

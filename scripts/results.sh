@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
+# CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, labels, interval, size, scale,
+# loss; all by default. A run that is kept in docs/results is not made again, one that was stopped goes on, and the page
+# is written from what there is: `results.sh --page` does that alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/report.sh
+kept=docs/results
+runs=runs/camvid
+
+# settings NAME: what makes this run another one than configs/camvid/student.yaml. A name is WHAT-sSEED.
+settings() {
+  local what=${1%-s*}
+  case $what in
+    alone) echo "sam_distill.enabled=false" ;;
+    embedding) ;;
+    resolution) echo "sam_distill.enabled=false resolution_distill.enabled=true" ;;
+    both) echo "resolution_distill.enabled=true" ;;
+    alone-all) echo "sam_distill.enabled=false data.train.label_fraction=1.0" ;;
+    embedding-all) echo "data.train.label_fraction=1.0" ;;
+    resolution-all) echo "sam_distill.enabled=false resolution_distill.enabled=true data.train.label_fraction=1.0" ;;
+    both-all) echo "resolution_distill.enabled=true data.train.label_fraction=1.0" ;;
+    interval*) echo "sam_distill.distill_interval=${what#interval}" ;;
+    size*) echo "sam_distill.sam_input_size=${what#size}" ;;
+    scale*) echo "resolution_distill.enabled=true resolution_distill.sr_target_scale=${what#scale}" ;;
+    cosine | cwd) echo "sam_distill.loss.type=$what" ;;
+    *) echo "results.sh: no run is called $1" >&2; return 1 ;;
+  esac
+}
+
+# names GROUP: its runs. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 384, mse; scale 1.5.
+names() {
+  local seed what
+  case $1 in
+    main) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-s$seed"; done; done ;;
+    labels) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-all-s$seed"; done; done ;;
+    interval) printf '%s\n' embedding-s1 interval2-s1 interval4-s1 interval8-s1 ;;
+    size) printf '%s\n' size256-s1 embedding-s1 size448-s1 size512-s1 ;;
+    scale) printf '%s\n' scale1.2-s1 both-s1 scale2.0-s1 ;;
+    loss) printf '%s\n' embedding-s1 cosine-s1 cwd-s1 ;;
+    *) echo "results.sh: no group is called $1" >&2; return 1 ;;
+  esac
+}
+
+# run NAME CONFIG KEY=VALUE...: trains it, or what is left of it, and keeps its summary and every 20th line of its metrics
+run() {
+  local name=$1 config=$2 resume=()
+  shift 2
+  [ -f "$kept/$name.json" ] && return
+  [ -d "$runs/$name" ] && resume=(--resume)
+  echo "$name" >&2
+  "$dram" train "$config" name="$name" run.dir="$runs" "${data[@]}" "$@" "${resume[@]}" --json >"$runs/$name.summary" 2>"$runs/$name.log" ||
+    { tail -n 3 "$runs/$name.log" >&2; exit 1; }
+  awk 'NR % 20 == 1' "$runs/$name/metrics.jsonl" >"$kept/$name.jsonl"
+  mv "$runs/$name.summary" "$kept/$name.json"
+  rm -rf "$runs/$name/checkpoints"
+}
+
+train_group() {
+  local name pulled
+  for name in $(names "$1"); do
+    read -ra pulled <<<"$(settings "$name")"
+    run "$name" configs/camvid/student.yaml seed="${name##*-s}" "${pulled[@]}"
+  done
+}
+
+miou() { number "$kept/$1.json" miou; }
+there() { [ -f "$kept/$1.json" ]; }
+
+# spread NUMBER...: mean and sample deviation, in points
+spread() {
+  printf '%s\n' "$@" | awk '{ s += $1; v[NR] = $1 } END { m = s / NR; for (i = 1; i <= NR; i++) q += (v[i] - m) ^ 2
+    printf "%.1f ± %.1f", 100 * m, NR > 1 ? 100 * sqrt(q / (NR - 1)) : 0 }'
+}
+
+# compare SUFFIX: the four students of the main comparison, seed by seed
+compare() {
+  local what seed all name label
+  echo "| student | mIoU, 3 seeds | each | embedding cosine | planned MiB | images/s |"
+  echo "|---|---:|---|---:|---:|---:|"
+  for what in alone embedding resolution both; do
+    case $what in
+      alone) label="alone: its labels only" ;;
+      embedding) label="with the embedding loss on all images" ;;
+      resolution) label="with resolution distillation on all images" ;;
+      both) label="with both" ;;
+    esac
+    all=()
+    for seed in 1 2 3; do
+      name=$what$1-s$seed
+      there "$name" && all+=("$(miou "$name")")
+    done
+    [ ${#all[@]} = 0 ] && continue
+    name=$what$1-s1
+    printf '| %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
+      "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", NR > 1 ? ", " : "", 100 * $1 }')" \
+      "$(cosine "$name")" "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" \
+      "$(calc %.1f "$(number "$kept/$name.json" images_per_second)")"
+  done
+}
+
+cosine() {
+  local value
+  value=$(number "$kept/$1.json" embedding_cosine)
+  if [ -n "$value" ]; then calc %.3f "$value"; else echo "-"; fi
+}
+
+# lever_table HEAD NAME=LABEL...
+lever_table() {
+  local entry name
+  echo "| $1 | mIoU | embedding cosine | planned MiB | images/s |"
+  echo "|---|---:|---:|---:|---:|"
+  shift
+  for entry in "$@"; do
+    name=${entry%%=*}
+    there "$name" || continue
+    printf '| %s | %s | %s | %s | %s |\n' "${entry#*=}" "$(calc %.1f "100 * $(miou "$name")")" "$(cosine "$name")" \
+      "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(calc %.1f "$(number "$kept/$name.json" images_per_second)")"
+  done
+}
+
+teacher() {
+  there teacher || return 0
+  echo "The teacher: $(calc %.1f "100 * $(miou teacher)") mIoU on the same images, at $(number "$kept/teacher.json" steps) steps."
+}
+
+interval() { lever_table "teacher runs on" embedding-s1="every step" interval2-s1="every 2nd" interval4-s1="every 4th" interval8-s1="every 8th"; }
+size() { lever_table "teacher's input" size256-s1=256 embedding-s1=384 size448-s1=448 size512-s1=512; }
+scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
+loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
+
+# points KEY DIVISOR: "x y label" of every lever's run
+points() {
+  local name
+  for name in alone-s1 $(names interval) $(names size) $(names scale) $(names loss); do
+    there "$name" && echo "$(calc %.2f "$(number "$kept/$name.json" "$1") / $2") $(calc %.2f "100 * $(miou "$name")") ${name%-s1}"
+  done | sort -u
+}
+
+page() {
+  local section
+  mkdir -p "$kept"
+  teacher | write_section docs/results.md teacher
+  compare "" | write_section docs/results.md main
+  compare -all | write_section docs/results.md labels
+  for section in interval size scale loss; do "$section" | write_section docs/results.md "$section"; done
+  points planned_peak_bytes 1048576 | scripts/plot.sh "planned peak, MiB" "mIoU, %" >docs/results/memory.svg
+  points images_per_second 1 | scripts/plot.sh "images a second" "mIoU, %" >docs/results/speed.svg
+}
+
+if [ "${1:-}" = --page ]; then
+  page
+  exit
+fi
+camvid=${1:?"results.sh CAMVID [GROUP...]: the folder with train and val"}
+shift
+data=(data.train.images="$camvid/train/images" data.train.labels="$camvid/train/labels"
+  data.val.images="$camvid/val/images" data.val.labels="$camvid/val/labels")
+find_dram
+mkdir -p "$kept" "$runs"
+run teacher configs/camvid/teacher.yaml
+[ -f "$runs/teacher/student.safetensors" ] || { rm -f "$kept/teacher.json"; run teacher configs/camvid/teacher.yaml; }
+groups=("$@")
+[ ${#groups[@]} = 0 ] && groups=(main labels interval size scale loss)
+for group in "${groups[@]}"; do train_group "$group"; done
+page

@@ -1,0 +1,89 @@
+/* Rules of channel_stats, standardize and standardize_grad. */
+#include <stddef.h>
+
+#include "ops/rules.h"
+
+static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
+{
+    return flops * dram_elements(dram_in_shape(g, node, 0));
+}
+
+/* ---- channel_stats ---- */
+
+static dram_status channel_stats_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    if (!dram_is_f32(g, node, 0) || x->rank != 4) return dram_bad_input(g, node, 0, "f32 [N,H,W,C]");
+    if (!dram_is_f32(g, node, 1) ||
+        !dram_shape_equal(dram_in_shape(g, node, 1), &DRAM_SHAPE(x->dim[0], x->dim[1], x->dim[2])))
+        return dram_bad_input(g, node, 1, "f32 [N,H,W]");
+    for (int o = 0; o < 2; o++) {
+        out[o]->dtype = DRAM_F32;
+        out[o]->shape = DRAM_SHAPE(x->dim[3]);
+    }
+    return DRAM_OK;
+}
+
+static int64_t channel_stats_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 3);
+}
+
+const dram_rules dram_rules_channel_stats = {.shape = channel_stats_shape, .flops = channel_stats_flops};
+
+/* ---- standardize ---- */
+
+static dram_status need_x(dram_graph *g, const dram_node *node)
+{
+    if (!dram_is_f32(g, node, 0) || dram_in_shape(g, node, 0)->rank < 2)
+        return dram_bad_input(g, node, 0, "f32 [...,C]");
+    return DRAM_OK;
+}
+
+static dram_status need_channels(dram_graph *g, const dram_node *node, int i)
+{
+    int64_t channels = dram_last(dram_in_shape(g, node, 0), 0);
+    if (!dram_is_f32(g, node, i) || !dram_shape_equal(dram_in_shape(g, node, i), &DRAM_SHAPE(channels)))
+        return dram_bad_input(g, node, i, "f32 [C], C the channels of input 0");
+    return DRAM_OK;
+}
+
+static dram_status standardize_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_x(g, node));
+    TRY(need_channels(g, node, 1));
+    TRY(need_channels(g, node, 2));
+    return dram_shape_as_first(g, node, out);
+}
+
+static dram_status standardize_grad(dram_backward *b, const dram_node *node)
+{
+    dram_graph *g = dram_backward_graph(b);
+    if (dram_grad_wanted(b, node, 1) || dram_grad_wanted(b, node, 2))
+        return dram_graph_fail(g, "%s: there is no gradient for the statistics: detach them", node->name);
+    dram_grad_give(b, node, 0,
+                   DRAM_CALL(g, standardize_grad, "grad", &node->attr, dram_grad_out(b, node, 0), node->in[2]));
+    return g->status;
+}
+
+static int64_t standardize_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 4);
+}
+
+const dram_rules dram_rules_standardize = {
+    .shape = standardize_shape, .grad = standardize_grad, .flops = standardize_flops};
+
+static dram_status standardize_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_x(g, node));
+    TRY(need_channels(g, node, 1));
+    return dram_shape_as_first(g, node, out);
+}
+
+static int64_t standardize_grad_flops(const dram_graph *g, const dram_node *node)
+{
+    return elements_times(g, node, 3);
+}
+
+const dram_rules dram_rules_standardize_grad = {.shape = standardize_grad_shape, .flops = standardize_grad_flops};

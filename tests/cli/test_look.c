@@ -1,0 +1,193 @@
+/* What a user looks at: predictions, features, the teacher's fidelity, and the lines of a run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cli/commands.h"
+
+static const char run_yaml[] = "name: net\n"
+                               "threads: 2\n"
+                               "data:\n"
+                               "  size: 64\n"
+                               "  prefetch: 4\n"
+                               "  train: {images: scenes/images, labels: scenes/labels}\n"
+                               "  val: {images: scenes/images, labels: scenes/labels}\n"
+                               "  classes: 12\n"
+                               "student: {arch: regnetx_002}\n"
+                               "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
+                               "task: {enabled: true}\n"
+                               "optim: {warmup_steps: 1}\n"
+                               "train: {steps: 2, batch_size: 2}\n"
+                               "run: {log_every: 1}\n";
+
+static int setup(void **state)
+{
+    if (tempdir_make(state) != 0) return -1;
+    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
+    dram_ok(state, "synth scenes --count 3 --seed 3");
+    dram_ok(state, "train run.yaml sam_distill.fidelity_images=0");
+    assert_string_equal(complained, "");
+    assert_null(strstr(printed, "fidelity"));
+    assert_null(strstr(printed, "scale")); /* not in fp32 */
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    free(printed);
+    free(complained);
+    return tempdir_remove(state);
+}
+
+static bool is_png(void **state, const char *name)
+{
+    size_t bytes;
+    char *data = get_file(in_dir(state, name), &bytes);
+    bool png = bytes > 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0;
+    free(data);
+    return png;
+}
+
+static void predictions(void **state)
+{
+    dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors --save-predictions new/pred");
+    assert_true(is_png(state, "new/pred/00000.png") && is_png(state, "new/pred/00002.png"));
+    assert_false(is_there(in_dir(state, "new/pred/00003.png")));
+    assert_non_null(strstr(printed, "  class 0    #0000ff  IoU 0."));
+    assert_non_null(strstr(printed, "  class 11 "));
+    assert_non_null(strstr(printed, "predictions: new/pred\n"));
+    char *with = strdup(printed);
+    dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors");
+    assert_int_equal(strncmp(printed, with, (size_t)(strstr(with, "  class") - with)), 0);
+    assert_non_null(strstr(printed, "  class 0    IoU 0."));
+    assert_null(strchr(printed, '#'));
+    free(with);
+    dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors --save-predictions new/json --json");
+    cJSON *root = printed_json(), *classes = cJSON_GetObjectItemCaseSensitive(root, "class_iou");
+    assert_int_equal(cJSON_GetArraySize(classes), 12);
+    assert_true(number_of(root, "images") == 3 && number_of(root, "pixel_accuracy") >= 0);
+    assert_true(number_of(root, "embedding_mse") > 0);
+    cJSON_Delete(root);
+    assert_true(is_png(state, "new/json/00001.png"));
+}
+
+static void predictions_go_wrong(void **state)
+{
+#define EVAL "eval run.yaml --weights runs/net/student.safetensors --save-predictions "
+    dram_fails(state, EVAL "run.yaml/x", 2, "run.yaml: cannot make this folder");
+    dram_fails(state, EVAL "run.yaml", 2, "run.yaml: cannot make this folder: File exists");
+    dram_fails(state, EVAL "/proc/self", 2, "/proc/self: files cannot be written to this folder");
+    dram_fails(state, EVAL "scenes/labels", 2, "scenes/labels: this folder holds the images or the labels");
+    dram_fails(state, EVAL "off task.enabled=false", 2, "task.enabled: predictions are those of the task");
+    assert_false(is_there(in_dir(state, "off")));
+}
+
+static void features(void **state)
+{
+    dram_ok(state, "features run.yaml --weights runs/net/student.safetensors --out new/feat "
+                   "scenes/images/00000.jpg threads=1 scenes/images/00002.jpg");
+    assert_true(is_png(state, "new/feat/00000.png") && is_png(state, "new/feat/00002.png"));
+    assert_int_equal(strncmp(printed, "new/feat/00000.png: embedding cosine ", 37), 0);
+    assert_non_null(strstr(printed, "\nnew/feat/00002.png: embedding cosine "));
+    /* an image with "=" in its name */
+    size_t bytes;
+    char *data = get_file(in_dir(state, "scenes/images/00001.jpg"), &bytes);
+    put_file(in_dir(state, "a=b.jpg"), data, bytes);
+    free(data);
+    dram_ok(state, "features run.yaml ./a=b.jpg --json --weights=runs/net/student.safetensors --out=new/feat");
+    cJSON *root = printed_json();
+    const cJSON *picture = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(root, "images"), 0);
+    assert_string_equal(text_of(picture, "image"), "./a=b.jpg");
+    assert_string_equal(text_of(picture, "picture"), "new/feat/a=b.png");
+    assert_true(number_of(picture, "embedding_cosine") < 1 && number_of(picture, "explained_variance") > 0);
+    cJSON_Delete(root);
+    assert_true(is_png(state, "new/feat/a=b.png"));
+}
+
+static void features_go_wrong(void **state)
+{
+#define FEATURES "features run.yaml --weights runs/net/student.safetensors --out "
+    dram_fails(state, FEATURES "new/none run.yaml", 2, "run.yaml: not a JPEG, PNG or WebP image");
+    dram_fails(state, FEATURES "new/none scenes", 2, "scenes: not a file");
+    dram_fails(state, FEATURES "new/none nowhere.jpg", 2, "nowhere.jpg: No such file");
+    dram_fails(state, FEATURES "new/none", 2, "features: an argument is missing");
+    dram_fails(state, FEATURES "run.yaml/x scenes/images/00000.jpg", 2, "run.yaml: cannot make this folder");
+    dram_fails(state, FEATURES "new/none scenes/images/00000.jpg --colour", 2, "features: unknown option --colour");
+    dram_fails(state, "features run.yaml --weights run.yaml --out new/none scenes/images/00000.jpg", 2, "run.yaml");
+    dram_fails(state, FEATURES "new/none scenes/images/00000.jpg student.arch=regnety_002", 2,
+               "does not hold the weights of regnety_002: it is a file of regnetx_002; ");
+}
+
+static void fidelity(void **state)
+{
+    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=896");
+    assert_non_null(
+        strstr(printed, "3 images: the teacher's embedding at 896, on the grid of 1024, against that at 1024"));
+    assert_non_null(strstr(printed, "\ncosine            0."));
+    assert_non_null(strstr(printed, "\nworst             0."));
+    assert_string_equal(complained, "");
+    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images --json");
+    cJSON *root = printed_json();
+    assert_true(number_of(root, "images") == 3 && number_of(root, "sam_input_size") == 64);
+    assert_true(number_of(root, "worst") <= number_of(root, "cosine") && number_of(root, "cosine") < 0.8);
+    cJSON_Delete(root);
+    assert_int_equal(strncmp(complained, "warning: the teacher at 64 gives another embedding than at 1024: ", 65), 0);
+    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=1024");
+    assert_non_null(strstr(printed, "the teacher sees 1024 in training too: there is nothing to compare"));
+    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=1024 --json");
+    root = printed_json();
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(root, "cosine")));
+    cJSON_Delete(root);
+    dram_fails(state, "eval run.yaml --teacher-fidelity nowhere", 2,
+               "dram: --teacher-fidelity: nowhere: cannot open the folder of images: No such file");
+    dram_fails(state, "eval run.yaml --teacher-fidelity runs", 2, "no image in the folder");
+    dram_fails(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.enabled=false", 2,
+               "there is no teacher to look at");
+    dram_fails(state, "eval run.yaml --teacher-fidelity scenes/images memory.budget=1MiB", 3, "the plan needs ");
+}
+
+/* One line before the first step. */
+static void fidelity_of_a_run(void **state)
+{
+    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=896 "
+                   "train.batch_size=1 train.steps=1");
+    const char *line = strstr(printed, "\nteacher fidelity: cosine 0.");
+    assert_non_null(line);
+    assert_non_null(strstr(line, " of 896 against 1024, 1 image\n"));
+    assert_non_null(strstr(line, "\nstep 1/1  loss "));
+    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=896 "
+                   "train.batch_size=1 train.steps=2 --resume");
+    assert_non_null(strstr(printed, "\nteacher fidelity: left out: this run goes on\n"));
+    dram_fails(state, "train run.yaml sam_distill.fidelity_images=65", 2,
+               "command line: sam_distill.fidelity_images: ");
+}
+
+/* The loss scale is shown where there is one, and how many steps were skipped for it. */
+static void fp16_says_its_scale(void **state)
+{
+    dram_ok(state, "train run.yaml name=half sam_distill.fidelity_images=0 train.precision=fp16 train.steps=3");
+    for (const char *line = printed; (line = strstr(line, "\nstep ")); line++) {
+        if (strstr(line, " evaluated ") && strstr(line, " evaluated ") < strchr(line + 1, '\n')) continue;
+        const char *scale = strstr(line, "  scale "), *end = strchr(line + 1, '\n');
+        assert_true(scale && end && scale < end);
+        assert_true(strtod(scale + 8, NULL) >= 1);
+    }
+    assert_non_null(strstr(printed, "\nstep 3/3  loss "));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(predictions),
+        cmocka_unit_test(predictions_go_wrong),
+        cmocka_unit_test(features),
+        cmocka_unit_test(features_go_wrong),
+        cmocka_unit_test(fidelity),
+        cmocka_unit_test(fidelity_of_a_run),
+        cmocka_unit_test(fp16_says_its_scale),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
