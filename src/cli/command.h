@@ -41,8 +41,8 @@ extern const int dram_commands_count;
 dram_status dram_parse(const char *command, int argc, char **argv, const dram_option *options, int n_options, int words,
                        dram_words *out, bool *help);
 
-/* The same for a command that takes paths behind its config: `words` words or more, overrides anywhere behind the first.
- * A word with a slash before its "=" is a path. */
+/* The same for a command that takes paths behind its config: `words` words or more, overrides anywhere behind the
+ * first. A word with a slash before its "=" is a path. */
 dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
                              int words, dram_words *out, bool *help);
 

@@ -53,8 +53,9 @@ static void print_fidelity(const dram_fidelity *r)
         printf("the teacher sees %s in training too: there is nothing to compare\n", size);
         return;
     }
-    printf("%d images%s: the teacher's embedding at %s, on the grid of %d, against that at %d\n", r->images,
-           r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full, r->full);
+    printf("%d image%s%s: the teacher's embedding at %s, on the grid of %d, against that at %d\n", r->images,
+           r->images == 1 ? "" : "s", r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full,
+           r->full);
     printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst, r->worst_image);
 }
 

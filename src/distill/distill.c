@@ -152,6 +152,7 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
     dram_scope_pop(graph, scope);
     dram_build once = *student;
     once.bn = DRAM_BN_BATCH;
+    once.deepest = 16;
     dram_trunk_build(&once, arch, x_low, &low);
     graph->detached = detached;
     return dram_sr_head_build(sr, graph->status == DRAM_OK ? stride_16(&low) : DRAM_NONE, r, r);

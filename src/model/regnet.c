@@ -107,7 +107,7 @@ dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_v
     dram_regnet_stages(arch, stage);
     dram_val x = stem(&l, image);
     tap(out, x, 2, STEM_WIDTH);
-    for (int s = 0; s < 4; s++) {
+    for (int s = 0; s < 4 && (!b->deepest || 4 << s <= b->deepest); s++) {
         for (int i = 0; i < stage[s].depth; i++) {
             char name[32];
             snprintf(name, sizeof name, "s%d.b%d", s + 1, i + 1);

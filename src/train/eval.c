@@ -50,8 +50,8 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
         for (int x = 0; x < label.width; x++) {
             int id = label.ids[(int64_t)y * label.width + x];
             if (id == cfg->data.ignore_index) continue;
-            int guess =
-                dram_class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5, t->row);
+            int guess = dram_class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5,
+                                      t->row);
             t->confusion[(int64_t)id * classes + guess]++;
         }
     dram_label_free(&label);

@@ -22,7 +22,6 @@
 #include "train/settle.h"
 #include "train/state.h"
 #include "train/step.h"
-#include "train/weights.h"
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */

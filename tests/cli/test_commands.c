@@ -95,9 +95,11 @@ static void wrong_commands(void **state)
         {"eval plan.yaml --weights nowhere.safetensors", "plan.yaml"},
         {"eval plan.yaml --save-predictions p", "eval: --weights FILE is missing"},
         {"eval plan.yaml --save-predictions", "eval: --save-predictions needs a value: DIR"},
-        {"eval plan.yaml --teacher-fidelty d", "eval: unknown option --teacher-fidelty; did you mean --teacher-fidelity?"},
-        {"eval plan.yaml --teacher-fidelity d --weights w", "eval: --teacher-fidelity looks at the teacher alone; leave "
-                                                            "--weights out"},
+        {"eval plan.yaml --teacher-fidelty d",
+         "eval: unknown option --teacher-fidelty; did you mean --teacher-fidelity?"},
+        {"eval plan.yaml --teacher-fidelity d --weights w",
+         "eval: --teacher-fidelity looks at the teacher alone; leave "
+         "--weights out"},
         {"eval plan.yaml --teacher-fidelity d --save-predictions p", "leave --save-predictions out"},
         {"eval plan.yaml --teacher-fidelity d", "plan.yaml:6:57: sam_distill.teacher.weights: "},
         {"features", "features: an argument is missing; see `dram features --help`"},

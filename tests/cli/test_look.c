@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "cli/commands.h"
 
@@ -27,7 +28,7 @@ static int setup(void **state)
 {
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
-    dram_ok(state, "synth scenes --count 3 --seed 3");
+    dram_ok(state, "synth scenes --count 2 --seed 3");
     dram_ok(state, "train run.yaml sam_distill.fidelity_images=0");
     assert_string_equal(complained, "");
     assert_null(strstr(printed, "fidelity"));
@@ -42,6 +43,33 @@ static int teardown(void **state)
     return tempdir_remove(state);
 }
 
+/* Every score is in the files of a run. */
+static void scores_are_kept(void **state)
+{
+    static const char *const keys[] = {"miou", "pixel_accuracy", "embedding_cosine", "embedding_mse", "images"};
+    cJSON *summary, *line;
+    assert_int_equal(dram_json_read(in_dir(state, "runs/net/summary.json"), &summary), DRAM_OK);
+    char *text = get_file(in_dir(state, "runs/net/evaluations.jsonl"), NULL);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one, at the end */
+    assert_int_equal(dram_json_parse(text, strlen(text), &line, NULL), DRAM_OK);
+    const cJSON *eval = cJSON_GetObjectItemCaseSensitive(summary, "eval"), *item;
+    for (int i = 0; i < 5; i++) assert_true(number_of(eval, keys[i]) == number_of(line, keys[i]));
+    assert_true(number_of(line, "step") == 2);
+    int classes = 0, present = 0;
+    double sum = 0;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(eval, "class_iou"))
+    {
+        classes++;
+        present += cJSON_IsNumber(item);
+        if (cJSON_IsNumber(item)) sum += item->valuedouble;
+    }
+    assert_int_equal(classes, 12);
+    assert_true(present > 3 && fabs(number_of(eval, "miou") - sum / present) < 1e-12);
+    cJSON_Delete(summary);
+    cJSON_Delete(line);
+    free(text);
+}
+
 static bool is_png(void **state, const char *name)
 {
     size_t bytes;
@@ -54,8 +82,8 @@ static bool is_png(void **state, const char *name)
 static void predictions(void **state)
 {
     dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors --save-predictions new/pred");
-    assert_true(is_png(state, "new/pred/00000.png") && is_png(state, "new/pred/00002.png"));
-    assert_false(is_there(in_dir(state, "new/pred/00003.png")));
+    assert_true(is_png(state, "new/pred/00000.png") && is_png(state, "new/pred/00001.png"));
+    assert_false(is_there(in_dir(state, "new/pred/00002.png")));
     assert_non_null(strstr(printed, "  class 0    #0000ff  IoU 0."));
     assert_non_null(strstr(printed, "  class 11 "));
     assert_non_null(strstr(printed, "predictions: new/pred\n"));
@@ -68,7 +96,7 @@ static void predictions(void **state)
     dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors --save-predictions new/json --json");
     cJSON *root = printed_json(), *classes = cJSON_GetObjectItemCaseSensitive(root, "class_iou");
     assert_int_equal(cJSON_GetArraySize(classes), 12);
-    assert_true(number_of(root, "images") == 3 && number_of(root, "pixel_accuracy") >= 0);
+    assert_true(number_of(root, "images") == 2 && number_of(root, "pixel_accuracy") >= 0);
     assert_true(number_of(root, "embedding_mse") > 0);
     cJSON_Delete(root);
     assert_true(is_png(state, "new/json/00001.png"));
@@ -88,10 +116,10 @@ static void predictions_go_wrong(void **state)
 static void features(void **state)
 {
     dram_ok(state, "features run.yaml --weights runs/net/student.safetensors --out new/feat "
-                   "scenes/images/00000.jpg threads=1 scenes/images/00002.jpg");
-    assert_true(is_png(state, "new/feat/00000.png") && is_png(state, "new/feat/00002.png"));
+                   "scenes/images/00000.jpg threads=1 scenes/images/00001.jpg");
+    assert_true(is_png(state, "new/feat/00000.png") && is_png(state, "new/feat/00001.png"));
     assert_int_equal(strncmp(printed, "new/feat/00000.png: embedding cosine ", 37), 0);
-    assert_non_null(strstr(printed, "\nnew/feat/00002.png: embedding cosine "));
+    assert_non_null(strstr(printed, "\nnew/feat/00001.png: embedding cosine "));
     /* an image with "=" in its name */
     size_t bytes;
     char *data = get_file(in_dir(state, "scenes/images/00001.jpg"), &bytes);
@@ -123,15 +151,16 @@ static void features_go_wrong(void **state)
 
 static void fidelity(void **state)
 {
-    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=896");
+    dram_ok(state, "synth one --count 1 --seed 4");
+    dram_ok(state, "eval run.yaml --teacher-fidelity one/images sam_distill.sam_input_size=256");
     assert_non_null(
-        strstr(printed, "3 images: the teacher's embedding at 896, on the grid of 1024, against that at 1024"));
+        strstr(printed, "1 image: the teacher's embedding at 256, on the grid of 1024, against that at 1024"));
     assert_non_null(strstr(printed, "\ncosine            0."));
     assert_non_null(strstr(printed, "\nworst             0."));
     assert_string_equal(complained, "");
-    dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images --json");
+    dram_ok(state, "eval run.yaml --teacher-fidelity one/images --json");
     cJSON *root = printed_json();
-    assert_true(number_of(root, "images") == 3 && number_of(root, "sam_input_size") == 64);
+    assert_true(number_of(root, "images") == 1 && number_of(root, "sam_input_size") == 64);
     assert_true(number_of(root, "worst") <= number_of(root, "cosine") && number_of(root, "cosine") < 0.8);
     cJSON_Delete(root);
     assert_int_equal(strncmp(complained, "warning: the teacher at 64 gives another embedding than at 1024: ", 65), 0);
@@ -152,13 +181,13 @@ static void fidelity(void **state)
 /* One line before the first step. */
 static void fidelity_of_a_run(void **state)
 {
-    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=896 "
+    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=256 "
                    "train.batch_size=1 train.steps=1");
     const char *line = strstr(printed, "\nteacher fidelity: cosine 0.");
     assert_non_null(line);
-    assert_non_null(strstr(line, " of 896 against 1024, 1 image\n"));
+    assert_non_null(strstr(line, " of 256 against 1024, 1 image\n"));
     assert_non_null(strstr(line, "\nstep 1/1  loss "));
-    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=896 "
+    dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=256 "
                    "train.batch_size=1 train.steps=2 --resume");
     assert_non_null(strstr(printed, "\nteacher fidelity: left out: this run goes on\n"));
     dram_fails(state, "train run.yaml sam_distill.fidelity_images=65", 2,
@@ -181,13 +210,10 @@ static void fp16_says_its_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(predictions),
-        cmocka_unit_test(predictions_go_wrong),
-        cmocka_unit_test(features),
-        cmocka_unit_test(features_go_wrong),
-        cmocka_unit_test(fidelity),
-        cmocka_unit_test(fidelity_of_a_run),
-        cmocka_unit_test(fp16_says_its_scale),
+        cmocka_unit_test(scores_are_kept),      cmocka_unit_test(predictions),
+        cmocka_unit_test(predictions_go_wrong), cmocka_unit_test(features),
+        cmocka_unit_test(features_go_wrong),    cmocka_unit_test(fidelity),
+        cmocka_unit_test(fidelity_of_a_run),    cmocka_unit_test(fp16_says_its_scale),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -11,6 +11,11 @@
 #include "train/fidelity.h"
 
 enum { FULL = 64 /* cells of a side at 1024 */, C = DRAM_EMBED_CHANNELS };
+#ifdef DRAM_SANITIZED /* a teacher at 1024 takes long there */
+enum { IMAGES = 1, CASES = 1 };
+#else
+enum { IMAGES = 2, CASES = 2 };
+#endif
 
 static int warnings;
 static char last_warning[1024];
@@ -136,33 +141,37 @@ static void the_cosine_is_what_it_says(void **state)
     } cases[] = {{"sam_distill.sam_input_size=448", 448, 0},
                  {"sam_distill.sam_input_size=320 sam_distill.pad_to=512", 320, 512}};
     char path[64];
-    const char *folder = some_scenes(state, "two", 2);
-    float *full[2];
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "two/%05d.jpg", i);
+    const char *folder = some_scenes(state, "some", IMAGES);
+    float *full[IMAGES];
+    for (int i = 0; i < IMAGES; i++) {
+        snprintf(path, sizeof path, "some/%05d.jpg", i);
         full[i] = embed(state, in_dir(state, path), 1024, 0);
     }
-    for (int k = 0; k < 2; k++) {
-        double want[2];
-        for (int i = 0; i < 2; i++) {
-            snprintf(path, sizeof path, "two/%05d.jpg", i);
+    for (int k = 0; k < CASES; k++) {
+        double mean = 0, worst = 2;
+        int which = 0;
+        for (int i = 0; i < IMAGES; i++) {
+            snprintf(path, sizeof path, "some/%05d.jpg", i);
             float *low = embed(state, in_dir(state, path), cases[k].size, cases[k].canvas);
-            want[i] = cosine_of(low, cases[k].size / 16, full[i]);
+            double cosine = cosine_of(low, cases[k].size / 16, full[i]);
             free(low);
+            assert_true(cosine < 0.99999 && cosine != worst);
+            mean += cosine / IMAGES;
+            if (cosine < worst) which = i;
+            if (cosine < worst) worst = cosine;
         }
         dram_fidelity r = fidelity_of(state, cases[k].set, folder);
-        assert_int_equal(r.images, 2);
+        assert_int_equal(r.images, IMAGES);
         assert_int_equal(r.skipped, 0);
         assert_int_equal(r.size, cases[k].size);
         assert_int_equal(r.canvas, cases[k].canvas ? cases[k].canvas : cases[k].size);
-        assert_true(want[0] != want[1] && want[0] < 0.99999);
         /* fp32 cosines of 256 numbers, and a mean that is kept as 1 less a float */
-        assert_true(fabs(r.cosine - (want[0] + want[1]) / 2) <= 2e-6);
-        assert_true(fabs(r.worst - fmin(want[0], want[1])) <= 2e-6);
-        assert_string_equal(r.worst_image, want[0] < want[1] ? "00000.jpg" : "00001.jpg");
+        assert_true(fabs(r.cosine - mean) <= 2e-6);
+        assert_true(fabs(r.worst - worst) <= 2e-6);
+        snprintf(path, sizeof path, "%05d.jpg", which);
+        assert_string_equal(r.worst_image, path);
     }
-    free(full[0]);
-    free(full[1]);
+    for (int i = 0; i < IMAGES; i++) free(full[i]);
 }
 
 /* Wherever its weights are. */
@@ -192,10 +201,12 @@ static void a_low_value_is_a_warning(void **state)
              "larger sam_distill.sam_input_size",
              low.cosine);
     assert_memory_equal(last_warning, want, strlen(want));
+#ifndef DRAM_SANITIZED
     /* and a high one is none */
     dram_fidelity high = fidelity_of(state, "sam_distill.sam_input_size=896", folder);
     assert_true(high.cosine > 0.8);
     assert_int_equal(warnings, 1);
+#endif
     dram_log_set_sink(NULL, NULL);
 }
 
@@ -271,12 +282,9 @@ static listener listen_to(void **state, const char *name, const char *set, bool 
     return l;
 }
 
-/* Large enough to have room for the teacher at 1024. */
-#define LARGE "train.steps=2 data.size=192 train.batch_size=6 sam_distill.sam_input_size=192 "
-
 static void a_run_says_it_first(void **state)
 {
-    listener with = listen_to(state, "with", LARGE "sam_distill.fidelity_images=2", false);
+    listener with = listen_to(state, "with", "train.steps=2 sam_distill.fidelity_images=2", false);
     assert_int_equal(with.calls, 1);
     assert_int_equal(with.steps_before, 0);
     if (with.said.left_out[0]) fail_msg("left out: %s", with.said.left_out);
@@ -290,18 +298,18 @@ static void a_run_says_it_first(void **state)
         char *data = get_file(in_dir(state, file), &bytes);
         put_file(in_dir(state, "one/00000.jpg"), data, bytes);
         free(data);
-        each[i] = fidelity_of(state, "sam_distill.sam_input_size=192", in_dir(state, "one"));
+        each[i] = fidelity_of(state, "sam_distill.sam_input_size=64", in_dir(state, "one"));
     }
     assert_true(fabs(with.said.cosine - (each[0].cosine + each[1].cosine) / 2) < 1e-12);
     assert_true(with.said.worst == fmin(each[0].cosine, each[1].cosine));
 
     /* and changes nothing */
-    listener without = listen_to(state, "without", LARGE "sam_distill.fidelity_images=0", false);
+    listener without = listen_to(state, "without", "train.steps=2 sam_distill.fidelity_images=0", false);
     assert_int_equal(without.calls, 0);
     assert_same_run(state, "with", "without", 2);
     run_remove(state, "without");
 
-    listener again = listen_to(state, "with", LARGE "train.steps=3 sam_distill.fidelity_images=2", true);
+    listener again = listen_to(state, "with", "train.steps=3 sam_distill.fidelity_images=2", true);
     assert_int_equal(again.calls, 1);
     assert_int_equal(again.said.images, 0);
     assert_string_equal(again.said.left_out, "this run goes on");
@@ -323,6 +331,13 @@ static void what_does_not_fit_is_left_out(void **state)
     l = listen_to(state, "small", "train.steps=1 sam_distill.enabled=false resolution_distill.enabled=false", false);
     assert_int_equal(l.calls, 0);
     run_remove(state, "small");
+    char set[5000];
+    snprintf(set, sizeof set,
+             "train.steps=1 data.augment.crop=false data.augment.color_jitter=0 sam_distill.cache=%.4300s",
+             in_dir(state, "cache"));
+    l = listen_to(state, "small", set, false);
+    assert_string_equal(l.said.left_out, "the targets come from the cache, and no teacher runs");
+    run_remove(state, "small");
 }
 
 /* Bad images are the run's to speak of. */
@@ -332,8 +347,8 @@ static void bad_images_are_passed_over(void **state)
     assert_int_equal(dram_synth_write(in_dir(state, "spoilt"), 20, 11, 32, 32), DRAM_OK);
     put_file(in_dir(state, "spoilt/images/00000.jpg"), "no image", 8);
     snprintf(set, sizeof set,
-             LARGE "sam_distill.fidelity_images=2 train.steps=1 data.train.images=%.4300s/images "
-                   "data.train.labels=%.4300s/labels data.val.images=none data.val.labels=none",
+             "sam_distill.fidelity_images=2 train.steps=1 data.train.images=%.4300s/images "
+             "data.train.labels=%.4300s/labels data.val.images=none data.val.labels=none",
              in_dir(state, "spoilt"), in_dir(state, "spoilt"));
     dram_log_set_sink(note, NULL);
     warnings = 0;

@@ -87,6 +87,33 @@ static void rows_are_differences_of_plans(void **state)
     dram_config_free(cfg);
 }
 
+/* Micro-batches change more than the order of sums where something is measured over the batch: a norm, or what a loss is
+ * standardised by. */
+static void what_micro_batches_change(void **state)
+{
+#define ALONE "student.arch=vit_micro task.enabled=false resolution_distill.enabled="
+    static const char *const sets[][2] = {
+        {ALONE "false", "rounding"},
+        {ALONE "false sam_distill.loss.standardize=true", "quality"},
+        {ALONE "true", "quality"},
+        {ALONE "true resolution_distill.standardize=false", "rounding"},
+        {"student.arch=vit_micro resolution_distill.enabled=false", "quality"}, /* the task's head */
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        dram_config *cfg = run_config(state, "effect", sets[i][0]);
+        dram_session s;
+        dram_lever rows[DRAM_LEVERS];
+        int n;
+        assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
+        assert_int_equal(dram_levers(&s, rows, &n), DRAM_OK);
+        const dram_lever *row = find(rows, n, "accumulate");
+        assert_non_null(row);
+        assert_string_equal(row->effect, sets[i][1]);
+        dram_session_close(&s);
+        dram_config_free(cfg);
+    }
+}
+
 /* Plans BASE with `set` under a budget. */
 static dram_session *plan_within(void **state, int64_t budget, const char *set, dram_config **cfg)
 {
@@ -182,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_differences_of_plans),
+        cmocka_unit_test(what_micro_batches_change),
         cmocka_unit_test(exact_levers_come_first),
         cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),

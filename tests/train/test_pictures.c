@@ -439,8 +439,10 @@ static void distances_are_those_of_evaluation(void **state)
     assert_true(s.cosine == r.embedding_cosine && s.mse == r.embedding_mse);
     /* accumulation, groups and a cache are none of its business */
     seen t;
-    if (write_features(state, "train.batch_size=8 train.accumulate=2 sam_distill.teacher.group=2", weights,
-                       in_dir(state, "features"), &image, 1, &t) != DRAM_OK)
+    if (write_features(state,
+                       "train.batch_size=8 train.accumulate=2 sam_distill.teacher.group=2 sam_distill.cache=none/such "
+                       "data.augment.crop=false data.augment.color_jitter=0",
+                       weights, in_dir(state, "features"), &image, 1, &t) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     assert_true(t.cosine == s.cosine && t.mse == s.mse && t.explained == s.explained);
 }

@@ -328,10 +328,10 @@ static void features_do_not_collapse(void **state)
     static const struct {
         const char *set;
         double least; /* share of the spread at the start */
-    } rows[] = {{"sam_distill.enabled=false resolution_distill.standardize=true ", 0.5},
-                {"sam_distill.enabled=true resolution_distill.standardize=true ", 0.5},
-                {"sam_distill.enabled=true ", 0.25},
-                {"sam_distill.enabled=false ", 0.1}};
+    } rows[] = {{"sam_distill.enabled=false ", 0.5},
+                {"sam_distill.enabled=true ", 0.5},
+                {"sam_distill.enabled=true resolution_distill.standardize=false ", 0.25},
+                {"sam_distill.enabled=false resolution_distill.standardize=false ", 0.1}};
     static const char *const group = "student";
     double kept[RUNS];
     for (int i = 0; i < RUNS; i++) {
