@@ -1,4 +1,5 @@
-/* add, sum_batch, scale, scale_by, fill, weighted_sum. All are bound by memory: one FLOP an element at two or three numbers. */
+/* add, sum_batch, scale, scale_by, fill, weighted_sum. All are bound by memory: one FLOP an element at two or three
+ * numbers. */
 #include "kernels/cpu/lowp.h"
 
 typedef struct {

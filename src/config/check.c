@@ -83,13 +83,15 @@ static dram_status check_losses(const dram_config *cfg)
     if (cfg->task.enabled && cfg->data.classes < 2)
         return dram_config_fail(cfg, "task.enabled", "the task needs 2 classes or more; set data.classes (it is %d)",
                                 cfg->data.classes);
-    if (sam->enabled && dram_steps_most(&sam->distill_interval) > 1 && sam->between == DRAM_BETWEEN_NONE && !without_teacher)
+    if (sam->enabled && dram_steps_most(&sam->distill_interval) > 1 && sam->between == DRAM_BETWEEN_NONE &&
+        !without_teacher)
         return dram_config_fail(cfg, "sam_distill.distill_interval",
                                 "there is nothing to learn from on the steps in between; enable task or "
                                 "resolution_distill, or set sam_distill.between to reuse");
     if (sam->enabled && sam->between == DRAM_BETWEEN_REUSE && sam->loss.scale_with_interval)
-        return dram_config_fail(cfg, "sam_distill.loss.scale_with_interval",
-                                "with sam_distill.between: reuse every step has the teacher's loss; set one of the two");
+        return dram_config_fail(
+            cfg, "sam_distill.loss.scale_with_interval",
+            "with sam_distill.between: reuse every step has the teacher's loss; set one of the two");
     if (sam->enabled) TRY(check_embed_loss(cfg));
     if (sam->pad_to && sam->pad_to < sam->sam_input_size)
         return dram_config_fail(cfg, "sam_distill.pad_to", "%d is smaller than sam_distill.sam_input_size, %d",

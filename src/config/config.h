@@ -21,7 +21,8 @@
 /* sam_distill.teacher.weights when the weights are drawn. No file has this name: input paths are absolute. */
 #define DRAM_WEIGHTS_RANDOM "random"
 
-/* A number that may change as the run goes on: value[i] from step from[i] on. from[0] is 0, from rises, n is 1 at least.
+/* A number that may change as the run goes on: value[i] from step from[i] on. from[0] is 0, from rises, n is 1 at
+ * least.
  */
 enum { DRAM_STEPS = 16 };
 typedef struct {

@@ -88,8 +88,8 @@ static bool describe_steps(cJSON *o, const dram_key *key)
     cJSON *properties = cJSON_AddObjectToObject(mapping, "patternProperties");
     cJSON *entry = properties ? cJSON_AddObjectToObject(properties, "^[0-9]+$") : NULL;
     return entry && describe_integer(entry, key) && add_text(mapping, "type", "object") &&
-           cJSON_AddFalseToObject(mapping, "additionalProperties") != NULL &&
-           add_number(mapping, "minProperties", 1) && add_number(mapping, "maxProperties", DRAM_STEPS);
+           cJSON_AddFalseToObject(mapping, "additionalProperties") != NULL && add_number(mapping, "minProperties", 1) &&
+           add_number(mapping, "maxProperties", DRAM_STEPS);
 }
 
 static bool describe_list(cJSON *o, const dram_key *key)

@@ -253,7 +253,8 @@ dram_status dram_value_add_step(const dram_key *key, const dram_scalar *from, in
     int64_t at = 0;
     TRY(read_integer(&step, from, place, &at));
     int n = steps->n;
-    if (n == 0 && at != 0) return dram_place_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
+    if (n == 0 && at != 0)
+        return dram_place_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
     if (n > 0 && at <= steps->from[n - 1])
         return dram_place_fail(place, key->path, "the steps must rise: %.60s comes after %lld", from->text,
                                (long long)steps->from[n - 1]);

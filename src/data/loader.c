@@ -40,12 +40,12 @@ struct dram_loader {
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work, done;
     bool stop;
-    int64_t next_in;  /* position of the next free slot */
-    int64_t next_out; /* position to be handed out next */
+    int64_t next_in;   /* position of the next free slot */
+    int64_t next_out;  /* position to be handed out next */
     dram_order *order; /* in training */
-    char **reason; /* [files] why a file is bad; NULL: it is not known to be */
-    bool *counted; /* [files] bad and reached by the stream */
-    slot *slots;   /* [slot_count] */
+    char **reason;     /* [files] why a file is bad; NULL: it is not known to be */
+    bool *counted;     /* [files] bad and reached by the stream */
+    slot *slots;       /* [slot_count] */
     int slot_count;
 
     /* of the consumer's thread */
@@ -144,8 +144,8 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
         status = dram_geometry_image(&sample->geometry, &image, p->student_size, p->student_size, s->student,
                                      &sample->student_height, &sample->student_width);
     if (status == DRAM_OK && s->teacher)
-        status = dram_geometry_image(&sample->geometry, &image, p->teacher_size, p->teacher_canvas, s->teacher, &sample->teacher_height,
-                                     &sample->teacher_width);
+        status = dram_geometry_image(&sample->geometry, &image, p->teacher_size, p->teacher_canvas, s->teacher,
+                                     &sample->teacher_height, &sample->teacher_width);
     dram_image_free(&image); /* before the label is decoded: the two need not be held together */
     return status == DRAM_OK ? load_label(l, s, path) : status;
 }
@@ -306,7 +306,8 @@ dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out
         status = no_memory();
         goto failed;
     }
-    if (params->train) TRY_GOTO(dram_order_open(params->dataset, params->seed, params->labelled_share, &l->order), failed);
+    if (params->train)
+        TRY_GOTO(dram_order_open(params->dataset, params->seed, params->labelled_share, &l->order), failed);
     TRY_GOTO(make_slots(l), failed);
     TRY_GOTO(start_workers(l), failed);
     *out = l;

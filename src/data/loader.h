@@ -1,14 +1,15 @@
 /* loader: samples of a dataset, decoded and augmented by worker threads, handed out in the order of the stream.
  *
  * The training stream is infinite. Position p belongs to epoch p / n of n images, each epoch shuffled by
- * (seed, DRAM_RNG_ORDER, epoch), or comes from the labelled or the other images (data/order.h); its augmentation is drawn from (seed, p). What comes out at p depends on data and seed
- * only: not on threads, timing, batch size or where the stream was started.
+ * (seed, DRAM_RNG_ORDER, epoch), or comes from the labelled or the other images (data/order.h); its augmentation is
+ * drawn from (seed, p). What comes out at p depends on data and seed only: not on threads, timing, batch size or where
+ * the stream was started.
  *
  * A bad image (dram_image_load says DRAM_ERR_FORMAT) is skipped. In training, position p then takes image
- * below(n) of the n that could stand there, by the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in evaluation the position is left out.
- * Each bad file is warned about once (dram_warn, with its name) and counted once, when the stream reaches it; more than
- * 10 % of the dataset's files, or 64 bad draws in a row, end the stream with DRAM_ERR_RUN. A bad label is always an
- * error.
+ * below(n) of the n that could stand there, by the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in
+ * evaluation the position is left out. Each bad file is warned about once (dram_warn, with its name) and counted once,
+ * when the stream reaches it; more than 10 % of the dataset's files, or 64 bad draws in a row, end the stream with
+ * DRAM_ERR_RUN. A bad label is always an error.
  */
 #ifndef DRAM_DATA_LOADER_H
 #define DRAM_DATA_LOADER_H
@@ -32,7 +33,7 @@ typedef struct {
 typedef struct {
     const dram_dataset *dataset; /* must outlive the loader */
     uint64_t seed;
-    bool train;                /* false: evaluation, one pass in the dataset's order with dram_geometry_fit */
+    bool train;                   /* false: evaluation, one pass in the dataset's order with dram_geometry_fit */
     const dram_loader_item *list; /* evaluation of these alone, in this order; it must outlive the loader. NULL: all */
     int list_count;
     int student_size;          /* S; 0 (an evaluation's): the teacher's images alone, no student's and no labels */

@@ -75,8 +75,7 @@ cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
         add_text(root, "recompute", f->recompute) && add_text(root, "pulled", f->pulled) &&
         add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
-        add_categories(root, plan) &&
-        add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
+        add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
         return root;
     cJSON_Delete(root);
     dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");

@@ -16,7 +16,8 @@ typedef struct {
     const char *name; /* "in_place" */
     char setting[24]; /* "on" */
     bool pulled;
-    int64_t saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t
+        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
     int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
     const char *effect;  /* on results: "exact", "rounding" or "quality" */
     const char *set_by;  /* "default", "config" or "planner" */
@@ -24,9 +25,9 @@ typedef struct {
 
 /* What a report says besides the plan itself. */
 typedef struct {
-    int64_t budget_bytes;   /* 0: none */
-    int64_t floor_bytes;    /* fewest bytes that exact levers can reach */
-    double recompute_ratio; /* FLOPs spent again / FLOPs of the step without recompute */
+    int64_t budget_bytes;           /* 0: none */
+    int64_t floor_bytes;            /* fewest bytes that exact levers can reach */
+    double recompute_ratio;         /* FLOPs spent again / FLOPs of the step without recompute */
     double recompute_student_ratio; /* the same without the teacher's FLOPs */
     int64_t update_flops;           /* of an update, the mean over an interval */
     int64_t teacher_flops;          /* of a step in which the teacher runs */

@@ -219,7 +219,8 @@ static void add_largest(const page *p)
         dram_str_add(p->out, "  %-20s%12.*f  %-5s %-20.20s %s\n", dram_category_name(category), p->decimals,
                      in_unit(p, l->bytes), type, shape, fit(name_of(p, l, full, sizeof full), 36, room, sizeof room));
     }
-    if (g->backward_begin) dram_str_add(p->out, "  (~2: the second value of that name; .again: made again in the backward)\n");
+    if (g->backward_begin)
+        dram_str_add(p->out, "  (~2: the second value of that name; .again: made again in the backward)\n");
 }
 
 dram_status dram_plan_alive(const dram_plan *plan, int most, dram_str *out)

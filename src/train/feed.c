@@ -121,7 +121,8 @@ dram_status dram_feed_batch(dram_session *s, dram_feed *feed, dram_program_kind 
 {
     const dram_programs *p = &s->programs;
     const dram_io *io = &p->io[kind];
-    int64_t student = (int64_t)p->student_size * p->student_size, teacher = (int64_t)p->teacher_canvas * p->teacher_canvas;
+    int64_t student = (int64_t)p->student_size * p->student_size,
+            teacher = (int64_t)p->teacher_canvas * p->teacher_canvas;
     for (int i = 0; i < count; i++) {
         TRY(write_pixels(s, io, io->image, i, samples[i].student, student * 3));
         TRY(write_pixels(s, io, io->teacher_image, i, samples[i].teacher, teacher * 3));

@@ -10,7 +10,7 @@
 typedef struct {
     float *mask;   /* the larger of [N,g,g] and [N,r,r] */
     int32_t *size; /* [N,2] */
-    float *kept;   /* [A,N,g,g,256]: the targets of the last distil step, for the steps that reuse them; NULL: none do */
+    float *kept; /* [A,N,g,g,256]: the targets of the last distil step, for the steps that reuse them; NULL: none do */
     dram_targets *targets; /* set by who opened it where targets come from the cache; not owned */
 } dram_feed;
 

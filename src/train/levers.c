@@ -458,8 +458,7 @@ static void name_pulled(const lever *l, const dram_config *cfg, dram_str *pulled
     dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", l->name, setting);
 }
 
-dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled,
-                            dram_str *pulled)
+dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled, dram_str *pulled)
 {
     int64_t best = arena, target = fit.target, bytes;
     *settled = *cfg;

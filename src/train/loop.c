@@ -48,7 +48,8 @@ typedef struct {
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = r->cfg;
-    bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
+    bool task_alone =
+        !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
     const dram_programs *p = &r->session.programs;
     const dram_loader_params params = {
         .dataset = r->train,

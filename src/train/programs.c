@@ -283,7 +283,7 @@ static dram_status build_fidelity(builder *b)
 
 static dram_status build_program(builder *b, dram_program_kind kind, int *n_built)
 {
-    static const char *const name[DRAM_PROGRAM_COUNT] = {"distil_step", "plain_step", "update", "plain_update",
+    static const char *const name[DRAM_PROGRAM_COUNT] = {"distil_step", "plain_step", "update",  "plain_update",
                                                          "evaluation",  "cache_fill", "fidelity"};
     b->io = &b->p->io[kind];
     TRY(dram_graph_new(name[kind], &b->p->slots, &b->io->graph));
@@ -313,29 +313,14 @@ static dram_status build_updates(builder *b, int *n_built)
 static void clear_io(dram_io *io)
 {
     *io = (dram_io){.index = DRAM_NONE};
-    dram_val *const values[] = {&io->image,
-                                &io->image_valid,
-                                &io->teacher_image,
-                                &io->teacher_valid,
-                                &io->target,
-                                &io->sam_weight,
-                                &io->labels,
-                                &io->label_count,
-                                &io->mask,
-                                &io->sr_mask,
-                                &io->hyper,
-                                &io->loss,
-                                &io->loss_task,
-                                &io->loss_sam,
-                                &io->loss_resolution,
-                                &io->clip,
-                                &io->embedding,
-                                &io->student_embedding,
-                                &io->logits,
-                                &io->cosine_gap,
-                                &io->mse,
-                                &io->seed,
-                                &io->unscale};
+    dram_val *const values[] = {&io->image,         &io->image_valid, &io->teacher_image,
+                                &io->teacher_valid, &io->target,      &io->sam_weight,
+                                &io->labels,        &io->label_count, &io->mask,
+                                &io->sr_mask,       &io->hyper,       &io->loss,
+                                &io->loss_task,     &io->loss_sam,    &io->loss_resolution,
+                                &io->clip,          &io->embedding,   &io->student_embedding,
+                                &io->logits,        &io->cosine_gap,  &io->mse,
+                                &io->seed,          &io->unscale};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) *values[i] = DRAM_NONE;
 }
 

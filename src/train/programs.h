@@ -44,20 +44,20 @@ typedef struct {
     dram_val image_valid;   /* i32 [N,2]: height and width of the valid part */
     dram_val teacher_image; /* u8 [N,T,T,3] */
     dram_val teacher_valid; /* i32 [N,2] */
-    dram_val target;        /* the teacher's embedding where none runs: from the cache f16 [N,t,t,256], or f32 [N,g,g,256],
-                             * the `embedding` of the last distil step */
-    dram_val sam_weight;    /* f32 [1]: what loss_sam is multiplied by besides its weight */
-    dram_val labels;        /* u8 [N,S,S] */
-    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
-    dram_val mask;          /* f32 [N,g,g] */
-    dram_val sr_mask;       /* f32 [N,r,r] */
-    dram_val hyper;         /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
-    dram_val seed;          /* f32 [1] (fp16): loss scale over A */
-    dram_val unscale;       /* f32 [1] (fp16): 1 over the loss scale */
+    dram_val target;     /* the teacher's embedding where none runs: from the cache f16 [N,t,t,256], or f32 [N,g,g,256],
+                          * the `embedding` of the last distil step */
+    dram_val sam_weight; /* f32 [1]: what loss_sam is multiplied by besides its weight */
+    dram_val labels;     /* u8 [N,S,S] */
+    dram_val label_count; /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
+    dram_val mask;        /* f32 [N,g,g] */
+    dram_val sr_mask;     /* f32 [N,r,r] */
+    dram_val hyper;       /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
+    dram_val seed;        /* f32 [1] (fp16): loss scale over A */
+    dram_val unscale;     /* f32 [1] (fp16): 1 over the loss scale */
     /* read */
-    dram_val embedding;     /* the teacher's: f32 [N,g,g,256] of a distil step that is to be reused and of features, f32
-                             * [N,t,t,256] of cache fill */
-    dram_val student_embedding; /* f32 [N,g,g,256] (features) */
+    dram_val embedding; /* the teacher's: f32 [N,g,g,256] of a distil step that is to be reused and of features, f32
+                         * [N,t,t,256] of cache fill */
+    dram_val student_embedding;                          /* f32 [N,g,g,256] (features) */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
     dram_val clip;                                       /* f32 [2]: gradient norm, without the loss scale; factor */
     dram_val logits;                                     /* f32 [N,h,w,K] (evaluation) */
@@ -68,16 +68,16 @@ typedef struct {
 typedef struct {
     dram_slots slots;
     dram_io io[DRAM_PROGRAM_COUNT];
-    int batch, accumulate;          /* images of a micro-batch; A */
-    bool scaled;                    /* fp16: the loss is scaled */
-    bool fused;                     /* each weight is updated as soon as its gradient is there */
+    int batch, accumulate;            /* images of a micro-batch; A */
+    bool scaled;                      /* fp16: the loss is scaled */
+    bool fused;                       /* each weight is updated as soon as its gradient is there */
     int student_size;                 /* S; fidelity: DRAM_FULL_SIZE, of the teacher's other image */
     int teacher_size, teacher_canvas; /* side of what the teacher sees, and of its canvas; 0: no teacher runs */
     int teacher_grid;                 /* t; 0: no distillation */
     bool cached;                      /* targets come from the cache */
     bool reuse;                       /* plain steps train on the target of the last distil step */
-    int grid, sr_grid;              /* sr_grid 0: no resolution distillation */
-    int classes;                    /* 0: no task */
+    int grid, sr_grid;                /* sr_grid 0: no resolution distillation */
+    int classes;                      /* 0: no task */
 } dram_programs;
 
 /* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */

@@ -87,7 +87,8 @@ static dram_status read_target(const char *directory, const dram_state *state)
     if (tensor && tensor->elements == state->target_count)
         status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
     else
-        status = dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
+        status =
+            dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
     dram_st_close(file);
 done:
     dram_free(path);

@@ -53,11 +53,12 @@ static void test_contradictions(void **state)
         {"resolution_distill: {enabled: true, low_scale: 0.25}\ndata: {size: 96}\n",
          "c.yaml:1:48: resolution_distill.low_scale: 0.25 times data.size, 96, is less than the 32 pixels a student "
          "needs"},
-        {"sam_distill: {loss: {add: {mse: 0.5}}}\n",
-         "c.yaml:1:33: sam_distill.loss.add.mse: mse is sam_distill.loss.type already, with weight 1; set this to 0, or "
-         "type to another distance"},
+        {"sam_distill: {loss: {add: {mse: 0.5}}}\n", "c.yaml:1:33: sam_distill.loss.add.mse: mse is "
+                                                     "sam_distill.loss.type already, with weight 1; set this to 0, or "
+                                                     "type to another distance"},
         {"sam_distill:\n  loss: {type: cwd, add: {mse: 1, cwd: 2}}\n",
-         "c.yaml:2:40: sam_distill.loss.add.cwd: cwd is sam_distill.loss.type already, with weight 1; set this to 0, or "
+         "c.yaml:2:40: sam_distill.loss.add.cwd: cwd is sam_distill.loss.type already, with weight 1; set this to 0, "
+         "or "
          "type to another distance"},
         {"optim: {fused: on, clip_norm: 0}\ntrain: {precision: fp16}\n",
          "c.yaml:1:16: optim.fused: under train.precision fp16 no weight may change before all gradients are known to "

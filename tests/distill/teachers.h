@@ -49,8 +49,8 @@ static inline void teacher_open(teacher *t, teacher_order order)
                         .space = order.placement == ON_DEVICE ? DRAM_SPACE_DEVICE : DRAM_SPACE_HOST,
                         .run_space = order.placement == ON_HOST ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
                         .images = order.group};
-    t->embedding = dram_teacher_target(&build, dram_arch_find(order.arch), t->pixels, t->valid, order.size / 16,
-                                       order.grid);
+    t->embedding =
+        dram_teacher_target(&build, dram_arch_find(order.arch), t->pixels, t->valid, order.size / 16, order.grid);
     dram_graph_output(t->g, t->embedding);
     teacher_ok(t->g->status);
     const dram_graph *list[] = {t->g};

@@ -40,8 +40,8 @@ static inline step_run *step_open(void **state, const char *set)
                                      .label_pixels = STEP_SIDE * STEP_SIDE};
     }
     s->cfg = run_config(state, "steps", set);
-    if (dram_session_plan(s->cfg, DRAM_SET_TRAIN, 0, &s->session) != DRAM_OK || dram_session_start(&s->session) != DRAM_OK ||
-        dram_feed_open(&s->session.programs, &s->feed) != DRAM_OK)
+    if (dram_session_plan(s->cfg, DRAM_SET_TRAIN, 0, &s->session) != DRAM_OK ||
+        dram_session_start(&s->session) != DRAM_OK || dram_feed_open(&s->session.programs, &s->feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     s->order.kind = s->session.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     s->order.loss_scale = 1;

@@ -124,7 +124,8 @@ static void reuse_trains_the_kept_target(void **state)
     o.set = REUSE "sam_distill.distill_interval=4 train.steps=8 optim.lr=3e-3";
     run_ok(state, &o);
     for (int step = 1; step < 8; step++)
-        if (step % 4) assert_true(metric(state, "reuse", step, "loss_sam") < metric(state, "reuse", step - 1, "loss_sam"));
+        if (step % 4)
+            assert_true(metric(state, "reuse", step, "loss_sam") < metric(state, "reuse", step - 1, "loss_sam"));
     run_remove(state, "reuse");
 }
 

@@ -87,8 +87,8 @@ static void rows_are_differences_of_plans(void **state)
     dram_config_free(cfg);
 }
 
-/* Micro-batches change more than the order of sums where something is measured over the batch: a norm, or what a loss is
- * standardised by. */
+/* Micro-batches change more than the order of sums where something is measured over the batch: a norm, or what a loss
+ * is standardised by. */
 static void what_micro_batches_change(void **state)
 {
 #define ALONE "student.arch=vit_micro task.enabled=false resolution_distill.enabled="
@@ -208,10 +208,8 @@ static void a_fixed_checkpoint_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_differences_of_plans),
-        cmocka_unit_test(what_micro_batches_change),
-        cmocka_unit_test(exact_levers_come_first),
-        cmocka_unit_test(others_need_leave),
+        cmocka_unit_test(rows_are_differences_of_plans), cmocka_unit_test(what_micro_batches_change),
+        cmocka_unit_test(exact_levers_come_first),       cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
