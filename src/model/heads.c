@@ -51,23 +51,31 @@ dram_val dram_neck_build(const dram_build *b, const dram_features *f)
     return x;
 }
 
+/* A ViT has no batch norm, and its head brings none: its statistics never depend on the batch. */
+static dram_val vit_norm_relu(const dram_layers *l, const char *name, dram_val x)
+{
+    return DRAM_CALL(l->g, relu, "relu", NULL, dram_layer_norm(l, name, x));
+}
+
 dram_val dram_seg_head_build(const dram_build *b, const dram_features *f, dram_val neck, int classes)
 {
     if (b->g->status != DRAM_OK) return DRAM_NONE;
     dram_layers l = dram_layers_enter(b);
     dram_val fine = tap_at(f, 8), x;
+    bool vit = fine == DRAM_NONE;
     dram_val top =
         conv(&l, "top", neck, DECODER_CHANNELS, 1, 1, false); /* before it is enlarged: a quarter of the work */
-    if (fine == DRAM_NONE) {
+    if (vit) {
         top = dram_layer_resize(&l, "up", top, 2 * dram_dim(&l, neck, 1), 2 * dram_dim(&l, neck, 2));
-        x = dram_layer_bn(&l, "merge.bn", top, DRAM_NONE, DRAM_ACT_RELU, DRAM_INIT_ONE);
+        x = vit_norm_relu(&l, "merge.norm", top);
     } else {
         top = dram_layer_resize(&l, "up", top, dram_dim(&l, fine, 1), dram_dim(&l, fine, 2));
         x = conv(&l, "lateral", fine, DECODER_CHANNELS, 1, 1, false);
         x = dram_layer_bn(&l, "merge.bn", x, top, DRAM_ACT_RELU, DRAM_INIT_ONE);
     }
     x = conv(&l, "refine.conv", x, DECODER_CHANNELS, 3, 2, false);
-    x = dram_layer_bn(&l, "refine.bn", x, DRAM_NONE, DRAM_ACT_RELU, DRAM_INIT_ONE);
+    x = vit ? vit_norm_relu(&l, "refine.norm", x)
+            : dram_layer_bn(&l, "refine.bn", x, DRAM_NONE, DRAM_ACT_RELU, DRAM_INIT_ONE);
     x = conv(&l, "classifier", x, classes, 1, 1, true);
     dram_layers_leave(&l);
     return x;

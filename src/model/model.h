@@ -106,7 +106,8 @@ dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val
 dram_val dram_neck_build(const dram_build *b, const dram_features *f);
 
 /* Task head: -> logits [N,h,w,K], to be upsampled by the loss. `neck` [N,.,.,256] is brought to 128 channels and the
- * grid of stride 8, merged there with the stride-8 tap if there is one, then 3x3, then 1x1 to K with bias. */
+ * grid of stride 8, merged there with the stride-8 tap if there is one, then 3x3, then 1x1 to K with bias. Batch norm
+ * follows the merge and the 3x3; LayerNorm where there is no such tap, for a ViT. */
 dram_val dram_seg_head_build(const dram_build *b, const dram_features *f, dram_val neck, int classes);
 
 /* Resolution distillation's super-resolution head: low [N,h,w,C] -> [N,out_h,out_w,C]. 3x3 and ReLU on the low grid,

@@ -149,12 +149,12 @@ static void group_release(dram_config *cfg)
     cfg->sam_distill.teacher.group = 0;
 }
 
-/* Statistics of a micro-batch are not those of the batch: a RegNet has batch norm, a ViT student has none, but for the
- * heads'; and losses may be standardised by them. */
+/* Statistics of a micro-batch are not those of the batch: a RegNet has batch norm, a ViT student has none; and losses
+ * may be standardised by them. */
 static const char *accumulate_effect(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
-    bool norm_free = student && student->kind == DRAM_ARCH_SAM_VIT && !cfg->task.enabled;
+    bool norm_free = student && student->kind == DRAM_ARCH_SAM_VIT;
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
     return norm_free && !standardized ? "rounding" : "quality";

@@ -97,7 +97,8 @@ static void what_micro_batches_change(void **state)
         {ALONE "false sam_distill.loss.standardize=true", "quality"},
         {ALONE "true", "quality"},
         {ALONE "true resolution_distill.standardize=false", "rounding"},
-        {"student.arch=vit_micro resolution_distill.enabled=false", "quality"}, /* the task's head */
+        {"student.arch=vit_micro resolution_distill.enabled=false", "rounding"}, /* the task too */
+        {"resolution_distill.enabled=false", "quality"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         dram_config *cfg = run_config(state, "effect", sets[i][0]);
