@@ -45,9 +45,12 @@ static const optest_case layernorm_cases[] = {
      .in = {{OPTEST_SHAPE(3, 1280), .grad = true},
             {OPTEST_SHAPE(1280), .grad = true},
             {OPTEST_SHAPE(1280), .grad = true}}},
+    /* where the compiler makes no lanes, 5000 values are summed one by one: four times the error */
     {.name = "wider than the little scratch",
      .attr = {.eps = 1e-6f},
-     .in = {{OPTEST_SHAPE(40, 5000)}, {OPTEST_SHAPE(5000), .grad = true}, {OPTEST_SHAPE(5000), .grad = true}}},
+     .in = {{OPTEST_SHAPE(40, 5000)}, {OPTEST_SHAPE(5000), .grad = true}, {OPTEST_SHAPE(5000), .grad = true}},
+     .tol = OPTEST_EPSILONS(64),
+     .grad_tol = OPTEST_EPSILONS(256)},
     /* x has 64 / 0.58 = 110 times the spread: its rounding is 110 times that of z */
     {.name = "far from zero",
      .attr = {.eps = 1e-6f},
