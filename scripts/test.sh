@@ -8,8 +8,7 @@ scripts/deps.sh
 scripts/build.sh asan
 # One instruction set is enough here, and whole runs take minutes under a sanitizer: scripts/check_all.sh does those too.
 slow='ops/all-base|cli/|distill/placement|model/(adamw|vit_b)'
-slow="$slow|train/(accumulate|cache$|failures|fidelity|files|interval|levers|losses|own_teacher|partial|pictures|precision)"
-slow="$slow|train/(recompute|resolution|results|resume|room|soak|teacher|update|weights)"
+slow="$slow|train/(cache$|failures|fidelity|files|levers|precision|recompute|results|resume|room|soak|teacher)"
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E "$slow"
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
 ctest --test-dir build/tsan --output-on-failure -R '^(base/pool|data/loader|device/exec|train/guard)$'
