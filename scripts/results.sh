@@ -65,6 +65,7 @@ train_group() {
   done
 }
 
+missing="*No such run is kept yet.*"
 miou() { number "$kept/$1.json" miou; }
 there() { [ -f "$kept/$1.json" ]; }
 
@@ -77,6 +78,7 @@ spread() {
 # compare SUFFIX: the four students of the main comparison, seed by seed
 compare() {
   local what seed all name label
+  compgen -G "$kept/*$1-s[0-9].json" >/dev/null || { echo "$missing"; return; }
   echo "| student | mIoU, 3 seeds | each | embedding cosine | planned MiB | images/s |"
   echo "|---|---:|---|---:|---:|---:|"
   for what in alone embedding resolution both; do
@@ -108,7 +110,9 @@ cosine() {
 
 # lever_table HEAD NAME=LABEL...
 lever_table() {
-  local entry name
+  local entry name any=
+  for entry in "${@:2}"; do there "${entry%%=*}" && any=1; done
+  [ "$any" ] || { echo "$missing"; return; }
   echo "| $1 | mIoU | embedding cosine | planned MiB | images/s |"
   echo "|---|---:|---:|---:|---:|"
   shift
@@ -121,7 +125,7 @@ lever_table() {
 }
 
 teacher() {
-  there teacher || return 0
+  there teacher || { echo "$missing"; return; }
   echo "The teacher: $(calc %.1f "100 * $(miou teacher)") mIoU on the same images, at $(number "$kept/teacher.json" steps) steps."
 }
 
@@ -138,6 +142,13 @@ points() {
   done | sort -u
 }
 
+plots() {
+  [ -n "$(points planned_peak_bytes 1)" ] || { echo "$missing"; return; }
+  points planned_peak_bytes 1048576 | scripts/plot.sh "planned peak, MiB" "mIoU, %" >"$kept/memory.svg"
+  points images_per_second 1 | scripts/plot.sh "images a second" "mIoU, %" >"$kept/speed.svg"
+  printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
+}
+
 page() {
   local section
   mkdir -p "$kept"
@@ -145,8 +156,7 @@ page() {
   compare "" | write_section docs/results.md main
   compare -all | write_section docs/results.md labels
   for section in interval size scale loss; do "$section" | write_section docs/results.md "$section"; done
-  points planned_peak_bytes 1048576 | scripts/plot.sh "planned peak, MiB" "mIoU, %" >docs/results/memory.svg
-  points images_per_second 1 | scripts/plot.sh "images a second" "mIoU, %" >docs/results/speed.svg
+  plots | write_section docs/results.md plots
 }
 
 if [ "${1:-}" = --page ]; then
