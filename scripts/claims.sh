@@ -33,7 +33,7 @@ compare() {
   local first=$3 n
   printf '| %s | %s |' "$1" "$($2 "$first")"
   for n in "${@:4}"; do
-    printf ' %s | %s |' "$($2 "$n")" "$(calc '%.1f %%' "100 * ($first - $n) / $first")"
+    printf ' %s | %s |' "$($2 "$n")" "$(calc '%.1f %%' "100 * ($first - $n) / $first" | sed 's/^-0\.0 /0.0 /')"
   done
   echo
 }

@@ -3,7 +3,7 @@
  * it. A gradient is T / (N C) times a difference of two probabilities of about 1 / cells. */
 #include <math.h>
 
-#include "optest.h"
+#include "masks.h"
 
 /* log of the sum of e^(x / T) over the valid cells of channel c of image n. */
 static double log_sum(const optest_case *c, const double *x, const double *mask, int64_t n, int64_t channel)
@@ -34,43 +34,6 @@ static void cwd_loss_ref(const optest_case *c, const double *const in[], double 
     out[0][0] = sum * temperature * temperature / (double)(s[0] * s[3]);
 }
 
-/* A valid rectangle, another for each image; `none` of them may be empty. */
-static void set_mask(const optest_case *c, double *const in[], int64_t none)
-{
-    const int64_t *s = c->in[0].shape.dim;
-    for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++) {
-        int64_t n = i / s[2] / s[1], y = i / s[2] % s[1], x = i % s[2];
-        in[2][i] = n != none && y <= s[1] * (n + 1) / (s[0] + 1) && x <= s[2] * (s[0] - n) / (s[0] + 1);
-    }
-}
-
-static void padded(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    set_mask(c, in, -1);
-}
-
-static void padded_one_empty(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    set_mask(c, in, 1);
-}
-
-/* What is in the padding must not be read. */
-static void padded_with_nan(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    int64_t channels = c->in[0].shape.dim[3];
-    padded(c, rng, in);
-    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++)
-        if (in[2][i / channels] == 0) in[0][i] = in[1][i] = NAN;
-}
-
-static void empty(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    for (int64_t i = 0; i < dram_elements(&c->in[2].shape); i++) in[2][i] = 0;
-}
-
 /* One valid cell an image: both distributions are 1 there. */
 static void single(const optest_case *c, dram_rng *rng, double *const in[])
 {
@@ -81,7 +44,7 @@ static void single(const optest_case *c, dram_rng *rng, double *const in[])
 
 static void the_same(const optest_case *c, dram_rng *rng, double *const in[])
 {
-    padded(c, rng, in);
+    masks_padded(c, rng, in);
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) in[1][i] = in[0][i];
 }
 
@@ -89,7 +52,7 @@ static void the_same(const optest_case *c, dram_rng *rng, double *const in[])
 static void shifted(const optest_case *c, dram_rng *rng, double *const in[])
 {
     int64_t channels = c->in[0].shape.dim[3];
-    padded(c, rng, in);
+    masks_padded(c, rng, in);
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
         in[0][i] = floor(in[0][i] * 64) / 64;
         in[1][i] = in[0][i] + (double)(1 << (i % channels));
@@ -100,7 +63,7 @@ static void shifted(const optest_case *c, dram_rng *rng, double *const in[])
 static void far_out(const optest_case *c, dram_rng *rng, double *const in[])
 {
     int64_t channels = c->in[0].shape.dim[3];
-    padded(c, rng, in);
+    masks_padded(c, rng, in);
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
         double at = i % channels % 2 ? 1000 : -1000;
         in[0][i] += at;
@@ -122,19 +85,19 @@ static void far_out(const optest_case *c, dram_rng *rng, double *const in[])
 #define GRAD .grad_tol = {1e-9, 16 * FLT_EPSILON}
 
 static const optest_case cwd_loss_cases[] = {
-    {.name = "temperature 1", T(1), .in = {IN(3, 5, 7, 11)}, .fill = padded, .tol = OPTEST_EPSILONS(2), GRAD},
-    {.name = "temperature 4", T(4), .in = {IN(3, 5, 7, 11)}, .fill = padded, .tol = OPTEST_EPSILONS(8), GRAD},
-    {.name = "temperature 1/4", T(0.25F), .in = {IN(2, 5, 7, 11)}, .fill = padded, .tol = OPTEST_EPSILONS(4), GRAD},
-    {.name = "one image", T(1), .in = {IN(1, 4, 3, 33)}, .fill = padded, .tol = OPTEST_EPSILONS(2), GRAD},
-    {.name = "256 channels", T(1), .in = {IN(2, 6, 7, 256)}, .fill = padded, .tol = OPTEST_EPSILONS(2), GRAD},
-    {.name = "many cells", T(1), .in = {IN(1, 40, 31, 3)}, .fill = padded, .tol = OPTEST_EPSILONS(2), GRAD},
+    {.name = "temperature 1", T(1), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
+    {.name = "temperature 4", T(4), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(8), GRAD},
+    {.name = "temperature 1/4", T(0.25F), .in = {IN(2, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(4), GRAD},
+    {.name = "one image", T(1), .in = {IN(1, 4, 3, 33)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
+    {.name = "256 channels", T(1), .in = {IN(2, 6, 7, 256)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
+    {.name = "many cells", T(1), .in = {IN(1, 40, 31, 3)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
     {.name = "an image without cells",
      T(1),
      .in = {IN(3, 4, 3, 5)},
-     .fill = padded_one_empty,
+     .fill = masks_padded_one_empty,
      .tol = OPTEST_EPSILONS(2),
      GRAD},
-    {.name = "no cells", T(1), .in = {IN(2, 4, 3, 5)}, .fill = empty, .vanishes = true},
+    {.name = "no cells", T(1), .in = {IN(2, 4, 3, 5)}, .fill = masks_empty, .vanishes = true},
     {.name = "one cell", T(1), .in = {IN(2, 4, 3, 5)}, .fill = single, .vanishes = true},
     /* exactly 0, but for the reference's and the differences' own rounding */
     {.name = "the same",
@@ -154,7 +117,7 @@ static const optest_case cwd_loss_cases[] = {
     {.name = "nan in the padding",
      T(1),
      .in = {SHAPES(2, 5, 7, 3)},
-     .fill = padded_with_nan,
+     .fill = masks_padded_with_nan,
      .tol = OPTEST_EPSILONS(2)},
     /* numbers of 1000 keep 2^-14 of what is behind the point */
     {.name = "far out", T(1), .in = {SHAPES(2, 5, 7, 4)}, .fill = far_out, .tol = OPTEST_EPSILONS(4)},

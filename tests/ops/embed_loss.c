@@ -2,7 +2,7 @@
  * cos rounds, so its error is absolute. */
 #include <math.h>
 
-#include "optest.h"
+#include "masks.h"
 
 static double cell_error(const optest_case *c, const double *s, const double *t)
 {
@@ -34,47 +34,10 @@ static void embed_loss_ref(const optest_case *c, const double *const in[], doubl
     }
 }
 
-/* A valid rectangle, another for each image; `none` of them may be empty. */
-static void set_mask(const optest_case *c, double *const in[], int64_t none)
-{
-    const int64_t *s = c->in[0].shape.dim;
-    for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++) {
-        int64_t n = i / s[2] / s[1], y = i / s[2] % s[1], x = i % s[2];
-        in[2][i] = n != none && y <= s[1] * (n + 1) / (s[0] + 1) && x <= s[2] * (s[0] - n) / (s[0] + 1);
-    }
-}
-
-static void padded(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    set_mask(c, in, -1);
-}
-
-static void padded_one_empty(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    set_mask(c, in, 0);
-}
-
-/* What is in the padding must not be read. */
-static void padded_with_nan(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    int64_t channels = c->in[0].shape.dim[3];
-    padded(c, rng, in);
-    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++)
-        if (in[2][i / channels] == 0) in[0][i] = in[1][i] = NAN;
-}
-
-static void empty(const optest_case *c, dram_rng *rng, double *const in[])
-{
-    (void)rng;
-    for (int64_t i = 0; i < dram_elements(&c->in[2].shape); i++) in[2][i] = 0;
-}
-
 /* A cell of s and one of t have no direction. */
 static void no_direction(const optest_case *c, dram_rng *rng, double *const in[])
 {
-    padded(c, rng, in);
+    masks_padded(c, rng, in);
     for (int64_t k = 0; k < c->in[0].shape.dim[3]; k++) in[0][k] = in[1][c->in[0].shape.dim[3] + k] = 0;
 }
 
@@ -88,25 +51,25 @@ static void no_direction(const optest_case *c, dram_rng *rng, double *const in[]
 #define TOLERANCES .tol = OPTEST_EPSILONS(8), .grad_tol = {4e-9, 16 * FLT_EPSILON}
 
 static const optest_case embed_loss_cases[] = {
-    {.name = "mse", MODE(MSE), .in = {IN(3, 5, 7, 11)}, .fill = padded, TOLERANCES},
-    {.name = "huber", MODE(HUBER), .in = {IN(3, 5, 7, 11)}, .fill = padded, TOLERANCES},
-    {.name = "cosine", MODE(COSINE), .in = {IN(3, 5, 7, 11)}, .fill = padded, TOLERANCES},
-    {.name = "mse, one image", MODE(MSE), .in = {IN(1, 4, 3, 13)}, .fill = padded, TOLERANCES},
-    {.name = "mse, an image without cells", MODE(MSE), .in = {IN(2, 4, 3, 5)}, .fill = padded_one_empty, TOLERANCES},
-    {.name = "mse, no cells", MODE(MSE), .in = {IN(2, 4, 3, 5)}, .fill = empty, .vanishes = true, TOLERANCES},
+    {.name = "mse", MODE(MSE), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, TOLERANCES},
+    {.name = "huber", MODE(HUBER), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, TOLERANCES},
+    {.name = "cosine", MODE(COSINE), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, TOLERANCES},
+    {.name = "mse, one image", MODE(MSE), .in = {IN(1, 4, 3, 13)}, .fill = masks_padded, TOLERANCES},
+    {.name = "mse, an image without cells", MODE(MSE), .in = {IN(2, 4, 3, 5)}, .fill = masks_padded_one_empty, TOLERANCES},
+    {.name = "mse, no cells", MODE(MSE), .in = {IN(2, 4, 3, 5)}, .fill = masks_empty, .vanishes = true, TOLERANCES},
     {.name = "cosine, one channel",
      MODE(COSINE),
      .in = {IN(1, 4, 3, 1)},
-     .fill = padded,
+     .fill = masks_padded,
      .vanishes = true,
      .grad_tol = {1e-6, 0}}, /* two terms of about 1 that cancel */
-    {.name = "mse, 256 channels", MODE(MSE), .in = {IN(2, 6, 7, 256)}, .fill = padded, TOLERANCES},
-    {.name = "huber, 256 channels", MODE(HUBER), .in = {IN(2, 6, 7, 256)}, .fill = padded, TOLERANCES},
-    {.name = "cosine, 256 channels", MODE(COSINE), .in = {IN(2, 6, 7, 256)}, .fill = padded, TOLERANCES},
+    {.name = "mse, 256 channels", MODE(MSE), .in = {IN(2, 6, 7, 256)}, .fill = masks_padded, TOLERANCES},
+    {.name = "huber, 256 channels", MODE(HUBER), .in = {IN(2, 6, 7, 256)}, .fill = masks_padded, TOLERANCES},
+    {.name = "cosine, 256 channels", MODE(COSINE), .in = {IN(2, 6, 7, 256)}, .fill = masks_padded, TOLERANCES},
     {.name = "mse, nan in the padding",
      MODE(MSE),
      .in = {{OPTEST_SHAPE(2, 5, 7, 3)}, {OPTEST_SHAPE(2, 5, 7, 3)}, {OPTEST_SHAPE(2, 5, 7)}},
-     .fill = padded_with_nan,
+     .fill = masks_padded_with_nan,
      TOLERANCES},
     {.name = "cosine, no direction",
      MODE(COSINE),
