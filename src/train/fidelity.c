@@ -78,10 +78,15 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
 }
 
 /* A teacher whose own size is not 1024 (vit_tiny, vit_micro) loses nothing at its own. */
-static void warn_if_low(const dram_config *cfg, const dram_fidelity *r)
+static bool at_its_own(const dram_config *cfg, const dram_fidelity *r)
 {
     const dram_arch *teacher = dram_arch_find(cfg->sam_distill.teacher.model_type);
-    if (!r->images || r->cosine >= LOW_COSINE || (r->size == teacher->native && r->canvas == r->size)) return;
+    return teacher && r->size == teacher->native && r->canvas == r->size;
+}
+
+static void warn_if_low(const dram_config *cfg, const dram_fidelity *r)
+{
+    if (!r->images || r->cosine >= LOW_COSINE || at_its_own(cfg, r)) return;
     dram_warn("the teacher at %d gives another embedding than at %d: the cosine between them is %.3f (below %.1f)%s",
               r->size, r->full, r->cosine, LOW_COSINE,
               r->size < r->full ? "; a larger sam_distill.sam_input_size keeps more of what the teacher knows" : "");
@@ -165,7 +170,7 @@ dram_status dram_fidelity_before(const dram_session *run, const dram_dataset *tr
 {
     const dram_config *cfg = run->cfg;
     *result = empty(cfg);
-    *asked = cfg->sam_distill.fidelity_images > 0 && dram_fidelity_means_something(cfg);
+    *asked = cfg->sam_distill.fidelity_images > 0 && dram_fidelity_means_something(cfg) && !at_its_own(cfg, result);
     if (!*asked) return DRAM_OK;
     if (resume)
         leave_out(result, "this run goes on");

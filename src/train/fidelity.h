@@ -19,7 +19,8 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
 
 /* Before the first step of a run with this session, which is planned and not started: sam_distill.fidelity_images of
  * its images, in an arena that is given back, if it is no larger than the session's. Where it cannot be done without a
- * cost result->left_out says why; *asked is false where nothing was to be done. Weights that cannot be read are an
+ * cost result->left_out says why; *asked is false where nothing was to be done, as for a
+ * teacher at its own size. Weights that cannot be read are an
  * error, as they will be for the run. stop: as in dram_hooks. */
 dram_status dram_fidelity_before(const dram_session *session, const dram_dataset *train, bool resume,
                                  const volatile sig_atomic_t *stop, dram_fidelity *result, bool *asked);
