@@ -92,8 +92,26 @@ budgets() {
   done
 }
 
+# A teacher with next to no student, at 1024 in bf16, batch 8: the whole arena.
+alone() {
+  local model
+  peak() {
+    "$dram" plan bench/recipe.yaml threads=2 data.size=32 student.arch=regnety_002 task.enabled=false \
+      resolution_distill.enabled=false sam_distill.teacher.model_type="$model" "$@" --json >"$out/alone" 2>"$out/log" ||
+      { cat "$out/log" >&2; exit 1; }
+    mib "$(number "$out/alone" planned_peak_bytes)"
+  }
+  echo "| planned MiB | all images at once | \`teacher.group: 1\` | and \`placement: stream\` |"
+  echo "|---|---:|---:|---:|"
+  for model in vit_b vit_l vit_h; do
+    printf '| `%s` | %s | %s | %s |\n' "$model" "$(peak)" "$(peak sam_distill.teacher.group=1)" \
+      "$(peak sam_distill.teacher.group=1 sam_distill.teacher.placement=stream)"
+  done
+}
+
 if [ "${1:-}" = --write ]; then
   table | write_section docs/tiers.md tiers
+  alone | write_section docs/memory.md alone
   budgets | write_section docs/memory.md budgets
   # The picture of docs/memory.md.
   "$dram" plan configs/quickstart.yaml threads=2 data.size=384 resolution_distill.enabled=false optim.clip_norm=0 \
@@ -102,4 +120,6 @@ else
   table
   echo
   budgets
+  echo
+  alone
 fi

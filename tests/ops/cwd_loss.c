@@ -87,7 +87,12 @@ static void far_out(const optest_case *c, dram_rng *rng, double *const in[])
 static const optest_case cwd_loss_cases[] = {
     {.name = "temperature 1", T(1), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
     {.name = "temperature 4", T(4), .in = {IN(3, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(8), GRAD},
-    {.name = "temperature 1/4", T(0.25F), .in = {IN(2, 5, 7, 11)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(4), GRAD},
+    {.name = "temperature 1/4",
+     T(0.25F),
+     .in = {IN(2, 5, 7, 11)},
+     .fill = masks_padded,
+     .tol = OPTEST_EPSILONS(4),
+     GRAD},
     {.name = "one image", T(1), .in = {IN(1, 4, 3, 33)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
     {.name = "256 channels", T(1), .in = {IN(2, 6, 7, 256)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
     {.name = "many cells", T(1), .in = {IN(1, 40, 31, 3)}, .fill = masks_padded, .tol = OPTEST_EPSILONS(2), GRAD},
