@@ -37,6 +37,18 @@ dram_status dram_path_folder(const char *path, char **folder)
     return DRAM_OK;
 }
 
+const char *dram_path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int dram_path_stem(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name ? (int)(dot - name) : (int)strlen(name);
+}
+
 bool dram_path_exists(const char *path)
 {
     struct stat info;

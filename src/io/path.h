@@ -13,6 +13,12 @@ dram_status dram_path_join(const char *folder, const char *name, char **path);
 /* The folder that holds path ("." if none is named); owned by the caller. */
 dram_status dram_path_folder(const char *path, char **folder);
 
+/* The last part of a path: what follows its last slash. */
+const char *dram_path_name(const char *path);
+
+/* Length of a name without its extension; a leading dot begins none. */
+int dram_path_stem(const char *name);
+
 bool dram_path_exists(const char *path); /* whatever it is, a dangling link too */
 
 /* Makes a folder and those above it; it may exist. */

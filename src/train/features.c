@@ -28,23 +28,11 @@ typedef struct {
 
 /* ---- names ---- */
 
-static const char *file_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-static int stem_of(const char *file)
-{
-    const char *dot = strrchr(file, '.');
-    return dot && dot != file ? (int)(dot - file) : (int)strlen(file);
-}
-
 static dram_status picture_path(const char *folder, const char *image, dram_str *path)
 {
-    const char *file = file_of(image);
+    const char *file = dram_path_name(image);
     dram_str_free(path);
-    dram_str_add(path, "%s/%.*s.png", folder, stem_of(file), file);
+    dram_str_add(path, "%s/%.*s.png", folder, dram_path_stem(file), file);
     return path->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the name of a picture") : DRAM_OK;
 }
 
@@ -64,12 +52,12 @@ static dram_status check_images(const char *folder, const char *const *images, i
     dram_str path = {0};
     dram_status status = DRAM_OK;
     for (int i = 0; i < n && status == DRAM_OK; i++) {
-        const char *file = file_of(images[i]);
+        const char *file = dram_path_name(images[i]);
         status = picture_path(folder, images[i], &path);
         if (status == DRAM_OK) status = check_image(images[i], path.text);
         for (int k = 0; k < i && status == DRAM_OK; k++) {
-            const char *other = file_of(images[k]);
-            if (stem_of(other) == stem_of(file) && memcmp(other, file, (size_t)stem_of(file)) == 0)
+            const char *other = dram_path_name(images[k]);
+            if (dram_path_stem(other) == dram_path_stem(file) && memcmp(other, file, (size_t)dram_path_stem(file)) == 0)
                 status =
                     dram_fail(DRAM_ERR_CONFIG, "the pictures of %s and %s would both be %s; name them in two calls",
                               images[k], images[i], path.text);

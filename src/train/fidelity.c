@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "io/path.h"
 #include "train/settle.h"
 #include "train/single.h"
 
@@ -48,8 +49,7 @@ static dram_status compare(dram_single *s, const char *path, dram_fidelity *resu
     result->cosine = result->images ? result->cosine + (cosine - result->cosine) / (result->images + 1) : cosine;
     if (!result->images || cosine < result->worst) {
         result->worst = cosine;
-        const char *slash = strrchr(path, '/');
-        snprintf(result->worst_image, sizeof result->worst_image, "%s", slash ? slash + 1 : path);
+        snprintf(result->worst_image, sizeof result->worst_image, "%s", dram_path_name(path));
     }
     result->images++;
     return DRAM_OK;

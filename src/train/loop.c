@@ -149,18 +149,9 @@ static dram_status check_fidelity(const run *r, bool resume)
     dram_fidelity result;
     bool asked;
     if (!r->hooks->fidelity) return DRAM_OK;
-    TRY(dram_room_check(&r->session));
     TRY(dram_fidelity_before(&r->session, r->train, resume, r->hooks->stop, &result, &asked));
     if (asked) r->hooks->fidelity(r->hooks->context, &result);
     return DRAM_OK;
-}
-
-/* Fills the cache, if there is one, once the plan is known to fit: only then are hours spent on it. */
-static dram_status open_targets(run *r)
-{
-    if (!r->session.programs.cached) return DRAM_OK;
-    TRY(dram_room_check(&r->session));
-    return dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets);
 }
 
 static dram_status prepare(run *r, bool resume)
@@ -173,8 +164,9 @@ static dram_status prepare(run *r, bool resume)
     if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
     TRY(dram_room_plan(&r->settled.cfg, DRAM_SET_TRAIN, &r->session));
     show_plan(r);
+    TRY(dram_room_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
-    TRY(open_targets(r));
+    TRY(dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_room_start(&r->settled.cfg, &r->session, show_plan, r));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
     r->feed.targets = &r->targets;

@@ -107,4 +107,12 @@ static inline const char *text_of(const cJSON *object, const char *key)
     return item->valuestring;
 }
 
+/* Group teardown. */
+static inline int dram_teardown(void **state)
+{
+    free(printed);
+    free(complained);
+    return tempdir_remove(state);
+}
+
 #endif

@@ -25,13 +25,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    free(printed);
-    free(complained);
-    return tempdir_remove(state);
-}
-
 static int count(const char *text, const char *what)
 {
     int n = 0;
@@ -360,5 +353,5 @@ int main(void)
         cmocka_unit_test(synth),
         cmocka_unit_test(full_output),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, dram_teardown);
 }

@@ -36,13 +36,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    free(printed);
-    free(complained);
-    return tempdir_remove(state);
-}
-
 /* Every score is in the files of a run. */
 static void scores_are_kept(void **state)
 {
@@ -219,5 +212,5 @@ int main(void)
         cmocka_unit_test(features_go_wrong),    cmocka_unit_test(fidelity),
         cmocka_unit_test(fidelity_of_a_run),    cmocka_unit_test(fp16_says_its_scale),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, dram_teardown);
 }

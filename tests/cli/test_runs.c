@@ -32,13 +32,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    free(printed);
-    free(complained);
-    return tempdir_remove(state);
-}
-
 static void train_then_eval(void **state)
 {
     dram_ok(state, "train run.yaml");
@@ -204,5 +197,5 @@ int main(void)
         cmocka_unit_test(sigterm),
         cmocka_unit_test(terminal),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, dram_teardown);
 }

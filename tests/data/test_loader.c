@@ -12,21 +12,11 @@
 #include "data/encode.h"
 #include "data/loader.h"
 #include "support/tempdir.h"
+#include "support/warnings.h"
 
 enum { FILES = 30, STUDENT = 48, TEACHER = 64 };
 
 static char images[4300], labels[4300];
-static int warnings;
-static char last_warning[1024];
-
-static void keep_warning(void *context, dram_log_level level, const char *message)
-{
-    (void)context;
-    if (level != DRAM_LOG_WARNING) return;
-    warnings++;
-    snprintf(last_warning, sizeof last_warning, "%s", message);
-}
-
 static const char *file_path(const char *folder, int i, const char *end)
 {
     static char path[8192];

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "support/runs.h"
+#include "support/warnings.h"
 #include "train/feed.h"
 #include "train/fidelity.h"
 
@@ -16,17 +17,6 @@ enum { IMAGES = 1, CASES = 1 };
 #else
 enum { IMAGES = 2, CASES = 2 };
 #endif
-
-static int warnings;
-static char last_warning[1024];
-
-static void note(void *context, dram_log_level level, const char *message)
-{
-    (void)context;
-    if (level != DRAM_LOG_WARNING) return;
-    warnings++;
-    snprintf(last_warning, sizeof last_warning, "%s", message);
-}
 
 static dram_fidelity fidelity_of(void **state, const char *set, const char *folder)
 {
@@ -190,7 +180,7 @@ static void placements_agree(void **state)
 static void a_low_value_is_a_warning(void **state)
 {
     const char *folder = in_dir(state, "one");
-    dram_log_set_sink(note, NULL);
+    dram_log_set_sink(keep_warning, NULL);
     warnings = 0;
     dram_fidelity low = fidelity_of(state, "sam_distill.sam_input_size=32", folder);
     char want[200];
@@ -238,7 +228,7 @@ static void bad_input(void **state)
     const char *folder = some_scenes(state, "bad", 1);
     put_file(in_dir(state, "bad/text.jpg"), "no image", 8);
     put_file(in_dir(state, "bad/nothing.png"), "", 0);
-    dram_log_set_sink(note, NULL);
+    dram_log_set_sink(keep_warning, NULL);
     warnings = 0;
     dram_fidelity r = fidelity_of(state, "sam_distill.sam_input_size=512", folder);
     dram_log_set_sink(NULL, NULL);
@@ -350,7 +340,7 @@ static void bad_images_are_passed_over(void **state)
              "sam_distill.fidelity_images=2 train.steps=1 data.train.images=%.4300s/images "
              "data.train.labels=%.4300s/labels data.val.images=none data.val.labels=none",
              in_dir(state, "spoilt"), in_dir(state, "spoilt"));
-    dram_log_set_sink(note, NULL);
+    dram_log_set_sink(keep_warning, NULL);
     warnings = 0;
     listener l = listen_to(state, "spoilt", set, false);
     dram_log_set_sink(NULL, NULL);

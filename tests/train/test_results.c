@@ -8,6 +8,7 @@
 
 #include "data/image.h"
 #include "support/runs.h"
+#include "support/warnings.h"
 
 #define TASK_ONLY                                                                                                      \
     "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
@@ -96,17 +97,6 @@ static void losses_fall(void **state)
 
 /* ---- bad images ---- */
 
-static int warnings;
-static char last_warning[1024];
-
-static void note(void *context, dram_log_level level, const char *message)
-{
-    (void)context;
-    if (level != DRAM_LOG_WARNING) return;
-    warnings++;
-    snprintf(last_warning, sizeof last_warning, "%s", message);
-}
-
 /* A folder of n scenes, of which the first `bad` are cut off in the middle. */
 static void scenes_with_bad(void **state, const char *name, int n, int bad)
 {
@@ -132,7 +122,7 @@ static const char *on_scenes(void **state, const char *name, const char *more)
 static void bad_images_are_counted(void **state)
 {
     scenes_with_bad(state, "few", 20, 2);
-    dram_log_set_sink(note, NULL);
+    dram_log_set_sink(keep_warning, NULL);
     run_order o = {.name = "few", .set = on_scenes(state, "few", "train.steps=11")};
     run_ok(state, &o);
     assert_int_equal(o.summary.skipped_images, 2);
