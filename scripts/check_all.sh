@@ -13,5 +13,12 @@ if command -v clang >/dev/null; then
 else
   echo "check_all: skipped clang, it is not installed"
 fi
+if command -v nvcc >/dev/null; then
+  cmake -S . -B build/cards -G Ninja -DCMAKE_BUILD_TYPE=Release -DDRAM_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=80-real;86-real;89-real;90" >/dev/null
+  cmake --build build/cards --target dram >/dev/null
+  scripts/spills.sh build/cards
+else
+  echo "check_all: skipped CUDA for sm_80, sm_86, sm_89 and sm_90, nvcc is not installed"
+fi
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --output-on-failure -R '^train/soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --output-on-failure -R 'ops/|model/'

@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing: docs/dependencies.md says what each is for.
 set -euo pipefail
 
-packages=(gcc libc6-dev cmake ninja-build pkg-config
+packages=(gcc g++ libc6-dev cmake ninja-build pkg-config
   libyaml-dev libopenblas-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libcjson-dev libxxhash-dev
   libcmocka-dev)
 

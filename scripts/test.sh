@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh
 scripts/build.sh asan
 # One instruction set is enough here, and whole runs take minutes under a sanitizer: scripts/check_all.sh does those too.
-slow='ops/all-base|cli/|distill/placement|model/(adamw|vit_b)'
+# ops/both is ops/all and ops/cuda, the latter on the simulated GPU.
+slow='ops/all|ops/cuda|train/(resume|teacher)-cuda|cli/|distill/placement|model/(adamw|vit_b)'
 slow="$slow|train/(cache$|failures|fidelity|files|levers|precision|recompute|results|resume|room|soak|teacher|update|weights)"
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E "$slow"
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard

@@ -54,6 +54,7 @@ typedef struct {
     void *workspace; /* as many bytes as the op asked for (its `workspace` rule), aligned; contents undefined */
     int64_t workspace_bytes;
     dram_pool *pool; /* the device's compute threads; NULL on a device that has none */
+    void *device;    /* what the device's own kernels share (kernels/cuda/context.h); NULL on the CPU */
 } dram_kernel_args;
 
 typedef dram_status (*dram_kernel)(const dram_kernel_args *args);

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
+#include "train/machine.h"
 #include "train/room.h"
 #include "train/settle.h"
 
@@ -16,8 +17,22 @@ typedef struct {
     int cores, workers, prefetch, tier; /* the last three would be chosen */
     int64_t total, free, limit;         /* limit: of the control groups; 0: none */
     int64_t reserve;                    /* of the free bytes, for all but the arenas */
+    bool gpu;                           /* card is known, and would be chosen */
+    dram_cuda_card card;
+    char no_gpu[200]; /* why not */
     char webp[32];
 } facts;
+
+/* The GPU is opened and closed again: that finds a missing library too. */
+static void find_gpu(facts *f)
+{
+    dram_device *device = NULL;
+    if (!dram_device_cuda_count(f->no_gpu, sizeof f->no_gpu)) return;
+    f->gpu = dram_device_cuda_card(0, &f->card) == DRAM_OK && dram_device_open_cuda(0, 1, &device) == DRAM_OK;
+    if (!f->gpu) snprintf(f->no_gpu, sizeof f->no_gpu, "%s", dram_error_text());
+    dram_error_clear();
+    dram_device_close(device);
+}
 
 /* What a run with the keys' defaults would take. */
 static dram_status find_facts(facts *f)
@@ -35,7 +50,9 @@ static dram_status find_facts(facts *f)
     f->workers = cfg->data.workers;
     f->prefetch = cfg->data.prefetch;
     f->reserve = dram_room_reserve(cfg);
-    f->tier = dram_room_tier(f->free - f->reserve);
+    find_gpu(f);
+    if (f->gpu) f->reserve = dram_machine_overhead(&(dram_profile){.gpu = true});
+    f->tier = dram_room_tier((f->gpu ? f->card.free_bytes : f->free) - f->reserve);
     dram_config_free(cfg);
     return DRAM_OK;
 }
@@ -49,14 +66,14 @@ static void print_memory(const facts *f)
         printf(" (limited to %s by the control group)\n", dram_format_bytes(f->limit, limit, sizeof limit));
     else
         printf(" (no limit by a control group)\n");
-    printf("reserve       %s of it for the loader and the process, with the defaults\n",
-           dram_format_bytes(f->reserve, reserve, sizeof reserve));
+    printf("reserve       %s of %s\n", dram_format_bytes(f->reserve, reserve, sizeof reserve),
+           f->gpu ? "the GPU's memory for CUDA's libraries" : "it for the loader and the process, with the defaults");
 }
 
 static void print_choice(const facts *f)
 {
-    printf("would choose  device: cpu, threads: %d, data.workers: %d, data.prefetch: %d\n", f->cores, f->workers,
-           f->prefetch);
+    printf("would choose  device: %s, threads: %d, data.workers: %d, data.prefetch: %d\n", f->gpu ? "cuda" : "cpu",
+           f->cores, f->workers, f->prefetch);
     if (f->tier)
         printf("tier          configs/tiers/%02dgb.yaml\n", f->tier);
     else
@@ -64,10 +81,26 @@ static void print_choice(const facts *f)
             "tier          none: the smallest, 06gb, wants 6 GB free besides the reserve; set memory.budget: auto\n");
 }
 
+static void print_gpu(const facts *f)
+{
+    char left[32], whole[32];
+    const dram_cuda_card *card = &f->card;
+    if (!f->gpu) {
+        printf("GPU           none: %s; runs take the CPU\n", f->no_gpu);
+        return;
+    }
+    printf("GPU           %s, compute capability %d.%d, %d multiprocessors; %s, %s free\n", card->name,
+           card->capability / 10, card->capability % 10, card->multiprocessors,
+           dram_format_bytes(card->total_bytes, whole, sizeof whole),
+           dram_format_bytes(card->free_bytes, left, sizeof left));
+    printf("CUDA          %d.%d, the driver's %d.%d\n", card->runtime / 1000, card->runtime % 1000 / 10,
+           card->driver / 1000, card->driver % 1000 / 10);
+}
+
 static void print_facts(const facts *f)
 {
     printf("dram          %s\n", DRAM_VERSION);
-    printf("GPU           none that this build can use: runs take the CPU\n");
+    print_gpu(f);
     printf("cores         %d\nkernels       %s\n", f->cores, dram_cpu_isa());
     print_memory(f);
     printf("BLAS          %s\n", openblas_get_config());
@@ -89,11 +122,24 @@ static bool add_tier(cJSON *root, int tier)
     return (tier ? cJSON_AddStringToObject(root, "tier", name) : cJSON_AddNullToObject(root, "tier")) != NULL;
 }
 
+/* The GPU, null if there is none. */
+static bool add_gpu(cJSON *root, const facts *f)
+{
+    const dram_cuda_card *card = &f->card;
+    if (!f->gpu) return cJSON_AddNullToObject(root, "gpu") != NULL;
+    cJSON *gpu = cJSON_AddObjectToObject(root, "gpu");
+    return gpu && cJSON_AddStringToObject(gpu, "name", card->name) &&
+           cJSON_AddNumberToObject(gpu, "capability", card->capability / 10.0) &&
+           cJSON_AddNumberToObject(gpu, "multiprocessors", card->multiprocessors) &&
+           add_bytes(gpu, "total_bytes", card->total_bytes) && add_bytes(gpu, "free_bytes", card->free_bytes);
+}
+
 static cJSON *facts_json(const facts *f)
 {
     cJSON *root = cJSON_CreateObject();
-    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) && cJSON_AddNullToObject(root, "gpu") &&
-                cJSON_AddStringToObject(root, "device", "cpu") && cJSON_AddNumberToObject(root, "cores", f->cores) &&
+    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) && add_gpu(root, f) &&
+                cJSON_AddStringToObject(root, "device", f->gpu ? "cuda" : "cpu") &&
+                cJSON_AddNumberToObject(root, "cores", f->cores) &&
                 cJSON_AddStringToObject(root, "kernels", dram_cpu_isa()) && add_bytes(root, "total_bytes", f->total) &&
                 add_bytes(root, "free_bytes", f->free) &&
                 (f->limit ? add_bytes(root, "group_limit_bytes", f->limit)

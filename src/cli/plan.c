@@ -4,6 +4,7 @@
 #include "cli/plan_page.h"
 #include "plan/report.h"
 #include "train/calibrate.h"
+#include "train/machine.h"
 
 static dram_status write_dump(const dram_session *s, const char *path)
 {
@@ -25,18 +26,26 @@ static dram_status write_svg(const dram_session *s, const char *path)
     return status;
 }
 
-/* The plan holds for the CPU of any machine; whether it would run here is a note, no verdict. */
+/* The plan holds for the CPU or the GPU of any machine; whether it would run here is a note, no verdict. */
 static void note_machine(const dram_session *s)
 {
     char need[32], have[32];
-    int64_t free_bytes = dram_host_free_bytes(), total = dram_host_total_bytes();
-    int64_t bytes = s->plan->arena_bytes + s->plan->host_bytes;
-    if (s->budget > total)
-        fprintf(stderr, "note: the budget is %s and this machine has %s: `dram train` would refuse here\n",
-                dram_format_bytes(s->budget, need, sizeof need), dram_format_bytes(total, have, sizeof have));
-    else if (bytes > free_bytes)
-        fprintf(stderr, "note: the plan needs %s and this machine has %s free: `dram train` would refuse here\n",
-                dram_format_bytes(bytes, need, sizeof need), dram_format_bytes(free_bytes, have, sizeof have));
+    const char *whose = s->plan->profile.gpu ? "this machine's GPU" : "this machine";
+    dram_machine_room room;
+    if (dram_machine_look(&s->plan->profile, &room) != DRAM_OK) {
+        fprintf(stderr, "note: %s; `dram train` would refuse here\n", dram_error_text());
+        dram_error_clear();
+        return;
+    }
+    int64_t bytes = s->plan->arena_bytes + (room.apart ? 0 : s->plan->host_bytes);
+    if (s->budget > room.device_total)
+        fprintf(stderr, "note: the budget is %s and %s has %s: `dram train` would refuse here\n",
+                dram_format_bytes(s->budget, need, sizeof need), whose,
+                dram_format_bytes(room.device_total, have, sizeof have));
+    else if (bytes > room.device_free)
+        fprintf(stderr, "note: the plan needs %s and %s has %s free: `dram train` would refuse here\n",
+                dram_format_bytes(bytes, need, sizeof need), whose,
+                dram_format_bytes(room.device_free, have, sizeof have));
 }
 
 static dram_status show(const dram_session *s, bool json, const char *dump, const char *svg)

@@ -4,6 +4,7 @@
 #include "plan/report.h"
 #include "train/fit.h"
 #include "train/levers.h"
+#include "train/machine.h"
 #include "train/targets.h"
 
 /* What filling the cache takes; all 0 without one. */
@@ -108,8 +109,14 @@ static void describe_cache(const dram_session *s, const cache_facts *cache, dram
 
 static void describe_device(const dram_session *s, dram_str *text)
 {
+    char why[200];
     int threads = s->plan->profile.workers;
-    dram_str_add(text, "device   cpu, %d thread%s\n", threads, threads == 1 ? "" : "s");
+    bool gpu = dram_machine_gpu(s->cfg, why, sizeof why);
+    if (gpu)
+        dram_str_add(text, "device   cuda; %d CPU thread%s beside it\n", threads, threads == 1 ? "" : "s");
+    else
+        dram_str_add(text, "device   cpu, %d thread%s%s%s\n", threads, threads == 1 ? "" : "s", why[0] ? "; " : "",
+                     why);
 }
 
 static int64_t teacher_flops(const dram_graph *g)

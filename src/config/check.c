@@ -1,34 +1,9 @@
-/* Settings that contradict each other, and settings this version has no code for. */
+/* Settings that contradict each other. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config/keys.h"
-
-/* What may be set to some of its values only, until the part that reads the others is built: the values allowed, as
- * `dram config` writes them. */
-static const struct {
-    const char *key, *allowed;
-} not_yet[] = {
-    {"device", "auto|cpu"},
-};
-
-static dram_status check_not_yet(const dram_config *cfg)
-{
-    for (size_t i = 0; i < sizeof not_yet / sizeof not_yet[0]; i++) {
-        const dram_key *key = &dram_keys[dram_key_find(not_yet[i].key)];
-        dram_key allowed = {.keywords = not_yet[i].allowed};
-        dram_value value = dram_key_get(cfg, key);
-        dram_str text = {0};
-        dram_status status = dram_value_write(key, &value, &text);
-        if (status == DRAM_OK && !dram_key_has_keyword(&allowed, text.text))
-            status = dram_config_fail(cfg, key->path, "this version of dram cannot do %.200s; possible now: %s",
-                                      text.text, not_yet[i].allowed);
-        dram_str_free(&text);
-        TRY(status);
-    }
-    return DRAM_OK;
-}
 
 static dram_status check_name(const dram_config *cfg)
 {
@@ -183,6 +158,5 @@ dram_status dram_config_check(const dram_config *cfg)
     TRY(check_losses(cfg));
     TRY(check_cache(cfg));
     TRY(check_training(cfg));
-    TRY(check_memory(cfg));
-    return check_not_yet(cfg);
+    return check_memory(cfg);
 }

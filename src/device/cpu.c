@@ -1,5 +1,6 @@
 /* The CPU as a device: anonymous mappings, copies by memcpy, the kernels of kernels/cpu. */
 #include <cblas.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -44,6 +45,13 @@ static dram_status cpu_read(dram_device *device, void *host, const void *from, i
     return DRAM_OK;
 }
 
+static dram_status cpu_fill(dram_device *device, void *to, int byte, int64_t bytes)
+{
+    (void)device;
+    memset(to, byte, (size_t)bytes);
+    return DRAM_OK;
+}
+
 static int64_t cpu_free_bytes(dram_device *device)
 {
     (void)device;
@@ -61,6 +69,7 @@ static const dram_device_ops cpu_ops = {
     .release = cpu_release,
     .write = cpu_write,
     .read = cpu_read,
+    .fill = cpu_fill,
     .free_bytes = cpu_free_bytes,
     .close = cpu_close,
 };
@@ -71,8 +80,8 @@ dram_status dram_device_open_cpu(int workers, dram_device **out)
     if (!device) return dram_fail(DRAM_ERR_MEMORY, "no memory for the device");
     device->ops = &cpu_ops;
     device->profile = dram_profile_cpu(workers);
-    device->isa = dram_cpu_isa();
-    device->kernels = dram_cpu_kernels();
+    snprintf(device->name, sizeof device->name, "%s", dram_cpu_isa());
+    device->kernels = device->host_kernels = dram_cpu_kernels();
     openblas_set_num_threads(1);
     dram_status status = dram_pool_open(workers, &device->pool);
     if (status != DRAM_OK) {

@@ -1,8 +1,11 @@
-/* device: where a plan runs. One interface; cpu.c implements it.
+/* device: where a plan runs. One interface; cpu.c and cuda.c implement it.
  *
  * All memory that a run takes from a device goes through dram_device_alloc, which counts it: the high-water of that
  * count in the device's own space is the *measured peak*. It knows nothing of the plan. Memory in the pinned and the
  * host space, which the host can read and write, is counted beside it. On the CPU all three are RAM.
+ *
+ * Work is handed to queues. A CPU has done it when the kernel returns. A GPU does it later, what is in one queue in its
+ * order, and beside the host: join() orders two queues, finish() waits for all.
  */
 #ifndef DRAM_DEVICE_DEVICE_H
 #define DRAM_DEVICE_DEVICE_H
@@ -13,29 +16,61 @@
 
 typedef struct dram_device dram_device;
 
-/* What a device has to provide. All slots are required. `space` is never DRAM_SPACE_COUNT. */
+/* What a device has to provide. `space` is never DRAM_SPACE_COUNT. */
 typedef struct {
     dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes,
                          void **memory); /* aligned as the profile says */
     void (*release)(dram_device *device, dram_space space, void *memory, int64_t bytes);
     dram_status (*write)(dram_device *device, void *to, const void *host, int64_t bytes);  /* returns when done */
     dram_status (*read)(dram_device *device, void *host, const void *from, int64_t bytes); /* returns when done */
+    dram_status (*fill)(dram_device *device, void *to, int byte, int64_t bytes);           /* returns when done */
     int64_t (*free_bytes)(dram_device *device); /* of the device space, now */
     void (*close)(dram_device *device);
+
+    /* The rest is of devices whose work is done beside the host; NULL on the CPU. */
+    void *(*shared)(dram_device *device, dram_queue queue); /* dram_kernel_args.device of that queue's kernels */
+    dram_status (*join)(dram_device *device, dram_queue from, dram_queue to); /* later work of `to` waits for `from` */
+    dram_status (*finish)(dram_device *device); /* waits for all queues; what went wrong in them shows here */
+    /* What is handed to queues between begin and end is not done but written down, to be replayed as a whole. It begins
+     * and ends with the compute queue: the others must have been joined to it. */
+    dram_status (*record_begin)(dram_device *device);
+    dram_status (*record_end)(dram_device *device, void **record);
+    dram_status (*replay)(dram_device *device, void *record);
+    void (*record_free)(dram_device *device, void *record);
 } dram_device_ops;
 
 struct dram_device {
     const dram_device_ops *ops;
     dram_profile profile;
-    const char *isa;                         /* instruction set of the kernels, for a person */
-    const dram_kernel *kernels;              /* by dram_op */
-    dram_pool *pool;                         /* handed to the kernels; NULL if the device has none */
+    char name[96];                           /* the instruction set or the card, for a person */
+    const dram_kernel *kernels;              /* by dram_op, of the device's space */
+    const dram_kernel *host_kernels;         /* of the host space */
+    dram_pool *pool;                         /* handed to the CPU's kernels */
+    bool records;                            /* programs are recorded and replayed, where the device can */
     int64_t bytes_now, bytes_peak;           /* of the device's space */
     int64_t host_bytes_now, host_bytes_peak; /* of the other two */
 };
 
 /* The CPU with `workers` compute threads; OpenBLAS is set to one thread, since the kernels cut products themselves. */
 dram_status dram_device_open_cpu(int workers, dram_device **device);
+/* CUDA's GPU number `index`, and `workers` threads for what runs on the CPU beside it. DRAM_ERR_RUN, with the reason:
+ * no driver, no such GPU, one older than Ampere (sm_80), cuBLASLt or cuDNN missing, a build without CUDA. */
+dram_status dram_device_open_cuda(int index, int workers, dram_device **device);
+
+/* What a GPU is and has. It makes the process known to the driver, which takes some of that memory. DRAM_ERR_RUN as
+ * above. */
+typedef struct {
+    char name[80];
+    int capability; /* 90: 9.0 */
+    int multiprocessors;
+    int64_t free_bytes, total_bytes;
+    int driver, runtime; /* versions of CUDA, 13000: 13.0 */
+} dram_cuda_card;
+dram_status dram_device_cuda_card(int index, dram_cuda_card *card);
+
+/* GPUs that dram_device_open_cuda could be asked for, 0 with the reason in `why`. A simulated one does not count. */
+int dram_device_cuda_count(char *why, int size);
+
 void dram_device_close(dram_device *device); /* NULL is allowed */
 
 /* DRAM_ERR_FIT, with the bytes asked for, when the device has not that much. The memory reads as zero. */

@@ -9,10 +9,16 @@
 typedef struct {
     dram_kernel kernel;
     dram_kernel_args args;
+    dram_queue queue;
+    bool on_host;    /* a CPU's kernel beside a GPU */
+    bool joins_copy; /* reads what the copy queue brings, and nothing before it has waited for that */
 } call;
 
 typedef struct {
-    call *calls; /* one a node */
+    call *calls;  /* one a node */
+    bool fixed;   /* can be recorded: no node of it runs on the host */
+    bool has_run; /* once, so that libraries have made their choices */
+    void *record; /* of the device; NULL: none yet */
 } bound_program;
 
 struct dram_exec {
@@ -31,6 +37,30 @@ static dram_tensor bind_value(const dram_exec *exec, const dram_program *p, dram
         .data = exec->arena[value->space] + p->value[v].offset, .dtype = value->dtype, .shape = value->shape};
 }
 
+/* Two queues, in the order of the graph. A copy takes bytes that are free by that order, so it waits for all compute
+ * before it. Compute waits for the copy queue where it reads what came from there since it last did. */
+static dram_status bind_queues(const dram_exec *exec, const dram_program *p, bound_program *bound)
+{
+    const dram_graph *g = p->graph;
+    int joined = -1; /* the last node that waited for the copy queue */
+    bound->fixed = true;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dram_node *node = g->nodes[i];
+        call *c = &bound->calls[i];
+        c->on_host = dram_node_space(g, node) != DRAM_SPACE_DEVICE;
+        bound->fixed &= !c->on_host;
+        if (c->on_host) continue;
+        c->queue = node->queue;
+        c->args.device = exec->device->ops->shared(exec->device, c->queue);
+        for (int k = 0; k < node->n_in && c->queue == DRAM_QUEUE_COMPUTE; k++) {
+            int32_t from = node->in[k] == DRAM_NONE ? DRAM_NONE : g->values[node->in[k]]->producer;
+            if (from != DRAM_NONE && g->nodes[from]->queue == DRAM_QUEUE_COPY && from > joined) c->joins_copy = true;
+        }
+        if (c->joins_copy) joined = i;
+    }
+    return DRAM_OK;
+}
+
 static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_program *bound)
 {
     const dram_graph *g = p->graph;
@@ -39,7 +69,8 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
     for (int i = 0; i < g->n_nodes; i++) {
         const dram_node *node = g->nodes[i];
         call *c = &bound->calls[i];
-        c->kernel = exec->device->kernels[node->op];
+        bool on_host = dram_node_space(g, node) != DRAM_SPACE_DEVICE;
+        c->kernel = (on_host ? exec->device->host_kernels : exec->device->kernels)[node->op];
         c->args.n_in = node->n_in;
         c->args.n_out = node->n_out;
         for (int k = 0; k < node->n_in; k++) c->args.in[k] = bind_value(exec, p, node->in[k]);
@@ -49,7 +80,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         c->args.workspace_bytes = p->workspace_bytes[i];
         c->args.pool = exec->device->pool;
     }
-    return DRAM_OK;
+    return exec->device->ops->finish ? bind_queues(exec, p, bound) : DRAM_OK;
 }
 
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **out)
@@ -84,7 +115,10 @@ void dram_exec_close(dram_exec *exec)
 {
     if (!exec) return;
     if (exec->programs)
-        for (int i = 0; i < exec->plan->n_programs; i++) dram_free(exec->programs[i].calls);
+        for (int i = 0; i < exec->plan->n_programs; i++) {
+            if (exec->programs[i].record) exec->device->ops->record_free(exec->device, exec->programs[i].record);
+            dram_free(exec->programs[i].calls);
+        }
     dram_free(exec->programs);
     for (int s = 0; s < DRAM_SPACE_COUNT; s++)
         dram_device_release(exec->device, (dram_space)s, exec->arena[s], dram_plan_arena(exec->plan, (dram_space)s));
@@ -96,38 +130,107 @@ void dram_exec_junk(dram_exec *exec, bool on)
     exec->junk = on;
 }
 
+static dram_status fill(dram_exec *exec, dram_space space, void *at, int64_t bytes)
+{
+    if (space == DRAM_SPACE_DEVICE) return exec->device->ops->fill(exec->device, at, 0xff, bytes);
+    memset(at, 0xff, (size_t)bytes);
+    return DRAM_OK;
+}
+
 /* Overwrites what died at node i: values whose storage nobody took over. */
-static void junk_dead(dram_exec *exec, const dram_program *p, int i)
+static dram_status junk_dead(dram_exec *exec, const dram_program *p, int i)
 {
     const dram_graph *g = p->graph;
     const dram_node *node = g->nodes[i];
-    if (!exec->plan->options.eager_free) return;
+    if (!exec->plan->options.eager_free) return DRAM_OK;
     for (int v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
         if (p->value[v].last != i || value->slot != DRAM_NONE || value->output) continue;
         bool taken = false;
         for (int o = 0; o < node->n_out; o++) taken |= p->value[node->out[o]].alias == v;
-        if (!taken) memset(exec->arena[value->space] + p->value[v].offset, 0xff, (size_t)p->value[v].bytes);
+        if (!taken) TRY(fill(exec, value->space, exec->arena[value->space] + p->value[v].offset, p->value[v].bytes));
     }
+    return DRAM_OK;
 }
 
+static dram_status finish(const dram_exec *exec)
+{
+    return exec->device->ops->finish ? exec->device->ops->finish(exec->device) : DRAM_OK;
+}
+
+/* Hands a node to its queue. */
+static dram_status issue(const dram_exec *exec, const call *c)
+{
+    const dram_device_ops *ops = exec->device->ops;
+    if (c->on_host) TRY(finish(exec)); /* copies out of the bytes that it may write over */
+    if (c->queue == DRAM_QUEUE_COPY && ops->join) TRY(ops->join(exec->device, DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY));
+    if (c->joins_copy) TRY(ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE));
+    return c->kernel(&c->args);
+}
+
+static dram_status name_node(const dram_program *p, int i, dram_status status)
+{
+    return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
+                     dram_status_text(status));
+}
+
+/* The node, done when this returns. */
 static dram_status run_node(dram_exec *exec, int program, int i)
 {
     const dram_program *p = &exec->plan->programs[program];
     const call *c = &exec->programs[program].calls[i];
-    if (exec->junk && c->args.workspace) memset(c->args.workspace, 0xff, (size_t)c->args.workspace_bytes);
-    dram_status status = c->kernel(&c->args);
-    if (status != DRAM_OK)
-        return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
-                         dram_status_text(status));
-    if (exec->junk) junk_dead(exec, p, i);
-    return DRAM_OK;
+    if (exec->junk && c->args.workspace)
+        TRY(fill(exec, dram_node_space(p->graph, p->graph->nodes[i]), c->args.workspace, c->args.workspace_bytes));
+    dram_status status = issue(exec, c);
+    if (status == DRAM_OK) status = finish(exec);
+    if (status != DRAM_OK) return name_node(p, i, status);
+    return exec->junk ? junk_dead(exec, p, i) : DRAM_OK;
+}
+
+static dram_status issue_all(const dram_exec *exec, int program)
+{
+    const dram_program *p = &exec->plan->programs[program];
+    const bound_program *bound = &exec->programs[program];
+    const dram_device_ops *ops = exec->device->ops;
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        dram_status status = issue(exec, &bound->calls[i]);
+        if (status != DRAM_OK) return name_node(p, i, status);
+    }
+    return ops->join ? ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE) : DRAM_OK;
+}
+
+/* Writes the program down. What fails while that goes on must not leave the device recording. */
+static dram_status record(dram_exec *exec, int program)
+{
+    const dram_device_ops *ops = exec->device->ops;
+    void *made = NULL;
+    TRY(ops->record_begin(exec->device));
+    /* The copy queue joins the record here, and ends in it: it may have nothing to do. */
+    dram_status status = ops->join(exec->device, DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY);
+    if (status == DRAM_OK) status = issue_all(exec, program);
+    dram_status ended = ops->record_end(exec->device, &made);
+    if (status == DRAM_OK) status = ended;
+    if (status == DRAM_OK)
+        exec->programs[program].record = made;
+    else if (made)
+        ops->record_free(exec->device, made);
+    return status;
 }
 
 dram_status dram_exec_run(dram_exec *exec, int program)
 {
-    for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
-    return DRAM_OK;
+    bound_program *bound = &exec->programs[program];
+    if (exec->junk) {
+        for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
+        return DRAM_OK;
+    }
+    if (exec->device->records && bound->fixed && bound->has_run && !bound->record) TRY(record(exec, program));
+    if (bound->record)
+        TRY(exec->device->ops->replay(exec->device, bound->record));
+    else
+        TRY(issue_all(exec, program));
+    bound->has_run = true;
+    return finish(exec);
 }
 
 dram_status dram_exec_time(dram_exec *exec, int program, double *seconds)
@@ -203,7 +306,8 @@ dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *v
     for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
         const dram_node *n = p->graph->nodes[i];
         if (updates_something(n)) continue;
-        TRY_GOTO(bound->calls[i].kernel(&bound->calls[i].args), done);
+        TRY_GOTO(issue(exec, &bound->calls[i]), done);
+        TRY_GOTO(finish(exec), done);
         for (int o = 0; o < n->n_out && *node == DRAM_NONE; o++) {
             bool finite;
             TRY_GOTO(look_at(exec, p, n->out[o], buffer, &finite), done);

@@ -1,8 +1,9 @@
 /* exec: runs the programs of a plan on a device.
  *
  * Opening takes the arenas (one allocation for each memory space that the plan uses) and binds every node to its kernel
- * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes run
- * in the order of the graph, whatever their queue.
+ * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes are
+ * handed to their queues in the order of the graph; copies run beside compute where a device can. A program's second
+ * run is recorded where the device can, and later ones replay it.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -16,7 +17,8 @@ typedef struct dram_exec dram_exec;
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **exec);
 void dram_exec_close(dram_exec *exec); /* NULL is allowed */
 
-/* Runs plan->programs[program] from its first node to its last. A failing kernel's text names the node. */
+/* Runs plan->programs[program] from its first node to its last; it is done when this returns. A failing kernel's text
+ * names the node. */
 dram_status dram_exec_run(dram_exec *exec, int program);
 
 /* The same, and the time that each node took. */
@@ -41,7 +43,7 @@ dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void 
  * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
 dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value);
 
-/* For tests on a CPU: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
+/* For tests: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
  * that a read of something dead shows. */
 void dram_exec_junk(dram_exec *exec, bool on);
 

@@ -1,5 +1,7 @@
 #include "ir/op.h"
 
+#include <stdio.h>
+
 const dram_op_row dram_op_rows[DRAM_OP_COUNT] = {
 #define X(NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD)                                      \
     [DRAM_OP_##NAME] = {#NAME, MIN_IN, MAX_IN, N_OUT, SAVED_IN, SAVED_OUT, ALIAS, UPDATES, GRAD},
@@ -35,11 +37,26 @@ int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_rules *rules = dram_op_rules[node->op];
-    return rules->workspace ? rules->workspace(g, node, profile) : 0;
+    bool gpu = profile->gpu && dram_node_space(g, node) == DRAM_SPACE_DEVICE;
+    int64_t (*rule)(const dram_graph *, const dram_node *, const dram_profile *) =
+        gpu ? rules->workspace_gpu : rules->workspace;
+    return rule ? rule(g, node, profile) : 0;
 }
 
 dram_profile dram_profile_cpu(int workers)
 {
     /* 64: a cache line. 1 MiB of scratch a worker stays within a core's L2 and feeds the matrix product well. */
     return (dram_profile){.name = "cpu", .align = 64, .workers = workers, .scratch_per_worker = 1 << 20};
+}
+
+dram_profile dram_profile_cuda(int workers)
+{
+    /* 256: what cudaMalloc aligns to, and whole lines of L2. 8 MiB for libraries: cuBLASLt's products reach their speed
+     * with 4 to 32, and a node's workspace lies beside the largest activations. */
+    dram_profile profile = dram_profile_cpu(workers);
+    snprintf(profile.name, sizeof profile.name, "cuda");
+    profile.gpu = true;
+    profile.align = 256;
+    profile.library_bytes = 8 << 20;
+    return profile;
 }

@@ -7,9 +7,11 @@
 /* What the planner knows of a device: plain data, so a plan needs no device. */
 typedef struct {
     char name[64];
+    bool gpu;                   /* what is in the device's space runs there; what is in host space runs on the CPU */
     int64_t align;              /* bytes; every offset and size is a multiple of it */
-    int workers;                /* compute threads, each with scratch of its own */
+    int workers;                /* compute threads of the CPU, each with scratch of its own */
     int64_t scratch_per_worker; /* bytes an op may ask for a worker */
+    int64_t library_bytes;      /* of a GPU: what a call of cuBLAS or cuDNN may ask for */
     int64_t memory_bytes;       /* of the device; 0 = not known */
 } dram_profile;
 
@@ -21,6 +23,9 @@ static inline int64_t dram_aligned(const dram_profile *profile, int64_t bytes)
 
 /* The CPU with `workers` threads. */
 dram_profile dram_profile_cpu(int workers);
+
+/* A CUDA GPU, any, beside a CPU with `workers` threads. Nothing in it depends on the card, so a plan holds on all. */
+dram_profile dram_profile_cuda(int workers);
 
 typedef struct dram_backward dram_backward; /* ops/autodiff.h */
 
@@ -35,6 +40,8 @@ typedef struct {
     int64_t (*flops)(const dram_graph *g, const dram_node *node);
     /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
     int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+    /* The same for its kernel on a GPU. */
+    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
 } dram_rules;
 
 /* A row of the op list. */
@@ -58,6 +65,12 @@ bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dr
 
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
 extern const dram_rules *const *dram_op_rules;
+
+/* Where a node runs and has its workspace. */
+static inline dram_space dram_node_space(const dram_graph *g, const dram_node *node)
+{
+    return g->values[node->out[0]]->space;
+}
 
 int64_t dram_node_flops(const dram_graph *g, const dram_node *node);
 int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile);

@@ -62,8 +62,26 @@ static int64_t partials_workspace(const dram_graph *g, const dram_node *node, co
     return (tasks * 2 * (int64_t)sizeof(double) + (int64_t)sizeof(float)) * channels;
 }
 
-const dram_rules dram_rules_bn_stats = {
-    .shape = bn_stats_shape, .flops = bn_stats_flops, .workspace = partials_workspace};
+/* The same of each row of blocks of the kernel on a GPU: blocks of 256 threads, each a vector of 16 bytes (or, with an
+ * odd number of channels, a channel) of every `high`th row, 32 rows a thread; fewer, down to 8, where that would leave
+ * fewer than 256 blocks. At most 1024. */
+static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    const int64_t rows = dram_rows(x), channels = dram_last(x, 0);
+    int64_t vector = 16 / dram_dtype_bytes(dram_value_at(g, node->in[0])->dtype), each = 32;
+    if (channels % vector) vector = 1;
+    int64_t vectors = channels / vector, chunks = (vectors + 31) / 32, high = 256 / ((vectors + chunks - 1) / chunks);
+    while (each > 8 && rows / (high * each) * chunks < 256) each /= 2;
+    int64_t parts = (rows + high * each - 1) / (high * each);
+    (void)profile;
+    return (parts < 1024 ? parts : 1024) * 2 * channels * (int64_t)sizeof(double);
+}
+
+const dram_rules dram_rules_bn_stats = {.shape = bn_stats_shape,
+                                        .flops = bn_stats_flops,
+                                        .workspace = partials_workspace,
+                                        .workspace_gpu = partials_workspace_gpu};
 
 /* ---- bn_running ---- */
 
@@ -156,8 +174,10 @@ static int64_t bn_backward_flops(const dram_graph *g, const dram_node *node)
     return elements_times(g, node, node->attr.act == DRAM_ACT_RELU ? 7 : 4);
 }
 
-const dram_rules dram_rules_bn_reduce = {
-    .shape = bn_reduce_shape, .flops = bn_backward_flops, .workspace = partials_workspace};
+const dram_rules dram_rules_bn_reduce = {.shape = bn_reduce_shape,
+                                         .flops = bn_backward_flops,
+                                         .workspace = partials_workspace,
+                                         .workspace_gpu = partials_workspace_gpu};
 
 static dram_status bn_dgrad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

@@ -67,10 +67,19 @@ static int64_t cross_entropy_workspace(const dram_graph *g, const dram_node *nod
     return labels->dim[0] * ((labels->dim[1] + 7) / 8) * 16 + chunks_workspace(g, node, profile);
 }
 
+/* On a GPU a double for every 2 rows of labels. */
+static int64_t cross_entropy_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *labels = dram_in_shape(g, node, 1);
+    (void)profile;
+    return labels->dim[0] * ((labels->dim[1] + 1) / 2) * (int64_t)sizeof(double);
+}
+
 const dram_rules dram_rules_cross_entropy = {.shape = cross_entropy_shape,
                                              .grad = cross_entropy_grad,
                                              .flops = cross_entropy_flops,
-                                             .workspace = cross_entropy_workspace};
+                                             .workspace = cross_entropy_workspace,
+                                             .workspace_gpu = cross_entropy_workspace_gpu};
 
 static dram_status cross_entropy_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

@@ -52,8 +52,26 @@ static int64_t cwd_loss_workspace(const dram_graph *g, const dram_node *node, co
     return s->dim[0] * ((s->dim[3] + 31) / 32) * (int64_t)sizeof(double);
 }
 
-const dram_rules dram_rules_cwd_loss = {
-    .shape = cwd_loss_shape, .grad = cwd_loss_grad, .flops = cwd_loss_flops, .workspace = cwd_loss_workspace};
+/* On a GPU of each channel 32 bytes of sums for every 128 cells of an image, at most 64 times; and `each` bytes. */
+static int64_t sums_workspace_gpu(const dram_graph *g, const dram_node *node, int64_t each)
+{
+    const dram_shape *s = dram_in_shape(g, node, 0);
+    int64_t parts = (s->dim[1] * s->dim[2] + 127) / 128;
+    return s->dim[0] * s->dim[3] * ((parts < 64 ? parts : 64) * 32 + each);
+}
+
+/* A double. */
+static int64_t cwd_loss_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return sums_workspace_gpu(g, node, (int64_t)sizeof(double));
+}
+
+const dram_rules dram_rules_cwd_loss = {.shape = cwd_loss_shape,
+                                        .grad = cwd_loss_grad,
+                                        .flops = cwd_loss_flops,
+                                        .workspace = cwd_loss_workspace,
+                                        .workspace_gpu = cwd_loss_workspace_gpu};
 
 static dram_status cwd_loss_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -71,4 +89,12 @@ static int64_t cwd_loss_grad_flops(const dram_graph *g, const dram_node *node)
     return 75 * dram_elements(dram_in_shape(g, node, 0));
 }
 
-const dram_rules dram_rules_cwd_loss_grad = {.shape = cwd_loss_grad_shape, .flops = cwd_loss_grad_flops};
+/* Four floats. */
+static int64_t cwd_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return sums_workspace_gpu(g, node, 4 * (int64_t)sizeof(float));
+}
+
+const dram_rules dram_rules_cwd_loss_grad = {
+    .shape = cwd_loss_grad_shape, .flops = cwd_loss_grad_flops, .workspace_gpu = cwd_loss_grad_workspace_gpu};

@@ -64,8 +64,19 @@ static int64_t embed_loss_workspace(const dram_graph *g, const dram_node *node, 
     return s->dim[0] * s->dim[1] * 2 * (int64_t)sizeof(double);
 }
 
-const dram_rules dram_rules_embed_loss = {
-    .shape = embed_loss_shape, .grad = embed_loss_grad, .flops = embed_loss_flops, .workspace = embed_loss_workspace};
+/* On a GPU for each 32 cells of an image. */
+static int64_t embed_loss_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *s = dram_in_shape(g, node, 0);
+    (void)profile;
+    return s->dim[0] * ((s->dim[1] * s->dim[2] + 31) / 32) * 2 * (int64_t)sizeof(double);
+}
+
+const dram_rules dram_rules_embed_loss = {.shape = embed_loss_shape,
+                                          .grad = embed_loss_grad,
+                                          .flops = embed_loss_flops,
+                                          .workspace = embed_loss_workspace,
+                                          .workspace_gpu = embed_loss_workspace_gpu};
 
 static dram_status embed_loss_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -82,4 +93,12 @@ static int64_t embed_loss_grad_flops(const dram_graph *g, const dram_node *node)
     return elements_times(g, node, node->attr.mode == DRAM_EMBED_COSINE ? 10 : 4);
 }
 
-const dram_rules dram_rules_embed_loss_grad = {.shape = embed_loss_grad_shape, .flops = embed_loss_grad_flops};
+/* A factor for each image. */
+static int64_t embed_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return dram_in_shape(g, node, 0)->dim[0] * (int64_t)sizeof(float);
+}
+
+const dram_rules dram_rules_embed_loss_grad = {
+    .shape = embed_loss_grad_shape, .flops = embed_loss_grad_flops, .workspace_gpu = embed_loss_grad_workspace_gpu};

@@ -90,5 +90,16 @@ static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *no
     return (partials > 1 ? partials : 1) * partial + rows_workspace(g, node, profile, 3);
 }
 
-const dram_rules dram_rules_layernorm_grad = {
-    .shape = layernorm_grad_shape, .flops = layernorm_grad_flops, .workspace = layernorm_grad_workspace};
+/* On a GPU a partial of each block, one for every 16 rows, 256 of them at most. */
+static int64_t layernorm_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    int64_t partials = (dram_rows(x) + 15) / 16;
+    (void)profile;
+    return (partials < 256 ? partials : 256) * 2 * dram_last(x, 0) * (int64_t)sizeof(float);
+}
+
+const dram_rules dram_rules_layernorm_grad = {.shape = layernorm_grad_shape,
+                                              .flops = layernorm_grad_flops,
+                                              .workspace = layernorm_grad_workspace,
+                                              .workspace_gpu = layernorm_grad_workspace_gpu};

@@ -65,7 +65,21 @@ static int64_t product_workspace(const dram_graph *g, const dram_node *node, con
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
+/* What cuBLASLt may ask for. */
+static int64_t library_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)g;
+    (void)node;
+    return profile->library_bytes;
+}
+
 /* ---- linear ---- */
+
+/* A bias of another type than the output's keeps cuBLASLt out (kernels/cuda/linear.cu). */
+static int64_t linear_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    return dram_given(node, 2) && !dram_is_f32(g, node, 0) ? 0 : profile->library_bytes;
+}
 
 static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -101,8 +115,11 @@ static dram_status linear_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-const dram_rules dram_rules_linear = {
-    .shape = linear_shape, .grad = linear_grad, .flops = product_flops, .workspace = product_workspace};
+const dram_rules dram_rules_linear = {.shape = linear_shape,
+                                      .grad = linear_grad,
+                                      .flops = product_flops,
+                                      .workspace = product_workspace,
+                                      .workspace_gpu = linear_workspace_gpu};
 
 /* ---- linear_dgrad ---- */
 
@@ -121,8 +138,10 @@ static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram
     return DRAM_OK;
 }
 
-const dram_rules dram_rules_linear_dgrad = {
-    .shape = linear_dgrad_shape, .flops = product_flops, .workspace = product_workspace};
+const dram_rules dram_rules_linear_dgrad = {.shape = linear_dgrad_shape,
+                                            .flops = product_flops,
+                                            .workspace = product_workspace,
+                                            .workspace_gpu = library_workspace};
 
 /* ---- linear_wgrad ---- */
 
@@ -162,8 +181,10 @@ static int64_t linear_wgrad_workspace(const dram_graph *g, const dram_node *node
     return partial > blocks ? 2 * dram_aligned(profile, partial) : partial + blocks;
 }
 
-const dram_rules dram_rules_linear_wgrad = {
-    .shape = linear_wgrad_shape, .flops = linear_wgrad_flops, .workspace = linear_wgrad_workspace};
+const dram_rules dram_rules_linear_wgrad = {.shape = linear_wgrad_shape,
+                                            .flops = linear_wgrad_flops,
+                                            .workspace = linear_wgrad_workspace,
+                                            .workspace_gpu = library_workspace};
 
 /* ---- bias_grad ---- */
 
@@ -196,5 +217,20 @@ static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, c
     return (tasks > 1 ? tasks : 1) * row;
 }
 
-const dram_rules dram_rules_bias_grad = {
-    .shape = bias_grad_shape, .flops = bias_grad_flops, .workspace = bias_grad_workspace};
+/* The same for each part of the rows, as many as make 1024 blocks of 128 columns or so, no more than 256. */
+static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    enum { ROWS_PER_PART = 128, PARTS = 256, COLUMNS = 128, BLOCKS = 1024 };
+    const dram_shape *dy = dram_in_shape(g, node, 0);
+    int64_t columns = dram_last(dy, 0), most = BLOCKS / ((columns + COLUMNS - 1) / COLUMNS);
+    int64_t parts = (dram_rows(dy) + ROWS_PER_PART - 1) / ROWS_PER_PART;
+    (void)profile;
+    if (most > PARTS) most = PARTS;
+    if (parts > most) parts = most;
+    return (parts > 1 ? parts : 1) * columns * (int64_t)sizeof(double);
+}
+
+const dram_rules dram_rules_bias_grad = {.shape = bias_grad_shape,
+                                         .flops = bias_grad_flops,
+                                         .workspace = bias_grad_workspace,
+                                         .workspace_gpu = bias_grad_workspace_gpu};

@@ -53,7 +53,16 @@ static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const
     return (dram_elements(dram_in_shape(g, node, 0)) + 32767) / 32768 * (int64_t)sizeof(double);
 }
 
-const dram_rules dram_rules_sumsq = {.shape = sumsq_shape, .flops = sumsq_flops, .workspace = sumsq_workspace};
+/* A double for each piece of 8 Ki elements, where there is more than one. */
+static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    int64_t pieces = (dram_elements(dram_in_shape(g, node, 0)) + 8191) / 8192;
+    (void)profile;
+    return pieces > 1 ? pieces * (int64_t)sizeof(double) : 0;
+}
+
+const dram_rules dram_rules_sumsq = {
+    .shape = sumsq_shape, .flops = sumsq_flops, .workspace = sumsq_workspace, .workspace_gpu = sumsq_workspace_gpu};
 
 /* ---- clip_factor ---- */
 

@@ -36,6 +36,19 @@ static int64_t parts_workspace(const dram_graph *g, const dram_node *node, const
     return x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double);
 }
 
+/* The same for parts that keep a GPU busy, of about 16 Ki elements each in up to 256 channels; a single part needs
+ * none. kernels/cuda/pool.cu cuts the image by the room it gets. */
+static int64_t parts_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    const dram_shape *x = dram_in_shape(g, node, 0);
+    int64_t pixels = x->dim[1] * x->dim[2], side = x->dim[3] < 256 ? x->dim[3] : 256;
+    int64_t parts = (pixels * side + 16383) / 16384;
+    (void)profile;
+    if (parts > 32) parts = 32;
+    if (parts > pixels) parts = pixels;
+    return parts > 1 ? x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double) : 0;
+}
+
 static int64_t flops_of_x(const dram_graph *g, const dram_node *node)
 {
     return 2 * dram_elements(dram_in_shape(g, node, 0));
@@ -60,8 +73,11 @@ static dram_status avgpool_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-const dram_rules dram_rules_avgpool = {
-    .shape = avgpool_shape, .grad = avgpool_grad, .flops = flops_of_x, .workspace = parts_workspace};
+const dram_rules dram_rules_avgpool = {.shape = avgpool_shape,
+                                       .grad = avgpool_grad,
+                                       .flops = flops_of_x,
+                                       .workspace = parts_workspace,
+                                       .workspace_gpu = parts_workspace_gpu};
 
 static dram_status avgpool_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -110,5 +126,7 @@ static dram_status scale_channels_sgrad_shape(dram_graph *g, const dram_node *no
     return DRAM_OK;
 }
 
-const dram_rules dram_rules_scale_channels_sgrad = {
-    .shape = scale_channels_sgrad_shape, .flops = flops_of_x, .workspace = parts_workspace};
+const dram_rules dram_rules_scale_channels_sgrad = {.shape = scale_channels_sgrad_shape,
+                                                    .flops = flops_of_x,
+                                                    .workspace = parts_workspace,
+                                                    .workspace_gpu = parts_workspace_gpu};

@@ -126,7 +126,41 @@ static int64_t resize_grad_workspace(const dram_graph *g, const dram_node *node,
     return resize_bytes(node, dx, dy, dy, profile);
 }
 
-const dram_rules dram_rules_resize = {
-    .shape = resize_shape, .grad = resize_grad_rule, .flops = resize_flops, .workspace = resize_workspace};
-const dram_rules dram_rules_resize_grad = {
-    .shape = resize_grad_shape, .flops = resize_grad_flops, .workspace = resize_grad_workspace};
+/* On a GPU the weights alone: of each output of an axis the first source and as many weights as it can have.
+ * kernels/cuda/resize.cu counts the same way. `from` and `to` are what the kernel reads and writes. */
+static int64_t axis_bytes_gpu(int mode, int64_t from, int64_t to, bool transposed)
+{
+    int64_t most = taps(mode, from, to);
+    if (transposed && mode == DRAM_RESIZE_BILINEAR) most = (2 * from + to - 1) / to + 1;
+    if (most > from) most = from;
+    return 4 * to * (1 + most);
+}
+
+static int64_t resize_bytes_gpu(const dram_graph *g, const dram_node *node, bool transposed)
+{
+    const dram_shape *from = dram_in_shape(g, node, 0), *to = dram_shape_of(g, node->out[0]);
+    return axis_bytes_gpu(node->attr.mode, height(from), height(to), transposed) +
+           axis_bytes_gpu(node->attr.mode, width(from), width(to), transposed);
+}
+
+static int64_t resize_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return resize_bytes_gpu(g, node, false);
+}
+
+static int64_t resize_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+{
+    (void)profile;
+    return resize_bytes_gpu(g, node, true);
+}
+
+const dram_rules dram_rules_resize = {.shape = resize_shape,
+                                      .grad = resize_grad_rule,
+                                      .flops = resize_flops,
+                                      .workspace = resize_workspace,
+                                      .workspace_gpu = resize_workspace_gpu};
+const dram_rules dram_rules_resize_grad = {.shape = resize_grad_shape,
+                                           .flops = resize_grad_flops,
+                                           .workspace = resize_grad_workspace,
+                                           .workspace_gpu = resize_grad_workspace_gpu};

@@ -82,12 +82,6 @@ static inline int64_t dram_plan_arena(const dram_plan *plan, dram_space space)
     return space == DRAM_SPACE_DEVICE ? plan->arena_bytes : plan->outside_bytes[space];
 }
 
-/* Where a node runs and has its workspace. */
-static inline dram_space dram_node_space(const dram_graph *g, const dram_node *node)
-{
-    return g->values[node->out[0]]->space;
-}
-
 /* Bytes that a slot takes in its arena. */
 int64_t dram_slot_bytes(const dram_slot *slot, const dram_profile *profile);
 int64_t dram_plan_slot_bytes(const dram_plan *plan, int slot);

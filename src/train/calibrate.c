@@ -8,9 +8,9 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "device/cpu_kernels.h"
 #include "io/json.h"
 #include "train/fit.h"
+#include "train/machine.h"
 #include "train/room.h"
 #include "train/weights.h"
 
@@ -221,9 +221,10 @@ static dram_status measure(dram_session *s, const char *path, int *n)
 {
     dram_times *t = NULL;
     dram_status status;
-    TRY(dram_device_open_cpu(s->plan->profile.workers, &s->device));
+    TRY(dram_machine_open(s->cfg, &s->plan->profile, &s->device));
+    const char *kernels = s->device->name;
     if (access(path, F_OK) == 0)
-        TRY(dram_times_open(path, dram_cpu_isa(), s->plan->profile.workers, &t));
+        TRY(dram_times_open(path, kernels, s->plan->profile.workers, &t));
     else
         TRY(new_times(&t));
     TRY_GOTO(dram_exec_open(s->device, s->plan, &s->exec), done);
@@ -233,7 +234,7 @@ static dram_status measure(dram_session *s, const char *path, int *n)
         if (io->graph && io->graph->backward_begin) TRY_GOTO(time_program(s, io, t), done);
     }
     *n = t->n;
-    status = save(t, path, dram_cpu_isa(), s->plan->profile.workers);
+    status = save(t, path, kernels, s->plan->profile.workers);
 done:
     dram_times_close(t);
     return status;

@@ -1,11 +1,11 @@
 #include "train/fit.h"
 
 #include "base/alloc.h"
-#include "device/cpu_kernels.h"
 #include "plan/delay.h"
 #include "plan/fuse.h"
 #include "plan/recompute.h"
 #include "train/calibrate.h"
+#include "train/machine.h"
 #include "train/schedule.h"
 
 /* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
@@ -77,12 +77,15 @@ static int64_t device_slots(const dram_slots *slots, const dram_profile *profile
 }
 
 /* Seconds of each node from the file that memory.profile names; NULL without one. The caller's. */
-static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, int workers, double **seconds)
+static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, const dram_profile *profile,
+                                double **seconds)
 {
+    char kernels[96];
     dram_times *times;
     dram_status status;
     if (!cfg->memory.profile) return DRAM_OK;
-    TRY(dram_times_open(cfg->memory.profile, dram_cpu_isa(), workers, &times));
+    TRY(dram_machine_kernels(profile, kernels, sizeof kernels));
+    TRY(dram_times_open(cfg->memory.profile, kernels, profile->workers, &times));
     *seconds = dram_alloc(((size_t)g->n_nodes + 1) * sizeof **seconds);
     status =
         *seconds ? dram_times_of(times, g, *seconds) : dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
@@ -104,7 +107,7 @@ static dram_status recompute_program(dram_session *s, const dram_profile *profil
                                       .in_place = cfg->memory.in_place};
     TRY(dram_delay(g));
     if (s->programs.fused || cfg->train.accumulate > 1) TRY(dram_fuse_updates(g));
-    TRY_GOTO(read_seconds(cfg, g, profile->workers, &seconds), done);
+    TRY_GOTO(read_seconds(cfg, g, profile, &seconds), done);
     options.seconds = seconds;
     TRY_GOTO(dram_recompute_open(g, profile, options, &r), done);
     TRY_GOTO(choose(r, cfg, fit, device_slots(&s->programs.slots, profile), kind, &s->schedule[kind]), done);
@@ -124,7 +127,7 @@ static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_
     int n = 0;
     *s = (dram_session){.settled = *cfg, .set = fit->set};
     s->cfg = &s->settled;
-    dram_profile profile = dram_profile_cpu(cfg->threads ? cfg->threads : dram_host_cores());
+    dram_profile profile = dram_machine_profile(cfg);
     TRY(dram_programs_build(&s->settled, fit->set, &s->programs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         if (!s->programs.io[k].graph) continue;

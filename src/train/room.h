@@ -1,5 +1,6 @@
 /* room: whether a run has the memory it was planned for. What is asked before anything is allocated, and what is done
- * when an allocation fails all the same. On the CPU the device's arena and what waits in host memory are both RAM. */
+ * when an allocation fails all the same. On the CPU the device's arena and what waits in host memory are both RAM; a
+ * GPU has memory of its own. */
 #ifndef DRAM_TRAIN_ROOM_H
 #define DRAM_TRAIN_ROOM_H
 

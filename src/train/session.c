@@ -3,6 +3,7 @@
 #include "plan/report.h"
 #include "train/fit.h"
 #include "train/levers.h"
+#include "train/machine.h"
 #include "train/weights.h"
 
 dram_status dram_session_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *s)
@@ -62,7 +63,7 @@ done:
 
 dram_status dram_session_start(dram_session *s)
 {
-    TRY(dram_device_open_cpu(s->plan->profile.workers, &s->device));
+    TRY(dram_machine_open(s->cfg, &s->plan->profile, &s->device));
     TRY(dram_exec_open(s->device, s->plan, &s->exec));
     TRY(dram_weights_draw(s));
     return dram_weights_load_config(s);

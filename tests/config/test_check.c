@@ -123,20 +123,12 @@ static void test_what_is_just_right(void **state)
         "4}\n",
         "sam_distill: {enabled: false, teacher: {group: 3}}\nresolution_distill: {enabled: true}\n",
         "device: cpu\n",
+        "device: cuda\ncuda: {graph: false}\n",
     };
     for (int i = 0; i < COUNT(good); i++) {
         write_to("c.yaml", good[i]);
         dram_config_free(load("c.yaml", NULL, 0));
     }
-}
-
-static void test_what_this_version_cannot_do(void **state)
-{
-    (void)state;
-    static const bad_file cases[] = {
-        {"device: cuda\n", "c.yaml:1:9: device: this version of dram cannot do cuda; possible now: auto|cpu"},
-    };
-    for (int i = 0; i < COUNT(cases); i++) expect_bad_file(cases[i].yaml, cases[i].error);
 }
 
 static void expect_bad_inputs(const char *yaml, bool training, const char *error)
@@ -192,7 +184,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contradictions),
         cmocka_unit_test(test_what_is_just_right),
-        cmocka_unit_test(test_what_this_version_cannot_do),
         cmocka_unit_test(test_inputs_of_a_run),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);

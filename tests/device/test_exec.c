@@ -1,4 +1,5 @@
-/* The executor: a planned run is held, bit for bit, against a run in which every value has memory of its own. */
+/* The executor: a planned run is held, bit for bit, against a run in which every value has memory of its own. On a GPU
+ * that run is planned too, with nothing shared and every node waited for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include "ops/autodiff.h"
 #include "ops/call.h"
 #include "plan/recompute.h"
+#include "support/device.h"
 #include "support/run_graph.h"
 
 /* N batch, S side of the image, C channels, K classes. */
@@ -324,7 +326,7 @@ static dram_plan *plan_of(const net *n, dram_plan_options options)
 {
     dram_plan *plan;
     const dram_graph *graphs[] = {n->step, n->eval};
-    dram_profile profile = dram_profile_cpu(WORKERS);
+    dram_profile profile = test_profile(WORKERS);
     ok(dram_plan_make(graphs, 2, &n->slots, &profile, options, &plan));
     return plan;
 }
@@ -333,7 +335,7 @@ static void run_plan(const net *n, const dram_plan *plan, bool junk, record *r)
 {
     dram_device *device;
     dram_exec *e;
-    ok(dram_device_open_cpu(WORKERS, &device));
+    ok(test_device_open(WORKERS, &device));
     ok(dram_exec_open(device, plan, &e));
     dram_exec_junk(e, junk);
     r->n_slots = n->slots.n;
@@ -361,6 +363,17 @@ static void run_plan(const net *n, const dram_plan *plan, bool junk, record *r)
 
 static const dram_plan_options usual = {.eager_free = true, .in_place = true};
 
+static void run_apart(net *n, record *r)
+{
+    if (!test_on_gpu()) {
+        run_naive(n, r);
+        return;
+    }
+    dram_plan *plan = plan_of(n, (dram_plan_options){0});
+    run_plan(n, plan, true, r);
+    dram_plan_free(plan);
+}
+
 /* Plans and runs the net as asked; its record must be the naive run's. Returns the arena's size. */
 static int64_t compare(dram_plan_options options, bool junk, bool recompute)
 {
@@ -368,7 +381,7 @@ static int64_t compare(dram_plan_options options, bool junk, bool recompute)
     net plain, n;
     net_open(&plain, false);
     net_open(&n, recompute);
-    run_naive(&plain, &naive);
+    run_apart(&plain, &naive);
     assert_true(naive.at[0].loss > 0 && naive.at[STEPS - 1].loss < naive.at[0].loss);
     dram_plan *plan = plan_of(&n, options);
     run_plan(&n, plan, junk, &planned);
@@ -413,7 +426,7 @@ static void wrong_plan_is_seen(void **state)
     static record naive, planned;
     net n;
     net_open(&n, false);
-    run_naive(&n, &naive);
+    run_apart(&n, &naive);
     dram_plan *plan = plan_of(&n, usual);
     dram_program *p = &plan->programs[0];
     dram_val loss = n.io[0].loss, logits = n.io[0].logits;
@@ -438,7 +451,7 @@ static void ranges_are_checked(void **state)
     float two[2] = {1, 2};
     net_open(&n, false);
     dram_plan *plan = plan_of(&n, usual);
-    ok(dram_device_open_cpu(1, &device));
+    ok(test_device_open(1, &device));
     ok(dram_exec_open(device, plan, &e));
     assert_int_equal(dram_exec_write(e, 0, n.io[0].count, two, 8), DRAM_ERR_INTERNAL);
     assert_string_equal(dram_error_text(), "count is not 8 bytes long");
@@ -471,7 +484,7 @@ static void opening_without_memory(void **state)
     dram_exec *e = NULL;
     net_open(&n, false);
     dram_plan *plan = plan_of(&n, usual);
-    ok(dram_device_open_cpu(1, &device));
+    ok(test_device_open(1, &device));
     int64_t held = dram_alloc_bytes(), before = dram_alloc_calls();
     ok(dram_exec_open(device, plan, &e));
     int64_t needed = dram_alloc_calls() - before;
@@ -501,7 +514,7 @@ static void arena_too_large(void **state)
     dram_exec *e = NULL;
     net_open(&n, false);
     dram_plan *plan = plan_of(&n, usual);
-    ok(dram_device_open_cpu(1, &device));
+    ok(test_device_open(1, &device));
     int64_t bytes = plan->arena_bytes, held = dram_alloc_bytes();
     plan->arena_bytes = (int64_t)1 << 60;
     assert_int_equal(dram_exec_open(device, plan, &e), DRAM_ERR_FIT);
@@ -529,7 +542,7 @@ static void failing_kernel_is_named(void **state)
     dram_kernel kernels[DRAM_OP_COUNT];
     net_open(&n, false);
     dram_plan *plan = plan_of(&n, usual);
-    ok(dram_device_open_cpu(1, &device));
+    ok(test_device_open(1, &device));
     memcpy(kernels, device->kernels, sizeof kernels);
     kernels[DRAM_OP_gelu] = refuse;
     device->kernels = kernels;
@@ -552,6 +565,7 @@ static int setup(void **state)
 
 int main(void)
 {
+    test_device_or_skip();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planned_is_naive),     cmocka_unit_test(junk_changes_nothing),
         cmocka_unit_test(levers_change_no_bit), cmocka_unit_test(wrong_plan_is_seen),

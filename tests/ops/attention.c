@@ -17,6 +17,7 @@ typedef struct {
 } grid;
 
 /* q (part 0), k or v of a token of the padded grid */
+OPTEST_UNCHECKED
 static const double *token_of(const grid *g, int64_t image, int64_t head, int64_t y, int64_t x, int part)
 {
     int64_t at = part * g->dim + head * g->d;
@@ -24,6 +25,7 @@ static const double *token_of(const grid *g, int64_t image, int64_t head, int64_
     return g->qkv + ((image * g->h + y) * g->w + x) * 3 * g->dim + at;
 }
 
+OPTEST_UNCHECKED
 static double dot(const double *a, const double *b, int64_t n)
 {
     double sum = 0;
@@ -31,6 +33,7 @@ static double dot(const double *a, const double *b, int64_t n)
     return sum;
 }
 
+OPTEST_UNCHECKED
 static void attend(const optest_case *c, const double *const in[], const grid *g, int64_t image, int64_t head,
                    int64_t y, int64_t x, double *out, double *lse)
 {

@@ -14,6 +14,7 @@
     }
 
 /* Each multiply-add of the convolution x [..] * w -> y, by the textbook: into y, x or w. */
+OPTEST_UNCHECKED
 static void convolve(const dram_attr *a, const dram_shape *xs, const dram_shape *ws, const dram_shape *ys, double *x,
                      double *w, double *y, char into)
 {

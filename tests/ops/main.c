@@ -1,4 +1,5 @@
-/* test_ops_all [-v] [OP ...]: tests all ops, or those named. DRAM_CPU_ISA picks the kernels. */
+/* test_ops_all [-v] [--cuda | --both] [OP ...]: tests all ops, or those named, on the CPU, where DRAM_CPU_ISA picks the
+ * kernels, on a GPU, or on both against the same references, most of the time being theirs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,10 +80,16 @@ int main(int argc, char **argv)
 {
     struct CMUnitTest tests[DRAM_OP_COUNT + 1] = {{.name = "comparison_rejects", .test_func = comparison_rejects}};
     size_t n = 1;
+    bool cuda = false, both = false;
+    dram_device *device = NULL;
     for (int i = 1; i < argc; i++) {
         int op = find_op(argv[i]);
         if (strcmp(argv[i], "-v") == 0) {
             verbose = true;
+        } else if (strcmp(argv[i], "--cuda") == 0) {
+            cuda = true;
+        } else if (strcmp(argv[i], "--both") == 0) {
+            cuda = both = true;
         } else if (op < 0 || n > DRAM_OP_COUNT) {
             fprintf(stderr, "%s is no op\n", argv[i]);
             return 2;
@@ -90,6 +97,10 @@ int main(int argc, char **argv)
             tests[n++] =
                 (struct CMUnitTest){.name = argv[i], .test_func = test_op, .initial_state = (void *)(uintptr_t)op};
         }
+    }
+    if (cuda && dram_device_open_cuda(0, 1, &device) != DRAM_OK) {
+        printf("skipped: %s\n", dram_error_text());
+        return 77;
     }
     const char *why = nothing_new();
     if (why && n == 1) {
@@ -102,9 +113,11 @@ int main(int argc, char **argv)
             .name = dram_op_rows[op].name, .test_func = test_op, .initial_state = (void *)(uintptr_t)op};
     openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */
     dram_ops_init();
-    if (optest_open() != DRAM_OK) return 1;
-    printf("instruction set %s\n", dram_cpu_isa());
+    if (optest_open(!cuda || both, device) != DRAM_OK) return 1;
+    if (!cuda || both) printf("instruction set %s\n", dram_cpu_isa());
+    if (device) printf("GPU %s\n", device->name);
     int failed = _cmocka_run_group_tests("ops", tests, n, NULL, NULL);
     optest_close();
+    dram_device_close(device);
     return failed;
 }

@@ -21,6 +21,54 @@
 /* Guards hold NaN, so that a sum that reaches into them shows it, and under ASan reading them is an error too. */
 enum { GUARD = 256, ALIGN = 64 };
 
+static dram_device *used;
+
+void memory_use(dram_device *device)
+{
+    used = device;
+}
+
+static void need(bool good, const char *what)
+{
+    if (good) return;
+    fprintf(stderr, "%s: %s\n", what, dram_error_text());
+    abort();
+}
+
+static unsigned char *take(int64_t bytes)
+{
+    void *memory;
+    if (used)
+        need(dram_device_alloc(used, DRAM_SPACE_DEVICE, bytes, &memory) == DRAM_OK, "no memory for a test value");
+    else
+        need((memory = aligned_alloc(ALIGN, (size_t)bytes)), "no memory for a test value");
+    return memory;
+}
+
+static void put(void *to, const void *host, int64_t bytes)
+{
+    if (used)
+        need(used->ops->write(used, to, host, bytes) == DRAM_OK, "a test value cannot be written");
+    else
+        memcpy(to, host, (size_t)bytes);
+}
+
+static void get(void *host, const void *from, int64_t bytes)
+{
+    if (used)
+        need(used->ops->read(used, host, from, bytes) == DRAM_OK, "a test value cannot be read");
+    else
+        memcpy(host, from, (size_t)bytes);
+}
+
+static void junk(void *at, int64_t bytes)
+{
+    if (used)
+        need(used->ops->fill(used, at, 0xff, bytes) == DRAM_OK, "a test value cannot be filled");
+    else
+        memset(at, 0xff, (size_t)bytes);
+}
+
 static int64_t end_of(const guarded *m)
 {
     return (int64_t)((unsigned char *)m->data - m->base) + m->bytes;
@@ -31,6 +79,7 @@ static int64_t whole(const guarded *m)
     return (m->bytes + ALIGN - 1) / ALIGN * ALIGN + 2 * GUARD;
 }
 
+/* The memory of a simulated GPU is the host's too. */
 static void lock(const guarded *m)
 {
     ASAN_POISON_MEMORY_REGION(m->base, (size_t)GUARD);
@@ -40,37 +89,79 @@ static void lock(const guarded *m)
 guarded guarded_new(int64_t bytes)
 {
     guarded m = {.bytes = bytes};
-    m.base = aligned_alloc(ALIGN, (size_t)whole(&m));
-    if (!m.base) {
-        fprintf(stderr, "no memory for a test value of %lld bytes\n", (long long)bytes);
-        abort();
-    }
+    m.base = take(whole(&m));
     m.data = m.base + GUARD;
-    memset(m.base, 0xff, (size_t)whole(&m));
+    junk(m.base, whole(&m));
     lock(&m);
     return m;
 }
 
 void guarded_free(guarded *m)
 {
-    if (m->base) ASAN_UNPOISON_MEMORY_REGION(m->base, (size_t)whole(m));
-    free(m->base);
+    if (m->base) {
+        ASAN_UNPOISON_MEMORY_REGION(m->base, (size_t)whole(m));
+        if (used)
+            dram_device_release(used, DRAM_SPACE_DEVICE, m->base, whole(m));
+        else
+            free(m->base);
+    }
     *m = (guarded){0};
+}
+
+static bool all_junk(const unsigned char *at, int64_t bytes)
+{
+    unsigned char seen[GUARD + ALIGN];
+    bool good = true;
+    get(seen, at, bytes);
+    for (int64_t i = 0; i < bytes; i++) good &= seen[i] == 0xff;
+    return good;
 }
 
 bool guarded_intact(const guarded *m)
 {
-    bool good = true;
     ASAN_UNPOISON_MEMORY_REGION(m->base, (size_t)whole(m));
-    for (int64_t i = 0; i < GUARD; i++) good &= m->base[i] == 0xff;
-    for (int64_t i = end_of(m); i < whole(m); i++) good &= m->base[i] == 0xff;
+    bool good = all_junk(m->base, GUARD) && all_junk(m->base + end_of(m), whole(m) - end_of(m));
     lock(m);
     return good;
 }
 
 void guarded_junk(guarded *m)
 {
-    memset(m->data, 0xff, (size_t)m->bytes);
+    junk(m->data, m->bytes);
+}
+
+void guarded_write(guarded *m, const void *host)
+{
+    put(m->data, host, m->bytes);
+}
+
+void guarded_read(const guarded *m, void *host)
+{
+    get(host, m->data, m->bytes);
+}
+
+static void *copy_of(const guarded *m)
+{
+    void *host = malloc((size_t)m->bytes + 1);
+    need(host, "no memory for a test value");
+    guarded_read(m, host);
+    return host;
+}
+
+bool guarded_equal(const guarded *a, const guarded *b)
+{
+    void *x = copy_of(a), *y = copy_of(b);
+    bool equal = a->bytes == b->bytes && memcmp(x, y, (size_t)a->bytes) == 0;
+    free(x);
+    free(y);
+    return equal;
+}
+
+void guarded_copy(guarded *to, const guarded *from)
+{
+    void *host = copy_of(from);
+    guarded_write(to, host);
+    free(host);
 }
 
 bool memory_may_alias(const dram_graph *g, const dram_node *node, int i)
@@ -102,13 +193,16 @@ static const char *call(const memory_run *r, const dram_node *node, dram_kernel_
     args->workspace_bytes = bytes;
     for (int i = 0; i < node->n_in; i++) {
         before[i] = guarded_new(node->in[i] == DRAM_NONE ? 0 : r->value[node->in[i]].bytes);
-        if (before[i].bytes) memcpy(before[i].data, r->value[node->in[i]].data, (size_t)before[i].bytes);
+        if (before[i].bytes) guarded_copy(&before[i], &r->value[node->in[i]]);
     }
-    if (r->kernels[node->op](args) != DRAM_OK) wrong = dram_error_text();
+    if (used) args->device = used->ops->shared(used, DRAM_QUEUE_COMPUTE);
+    if (!r->kernels[node->op])
+        wrong = "has no kernel";
+    else if (r->kernels[node->op](args) != DRAM_OK || (used && used->ops->finish(used) != DRAM_OK))
+        wrong = dram_error_text();
     if (!wrong && !guarded_intact(&workspace)) wrong = "writes outside its workspace";
     for (int i = 0; i < node->n_in; i++) {
-        if (!wrong && before[i].bytes && memcmp(before[i].data, r->value[node->in[i]].data, (size_t)before[i].bytes))
-            wrong = "changes an input";
+        if (!wrong && before[i].bytes && !guarded_equal(&before[i], &r->value[node->in[i]])) wrong = "changes an input";
         if (!wrong && node->in[i] != DRAM_NONE && !guarded_intact(&r->value[node->in[i]]))
             wrong = "writes outside an input";
         guarded_free(&before[i]);
@@ -130,9 +224,9 @@ const char *memory_run_node(const memory_run *r, const dram_node *node, int alia
         out[o] = guarded_new(r->value[node->out[o]].bytes);
         if (alias >= 0) args.out[o].data = out[o].data;
         if (from == DRAM_NONE) {
-            memset(args.out[o].data, 0xff, (size_t)out[o].bytes);
+            junk(args.out[o].data, out[o].bytes);
         } else {
-            memcpy(args.out[o].data, r->value[node->in[from]].data, (size_t)out[o].bytes);
+            guarded_copy(alias >= 0 ? &out[o] : &r->value[node->out[o]], &r->value[node->in[from]]);
             redirect(&args, node, node->in[from], args.out[o].data);
         }
     }
@@ -140,7 +234,7 @@ const char *memory_run_node(const memory_run *r, const dram_node *node, int alia
     for (int o = 0; o < node->n_out; o++) {
         const guarded *written = alias >= 0 ? &out[o] : &r->value[node->out[o]];
         if (!wrong && !guarded_intact(written)) wrong = "writes outside an output";
-        if (!wrong && alias >= 0 && memcmp(out[o].data, r->value[node->out[o]].data, (size_t)out[o].bytes))
+        if (!wrong && alias >= 0 && !guarded_equal(&out[o], &r->value[node->out[o]]))
             wrong = "gives other bits in place";
         guarded_free(&out[o]);
     }

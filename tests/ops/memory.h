@@ -2,19 +2,29 @@
 #ifndef TESTS_OPS_MEMORY_H
 #define TESTS_OPS_MEMORY_H
 
+#include "device/device.h"
 #include "ir/op.h"
 
 typedef struct {
     unsigned char *base;
-    void *data; /* `bytes` bytes, aligned to 64, between two guards */
+    void *data; /* `bytes` bytes, aligned to 64, between two guards; the device's, if there is one */
     int64_t bytes;
 } guarded;
+
+/* The device on which values are and nodes run from now on; NULL: the CPU. Ends the program when it fails. */
+void memory_use(dram_device *device);
 
 guarded
 guarded_new(int64_t bytes); /* filled with 0xff: NaN as float, -1 as i32. Ends the program when memory is out. */
 void guarded_free(guarded *m);
 bool guarded_intact(const guarded *m); /* nothing was written outside */
 void guarded_junk(guarded *m);
+
+/* All of its bytes from and to the host. */
+void guarded_write(guarded *m, const void *host);
+void guarded_read(const guarded *m, void *host);
+bool guarded_equal(const guarded *a, const guarded *b);
+void guarded_copy(guarded *to, const guarded *from);
 
 typedef struct {
     dram_graph *graph;

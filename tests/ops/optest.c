@@ -43,15 +43,20 @@ typedef struct {
     int forward_values;
     unsigned grads;
     bool add; /* gradients meet one that is already there */
+    bool gpu;
     memory_run run;
 } build;
 
+static dram_device *device; /* tested too, or alone; NULL: none */
+static bool on_cpu;
 static dram_pool *pools[POOLS];
 static int64_t executed[DRAM_OP_COUNT][DRAM_OP_COUNT];
 static bool done[DRAM_OP_COUNT];
 
-dram_status optest_open(void)
+dram_status optest_open(bool cpu, dram_device *gpu)
 {
+    on_cpu = cpu;
+    device = gpu;
     for (int p = 0; p < POOLS; p++) TRY(dram_pool_open(p + 1, &pools[p]));
     return DRAM_OK;
 }
@@ -271,7 +276,10 @@ static dram_status build_graph(trial *t, build *b)
 static void store(const build *b, dram_val v, const double *from)
 {
     const dram_value *value = dram_value_at(b->g, v);
-    types_store(b->run.value[v].data, value->dtype, from, dram_elements(&value->shape));
+    void *stored = need(dram_value_bytes(value), 1);
+    types_store(stored, value->dtype, from, dram_elements(&value->shape));
+    guarded_write(&b->run.value[v], stored);
+    free(stored);
 }
 
 /* The numbers of a value, to be freed. */
@@ -279,7 +287,10 @@ static float *numbers(const build *b, dram_val v)
 {
     const dram_value *value = dram_value_at(b->g, v);
     float *x = need(dram_elements(&value->shape), sizeof *x);
-    types_load(x, b->run.value[v].data, value->dtype, dram_elements(&value->shape));
+    void *stored = need(dram_value_bytes(value), 1);
+    guarded_read(&b->run.value[v], stored);
+    types_load(x, stored, value->dtype, dram_elements(&value->shape));
+    free(stored);
     return x;
 }
 
@@ -410,17 +421,20 @@ static void run_build(trial *t, build *b, const char *variant)
     store_inputs(t, b);
     if (t->c.fails) {
         const char *text = memory_run_node(&b->run, b->g->nodes[0], -1);
-        if (!text || !strstr(text, t->c.fails)) wrong(t, variant, "does not fail as it should:", text ? text : "");
+        float *got = numbers(b, b->out[0]);
+        if (b->gpu ? text || !isnan(got[0]) : !text || !strstr(text, t->c.fails))
+            wrong(t, variant, "does not fail as it should:", text ? text : "");
+        free(got);
         return;
     }
     bool good = run_node(t, b, b->g->nodes[0], variant);
     for (int o = 0; good && o < t->n_out; o++) {
         first[o] = guarded_new(b->run.value[b->out[o]].bytes);
-        memcpy(first[o].data, b->run.value[b->out[o]].data, (size_t)first[o].bytes);
+        guarded_copy(&first[o], &b->run.value[b->out[o]]);
     }
     good = good && run_node(t, b, b->g->nodes[0], variant);
     for (int o = 0; good && o < t->n_out; o++)
-        if (memcmp(first[o].data, b->run.value[b->out[o]].data, (size_t)first[o].bytes))
+        if (!guarded_equal(&first[o], &b->run.value[b->out[o]]))
             wrong(t, variant, "output", "differs from one run to the next");
     for (int o = 0; o < t->n_out; o++) guarded_free(&first[o]);
     if (!good) return;
@@ -436,19 +450,24 @@ static void run_build(trial *t, build *b, const char *variant)
     }
 }
 
+/* workers 0: on the GPU. */
 static void run_variant(trial *t, unsigned grads, bool add, int workers)
 {
     char variant[64];
-    build b = {.grads = grads, .add = add};
-    snprintf(variant, sizeof variant, "workers %d, gradients 0x%x%s", workers, grads, add ? ", added" : "");
+    build b = {.grads = grads, .add = add, .gpu = workers == 0};
+    memory_use(b.gpu ? device : NULL);
+    snprintf(variant, sizeof variant, "%s %d, gradients 0x%x%s", b.gpu ? "GPU" : "workers", workers, grads,
+             add ? ", added" : "");
     if (build_graph(t, &b) != DRAM_OK) {
         wrong(t, variant, "cannot be built:", dram_error_text());
         build_free(&b);
         return;
     }
-    if (workers == 1) check_types(t, &b, variant);
-    b.run = (memory_run){.graph = b.g, .kernels = dram_cpu_kernels(), .pool = pools[workers - 1]};
-    b.run.profile = dram_profile_cpu(workers);
+    if (workers <= 1) check_types(t, &b, variant);
+    b.run = (memory_run){.graph = b.g, .kernels = b.gpu ? device->kernels : dram_cpu_kernels()};
+    b.run.profile = b.gpu ? device->profile : dram_profile_cpu(workers);
+    b.run.profile.library_bytes = 64 << 10; /* so that some algorithms do not fit */
+    if (!b.gpu) b.run.pool = pools[workers - 1];
     if (workers == 2) b.run.profile.scratch_per_worker = 32 << 10; /* cuts tiles in these small shapes */
     b.run.value = need(b.g->n_values, sizeof *b.run.value);
     for (int v = 0; v < b.g->n_values; v++) b.run.value[v] = guarded_new(dram_value_bytes(dram_value_at(b.g, v)));
@@ -491,12 +510,15 @@ static void run_case(trial *t)
     if (t->c.derive) round_inputs(t);
     if (t->grads) differentiate(t);
     if (t->c.derive) round_inputs(t);
-    for (int workers = 1; workers <= POOLS; workers++) {
+    for (int workers = 1; workers <= POOLS && on_cpu; workers++) {
         run_variant(t, t->grads, false, workers);
         if (t->grads && workers < POOLS) run_variant(t, t->grads, true, workers);
         for (int i = 0; i < t->n_in && workers == 1; i++)
             if (t->grads >> i & 1 && t->grads != 1U << i) run_variant(t, 1U << i, false, workers);
     }
+    if (!device) return; /* what autodiff leaves out does not depend on the device */
+    run_variant(t, t->grads, false, 0);
+    if (t->grads) run_variant(t, t->grads, true, 0);
 }
 
 static bool names_low_type(const optest_case *c)
@@ -541,5 +563,5 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose)
                dram_dtype_name(types[i]));
         failures++;
     }
-    return failures + (suite->also ? suite->also(dram_cpu_kernels()) : 0);
+    return failures + (suite->also && on_cpu ? suite->also(dram_cpu_kernels()) : 0);
 }

@@ -34,6 +34,7 @@
 
 #include "base/kernel.h"
 #include "base/rng.h"
+#include "device/device.h"
 #include "ir/op_list.h"
 
 /* |got - want| <= atol + rtol |want|. */
@@ -71,7 +72,8 @@ struct optest_case {
     bool refused;          /* the shape rule must refuse these inputs; nothing is run */
     unsigned weights;      /* more of the suite's */
     double grad_roundings; /* in place of the suite's, if not 0 */
-    const char *fails;     /* the kernel must fail on these inputs, with this in its text */
+    const char *fails;     /* the kernel must fail on these inputs, with this in its text; a GPU's, which nobody waits
+                            * for, must give NaN */
 
     dram_dtype out_dtype[DRAM_MAX_OUT]; /* where an output has a type of its own; 0: as the suite says */
 
@@ -91,7 +93,7 @@ typedef struct {
     unsigned f32_out;      /* bit o: output o is f32 in every type */
     double grad_roundings; /* roundings of stored outputs that every gradient sees, in parts of about 1 */
 
-    /* Optional: more to check of these kernels. Returns the failures, printed. */
+    /* Optional: more to check of a CPU's kernels. Returns the failures, printed. */
     int (*also)(const dram_kernel *kernels);
 } optest_suite;
 
@@ -104,6 +106,9 @@ typedef struct {
     {                                                                                                                  \
         .atol = (K) * (double)FLT_EPSILON, .rtol = (K) * (double)FLT_EPSILON                                           \
     }
+
+/* For the inner loops of a reference: without checks by sanitizers, which would take half of the suite's time here. */
+#define OPTEST_UNCHECKED __attribute__((no_sanitize("address"), no_sanitize("undefined")))
 
 /* OPTEST(relu, relu_ref, relu_cases); */
 #define OPTEST(NAME, REF, CASES)                                                                                       \
@@ -135,8 +140,8 @@ int optest_executed(dram_op checked, dram_op op);
 int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
                        double *worst);
 
-/* Opens the pools; closes them. */
-dram_status optest_open(void);
+/* Opens the pools; from then on the kernels of the CPU, of a GPU (not NULL), or of both are tested. Closes them. */
+dram_status optest_open(bool cpu, dram_device *gpu);
 void optest_close(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "data/synth.h"
 #include "io/json.h"
 #include "io/metrics.h"
+#include "support/device.h"
 #include "support/tempdir.h"
 #include "train/train.h"
 
@@ -52,6 +53,7 @@ static const char run_base[] = "threads: 2\n"
 /* Group setup: a temporary folder with base.yaml and scenes/. */
 static inline int runs_setup(void **state)
 {
+    test_device_or_skip();
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "base.yaml"), run_base, sizeof run_base - 1);
     if (dram_synth_write(in_dir(state, "scenes"), SCENES, 11, SCENE_HEIGHT, SCENE_WIDTH) == DRAM_OK) return 0;
@@ -85,6 +87,7 @@ static inline dram_config *run_config(void **state, const char *name, const char
     snprintf(run_name, sizeof run_name, "name=%.200s", name);
     overrides[n++] = run_dir;
     overrides[n++] = run_name;
+    overrides[n++] = test_on_gpu() ? "device=cuda" : "device=cpu";
     snprintf(text, sizeof text, "%s", set ? set : "");
     int depth = 0;
     bool begun = false;

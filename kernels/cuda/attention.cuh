@@ -1,0 +1,633 @@
+/* attention: what the forward (attention.cu) and the gradient (attention_grad.cu) share. See attention.cu for the
+ * method, src/ops/attention.c for the formula.
+ *
+ * A region is an image, head and window (or the whole image). Its real tokens, rows x cols of them, are its queries and
+ * its keys; the padding of a window beyond the edge is one more key, see `padding`. Queries are taken row by row. Keys
+ * are taken in blocks of 8 within one row of the region, so that a block of scores has one relative row and successive
+ * relative columns; 4 blocks are a tile, and the tiles of at most 32 x 32 keys a chunk, for which a warp keeps the
+ * relative terms of its 16 queries in shared memory: two factors, q . rel_h for each row and q . rel_w for each column.
+ *
+ * Types. Products run on tensor cores with fp32 sums. An fp32 number goes there as three bf16 pieces, which hold all of
+ * its 24 bits, and a product of two takes the six pairs that matter (Henry et al., "Leveraging the bfloat16 artificial
+ * intelligence datatype for higher-precision computations", 2019). The relative tables are fp32 in every type, so the
+ * factors are made of pieces in every type.
+ */
+#ifndef DRAM_KERNELS_CUDA_ATTENTION_CUH
+#define DRAM_KERNELS_CUDA_ATTENTION_CUH
+
+#include "kernels/cuda/mma.cuh"
+
+namespace dram_attention
+{
+
+enum {
+    TILE = 32,                /* keys (queries in dkv) of a tile */
+    CHUNK = 32,               /* rows, and columns, of a chunk */
+    MOST_WARPS = 6,           /* of a block, 16 rows each */
+    MOST_D = 80,              /* of a head */
+    SHARED_BYTES = 98 * 1024, /* of 99 KiB that a block may have on compute capability 8.6 and 8.9 */
+};
+constexpr float LOG2E = 1.44269504088896341f, LN2 = 0.693147180559945309f;
+
+struct job {
+    const void *qkv, *saved_out, *dout;
+    const float *rel_h, *rel_w, *bias, *saved_lse;
+    void *out, *dqkv;
+    float *lse, *delta, *partial;
+    int h, w, heads, d, dim, window;
+    int sh, sw, down, across; /* grid of a window's keys; windows in a column and in a row */
+    int most_rows, most_cols; /* real tokens of the largest region */
+    int tiles;                /* query (or key) tiles of that, each a block's work */
+    int items, groups;        /* tiles of all regions; blocks that share them */
+    int partial_floats;
+    float scale;
+    bool vectors, pairs; /* whether rows of a head can be moved 16 bytes, or two numbers, at a time */
+};
+
+struct region {
+    int image, head, y0, x0, rows, cols, queries;
+    int first; /* token of its corner */
+};
+
+__device__ static inline region region_of(const job &j, int index)
+{
+    region r;
+    int windows = j.across * j.down, window = index % windows;
+    r.head = index / windows % j.heads;
+    r.image = index / windows / j.heads;
+    r.y0 = window / j.across * j.sh;
+    r.x0 = window % j.across * j.sw;
+    r.rows = min(j.sh, j.h - r.y0);
+    r.cols = min(j.sw, j.w - r.x0);
+    r.queries = r.rows * r.cols;
+    r.first = (r.image * j.h + r.y0) * j.w + r.x0;
+    return r;
+}
+
+__device__ static inline int token_of(const job &j, const region &r, int query)
+{
+    return r.first + query / r.cols * j.w + query % r.cols;
+}
+
+__device__ static inline bool is_padded(const job &j, const region &r)
+{
+    return r.rows < j.sh || r.cols < j.sw;
+}
+
+/* Place in lse [N,heads,H,W] of a token. */
+__device__ static inline int64_t lse_at(const job &j, const region &r, int token)
+{
+    int plane = j.h * j.w;
+    return ((int64_t)r.image * j.heads + r.head) * plane + (token - r.image * plane);
+}
+
+/* ---- types ---- */
+
+template <typename T> struct traits { /* bf16, f16 */
+    typedef T piece;
+    static constexpr int PIECES = 1, EXACT = std::is_same<T, dram_bf16>::value ? 1 : 2; /* EXACT: in bf16 pieces */
+    static constexpr int WEIGHTS = 2, GRADS = 1; /* pieces of the softmax weights, and of those in the gradient */
+    static constexpr int LIFT = std::is_same<T, dram_f16>::value ? 12 : 0; /* weights are 2^LIFT larger */
+};
+template <> struct traits<float> {
+    typedef dram_bf16 piece;
+    static constexpr int PIECES = 3, EXACT = 3, WEIGHTS = 3, GRADS = 3, LIFT = 0;
+};
+
+/* From one row of a tile in shared memory to the next: no two rows of a fragment in the same banks. */
+template <int D> constexpr int ROW = D + 8;
+
+__device__ static inline int lane_of()
+{
+    return (int)(threadIdx.x % 32);
+}
+__device__ static inline int group_of() /* g */
+{
+    return (int)(threadIdx.x % 32 / 4);
+}
+__device__ static inline int quarter_of() /* t */
+{
+    return (int)(threadIdx.x % 4);
+}
+__device__ static inline int warp_of()
+{
+    return (int)(threadIdx.x / 32);
+}
+
+/* Two numbers as P pieces of type T each. */
+template <typename T, int P> __device__ DRAM_INLINE void split(float x, float y, uint32_t (&pieces)[P])
+{
+    DRAM_UNROLL
+    for (int p = 0; p < P; p++) {
+        pieces[p] = dram_pair<T>(x, y);
+        if (p + 1 == P) break;
+        x -= dram_low<T>(pieces[p]);
+        y -= dram_high<T>(pieces[p]);
+    }
+}
+
+/* s += a b over the pairs of pieces whose product can show, the smallest first. */
+template <typename T, int PA, int PB>
+__device__ DRAM_INLINE void multiply(float (&s)[4], const uint32_t (&a)[PA][4], const uint32_t (&b)[PB][2])
+{
+    constexpr int LAST = (PA > PB ? PA : PB) - 1;
+    DRAM_UNROLL
+    for (int order = LAST; order >= 0; order--) {
+        DRAM_UNROLL
+        for (int p = 0; p < PA; p++) {
+            if (order - p < 0 || order - p >= PB) continue;
+            dram_mma<T>(s, a[p], b[order - p]);
+        }
+    }
+}
+
+/* ---- fragments ---- */
+
+/* Fragments of the numbers at(row, column). */
+template <int P, typename F> __device__ DRAM_INLINE void gather_a(F at, uint32_t (&a)[P][4])
+{
+    int g = group_of(), t = quarter_of();
+    DRAM_UNROLL
+    for (int i = 0; i < 4; i++) {
+        int row = g + i % 2 * 8, column = 2 * t + i / 2 * 8;
+        uint32_t pieces[P];
+        split<dram_bf16>(at(row, column), at(row, column + 1), pieces);
+        DRAM_UNROLL
+        for (int p = 0; p < P; p++) a[p][i] = pieces[p];
+    }
+}
+template <int P, typename F> __device__ DRAM_INLINE void gather_b(F at, uint32_t (&b)[P][2])
+{
+    int g = group_of(), t = quarter_of();
+    DRAM_UNROLL
+    for (int i = 0; i < 2; i++) {
+        uint32_t pieces[P];
+        split<dram_bf16>(at(2 * t + 8 * i, g), at(2 * t + 8 * i + 1, g), pieces);
+        DRAM_UNROLL
+        for (int p = 0; p < P; p++) b[p][i] = pieces[p];
+    }
+}
+
+/* A: rows `row` .. + 16 and columns `column` .. + 16 of a tile. */
+template <typename T, int D>
+__device__ DRAM_INLINE void load_a(const T *tile, int row, int column, uint32_t (&a)[traits<T>::PIECES][4])
+{
+    int lane = lane_of();
+    if constexpr (sizeof(T) == 2)
+        dram_load_matrices(a[0], tile + (row + lane % 16) * ROW<D> + column + lane / 16 * 8);
+    else
+        gather_a([=](int i, int k) { return tile[(row + i) * ROW<D> + column + k]; }, a);
+}
+
+/* B of two products, b[i][k, n]: the tile's row `row` + 8 i + n and column `column` + k. */
+template <typename T, int D>
+__device__ DRAM_INLINE void load_b(const T *tile, int row, int column, uint32_t (&b)[2][traits<T>::PIECES][2])
+{
+    int lane = lane_of();
+    if constexpr (sizeof(T) == 2) {
+        uint32_t r[4];
+        dram_load_matrices(r, tile + (row + lane / 16 * 8 + lane % 8) * ROW<D> + column + lane / 8 % 2 * 8);
+        b[0][0][0] = r[0], b[0][0][1] = r[1], b[1][0][0] = r[2], b[1][0][1] = r[3];
+    } else {
+        DRAM_UNROLL
+        for (int i = 0; i < 2; i++)
+            gather_b([=](int k, int n) { return tile[(row + 8 * i + n) * ROW<D> + column + k]; }, b[i]);
+    }
+}
+
+/* B of two products, b[i][k, n]: the tile's row `row` + k and column `column` + 8 i + n. */
+template <typename T, int D>
+__device__ DRAM_INLINE void load_b_transposed(const T *tile, int row, int column,
+                                              uint32_t (&b)[2][traits<T>::PIECES][2])
+{
+    int lane = lane_of();
+    if constexpr (sizeof(T) == 2) {
+        uint32_t r[4];
+        dram_load_transposed(r, tile + (row + lane % 16) * ROW<D> + column + lane / 16 * 8);
+        b[0][0][0] = r[0], b[0][0][1] = r[1], b[1][0][0] = r[2], b[1][0][1] = r[3];
+    } else {
+        DRAM_UNROLL
+        for (int i = 0; i < 2; i++)
+            gather_b([=](int k, int n) { return tile[(row + k) * ROW<D> + column + 8 * i + n]; }, b[i]);
+    }
+}
+
+/* products [16, TILE]: rows `row` .. + 16 of a x the rows of b, transposed. */
+template <typename T, int D>
+__device__ DRAM_INLINE void row_products(const T *a_tile, int row, const T *b_tile, float (&products)[TILE / 8][4])
+{
+    DRAM_UNROLL
+    for (int b = 0; b < TILE / 8; b++) {
+        DRAM_UNROLL
+        for (int e = 0; e < 4; e++) products[b][e] = 0;
+    }
+    DRAM_UNROLL_BY(sizeof(T) == 2 ? 2 : 1)
+    for (int k = 0; k < D; k += 16) {
+        uint32_t a[traits<T>::PIECES][4];
+        load_a<T, D>(a_tile, row, k, a);
+        DRAM_UNROLL
+        for (int n = 0; n < TILE; n += 16) {
+            uint32_t b[2][traits<T>::PIECES][2];
+            load_b<T, D>(b_tile, n, k, b);
+            multiply<typename traits<T>::piece>(products[n / 8], a, b[0]);
+            multiply<typename traits<T>::piece>(products[n / 8 + 1], a, b[1]);
+        }
+    }
+}
+
+/* sum [16, D] = keep sum + factor weights [16, TILE] x the tile's rows, the weights as P pieces as they come out of
+ * products; keep: of rows g and g + 8. What a tile gives is summed apart, so that a long sum is one of fp32 additions.
+ */
+template <typename T, int D, int P>
+__device__ DRAM_INLINE void add_weighted(const float (&x)[TILE / 8][4], const T *tile, float keep0, float keep1,
+                                         float factor, float (&sum)[D / 8][4])
+{
+    uint32_t a[TILE / 16][P][4];
+    DRAM_UNROLL
+    for (int k = 0; k < TILE / 16; k++) {
+        DRAM_UNROLL
+        for (int i = 0; i < 4; i++) {
+            const float(&four)[4] = x[2 * k + i / 2];
+            uint32_t pieces[P];
+            split<typename traits<T>::piece>(four[i % 2 * 2], four[i % 2 * 2 + 1], pieces);
+            DRAM_UNROLL
+            for (int p = 0; p < P; p++) a[k][p][i] = pieces[p];
+        }
+    }
+    DRAM_UNROLL
+    for (int n = 0; n < D; n += 16) {
+        float s[2][4] = {};
+        if (sizeof(T) == 4) __syncwarp(); /* no loads ahead of it, which would need more registers than there are */
+        DRAM_UNROLL
+        for (int k = 0; k < TILE / 16; k++) {
+            uint32_t b[2][traits<T>::PIECES][2];
+            load_b_transposed<T, D>(tile, 16 * k, n, b);
+            multiply<typename traits<T>::piece>(s[0], a[k], b[0]);
+            multiply<typename traits<T>::piece>(s[1], a[k], b[1]);
+        }
+        DRAM_UNROLL
+        for (int i = 0; i < 2; i++) {
+            DRAM_UNROLL
+            for (int e = 0; e < 4; e++) {
+                float &y = sum[n / 8 + i][e];
+                y = (e < 2 ? keep0 : keep1) * y + factor * s[i][e];
+            }
+        }
+    }
+}
+
+/* ---- moving rows ---- */
+
+/* Rows [rows, D] of a tile from those of a head, `stride` numbers apart; token(row) < 0: zeros. Committed by the
+ * caller. */
+template <typename T, int D, typename F>
+__device__ DRAM_INLINE void load_rows(const job &j, const T *from, int stride, T *tile, int rows, F token)
+{
+    if (j.vectors) {
+        constexpr int V = dram_vector<T>, EACH = D / V;
+        for (int i = (int)threadIdx.x; i < rows * EACH; i += (int)blockDim.x) {
+            int row = i / EACH, c = i % EACH * V, at = token(row);
+            bool take = at >= 0 && c < j.d;
+            dram_copy16(tile + row * ROW<D> + c, take ? from + (int64_t)at * stride + c : from, take);
+        }
+    } else {
+        for (int i = (int)threadIdx.x; i < rows * D; i += (int)blockDim.x) {
+            int row = i / D, c = i % D, at = token(row);
+            tile[row * ROW<D> + c] = at >= 0 && c < j.d ? from[(int64_t)at * stride + c] : dram_to<T>(0);
+        }
+    }
+}
+
+/* The rows of a head, part 0 q, 1 k, 2 v, for which the tokens lie 3 D apart. */
+template <typename T> __device__ static inline const T *part_of(const job &j, const region &r, int part)
+{
+    return static_cast<const T *>(j.qkv) + part * j.dim + r.head * j.d;
+}
+
+/* A fragment's two rows of [16, D], factor times, to rows of a head. NULL: not that row. */
+template <typename T, int D>
+__device__ DRAM_INLINE void store_rows(const job &j, const float (&x)[D / 8][4], float factor0, float factor1, T *row0,
+                                       T *row1)
+{
+    int t = quarter_of();
+    DRAM_UNROLL
+    for (int n = 0; n < D / 8; n++) {
+        DRAM_UNROLL
+        for (int half = 0; half < 2; half++) {
+            T *row = half ? row1 : row0;
+            float factor = half ? factor1 : factor0;
+            int c = 8 * n + 2 * t;
+            if (!row || c >= j.d) continue;
+            T a = dram_to<T>(x[n][2 * half] * factor), b = dram_to<T>(x[n][2 * half + 1] * factor);
+            if (j.pairs) {
+                dram_store<T, 2>(row + c, {{a, b}});
+            } else {
+                row[c] = a;
+                if (c + 1 < j.d) row[c + 1] = b;
+            }
+        }
+    }
+}
+
+/* ---- relative position ---- */
+
+/* The positions of some queries that follow each other, along one axis. */
+struct span {
+    int low, high;
+};
+
+__device__ static inline span span_of(const region &r, int from, int n, bool vertical)
+{
+    int first = min(from, r.queries - 1), last = min(from + n - 1, r.queries - 1);
+    int y0 = first / r.cols, y1 = last / r.cols;
+    if (vertical) return {y0, y1};
+    if (y0 == y1) return {first - y0 * r.cols, last - y0 * r.cols};
+    return {0, r.cols - 1};
+}
+
+/* For 16 queries i, at positions p_i within `reach`, and keys `key0` .. + keys of `size` along an axis:
+ * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1]. q: the first one's row. */
+template <typename T, int D>
+__device__ DRAM_INLINE void relative(const float *table, int d, int size, const T *q, const int *position, span reach,
+                                     int key0, int keys, float *to, int by_query, int by_key)
+{
+    int g = group_of(), t = quarter_of();
+    int lowest = reach.low - (key0 + keys - 1) + size - 1, count = reach.high - reach.low + keys;
+    int place[2] = {position[g] + size - 1 - key0, position[g + 8] + size - 1 - key0};
+    for (int r0 = 0; r0 < count; r0 += 8) {
+        float s[4] = {};
+        DRAM_ROLLED
+        for (int k = 0; k < D; k += 16) {
+            constexpr int P = traits<T>::EXACT;
+            uint32_t a[P][4], b[3][2];
+            if constexpr (P == traits<T>::PIECES)
+                load_a<T, D>(q, 0, k, a);
+            else
+                gather_a([=](int i, int c) { return dram_float(q[i * ROW<D> + k + c]); }, a);
+            gather_b(
+                [=](int c, int n) {
+                    int row = lowest + r0 + n;
+                    return row < 2 * size - 1 && k + c < d ? table[row * d + k + c] : 0.0f;
+                },
+                b);
+            multiply<dram_bf16>(s, a, b);
+        }
+        DRAM_UNROLL
+        for (int e = 0; e < 4; e++) {
+            int key = place[e / 2] - (lowest + r0 + 2 * t + e % 2);
+            if (key >= 0 && key < keys) to[(g + e / 2 * 8) * by_query + key * by_key] = s[e] * LOG2E;
+        }
+    }
+}
+
+/* Numbers from one query's factors to the next: odd, and an odd number of whole blocks, for the banks' sake. */
+__host__ __device__ static inline int factor_stride_h(int sh)
+{
+    return (sh < CHUNK ? sh : CHUNK) | 1;
+}
+__host__ __device__ static inline int factor_stride_w(int sw)
+{
+    return ((sw < CHUNK ? sw : CHUNK) + 7) / 8 * 8 | 8;
+}
+
+/* A block's queries, and the factors of its warp for one chunk. [0]: by rows, [1]: by columns. */
+template <typename T> struct queries {
+    T *q;             /* [16 warps, ROW] */
+    int *place[2];    /* [16 warps]: their rows and columns in the region */
+    float *factor[2]; /* [16 warps, ld] */
+    int ld[2], from;  /* from: the block's first query */
+    int at[2];        /* the first key that the factors are for, -1: none */
+};
+
+/* The factors of the warp's queries for the rows from key0 on (axis 0), or the columns. */
+template <typename T, int D>
+__device__ DRAM_INLINE void need_factor(const job &j, const region &r, queries<T> &q, int axis, int key0)
+{
+    if ((axis ? q.at[1] : q.at[0]) == key0) return;
+    int first = warp_of() * 16, size = axis ? j.sw : j.sh, ld = axis ? q.ld[1] : q.ld[0];
+    const int *place = (axis ? q.place[1] : q.place[0]) + first;
+    __syncwarp();
+    relative<T, D>(axis ? j.rel_w : j.rel_h, j.d, size, q.q + first * ROW<D>, place,
+                   span_of(r, q.from + first, 16, axis == 0), key0, min((int)CHUNK, size - key0),
+                   (axis ? q.factor[1] : q.factor[0]) + first * ld, ld, 1);
+    __syncwarp();
+    if (axis)
+        q.at[1] = key0;
+    else
+        q.at[0] = key0;
+}
+
+/* The block's queries into shared memory, and their places; those beyond the end are zeros at the last one's place.
+ * Committed. */
+template <typename T, int D>
+__device__ DRAM_INLINE void take_queries(const job &j, const region &r, const queries<T> &q, int rows)
+{
+    load_rows<T, D>(j, part_of<T>(j, r, 0), 3 * j.dim, q.q, rows,
+                    [&](int i) { return q.from + i < r.queries ? token_of(j, r, q.from + i) : -1; });
+    for (int i = (int)threadIdx.x; i < rows; i += (int)blockDim.x) {
+        int query = min(q.from + i, r.queries - 1);
+        q.place[0][i] = query / r.cols;
+        q.place[1][i] = query % r.cols;
+    }
+    dram_copy_commit();
+}
+
+/* Keys of a chunk, in blocks of 8. */
+struct chunk {
+    int y0, x0, rows, cols;
+    int across, inverse; /* blocks in a row; 65536 / across, rounded up */
+    int blocks, tiles;
+};
+
+__device__ static inline chunk chunk_of(const region &r, int y0, int x0)
+{
+    chunk c = {y0, x0, min((int)CHUNK, r.rows - y0), min((int)CHUNK, r.cols - x0), 0, 0, 0, 0};
+    if (c.rows <= 0 || c.cols <= 0) return c;
+    c.across = (c.cols + 7) / 8;
+    c.inverse = (65536 + c.across - 1) / c.across;
+    c.blocks = c.rows * c.across;
+    c.tiles = (c.blocks + TILE / 8 - 1) / (TILE / 8);
+    return c;
+}
+
+/* Row and first column in the chunk of block b; of a block beyond the end, those of block 0. */
+__device__ DRAM_INLINE bool block_place(const chunk &c, int b, int *y, int *x)
+{
+    bool in = b < c.blocks;
+    *y = in ? b * c.inverse >> 16 : 0;
+    *x = in ? (b - *y * c.across) * 8 : 0;
+    return in;
+}
+
+/* Keys and values of a tile of the chunk into tile [2][TILE, ROW]. */
+template <typename T, int D>
+__device__ DRAM_INLINE void load_keys(const job &j, const region &r, const chunk &c, int index, T *tile)
+{
+    auto token = [&](int slot) {
+        int y, x;
+        bool in = block_place(c, index * (TILE / 8) + slot / 8, &y, &x);
+        x += slot % 8;
+        return in && x < c.cols ? r.first + (c.y0 + y) * j.w + c.x0 + x : -1;
+    };
+    load_rows<T, D>(j, part_of<T>(j, r, 1), 3 * j.dim, tile, TILE, token);
+    load_rows<T, D>(j, part_of<T>(j, r, 2), 3 * j.dim, tile + TILE * ROW<D>, TILE, token);
+    dram_copy_commit();
+}
+
+/* ---- padding ---- */
+
+/* The padding of a window is many keys with the same k and v, those of the bias, which differ in their relative terms
+ * alone. Sums of 2^(term) over real and over padding rows, and columns, tell the weight of all of them together. */
+struct axis_sums {
+    float largest, real, over; /* sums of 2^(term - largest) */
+};
+
+__device__ DRAM_INLINE float quad_sum(float x)
+{
+    x += __shfl_xor_sync(DRAM_ALL_LANES, x, 1);
+    return x + __shfl_xor_sync(DRAM_ALL_LANES, x, 2);
+}
+__device__ DRAM_INLINE float quad_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(DRAM_ALL_LANES, x, 1));
+    return fmaxf(x, __shfl_xor_sync(DRAM_ALL_LANES, x, 2));
+}
+
+/* Adds `keys` terms of a query, of which the first `real` are real ones. */
+__device__ DRAM_INLINE void add_terms(const float *term, int keys, int real, axis_sums &s)
+{
+    int t = quarter_of();
+    float largest = s.largest, sum = 0, over = 0;
+    for (int k = t; k < keys; k += 4) largest = fmaxf(largest, term[k]);
+    largest = quad_max(largest);
+    for (int k = t; k < keys; k += 4) {
+        float x = dram_exp2(term[k] - largest);
+        sum += k < real ? x : 0;
+        over += k < real ? 0 : x;
+    }
+    float before = dram_exp2(s.largest - largest);
+    s = {largest, s.real * before + quad_sum(sum), s.over * before + quad_sum(over)};
+}
+
+/* What a query (row g or g + 8 of the warp) has of the padding. */
+struct padding {
+    axis_sums h, w;
+    float score; /* log2 of the sum of e^logit over all padding keys */
+};
+
+/* Sum over keys of the padding of 2^(both terms), in units of 2^(largest of h + largest of w). */
+__device__ DRAM_INLINE float over_sum(const padding &p)
+{
+    return p.h.real * p.w.over + p.h.over * (p.w.real + p.w.over);
+}
+
+template <typename T, int D>
+__device__ DRAM_INLINE void find_padding(const job &j, const region &r, queries<T> &q, padding (&p)[2])
+{
+    int g = group_of(), t = quarter_of(), first = warp_of() * 16;
+    const float *k = j.bias + j.dim + r.head * j.d;
+    DRAM_ROLLED
+    for (int axis = 0; axis < 2; axis++) {
+        int size = axis ? j.sw : j.sh, real = axis ? r.cols : r.rows, ld = axis ? q.ld[1] : q.ld[0];
+        axis_sums s[2] = {{-INFINITY, 0, 0}, {-INFINITY, 0, 0}};
+        DRAM_ROLLED
+        for (int key0 = (size - 1) / CHUNK * CHUNK; key0 >= 0; key0 -= CHUNK) { /* ends with what comes first later */
+            need_factor<T, D>(j, r, q, axis, key0);
+            const float *terms = (axis ? q.factor[1] : q.factor[0]) + (first + g) * ld;
+            add_terms(terms, min((int)CHUNK, size - key0), real - key0, s[0]);
+            add_terms(terms + 8 * ld, min((int)CHUNK, size - key0), real - key0, s[1]);
+        }
+        DRAM_UNROLL
+        for (int i = 0; i < 2; i++)
+            if (axis)
+                p[i].w = s[i];
+            else
+                p[i].h = s[i];
+    }
+    DRAM_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const T *row = q.q + (first + g + 8 * i) * ROW<D>;
+        float dot = 0;
+        for (int c = t; c < j.d; c += 4) dot += dram_float(row[c]) * k[c];
+        p[i].score = quad_sum(dot) * j.scale * LOG2E + p[i].h.largest + p[i].w.largest + log2f(over_sum(p[i]));
+    }
+}
+
+/* ---- launching ---- */
+
+/* Shared memory, cut into pieces. */
+template <typename S> __device__ DRAM_INLINE S *take(unsigned char *&room, int n)
+{
+    S *piece = reinterpret_cast<S *>(room);
+    room += n * (int)sizeof(S);
+    return piece;
+}
+
+__host__ __device__ static inline int blocks_of(int n, int each)
+{
+    return (n + each - 1) / each;
+}
+
+/* Warps that share n times 16 rows evenly. */
+static inline int warps_for(int rows, int most)
+{
+    int n = blocks_of(rows, 16);
+    return blocks_of(n, blocks_of(n, most));
+}
+
+static inline bool is_aligned(const void *p, size_t bytes)
+{
+    return reinterpret_cast<uintptr_t>(p) % bytes == 0;
+}
+
+static inline dram_status job_of(const dram_kernel_args *args, job *j)
+{
+    const int64_t *dim = args->in[0].shape.dim, most = INT32_MAX;
+    int size = (int)dram_dtype_bytes(args->in[0].dtype);
+    *j = job{};
+    j->qkv = args->in[0].data;
+    j->rel_h = static_cast<const float *>(args->in[1].data);
+    j->rel_w = static_cast<const float *>(args->in[2].data);
+    j->bias = static_cast<const float *>(args->in[3].data);
+    j->heads = args->attr->heads;
+    j->window = args->attr->window;
+    int64_t tokens = dim[0] * dim[1] * dim[2], d = dim[3] / 3 / j->heads;
+    if (d > MOST_D)
+        return dram_fail(DRAM_ERR_CONFIG, "attention on a GPU: a head has %lld channels, at most %d are possible",
+                         (long long)d, MOST_D);
+    if (tokens > most / 2 || dim[3] > most / 2 || tokens * j->heads > most / 2 || j->window > 1 << 14)
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "attention on a GPU: a batch with too many tokens, or a window that is too large");
+    j->h = (int)dim[1];
+    j->w = (int)dim[2];
+    j->dim = (int)(dim[3] / 3);
+    j->d = (int)d;
+    j->sh = j->window ? j->window : j->h;
+    j->sw = j->window ? j->window : j->w;
+    j->down = blocks_of(j->h, j->sh);
+    j->across = blocks_of(j->w, j->sw);
+    j->most_rows = min(j->sh, j->h);
+    j->most_cols = min(j->sw, j->w);
+    j->scale = 1.0f / sqrtf((float)d);
+    j->vectors = j->d * size % 16 == 0 && is_aligned(j->qkv, 16);
+    j->pairs = j->d % 2 == 0;
+    return DRAM_OK;
+}
+
+} // namespace dram_attention
+
+/* The D of the kernels for a head of d; fp32 has no 64, a kernel less to compile. HEAD_SIZES(T, j.d, D, return
+ * launch<T, D>(...)). */
+#define HEAD_SIZES(T, HEAD, D, ...)                                                                                    \
+    if ((HEAD) <= 16) {                                                                                                \
+        constexpr int D = 16;                                                                                          \
+        __VA_ARGS__;                                                                                                   \
+    } else if ((HEAD) <= 64) {                                                                                         \
+        constexpr int D = sizeof(T) == 2 ? 64 : 80;                                                                    \
+        __VA_ARGS__;                                                                                                   \
+    } else {                                                                                                           \
+        constexpr int D = 80;                                                                                          \
+        __VA_ARGS__;                                                                                                   \
+    }
+
+#endif

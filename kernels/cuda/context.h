@@ -1,0 +1,25 @@
+/* context: what the CUDA kernels of one device share, handed to each in dram_kernel_args.device. Plain C.
+ *
+ * It is made by src/device/cuda.c and lives as long as the device. A kernel launches on `stream` and nowhere else,
+ * waits for nothing, and takes no device memory. */
+#ifndef DRAM_KERNELS_CUDA_CONTEXT_H
+#define DRAM_KERNELS_CUDA_CONTEXT_H
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda/libraries.h"
+
+/* The ways that cuBLAS and cuDNN were told to go, by shape, found when a shape is first seen (choices.cu). */
+typedef struct dram_cuda_choices dram_cuda_choices;
+
+typedef struct {
+    cudaStream_t stream;             /* of the node that is being launched */
+    int multiprocessors;             /* of the device */
+    int shared_bytes;                /* of memory that a block may have, asked for */
+    const dram_cuda_libraries *libs; /* cuBLASLt and cuDNN, opened */
+    cublasLtHandle_t blas;
+    cudnnHandle_t dnn; /* bound to `stream` */
+    dram_cuda_choices *choices;
+} dram_cuda_context;
+
+#endif

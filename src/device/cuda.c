@@ -1,0 +1,353 @@
+/* A CUDA GPU as a device: one cudaMalloc for each arena, two streams, copies through pinned staging, the kernels of
+ * kernels/cuda, whole programs as CUDA graphs. */
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "device/cpu_kernels.h"
+#include "device/cuda_kernels.h"
+#include "device/cuda_libraries.h"
+#include "device/device.h"
+#include "kernels/cuda/choices.h"
+#include "kernels/cuda/context.h"
+
+/* Host memory goes to the device and back in pieces through this much pinned memory. Two halves: while one is on its
+ * way, the host fills the other. 2 MiB take 0.1 ms at 20 GB/s, far more than a copy's overhead. */
+enum { STAGING_HALF = 2 << 20, LEAST_CAPABILITY = 80, QUEUES = 2 };
+
+typedef struct {
+    dram_device base; /* first: a dram_device * is one of these */
+    cudaStream_t stream[QUEUES];
+    cudaEvent_t passed[QUEUES]; /* recorded in join() */
+    cudaEvent_t staged[2];      /* the copy out of, or into, that half is done */
+    char *staging;
+    dram_cuda_opened libraries;
+    dram_cuda_context context[QUEUES];
+} cuda_device;
+
+/* Returns a failing call of the runtime with its place, its expression and CUDA's text. */
+#define CUDA(CALL)                                                                                                     \
+    do {                                                                                                               \
+        cudaError_t cuda_error_ = (CALL);                                                                              \
+        if (cuda_error_ != cudaSuccess) return failed(cuda_error_, #CALL, __FILE__, __LINE__);                         \
+    } while (0)
+
+static dram_status failed(cudaError_t error, const char *call, const char *file, int line)
+{
+    const char *name = strrchr(file, '/');
+    cudaGetLastError(); /* a failure that is not the device's end is not to be found again later */
+    return dram_fail(error == cudaErrorMemoryAllocation ? DRAM_ERR_FIT : DRAM_ERR_RUN, "%s:%d: %s: CUDA says: %s",
+                     name ? name + 1 : file, line, call, cudaGetErrorString(error));
+}
+
+static cuda_device *of(dram_device *device)
+{
+    return (cuda_device *)device;
+}
+
+/* ---- memory ---- */
+
+static dram_status cuda_alloc(dram_device *device, dram_space space, int64_t bytes, void **memory)
+{
+    char asked[32], left[32];
+    size_t wanted = (size_t)(bytes ? bytes : 1);
+    bool on_device = space == DRAM_SPACE_DEVICE;
+    /* What waits in host space is copied from there, and a copy beside compute needs pinned memory. */
+    cudaError_t error = on_device ? cudaMalloc(memory, wanted) : cudaHostAlloc(memory, wanted, cudaHostAllocDefault);
+    if (error == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        return dram_fail(DRAM_ERR_FIT, "%s cannot give %s for %s; %s are free: lower memory.budget or the batch size",
+                         device->name, dram_format_bytes(bytes, asked, sizeof asked),
+                         on_device ? "the arena" : "what waits in pinned host memory",
+                         on_device ? dram_format_bytes(device->ops->free_bytes(device), left, sizeof left) : "too few");
+    }
+    CUDA(error);
+    if (!on_device) {
+        memset(*memory, 0, wanted);
+        return DRAM_OK;
+    }
+    dram_status status = device->ops->fill(device, *memory, 0, (int64_t)wanted);
+    if (status != DRAM_OK) cudaFree(*memory);
+    return status;
+}
+
+static void cuda_release(dram_device *device, dram_space space, void *memory, int64_t bytes)
+{
+    (void)device;
+    (void)bytes;
+    if (space == DRAM_SPACE_DEVICE)
+        cudaFree(memory);
+    else
+        cudaFreeHost(memory);
+}
+
+static dram_status cuda_finish(dram_device *device)
+{
+    for (int q = 0; q < QUEUES; q++) CUDA(cudaStreamSynchronize(of(device)->stream[q]));
+    return DRAM_OK;
+}
+
+/* Both directions: piece k goes through half k % 2, which is free again when the copy of piece k - 2 is done. */
+static dram_status cuda_write(dram_device *device, void *to, const void *host, int64_t bytes)
+{
+    cuda_device *d = of(device);
+    cudaStream_t stream = d->stream[DRAM_QUEUE_COMPUTE];
+    for (int64_t at = 0, k = 0; at < bytes; at += STAGING_HALF, k++) {
+        size_t piece = (size_t)(bytes - at < STAGING_HALF ? bytes - at : STAGING_HALF);
+        char *half = d->staging + k % 2 * STAGING_HALF;
+        if (k >= 2) CUDA(cudaEventSynchronize(d->staged[k % 2]));
+        memcpy(half, (const char *)host + at, piece);
+        CUDA(cudaMemcpyAsync((char *)to + at, half, piece, cudaMemcpyHostToDevice, stream));
+        CUDA(cudaEventRecord(d->staged[k % 2], stream));
+    }
+    CUDA(cudaStreamSynchronize(stream));
+    return DRAM_OK;
+}
+
+static dram_status cuda_read(dram_device *device, void *host, const void *from, int64_t bytes)
+{
+    cuda_device *d = of(device);
+    cudaStream_t stream = d->stream[DRAM_QUEUE_COMPUTE];
+    int64_t pieces = (bytes + STAGING_HALF - 1) / STAGING_HALF;
+    for (int64_t k = 0; k <= pieces; k++) { /* piece k sets out before piece k - 1 is taken from its half */
+        int64_t at = k * STAGING_HALF, before = at - STAGING_HALF;
+        if (k < pieces) {
+            size_t piece = (size_t)(bytes - at < STAGING_HALF ? bytes - at : STAGING_HALF);
+            CUDA(cudaMemcpyAsync(d->staging + k % 2 * STAGING_HALF, (const char *)from + at, piece,
+                                 cudaMemcpyDeviceToHost, stream));
+            CUDA(cudaEventRecord(d->staged[k % 2], stream));
+        }
+        if (k == 0) continue;
+        CUDA(cudaEventSynchronize(d->staged[(k - 1) % 2]));
+        memcpy((char *)host + before, d->staging + (k - 1) % 2 * STAGING_HALF,
+               (size_t)(bytes - before < STAGING_HALF ? bytes - before : STAGING_HALF));
+    }
+    return DRAM_OK;
+}
+
+static dram_status cuda_fill(dram_device *device, void *to, int byte, int64_t bytes)
+{
+    cudaStream_t stream = of(device)->stream[DRAM_QUEUE_COMPUTE];
+    CUDA(cudaMemsetAsync(to, byte, (size_t)bytes, stream));
+    CUDA(cudaStreamSynchronize(stream));
+    return DRAM_OK;
+}
+
+static int64_t cuda_free_bytes(dram_device *device)
+{
+    size_t left = 0, whole = 0;
+    (void)device;
+    return cudaMemGetInfo(&left, &whole) == cudaSuccess ? (int64_t)left : 0;
+}
+
+/* ---- queues ---- */
+
+static void *cuda_shared(dram_device *device, dram_queue queue)
+{
+    return &of(device)->context[queue];
+}
+
+static dram_status cuda_join(dram_device *device, dram_queue from, dram_queue to)
+{
+    cuda_device *d = of(device);
+    CUDA(cudaEventRecord(d->passed[from], d->stream[from]));
+    CUDA(cudaStreamWaitEvent(d->stream[to], d->passed[from], 0));
+    return DRAM_OK;
+}
+
+static dram_status cuda_record_begin(dram_device *device)
+{
+    CUDA(cudaStreamBeginCapture(of(device)->stream[DRAM_QUEUE_COMPUTE], cudaStreamCaptureModeThreadLocal));
+    return DRAM_OK;
+}
+
+static dram_status cuda_record_end(dram_device *device, void **record)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t ready = NULL;
+    CUDA(cudaStreamEndCapture(of(device)->stream[DRAM_QUEUE_COMPUTE], &graph));
+    cudaError_t error = cudaGraphInstantiate(&ready, graph, 0);
+    cudaGraphDestroy(graph);
+    CUDA(error);
+    *record = ready;
+    return DRAM_OK;
+}
+
+static dram_status cuda_replay(dram_device *device, void *record)
+{
+    CUDA(cudaGraphLaunch((cudaGraphExec_t)record, of(device)->stream[DRAM_QUEUE_COMPUTE]));
+    return DRAM_OK;
+}
+
+static void cuda_record_free(dram_device *device, void *record)
+{
+    (void)device;
+    if (record) cudaGraphExecDestroy((cudaGraphExec_t)record);
+}
+
+/* ---- opening ---- */
+
+static void cuda_close(dram_device *device)
+{
+    cuda_device *d = of(device);
+    dram_cuda_context *context = &d->context[DRAM_QUEUE_COMPUTE];
+    const dram_cuda_libraries *libs = &d->libraries.functions;
+    for (int q = 0; q < QUEUES; q++)
+        if (d->stream[q]) cudaStreamSynchronize(d->stream[q]);
+    if (context->choices) dram_cuda_choices_close(context->choices, libs);
+    if (context->dnn) libs->cudnn_Destroy(context->dnn);
+    if (context->blas) libs->cublasLt_Destroy(context->blas);
+    dram_cuda_libraries_close(&d->libraries);
+    if (d->staging) cudaFreeHost(d->staging);
+    for (int k = 0; k < 2; k++)
+        if (d->staged[k]) cudaEventDestroy(d->staged[k]);
+    for (int q = 0; q < QUEUES; q++) {
+        if (d->passed[q]) cudaEventDestroy(d->passed[q]);
+        if (d->stream[q]) cudaStreamDestroy(d->stream[q]);
+    }
+    dram_pool_close(device->pool);
+    dram_free(d);
+}
+
+static const dram_device_ops cuda_ops = {
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .write = cuda_write,
+    .read = cuda_read,
+    .fill = cuda_fill,
+    .free_bytes = cuda_free_bytes,
+    .close = cuda_close,
+    .shared = cuda_shared,
+    .join = cuda_join,
+    .finish = cuda_finish,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
+    .replay = cuda_replay,
+    .record_free = cuda_record_free,
+};
+
+static int count_devices(char *why, int size)
+{
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && count > 0) return count;
+    cudaGetLastError();
+    if (error == cudaErrorInsufficientDriver)
+        snprintf(why, (size_t)size, "there is no NVIDIA driver, or one too old for CUDA %d.%d", CUDART_VERSION / 1000,
+                 CUDART_VERSION % 1000 / 10);
+    else
+        snprintf(why, (size_t)size, "there is no CUDA GPU (%s)",
+                 error == cudaSuccess ? "none is visible" : cudaGetErrorString(error));
+    return 0;
+}
+
+int dram_device_cuda_count(char *why, int size)
+{
+#ifdef DRAM_CUDA_SIM
+    snprintf(why, (size_t)size, "this build simulates its GPU; it runs when asked for by name");
+    return 0;
+#else
+    return count_devices(why, size);
+#endif
+}
+
+static dram_status find_card(int index)
+{
+    char why[160];
+    int count = count_devices(why, sizeof why);
+    if (!count) return dram_fail(DRAM_ERR_RUN, "device: cuda: %s: use device: cpu", why);
+    if (index < count) return DRAM_OK;
+    return dram_fail(DRAM_ERR_RUN, "device: cuda: there is no GPU %d; GPUs are counted from 0 and there are %d", index,
+                     count);
+}
+
+dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
+{
+    struct cudaDeviceProp properties;
+    size_t left = 0, whole = 0;
+    TRY(find_card(index));
+    CUDA(cudaSetDevice(index));
+    CUDA(cudaGetDeviceProperties(&properties, index));
+    CUDA(cudaMemGetInfo(&left, &whole));
+    *card = (dram_cuda_card){.capability = properties.major * 10 + properties.minor,
+                             .multiprocessors = properties.multiProcessorCount,
+                             .free_bytes = (int64_t)left,
+                             .total_bytes = (int64_t)whole};
+    snprintf(card->name, sizeof card->name, "%.79s", properties.name);
+    CUDA(cudaDriverGetVersion(&card->driver));
+    CUDA(cudaRuntimeGetVersion(&card->runtime));
+    return DRAM_OK;
+}
+
+static dram_status describe(cuda_device *d, int index)
+{
+    dram_cuda_card card;
+    int shared;
+    TRY(dram_device_cuda_card(index, &card));
+    if (card.capability < LEAST_CAPABILITY)
+        return dram_fail(
+            DRAM_ERR_RUN,
+            "device: cuda: %s has compute capability %d.%d; dram needs 8.0 (Ampere) or newer: use device: cpu",
+            card.name, card.capability / 10, card.capability % 10);
+    CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+    snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
+    d->base.profile.memory_bytes = card.total_bytes;
+    for (int q = 0; q < QUEUES; q++) {
+        d->context[q].multiprocessors = card.multiprocessors;
+        d->context[q].shared_bytes = shared;
+    }
+    return DRAM_OK;
+}
+
+static dram_status open_queues(cuda_device *d)
+{
+    void *staging = NULL;
+    for (int q = 0; q < QUEUES; q++) {
+        CUDA(cudaStreamCreateWithFlags(&d->stream[q], cudaStreamNonBlocking));
+        CUDA(cudaEventCreateWithFlags(&d->passed[q], cudaEventDisableTiming));
+        d->context[q].stream = d->stream[q];
+    }
+    for (int k = 0; k < 2; k++) CUDA(cudaEventCreateWithFlags(&d->staged[k], cudaEventDisableTiming));
+    CUDA(cudaHostAlloc(&staging, (size_t)2 * STAGING_HALF, cudaHostAllocDefault));
+    d->staging = staging;
+    return DRAM_OK;
+}
+
+/* The libraries work for the compute queue alone. */
+static dram_status open_libraries(cuda_device *d)
+{
+    dram_cuda_context *context = &d->context[DRAM_QUEUE_COMPUTE];
+    TRY(dram_cuda_libraries_open(&d->libraries));
+    const dram_cuda_libraries *libs = context->libs = &d->libraries.functions;
+    cublasStatus_t blas = libs->cublasLt_Create(&context->blas);
+    if (blas != CUBLAS_STATUS_SUCCESS)
+        return dram_fail(DRAM_ERR_RUN, "device: cuda: cuBLASLt cannot start: %s", libs->cublasLt_GetStatusString(blas));
+    cudnnStatus_t dnn = libs->cudnn_Create(&context->dnn);
+    if (dnn == CUDNN_STATUS_SUCCESS) dnn = libs->cudnn_SetStream(context->dnn, context->stream);
+    if (dnn != CUDNN_STATUS_SUCCESS)
+        return dram_fail(DRAM_ERR_RUN, "device: cuda: cuDNN cannot start: %s", libs->cudnn_GetErrorString(dnn));
+    return dram_cuda_choices_open(&context->choices);
+}
+
+dram_status dram_device_open_cuda(int index, int workers, dram_device **out)
+{
+    dram_status status;
+    cuda_device *d = dram_calloc(1, sizeof *d);
+    if (!d) return dram_fail(DRAM_ERR_MEMORY, "no memory for the device");
+    d->base.ops = &cuda_ops;
+    d->base.profile = dram_profile_cuda(workers);
+    d->base.kernels = dram_cuda_kernels();
+    d->base.host_kernels = dram_cpu_kernels();
+    d->base.records = true;
+    TRY_GOTO(describe(d, index), failed);
+    TRY_GOTO(open_queues(d), failed);
+    TRY_GOTO(open_libraries(d), failed);
+    TRY_GOTO(dram_pool_open(workers, &d->base.pool), failed);
+    *out = &d->base;
+    return DRAM_OK;
+failed:
+    cuda_close(&d->base);
+    return status;
+}

@@ -1,0 +1,17 @@
+#include "device/cuda_kernels.h"
+
+#include "ir/op_list.h"
+
+#define X(NAME, ...) dram_status dram_cuda_##NAME(const dram_kernel_args *args);
+DRAM_OP_LIST(X)
+#undef X
+
+const dram_kernel *dram_cuda_kernels(void)
+{
+    static const dram_kernel kernels[DRAM_OP_COUNT] = {
+#define X(NAME, ...) [DRAM_OP_##NAME] = dram_cuda_##NAME,
+        DRAM_OP_LIST(X)
+#undef X
+    };
+    return kernels;
+}

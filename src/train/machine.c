@@ -1,0 +1,60 @@
+#include "train/machine.h"
+
+#include <stdio.h>
+
+#include "device/cpu_kernels.h"
+
+bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
+{
+    char reason[200] = "";
+    bool gpu = cfg->device == DRAM_RUN_DEVICE_CUDA;
+    if (cfg->device == DRAM_RUN_DEVICE_AUTO) gpu = dram_device_cuda_count(reason, sizeof reason) > 0;
+    if (why) snprintf(why, (size_t)size, "%s", reason);
+    return gpu;
+}
+
+dram_profile dram_machine_profile(const dram_config *cfg)
+{
+    int workers = cfg->threads ? cfg->threads : dram_host_cores();
+    return dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
+}
+
+dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device)
+{
+    if (!profile->gpu) return dram_device_open_cpu(profile->workers, device);
+    TRY(dram_device_open_cuda(0, profile->workers, device));
+    (*device)->records = cfg->cuda.graph;
+    return DRAM_OK;
+}
+
+dram_status dram_machine_kernels(const dram_profile *profile, char *name, int size)
+{
+    dram_cuda_card card;
+    if (!profile->gpu) {
+        snprintf(name, (size_t)size, "%s", dram_cpu_isa());
+        return DRAM_OK;
+    }
+    TRY(dram_device_cuda_card(0, &card));
+    snprintf(name, (size_t)size, "%s", card.name);
+    return DRAM_OK;
+}
+
+dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *room)
+{
+    dram_cuda_card card;
+    room->host_free = dram_host_free_bytes();
+    room->host_total = dram_host_total_bytes();
+    room->apart = profile->gpu;
+    room->device_free = room->host_free;
+    room->device_total = room->host_total;
+    if (!profile->gpu) return DRAM_OK;
+    TRY(dram_device_cuda_card(0, &card));
+    room->device_free = card.free_bytes;
+    room->device_total = card.total_bytes;
+    return DRAM_OK;
+}
+
+int64_t dram_machine_overhead(const dram_profile *profile)
+{
+    return profile->gpu ? (int64_t)256 << 20 : 0;
+}
