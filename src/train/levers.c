@@ -351,10 +351,21 @@ enum { N_LEVERS = sizeof all_levers / sizeof all_levers[0] };
 
 /* ---- what each is worth ---- */
 
+/* CANNOT bytes where the lever makes a config that cannot be built: a micro-batch of one image, say, leaves batch norm
+ * a single value per channel. */
+static const int64_t CANNOT = INT64_MAX / 2;
+
 static dram_status price(const dram_config *cfg, dram_fit fit, int64_t *bytes, int64_t *flops)
 {
     dram_session other;
-    TRY(dram_fit_build(cfg, fit, &other));
+    dram_status status = dram_fit_build(cfg, fit, &other);
+    *bytes = CANNOT;
+    *flops = 0;
+    if (status == DRAM_ERR_CONFIG) {
+        dram_error_clear();
+        return DRAM_OK;
+    }
+    TRY(status);
     *bytes = other.plan->arena_bytes;
     *flops = dram_fit_flops(&other);
     dram_session_close(&other);
@@ -393,6 +404,7 @@ static dram_status row_of(const dram_session *s, const lever *l, dram_lever *row
         return DRAM_OK;
     }
     TRY(price(&other, (dram_fit){.set = s->set, .like = s}, &bytes, &flops));
+    *there = bytes < CANNOT;
     fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
 }

@@ -64,14 +64,17 @@ static void agree(void **state, const char *set, double epsilon, double rounding
                          want, got, d / allowed);
             if (d / allowed > worst) worst = d / allowed;
         }
-    assert_true(cpu.loss[RUN_STEPS - 1][0] < cpu.loss[0][0]);
+    double first = 0, last = 0; /* batches differ: ten of them */
+    for (int k = 0; k < 10; k++) first += cpu.loss[k][0], last += cpu.loss[RUN_STEPS - 1 - k][0];
+    assert_true(last < first);
     printf("share of the allowed difference used: %.3f\n", worst);
 }
 
 static void fp32_runs_agree(void **state)
 {
     agree(state,
-          "train.batch_size=1 sam_distill.sam_input_size=32 sam_distill.teacher.precision=fp32 optim.type=sgd optim.lr=0.01",
+          "sam_distill.sam_input_size=32 sam_distill.teacher.precision=fp32 optim.type=sgd "
+          "optim.lr=0.001",
           (double)FLT_EPSILON, 16);
 }
 

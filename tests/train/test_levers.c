@@ -206,11 +206,32 @@ static void a_fixed_checkpoint_stays(void **state)
     close_plan(s, cfg);
 }
 
+/* Halves of a batch of two leave batch norm one value per channel at the trunk's end: no lever, and no failure. */
+static void what_cannot_be_built_is_no_lever(void **state)
+{
+    dram_session s;
+    dram_lever rows[DRAM_LEVERS];
+    int n;
+    dram_config *cfg = run_config(state, "two",
+                                  "data.size=32 sam_distill.sam_input_size=32 resolution_distill.enabled=false "
+                                  "train.batch_size=2 student.arch=regnetx_002");
+    if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_levers(&s, rows, &n) != DRAM_OK) fail_msg("%s", dram_error_text());
+    assert_null(find(rows, n, "accumulate"));
+    assert_non_null(find(rows, n, "precision"));
+    assert_string_equal(dram_error_text(), "");
+    dram_session_close(&s);
+    dram_config_free(cfg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_differences_of_plans), cmocka_unit_test(what_micro_batches_change),
-        cmocka_unit_test(exact_levers_come_first),       cmocka_unit_test(others_need_leave),
+        cmocka_unit_test(rows_are_differences_of_plans),
+        cmocka_unit_test(what_cannot_be_built_is_no_lever),
+        cmocka_unit_test(what_micro_batches_change),
+        cmocka_unit_test(exact_levers_come_first),
+        cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
