@@ -105,8 +105,8 @@ static void test_unknown_keys_name_the_nearest(void **state)
          "cwd"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
-        {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, data, "
-                         "student, sam_distill, "
+        {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, cuda, "
+                         "data, student, sam_distill, "
                          "resolution_distill, task, optim, train, memory, run"},
         {"data.size: 64\n", "c.yaml:1:1: data.size: a name with dots is for the command line; in a file write one key "
                             "inside the other"},
@@ -353,9 +353,10 @@ static void test_bad_overrides(void **state)
         {"=5", "command line: \"=5\" is not of the form key=value"},
         {"trian.steps=5", "command line: trian.steps: unknown key, did you mean train.steps?"},
         {"data.train.image=x", "command line: data.train.image: unknown key, did you mean data.train.images?"},
-        {"qqqqqqqq.zzzzzzzz=1", "command line: qqqqqqqq.zzzzzzzz: unknown key; a config may have: base, name, seed, "
-                                "device, threads, data, student, sam_distill, resolution_distill, task, optim, train, "
-                                "memory, run"},
+        {"qqqqqqqq.zzzzzzzz=1",
+         "command line: qqqqqqqq.zzzzzzzz: unknown key; a config may have: base, name, seed, "
+         "device, threads, cuda, data, student, sam_distill, resolution_distill, task, optim, train, "
+         "memory, run"},
         {"data={sise: 64}", "command line: data.sise: unknown key, did you mean data.size?"},
         {"data={size: 64, size: 64}", "command line: data.size: this key is given twice"},
         {"data.size=",

@@ -69,18 +69,9 @@ static void test_memory_may_run_out_anywhere(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "data: {sise: 64}\n",
-        "qqqqqqqq: 1\n",
-        "data: {size: 33}\n",
-        "data: {size: x}\n",
-        "device: gpu\n",
-        "device: []\n",
-        "device: cuda\n",
-        "base: absent.yaml\n",
-        "data: {size: [",
-        "data: *a\n",
-        "memory: {may_change: [a]}\n",
-        "train: {batch_size: 3, accumulate: 2}\n",
+        "data: {sise: 64}\n", "qqqqqqqq: 1\n", "data: {size: 33}\n",          "data: {size: x}\n",
+        "device: gpu\n",      "device: []\n",  "cuda: {graph: 2}\n",          "base: absent.yaml\n",
+        "data: {size: [",     "data: *a\n",    "memory: {may_change: [a]}\n", "train: {batch_size: 3, accumulate: 2}\n",
     };
     write_to("low.yaml", "name: low\ndata: {train: {images: i, labels: l}, classes: 3}\nrun: {dir: r}\n");
     write_to("top.yaml", "base: low.yaml\nname: top\nsam_distill: {teacher: {weights: random}}\n"
