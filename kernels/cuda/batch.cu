@@ -30,7 +30,7 @@ DRAM_CUDA_KERNEL(batch_put)
     const dram_tensor *x = &args->in[0];
     const int64_t image = bytes_of(x) / x->shape.dim[0], begin = args->attr->first * image, end = begin + bytes_of(x);
     char *out = static_cast<char *>(args->out[0].data);
-    const char *rest = args->n_in > 1 ? static_cast<const char *>(args->in[1].data) : NULL;
+    const char *rest = static_cast<const char *>(args->in[1].data);
     TRY(move(args, out, rest, begin));
     TRY(move(args, out + begin, static_cast<const char *>(x->data), end - begin));
     return move(args, out + end, rest ? rest + end : NULL, bytes_of(&args->out[0]) - end);

@@ -12,11 +12,6 @@
 #include "kernels/cuda/choices.h"
 #include "kernels/cuda/product.h"
 
-static const void *optional(const dram_kernel_args *args, int i)
-{
-    return i < args->n_in ? args->in[i].data : NULL;
-}
-
 static dram_cuda_conv describe(const dram_kernel_args *args, const dram_shape *x, const dram_shape *y,
                                const dram_shape *w)
 {
@@ -218,7 +213,7 @@ DRAM_CUDA_KERNEL(conv2d)
     const dram_cuda_context *context = dram_context(args);
     dram_cuda_conv v = describe(args, &args->in[0].shape, &args->out[0].shape, &args->in[1].shape);
     const void *x = args->in[0].data, *w = args->in[1].data;
-    const float *bias = (const float *)optional(args, 2), one = 1.0f, zero = 0.0f;
+    const float *bias = (const float *)args->in[2].data, one = 1.0f, zero = 0.0f;
     void *y = args->out[0].data;
     bool wide = v.dtype == DRAM_F32;
     if (is_product(&v) && (wide || !bias)) {
@@ -272,7 +267,7 @@ static dram_status run_dgrad(const dram_kernel_args *args, const dram_cuda_conv 
 DRAM_CUDA_KERNEL(conv2d_dgrad)
 {
     dram_cuda_conv v = describe(args, &args->out[0].shape, &args->in[0].shape, &args->in[1].shape);
-    const void *dy = args->in[0].data, *w = args->in[1].data, *acc = optional(args, 2);
+    const void *dy = args->in[0].data, *w = args->in[1].data, *acc = args->in[2].data;
     void *dx = args->out[0].data;
     if (is_product(&v)) {
         bool done;

@@ -242,7 +242,7 @@ DRAM_CUDA_KERNEL(cwd_loss_grad)
     const int64_t columns = (int64_t)j.images * j.channels;
     const int parts = parts_of(args, j, sizeof(shares));
     const sums *part = (const sums *)args->workspace;
-    const float *acc = (const float *)(args->n_in > 4 ? args->in[4].data : NULL);
+    const float *acc = (const float *)args->in[4].data;
     shares *share = (shares *)((sums *)args->workspace + columns * parts);
     TRY(run_sums(args, j, parts));
     TRY(dram_launch(args, shares_kernel, (unsigned)dram_blocks(columns, COLUMNS_BLOCK), COLUMNS_BLOCK, 0, j, part,

@@ -26,7 +26,7 @@ static job job_of(const dram_kernel_args *args)
     j.s = (const float *)args->in[0].data;
     j.t = (const float *)args->in[1].data;
     j.mask = (const float *)args->in[2].data;
-    j.acc = (const float *)(args->n_in > 4 ? args->in[4].data : NULL);
+    j.acc = (const float *)args->in[4].data;
     j.out = (float *)args->out[0].data;
     j.images = (int)s[0];
     j.cells = s[1] * s[2];

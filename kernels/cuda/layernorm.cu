@@ -282,7 +282,7 @@ static dram_status launch_grad(const dram_kernel_args *args, const matrix &m, in
 {
     return dram_launch(args, kernel, parts_of(args, m), (unsigned)threads, 0, (const T *)args->in[0].data,
                        (const float *)args->in[1].data, (const T *)args->in[2].data,
-                       (const T *)(args->n_in > 3 ? args->in[3].data : NULL), (T *)args->out[0].data,
+                       (const T *)args->in[3].data, (T *)args->out[0].data,
                        (float *)args->workspace, m);
 }
 

@@ -15,11 +15,6 @@ static int64_t rows(const dram_tensor *t)
     return dram_elements(&t->shape) / last(t);
 }
 
-static const void *optional(const dram_kernel_args *args, int i)
-{
-    return i < args->n_in ? args->in[i].data : NULL;
-}
-
 /* [rows,i] by [o,i] as a convolution */
 static dram_cuda_conv pixels(int64_t rows, int64_t i, int64_t o, dram_dtype dtype)
 {
@@ -36,7 +31,7 @@ DRAM_CUDA_KERNEL(linear)
 {
     const dram_tensor *x = &args->in[0], *w = &args->in[1];
     int64_t i = last(x), o = w->shape.dim[0];
-    const float *bias = (const float *)optional(args, 2);
+    const float *bias = (const float *)args->in[2].data;
     void *y = args->out[0].data;
     bool done = false;
     if (x->dtype == DRAM_F32 || !bias) {
@@ -68,7 +63,7 @@ DRAM_CUDA_KERNEL(linear_dgrad)
     p.in = p.out = dy->dtype;
     p.a = dy->data;
     p.b = w->data;
-    p.acc = optional(args, 2);
+    p.acc = args->in[2].data;
     p.c = args->out[0].data;
     TRY(dram_cuda_multiply(args, &p, &done));
     if (done) return DRAM_OK;
@@ -151,7 +146,7 @@ template <typename T, int V> static dram_status sum_columns(const dram_kernel_ar
     TRY(dram_launch(args, column_sums<T, V>, grid, THREADS, 0, (const T *)dy->data, rows(dy), columns, lanes, rows_each,
                     part));
     return dram_launch(args, column_totals, (unsigned)dram_blocks(columns, DRAM_TOTAL_COLUMNS), THREADS, 0, part, parts,
-                       columns, (const float *)optional(args, 1), (float *)args->out[0].data);
+                       columns, (const float *)args->in[1].data, (float *)args->out[0].data);
 }
 
 DRAM_CUDA_KERNEL(bias_grad)

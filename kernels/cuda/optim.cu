@@ -52,7 +52,7 @@ static __global__ void sumsq_end_kernel(const double *part, int64_t pieces, cons
 DRAM_CUDA_KERNEL(sumsq)
 {
     const float *g = static_cast<const float *>(args->in[0].data);
-    const float *acc = args->n_in > 1 ? static_cast<const float *>(args->in[1].data) : NULL;
+    const float *acc = static_cast<const float *>(args->in[1].data);
     float *out = static_cast<float *>(args->out[0].data);
     const int64_t n = dram_elements(&args->in[0].shape), pieces = dram_blocks(n, SUM_PIECE);
     double *part = pieces > 1 ? static_cast<double *>(args->workspace) : NULL;
@@ -73,7 +73,7 @@ static __global__ void clip_factor_kernel(const float *sumsq, const float *scale
 
 DRAM_CUDA_KERNEL(clip_factor)
 {
-    const float *scaled = args->n_in > 1 ? static_cast<const float *>(args->in[1].data) : NULL;
+    const float *scaled = static_cast<const float *>(args->in[1].data);
     return dram_launch(args, clip_factor_kernel, dim3(1), dim3(1), 0, static_cast<const float *>(args->in[0].data),
                        scaled, args->attr->clip, static_cast<float *>(args->out[0].data));
 }

@@ -165,7 +165,7 @@ static dram_status spread(const dram_kernel_args *args, const void *numbers, flo
 DRAM_CUDA_KERNEL(avgpool_grad)
 {
     const float factor = 1.0f / (float)(args->out[0].shape.dim[1] * args->out[0].shape.dim[2]);
-    const void *acc = args->n_in > 1 ? args->in[1].data : NULL;
+    const void *acc = args->in[1].data;
     DRAM_FLOAT_TYPES(args->out[0].dtype, T, return spread<T>(args, args->in[0].data, factor, NULL, acc));
 }
 

@@ -266,5 +266,5 @@ DRAM_CUDA_KERNEL(resize)
 
 DRAM_CUDA_KERNEL(resize_grad)
 {
-    return resample(args, args->n_in > 1 ? args->in[1].data : NULL, true);
+    return resample(args, args->in[1].data, true);
 }

@@ -353,7 +353,7 @@ enum { N_LEVERS = sizeof all_levers / sizeof all_levers[0] };
 
 /* CANNOT bytes where the lever makes a config that cannot be built: a micro-batch of one image, say, leaves batch norm
  * a single value per channel. */
-static const int64_t CANNOT = INT64_MAX / 2;
+static const int64_t CANNOT = INT64_MAX;
 
 static dram_status price(const dram_config *cfg, dram_fit fit, int64_t *bytes, int64_t *flops)
 {
@@ -405,7 +405,7 @@ static dram_status row_of(const dram_session *s, const lever *l, dram_lever *row
     }
     TRY(price(&other, (dram_fit){.set = s->set, .like = s}, &bytes, &flops));
     *there = bytes < CANNOT;
-    fill_row(s, row, pulled, bytes, flops);
+    if (*there) fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
 }
 

@@ -43,10 +43,9 @@ dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *ro
 {
     dram_cuda_card card;
     room->host_free = dram_host_free_bytes();
-    room->host_total = dram_host_total_bytes();
     room->apart = profile->gpu;
     room->device_free = room->host_free;
-    room->device_total = room->host_total;
+    room->device_total = dram_host_total_bytes();
     if (!profile->gpu) return DRAM_OK;
     TRY(dram_device_cuda_card(0, &card));
     room->device_free = card.free_bytes;

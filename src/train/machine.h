@@ -24,7 +24,7 @@ dram_status dram_machine_kernels(const dram_profile *profile, char *name, int si
 typedef struct {
     bool apart;
     int64_t device_free, device_total;
-    int64_t host_free, host_total;
+    int64_t host_free;
 } dram_machine_room;
 
 /* DRAM_ERR_RUN: there is no such GPU. */

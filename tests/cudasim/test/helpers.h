@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 extern "C" {
 #include <cmocka.h>
@@ -70,6 +71,44 @@ static inline cudaEvent_t new_event()
     cudaEvent_t event;
     OK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
     return event;
+}
+
+/* ---- children ---- */
+
+inline std::string said; /* by the child, on stderr */
+
+/* Runs `body` in a child and returns how it ended: as waitpid says. */
+inline int run_child(const std::function<void()> &body)
+{
+    int ends[2], status = 0;
+    char text[4096];
+    ssize_t got;
+    assert_int_equal(pipe(ends), 0);
+    fflush(nullptr);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        in_child = true;
+        dup2(ends[1], 2);
+        close(ends[0]);
+        setenv("CUDASIM_TRACE", "0", 1);
+        body();
+        _exit(0);
+    }
+    close(ends[1]);
+    said.clear();
+    while ((got = read(ends[0], text, sizeof text)) > 0) said.append(text, (size_t)got);
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* The child must not end well, and say `text`. */
+inline void caught(const char *text, const std::function<void()> &body)
+{
+    int status = run_child(body);
+    if (said.find(text) == std::string::npos || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        fail_msg("expected \"%s\"; the child ended with %x and said: %s", text, (unsigned)status, said.c_str());
 }
 
 static const char shared_key = 0;

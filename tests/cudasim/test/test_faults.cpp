@@ -1,7 +1,5 @@
 /* The simulated GPU catches what a real one would not forgive: one broken program for each kind, each in a child of its
  * own, whose stderr must say what is wrong. What only AddressSanitizer sees is skipped in a build without it. */
-#include <sys/wait.h>
-
 #include "helpers.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -22,42 +20,6 @@ enum { N = 64 };
 constexpr unsigned ALL = 0xffffffffu;
 
 /* ---- children ---- */
-
-std::string said; /* by the child, on stderr */
-
-/* Runs `body` in a child and returns how it ended: as waitpid says. */
-int run(const std::function<void()> &body)
-{
-    int ends[2], status = 0;
-    char text[4096];
-    ssize_t got;
-    assert_int_equal(pipe(ends), 0);
-    fflush(nullptr);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        in_child = true;
-        dup2(ends[1], 2);
-        close(ends[0]);
-        setenv("CUDASIM_TRACE", "0", 1);
-        body();
-        _exit(0);
-    }
-    close(ends[1]);
-    said.clear();
-    while ((got = read(ends[0], text, sizeof text)) > 0) said.append(text, (size_t)got);
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return status;
-}
-
-/* The child must not end well, and say `text`. */
-void caught(const char *text, const std::function<void()> &body)
-{
-    int status = run(body);
-    if (said.find(text) == std::string::npos || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
-        fail_msg("expected \"%s\"; the child ended with %x and said: %s", text, (unsigned)status, said.c_str());
-}
 
 void caught_by_asan(const char *text, const std::function<void()> &body)
 {

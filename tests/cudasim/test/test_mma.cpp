@@ -1,6 +1,4 @@
 /* kernels/cuda/mma.cuh on the simulated GPU: each primitive against a plain computation. */
-#include <sys/wait.h>
-
 #include "helpers.h"
 #include "kernels/cuda/mma.cuh"
 
@@ -19,33 +17,6 @@ template <typename F> void run(F body)
 {
     OK(cudasim_launch(nullptr, dim3(1), dim3(32), 8192, body));
     OK(cudaDeviceSynchronize());
-}
-
-/* Ends a child with a fault that says `text`, or not at all. */
-void caught(const char *text, const std::function<void()> &body)
-{
-    int ends[2], status = 0;
-    char piece[1024];
-    ssize_t got;
-    std::string said;
-    assert_int_equal(pipe(ends), 0);
-    fflush(nullptr);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (!child) {
-        in_child = true;
-        dup2(ends[1], 2);
-        close(ends[0]);
-        setenv("CUDASIM_TRACE", "0", 1);
-        body();
-        _exit(0);
-    }
-    close(ends[1]);
-    while ((got = read(ends[0], piece, sizeof piece)) > 0) said.append(piece, (size_t)got);
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (said.find(text) == std::string::npos || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
-        fail_msg("expected \"%s\"; the child ended with %x and said: %s", text, (unsigned)status, said.c_str());
 }
 
 /* ---- matrices ---- */
