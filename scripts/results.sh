@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, labels, interval, size, scale,
-# loss; all by default. A run that is kept in docs/results is not made again, one that was stopped goes on, and the page
-# is written from what there is: `results.sh --page` does that alone.
+# loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on one thread; `speed` times the configs one after the
+# other, and wants a machine that does nothing else. A run that is kept in docs/results is not made again, one that was
+# stopped goes on, and the page is written from what there is: `results.sh --page` does that alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/report.sh
@@ -29,16 +30,17 @@ settings() {
   esac
 }
 
-# names GROUP: its runs. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 384, mse; scale 1.5.
+# names GROUP: its runs. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 256, mse; scale 1.5.
 names() {
   local seed what
   case $1 in
     main) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-s$seed"; done; done ;;
     labels) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-all-s$seed"; done; done ;;
     interval) printf '%s\n' embedding-s1 interval2-s1 interval4-s1 interval8-s1 ;;
-    size) printf '%s\n' size256-s1 embedding-s1 size448-s1 size512-s1 ;;
+    size) printf '%s\n' embedding-s1 size320-s1 size384-s1 size512-s1 ;;
     scale) printf '%s\n' scale1.2-s1 both-s1 scale2.0-s1 ;;
     loss) printf '%s\n' embedding-s1 cosine-s1 cwd-s1 ;;
+    *-s[0-9]) echo "$1" ;;
     *) echo "results.sh: no group is called $1" >&2; return 1 ;;
   esac
 }
@@ -57,16 +59,60 @@ run() {
   rm -rf "$runs/$name/checkpoints"
 }
 
-train_group() {
-  local name pulled
-  for name in $(names "$1"); do
+student() {
+  local pulled
+  read -ra pulled <<<"$(settings "$1")"
+  run "$1" configs/camvid/student.yaml seed="${1##*-s}" "${pulled[@]}"
+}
+
+# The runs of the groups, each once.
+runs_of() {
+  local group
+  for group in "$@"; do names "$group"; done | awk '!seen[$0]++'
+}
+
+# The teacher, unless it is there. Its summary is committed, its weights are not.
+teach() {
+  [ -f "$runs/teacher/student.safetensors" ] || rm -f "$kept/teacher.json"
+  run teacher configs/camvid/teacher.yaml
+}
+
+# All runs of the groups, JOBS at once; the first that fails is the last that is begun.
+train_groups() {
+  local name running=0
+  for name in $(runs_of "$@"); do
+    case $(settings "$name") in *sam_distill.enabled=false*) ;; *) teach ;; esac
+    if [ "$running" -ge "${JOBS:-2}" ]; then
+      wait -n
+      running=$((running - 1))
+    fi
+    student "$name" &
+    running=$((running + 1))
+  done
+  while [ "$running" -gt 0 ]; do
+    wait -n
+    running=$((running - 1))
+  done
+}
+
+# Images a second of every run of seed 1, over 40 steps after the first 10, with nothing beside it: docs/results/speed
+time_runs() {
+  local name pulled lines
+  for name in $(runs_of main labels interval size scale loss | grep -e '-s1$'); do
+    grep -qs "^$name " "$kept/speed" && continue
     read -ra pulled <<<"$(settings "$name")"
-    run "$name" configs/camvid/student.yaml seed="${name##*-s}" "${pulled[@]}"
+    rm -rf "$runs/speed"
+    "$dram" train configs/camvid/student.yaml name=speed run.dir="$runs" "${data[@]}" seed=1 "${pulled[@]}" data.val.images=none \
+      data.val.labels=none train.steps=50 run.log_every=50 --json >/dev/null 2>"$runs/speed.log" || { tail -n 3 "$runs/speed.log" >&2; exit 1; }
+    # The mean of N steps' images a second is the batch over their mean time.
+    lines=$(tail -n 40 "$runs/speed/metrics.jsonl" | sed 's/.*"images_per_second":\([0-9.e+]*\).*/\1/')
+    echo "$name $(awk '{ s += 1 / $1 } END { printf "%.1f", NR / s }' <<<"$lines")" >>"$kept/speed"
   done
 }
 
 missing="*No such run is kept yet.*"
 miou() { number "$kept/$1.json" miou; }
+speed() { awk -v name="$1" '$1 == name { print $2; found = 1 } END { if (!found) print "-" }' "$kept/speed" 2>/dev/null || echo -; }
 there() { [ -f "$kept/$1.json" ]; }
 
 # spread NUMBER...: mean and sample deviation, in points
@@ -98,7 +144,7 @@ compare() {
     printf '| %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
       "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", NR > 1 ? ", " : "", 100 * $1 }')" \
       "$(cosine "$name")" "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" \
-      "$(calc %.1f "$(number "$kept/$name.json" images_per_second)")"
+      "$(speed "$name")"
   done
 }
 
@@ -120,7 +166,7 @@ lever_table() {
     name=${entry%%=*}
     there "$name" || continue
     printf '| %s | %s | %s | %s | %s |\n' "${entry#*=}" "$(calc %.1f "100 * $(miou "$name")")" "$(cosine "$name")" \
-      "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(calc %.1f "$(number "$kept/$name.json" images_per_second)")"
+      "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(speed "$name")"
   done
 }
 
@@ -130,7 +176,7 @@ teacher() {
 }
 
 interval() { lever_table "teacher runs on" embedding-s1="every step" interval2-s1="every 2nd" interval4-s1="every 4th" interval8-s1="every 8th"; }
-size() { lever_table "teacher's input" size256-s1=256 embedding-s1=384 size448-s1=448 size512-s1=512; }
+size() { lever_table "teacher's input" embedding-s1=256 size320-s1=320 size384-s1=384 size512-s1=512; }
 scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
 loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
 
@@ -169,9 +215,13 @@ data=(data.train.images="$camvid/train/images" data.train.labels="$camvid/train/
   data.val.images="$camvid/val/images" data.val.labels="$camvid/val/labels")
 find_dram
 mkdir -p "$kept" "$runs"
-run teacher configs/camvid/teacher.yaml
-[ -f "$runs/teacher/student.safetensors" ] || { rm -f "$kept/teacher.json"; run teacher configs/camvid/teacher.yaml; }
 groups=("$@")
-[ ${#groups[@]} = 0 ] && groups=(main labels interval size scale loss)
-for group in "${groups[@]}"; do train_group "$group"; done
+[ ${#groups[@]} = 0 ] && groups=(main labels interval size scale loss speed)
+timed=
+trained=()
+for group in "${groups[@]}"; do
+  if [ "$group" = speed ]; then timed=1; else trained+=("$group"); fi
+done
+train_groups "${trained[@]}"
+[ "$timed" ] && time_runs
 page
