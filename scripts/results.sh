@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
-# CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, labels, interval, size, scale,
-# loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on one thread; `speed` times the configs one after the
+# CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
+# scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on one thread; `speed` times the configs one after the
 # other, and wants a machine that does nothing else. A run that is kept in docs/results is not made again, one that was
 # stopped goes on, and the page is written from what there is: `results.sh --page` does that alone.
 set -euo pipefail
@@ -26,18 +26,21 @@ settings() {
     size*) echo "sam_distill.sam_input_size=${what#size}" ;;
     scale*) echo "resolution_distill.enabled=true resolution_distill.sr_target_scale=${what#scale}" ;;
     cosine | cwd) echo "sam_distill.loss.type=$what" ;;
+    alone-draw*) echo "sam_distill.enabled=false data.train.label_seed=${what#alone-draw}" ;;
+    embedding-draw*) echo "data.train.label_seed=${what#embedding-draw}" ;;
     *) echo "results.sh: no run is called $1" >&2; return 1 ;;
   esac
 }
 
-# names GROUP: its runs. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 256, mse; scale 1.5.
+# names GROUP: its runs. Draw 2 of the labels is that of student.yaml: main has it. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 320, mse; scale 1.5.
 names() {
   local seed what
   case $1 in
     main) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-s$seed"; done; done ;;
+    draws) for seed in 1 3; do for what in alone embedding; do echo "$what-draw$seed-s$seed"; done; done ;;
     labels) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-all-s$seed"; done; done ;;
     interval) printf '%s\n' embedding-s1 interval2-s1 interval4-s1 interval8-s1 ;;
-    size) printf '%s\n' embedding-s1 size320-s1 size384-s1 size512-s1 ;;
+    size) printf '%s\n' size256-s1 embedding-s1 size384-s1 size512-s1 ;;
     scale) printf '%s\n' scale1.2-s1 both-s1 scale2.0-s1 ;;
     loss) printf '%s\n' embedding-s1 cosine-s1 cwd-s1 ;;
     *-s[0-9]) echo "$1" ;;
@@ -121,30 +124,48 @@ spread() {
     printf "%.1f ± %.1f", 100 * m, NR > 1 ? 100 * sqrt(q / (NR - 1)) : 0 }'
 }
 
-# compare SUFFIX: the four students of the main comparison, seed by seed
+# compare SUFFIX: the four students of the main comparison; the gain is over the student alone of the same seed
 compare() {
-  local what seed all name label
+  local what seed all gains name label
   compgen -G "$kept/*$1-s[0-9].json" >/dev/null || { echo "$missing"; return; }
-  echo "| student | mIoU, 3 seeds | each | embedding cosine | planned MiB | images/s |"
-  echo "|---|---:|---|---:|---:|---:|"
+  echo "| student | mIoU, 3 seeds | each | gain | embedding cosine | planned MiB | images/s |"
+  echo "|---|---:|---|---:|---:|---:|---:|"
   for what in alone embedding resolution both; do
     case $what in
-      alone) label="alone: its labels only" ;;
-      embedding) label="with the embedding loss on all images" ;;
-      resolution) label="with resolution distillation on all images" ;;
-      both) label="with both" ;;
+      alone) label="alone: labels only" ;;
+      embedding) label="embedding loss on all images" ;;
+      resolution) label="resolution distillation on all images" ;;
+      both) label="both" ;;
     esac
-    all=()
+    all=() gains=()
     for seed in 1 2 3; do
       name=$what$1-s$seed
-      there "$name" && all+=("$(miou "$name")")
+      there "$name" || continue
+      all+=("$(miou "$name")")
+      [ "$what" != alone ] && there "alone$1-s$seed" && gains+=("$(calc %.6f "$(miou "$name") - $(miou "alone$1-s$seed")")")
     done
     [ ${#all[@]} = 0 ] && continue
     name=$what$1-s1
-    printf '| %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
       "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", NR > 1 ? ", " : "", 100 * $1 }')" \
-      "$(cosine "$name")" "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" \
-      "$(speed "$name")"
+      "$([ ${#gains[@]} = 0 ] || spread "${gains[@]}")" \
+      "$(cosine "$name")" "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(speed "$name")"
+  done
+}
+
+# Alone and with the embedding loss, for each draw of the labels
+draws() {
+  local draw alone embedding
+  there alone-draw1-s1 || { echo "$missing"; return; }
+  echo "| draw | alone | embedding loss | gain | pixels right, alone | embedding loss |"
+  echo "|---|---:|---:|---:|---:|---:|"
+  for draw in 1 2 3; do
+    alone=alone-draw$draw-s$draw embedding=embedding-draw$draw-s$draw
+    [ $draw = 2 ] && alone=alone-s2 embedding=embedding-s2
+    there $alone && there $embedding || continue
+    echo "| $draw | $(calc %.1f "100 * $(miou $alone)") | $(calc %.1f "100 * $(miou $embedding)") |" \
+      "$(calc %+.1f "100 * ($(miou $embedding) - $(miou $alone))") |" \
+      "$(calc "%.1f %%" "100 * $(number $kept/$alone.json pixel_accuracy)") | $(calc "%.1f %%" "100 * $(number $kept/$embedding.json pixel_accuracy)") |"
   done
 }
 
@@ -176,7 +197,7 @@ teacher() {
 }
 
 interval() { lever_table "teacher runs on" embedding-s1="every step" interval2-s1="every 2nd" interval4-s1="every 4th" interval8-s1="every 8th"; }
-size() { lever_table "teacher's input" embedding-s1=256 size320-s1=320 size384-s1=384 size512-s1=512; }
+size() { lever_table "teacher's input" size256-s1=256 embedding-s1=320 size384-s1=384 size512-s1=512; }
 scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
 loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
 
@@ -195,11 +216,23 @@ plots() {
   printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
 }
 
+# The headline: every seed of every student
+headline() {
+  local what seed
+  for what in alone embedding resolution both alone-all embedding-all; do
+    for seed in 1 2 3; do
+      there "$what-s$seed" && echo "${what/-all/,_all_labels} $(calc %.2f "100 * $(miou "$what-s$seed")")"
+    done
+  done | scripts/strip.sh "mIoU, %" >"$kept/main.svg"
+}
+
 page() {
   local section
   mkdir -p "$kept"
+  headline
   teacher | write_section docs/results.md teacher
   compare "" | write_section docs/results.md main
+  draws | write_section docs/results.md draws
   compare -all | write_section docs/results.md labels
   for section in interval size scale loss; do "$section" | write_section docs/results.md "$section"; done
   plots | write_section docs/results.md plots
@@ -216,7 +249,7 @@ data=(data.train.images="$camvid/train/images" data.train.labels="$camvid/train/
 find_dram
 mkdir -p "$kept" "$runs"
 groups=("$@")
-[ ${#groups[@]} = 0 ] && groups=(main labels interval size scale loss speed)
+[ ${#groups[@]} = 0 ] && groups=(main draws interval loss scale size labels speed)
 timed=
 trained=()
 for group in "${groups[@]}"; do

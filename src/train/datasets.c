@@ -29,12 +29,13 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     snprintf(images_where, sizeof images_where, "%s: %s", dram_config_where(cfg, path), path);
     snprintf(path, sizeof path, "%s.labels", key);
     snprintf(labels_where, sizeof labels_where, "%s: %s", dram_config_where(cfg, path), path);
+    int64_t seed = cfg->data.train.label_seed ? cfg->data.train.label_seed : cfg->seed;
     const dram_dataset_params params = {
         .images = images,
         .labels = cfg->task.enabled ? labels : NULL,
         .labels_optional = cfg->data.labels_optional,
         .label_fraction = val ? 1.0 : cfg->data.train.label_fraction,
-        .seed = (uint64_t)cfg->seed,
+        .seed = (uint64_t)seed,
         .images_where = images_where,
         .labels_where = labels_where,
     };

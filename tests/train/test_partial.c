@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "support/runs.h"
+#include "train/datasets.h"
 #include "train/step.h"
 
 enum { SIDE = 64, PIXELS = SIDE * SIDE, CLASSES = 12, IGNORE = 255, LABELLED = 1, UNLABELLED = 0 };
@@ -246,6 +247,29 @@ static void runs_of_few_labels(void **state)
     run_remove(state, "few");
 }
 
+/* Which images have a label, as bits. */
+static unsigned labelled(void **state, const char *set)
+{
+    char all[200];
+    dram_dataset *train;
+    unsigned bits = 0;
+    snprintf(all, sizeof all, "data.train.label_fraction=0.5 %s", set);
+    dram_config *cfg = run_config(state, "none", all);
+    assert_int_equal(dram_datasets_open(cfg, false, &train), DRAM_OK);
+    for (int i = 0; i < SCENES; i++) bits |= (unsigned)dram_dataset_has_label(train, i) << i;
+    dram_dataset_close(train);
+    dram_config_free(cfg);
+    return bits;
+}
+
+static void a_seed_of_their_own(void **state)
+{
+    unsigned one = labelled(state, "seed=1"), two = labelled(state, "seed=2");
+    assert_true(one != two);
+    assert_int_equal(labelled(state, "seed=2 data.train.label_seed=1"), one);
+    assert_int_equal(labelled(state, "seed=1 data.train.label_seed=2"), two);
+}
+
 static void no_label_at_all(void **state)
 {
     run_order o = {.name = "none", .set = "data.train.label_fraction=0.01"};
@@ -318,6 +342,7 @@ int main(void)
         cmocka_unit_test(labelled_images_add_up),
         cmocka_unit_test(the_embedding_sees_all),
         cmocka_unit_test(runs_of_few_labels),
+        cmocka_unit_test(a_seed_of_their_own),
         cmocka_unit_test(no_label_at_all),
         cmocka_unit_test(evaluation_leaves_them_out),
     };
