@@ -276,6 +276,11 @@ dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
                              .free_bytes = (int64_t)left,
                              .total_bytes = (int64_t)whole};
     snprintf(card->name, sizeof card->name, "%.79s", properties.name);
+    if (card->capability < LEAST_CAPABILITY)
+        return dram_fail(
+            DRAM_ERR_RUN,
+            "device: cuda: %s has compute capability %d.%d; dram needs 8.0 (Ampere) or newer: use device: cpu",
+            card->name, properties.major, properties.minor);
     CUDA(cudaDriverGetVersion(&card->driver));
     CUDA(cudaRuntimeGetVersion(&card->runtime));
     return DRAM_OK;
@@ -286,11 +291,6 @@ static dram_status describe(cuda_device *d, int index)
     dram_cuda_card card;
     int shared;
     TRY(dram_device_cuda_card(index, &card));
-    if (card.capability < LEAST_CAPABILITY)
-        return dram_fail(
-            DRAM_ERR_RUN,
-            "device: cuda: %s has compute capability %d.%d; dram needs 8.0 (Ampere) or newer: use device: cpu",
-            card.name, card.capability / 10, card.capability % 10);
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
     d->base.profile.memory_bytes = card.total_bytes;

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "train/fit.h"
+#include "train/machine.h"
 
 /* A lever's row: where it stands in a config, and the config with it the other way round. */
 typedef struct {
@@ -101,6 +102,13 @@ static bool placement_state(const dram_config *cfg, bool *pulled, char *setting,
     *pulled = cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE;
     snprintf(setting, (size_t)size, "%s", dram_teacher_placement_word(cfg->sam_distill.teacher.placement));
     return has_teacher(cfg);
+}
+
+/* Beside a GPU the CPU's kernels sum in another order. */
+static const char *placement_effect(const dram_config *cfg)
+{
+    bool apart = cfg->sam_distill.teacher.placement == DRAM_PLACEMENT_HOST && dram_machine_gpu(cfg, NULL, 0);
+    return apart ? "rounding" : "exact";
 }
 
 static bool placement_pull(dram_config *cfg)
@@ -329,8 +337,8 @@ static const lever all_levers[] = {
     {"teacher_sharing", "memory.share_teacher", exact, sharing_state, sharing_pull, sharing_release, AS_SET},
     {"fused_update", "optim.fused", exact, fused_state, fused_pull, fused_release, AS_SET},
     {"recompute_norms", "memory.recompute_norms", exact, norms_state, norms_pull, norms_release, AS_SET},
-    {"teacher_placement", "sam_distill.teacher.placement", exact, placement_state, placement_pull, placement_release,
-     BY_ITSELF},
+    {"teacher_placement", "sam_distill.teacher.placement", placement_effect, placement_state, placement_pull,
+     placement_release, BY_ITSELF},
     {"teacher_group", "sam_distill.teacher.group", rounding, group_state, group_pull, group_release,
      DRAM_MAY_CHANGE_TEACHER_GROUP},
     {"optim_state", "optim.state", quality, state_state, state_pull, state_release, DRAM_MAY_CHANGE_OPTIM_STATE},

@@ -91,6 +91,11 @@ void finish(cudasim_op *op)
     done(op);
 }
 
+bool computes(const cudasim_ref &op)
+{
+    return op->task->kind == CUDASIM_KERNEL || op->task->kind == CUDASIM_WORK;
+}
+
 void tidy()
 {
     if (depth) return;
@@ -136,7 +141,9 @@ void cudasim_finish(const std::vector<cudasim_ref> &ops)
         for (const cudasim_ref &dep : op->deps)
             if (dep->state != cudasim_op::DONE && wanted.insert(dep.get()).second) todo.push_back(dep.get());
     }
-    cudasim_access all;
+    /* Copies open what they touch by themselves, and that is cheaper than all. */
+    std::unique_ptr<cudasim_access> all;
+    if (std::any_of(pending.begin(), pending.end(), computes)) all.reset(new cudasim_access);
     depth++;
     for (size_t i = 0; i < pending.size(); i++)
         if (wanted.count(pending[i].get())) finish(pending[i].get());

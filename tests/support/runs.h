@@ -50,13 +50,19 @@ static const char run_base[] = "threads: 2\n"
                                "train: {steps: 10, batch_size: 2}\n"
                                "run: {save_every: 0, eval_every: 0}\n";
 
+/* And for DRAM_TEST_DEVICE=cuda, where a simulated GPU is slow: half of each side. */
+static const char *const run_small[] = {"data.size=32", "sam_distill.sam_input_size=32",
+                                        "resolution_distill.low_scale=1", "resolution_distill.sr_target_scale=1"};
+
 /* Group setup: a temporary folder with base.yaml and scenes/. */
 static inline int runs_setup(void **state)
 {
     test_device_or_skip();
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "base.yaml"), run_base, sizeof run_base - 1);
-    if (dram_synth_write(in_dir(state, "scenes"), SCENES, 11, SCENE_HEIGHT, SCENE_WIDTH) == DRAM_OK) return 0;
+    if (dram_synth_write(in_dir(state, "scenes"), test_on_gpu() ? SCENES / 2 : SCENES, 11, SCENE_HEIGHT, SCENE_WIDTH) ==
+        DRAM_OK)
+        return 0;
     tempdir_remove(state);
     return -1;
 }
@@ -88,6 +94,7 @@ static inline dram_config *run_config(void **state, const char *name, const char
     overrides[n++] = run_dir;
     overrides[n++] = run_name;
     overrides[n++] = test_on_gpu() ? "device=cuda" : "device=cpu";
+    for (int i = 0; test_on_gpu() && i < 4; i++) overrides[n++] = run_small[i];
     snprintf(text, sizeof text, "%s", set ? set : "");
     int depth = 0;
     bool begun = false;

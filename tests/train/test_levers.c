@@ -88,28 +88,31 @@ static void rows_are_differences_of_plans(void **state)
 }
 
 /* Micro-batches change more than the order of sums where something is measured over the batch: a norm, or what a loss
- * is standardised by. */
-static void what_micro_batches_change(void **state)
+ * is standardised by. A teacher on the CPU sums in another order than one on a GPU. */
+static void what_they_change(void **state)
 {
 #define ALONE "student.arch=vit_micro task.enabled=false resolution_distill.enabled="
-    static const char *const sets[][2] = {
-        {ALONE "false", "rounding"},
-        {ALONE "false sam_distill.loss.standardize=true", "quality"},
-        {ALONE "true", "quality"},
-        {ALONE "true resolution_distill.standardize=false", "rounding"},
-        {"student.arch=vit_micro resolution_distill.enabled=false", "rounding"}, /* the task too */
-        {"resolution_distill.enabled=false", "quality"},
+    static const char *const sets[][3] = {
+        {"accumulate", ALONE "false", "rounding"},
+        {"accumulate", ALONE "false sam_distill.loss.standardize=true", "quality"},
+        {"accumulate", ALONE "true", "quality"},
+        {"accumulate", ALONE "true resolution_distill.standardize=false", "rounding"},
+        {"accumulate", "student.arch=vit_micro resolution_distill.enabled=false", "rounding"}, /* the task too */
+        {"accumulate", "resolution_distill.enabled=false", "quality"},
+        {"teacher_placement", "sam_distill.teacher.placement=host", "exact"},
+        {"teacher_placement", "device=cuda sam_distill.teacher.placement=host", "rounding"},
+        {"teacher_placement", "device=cuda sam_distill.teacher.placement=stream", "exact"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
-        dram_config *cfg = run_config(state, "effect", sets[i][0]);
+        dram_config *cfg = run_config(state, "effect", sets[i][1]);
         dram_session s;
         dram_lever rows[DRAM_LEVERS];
         int n;
         assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
         assert_int_equal(dram_levers(&s, rows, &n), DRAM_OK);
-        const dram_lever *row = find(rows, n, "accumulate");
+        const dram_lever *row = find(rows, n, sets[i][0]);
         assert_non_null(row);
-        assert_string_equal(row->effect, sets[i][1]);
+        assert_string_equal(row->effect, sets[i][2]);
         dram_session_close(&s);
         dram_config_free(cfg);
     }
@@ -229,7 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_differences_of_plans),
         cmocka_unit_test(what_cannot_be_built_is_no_lever),
-        cmocka_unit_test(what_micro_batches_change),
+        cmocka_unit_test(what_they_change),
         cmocka_unit_test(exact_levers_come_first),
         cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),

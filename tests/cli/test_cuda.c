@@ -1,0 +1,117 @@
+/* device: cuda where there is no GPU that would do, and device: auto beside it. A build of the simulated GPU can take
+ * every part of it away; in others the machine has none, or this is skipped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cli/commands.h"
+#include "device/device.h"
+
+static const char run_yaml[] = "name: net\n"
+                               "threads: 2\n"
+                               "data:\n"
+                               "  size: 32\n"
+                               "  prefetch: 2\n"
+                               "  train: {images: scenes/images, labels: scenes/labels}\n"
+                               "  classes: 12\n"
+                               "student: {arch: vit_micro}\n"
+                               "sam_distill: {enabled: false}\n"
+                               "task: {enabled: true}\n"
+                               "optim: {warmup_steps: 1}\n"
+                               "train: {steps: 1, batch_size: 1}\n";
+
+#define EVAL                                                                                                           \
+    "eval run.yaml --weights runs/net/student.safetensors data.val.images=scenes/images data.val.labels=scenes/labels"
+
+/* Leaves the weights of a run in runs/net: `auto` takes the CPU, and says why. */
+static int setup(void **state)
+{
+    char why[200], heading[300];
+    if (tempdir_make(state) != 0) return -1;
+    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
+    dram_ok(state, "synth scenes --count 2 --seed 3");
+    assert_int_equal(dram_device_cuda_count(why, sizeof why), 0);
+    dram_ok(state, "train run.yaml device=auto");
+    snprintf(heading, sizeof heading, "device   cpu, 2 threads; %s\n", why);
+    if (!strstr(printed, heading)) fail_msg("\"%s\" is not in: %s", heading, printed);
+    assert_string_equal(complained, "");
+    assert_true(is_there(in_dir(state, "runs/net/student.safetensors")));
+    return 0;
+}
+
+/* Every command that would run says what is missing and nothing else; a plan is made, with a note. */
+static void refused(void **state, const char *why)
+{
+    dram_fails(state, "train run.yaml name=gpu device=cuda", 1, why);
+    dram_fails(state, "train run.yaml name=gpu device=cuda memory.budget=auto", 1, why);
+    assert_false(is_there(in_dir(state, "runs/gpu")));
+    dram_fails(state, EVAL " device=cuda", 1, why);
+    dram_ok(state, "plan run.yaml device=cuda");
+    assert_non_null(strstr(printed, "device   cuda; "));
+    if (strncmp(complained, "note: device: cuda: ", 20) != 0 || !strstr(complained, why))
+        fail_msg("\"%s\" instead of \"%s\"", complained, why);
+    assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
+}
+
+#ifdef DRAM_CUDA_SIM
+
+static void no_gpu_that_would_do(void **state)
+{
+    static const struct {
+        const char *variable, *value, *why;
+    } cases[] = {
+        {"CUDASIM_DRIVER", "0", "device: cuda: there is no NVIDIA driver, or one too old for CUDA "},
+        {"CUDASIM_DEVICES", "0", "device: cuda: there is no CUDA GPU (no CUDA-capable device is detected): use "},
+        {"CUDASIM_CAPABILITY", "7.5", "has compute capability 7.5; dram needs 8.0 (Ampere) or newer: use device: cpu"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(setenv(cases[i].variable, cases[i].value, 1), 0);
+        refused(state, cases[i].why);
+        unsetenv(cases[i].variable);
+    }
+}
+
+/* With a budget that leaves room for nothing there is no plan; one that is too large is shown before it is refused. */
+static void too_little_memory(void **state)
+{
+    assert_int_equal(setenv("CUDASIM_MEMORY", "8000000", 1), 0);
+    dram_fails(state, "train run.yaml name=gpu device=cuda memory.budget=auto", 3,
+               "memory.budget: auto leaves nothing for the arena: 7.63 MiB are free, and CUDA's libraries may take ");
+    dram_fails(state, "train run.yaml name=gpu device=cuda memory.budget=1GiB", 3,
+               "memory.budget: 1.00 GiB is more than the 7.63 MiB that this GPU has");
+    assert_int_equal(dram(state, "train run.yaml name=gpu device=cuda"), 3);
+    assert_non_null(strstr(printed, "device   cuda; "));
+    assert_non_null(strstr(complained, "the plan needs "));
+    assert_non_null(strstr(complained, "the GPU has free 7.63 MiB"));
+    assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
+    assert_false(is_there(in_dir(state, "runs/gpu")));
+    unsetenv("CUDASIM_MEMORY");
+}
+
+#else
+
+static void this_machine_has_none(void **state)
+{
+    char why[200];
+    assert_int_equal(dram_device_cuda_count(why, sizeof why), 0);
+    refused(state, why);
+}
+
+#endif
+
+int main(void)
+{
+#ifdef DRAM_CUDA_SIM
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_gpu_that_would_do), cmocka_unit_test(too_little_memory)};
+#else
+    const struct CMUnitTest tests[] = {cmocka_unit_test(this_machine_has_none)};
+    if (dram_device_cuda_count(NULL, 0)) {
+        printf("skipped: this machine has a GPU, and device: cuda runs\n");
+        return 77;
+    }
+#endif
+    return cmocka_run_group_tests(tests, setup, dram_teardown);
+}
