@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, TSan over the threaded parts, clang, 10,000 steps on end, the lower instruction sets.
+# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the threaded parts, clang, 10,000 steps on end, the lower instruction sets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/test.sh
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E 'ops/all-base'
+scripts/build.sh sim test_train_cuda
+ctest --test-dir build/sim --output-on-failure -R '^train/cuda$'
 scripts/build.sh tsan
 ctest --test-dir build/tsan --output-on-failure -R 'base/|data/loader|device/|train/'
 if command -v clang >/dev/null; then

