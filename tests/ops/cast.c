@@ -66,13 +66,43 @@ static const optest_case cast_cases[] = {
 
 enum { HALVES = 65536, FLOATS = HALVES * 5 };
 
-static void run(const dram_kernel *kernels, const void *x, dram_dtype from, void *out, dram_dtype to, int64_t n)
+/* Where the kernels are: the CPU's where there is no GPU. */
+typedef struct {
+    const dram_kernel *kernels;
+    dram_device *gpu;
+} place;
+
+static void must(dram_status status)
+{
+    if (status == DRAM_OK) return;
+    printf("cast: %s\n", dram_error_text());
+    abort();
+}
+
+/* The device's memory for a host array: a copy of it. On the CPU the array itself. */
+static void *lend(const place *p, const void *host, int64_t bytes)
+{
+    void *memory = (void *)(uintptr_t)host;
+    if (!p->gpu) return memory;
+    must(dram_device_alloc(p->gpu, DRAM_SPACE_DEVICE, bytes, &memory));
+    must(p->gpu->ops->write(p->gpu, memory, host, bytes));
+    return memory;
+}
+
+static void run(const place *p, const void *x, dram_dtype from, void *out, dram_dtype to, int64_t n)
 {
     const dram_attr attr = {.dtype = (int)to};
+    int64_t bytes = n * dram_dtype_bytes(from), out_bytes = n * dram_dtype_bytes(to);
     dram_kernel_args args = {.n_in = 1, .n_out = 1, .attr = &attr};
-    args.in[0] = (dram_tensor){.data = (void *)(uintptr_t)x, .dtype = from, .shape = DRAM_SHAPE(n)};
-    args.out[0] = (dram_tensor){.data = out, .dtype = to, .shape = DRAM_SHAPE(n)};
-    if (kernels[DRAM_OP_cast](&args) != DRAM_OK) abort();
+    args.in[0] = (dram_tensor){.data = lend(p, x, bytes), .dtype = from, .shape = DRAM_SHAPE(n)};
+    args.out[0] = (dram_tensor){.data = lend(p, out, out_bytes), .dtype = to, .shape = DRAM_SHAPE(n)};
+    if (p->gpu) args.device = p->gpu->ops->shared(p->gpu, DRAM_QUEUE_COMPUTE);
+    must(p->kernels[DRAM_OP_cast](&args));
+    if (!p->gpu) return;
+    must(p->gpu->ops->finish(p->gpu));
+    must(p->gpu->ops->read(p->gpu, out, args.out[0].data, out_bytes));
+    dram_device_release(p->gpu, DRAM_SPACE_DEVICE, args.in[0].data, bytes);
+    dram_device_release(p->gpu, DRAM_SPACE_DEVICE, args.out[0].data, out_bytes);
 }
 
 static int differ(const char *what, uint32_t from, uint32_t got, uint32_t want)
@@ -88,13 +118,13 @@ static float widened(dram_dtype dtype, uint32_t bits)
 }
 
 /* All 65536 numbers of a type, to f32. */
-static int widening(const dram_kernel *kernels, dram_dtype dtype)
+static int widening(const place *p, dram_dtype dtype)
 {
     static uint16_t x[HALVES];
     static float out[HALVES];
     int failures = 0;
     for (uint32_t i = 0; i < HALVES; i++) x[i] = (uint16_t)i;
-    run(kernels, x, dtype, out, DRAM_F32, HALVES);
+    run(p, x, dtype, out, DRAM_F32, HALVES);
     for (uint32_t i = 0; i < HALVES && failures < 10; i++)
         failures += differ(dram_dtype_name(dtype), i, dram_float_bits(out[i]), dram_float_bits(widened(dtype, i)));
     return failures;
@@ -102,7 +132,7 @@ static int widening(const dram_kernel *kernels, dram_dtype dtype)
 
 /* Each number of a type, the tie between it and the next, what is beside the tie, and the one below the next, back to
  * it: with them what rounds to infinity, subnormals, and NaN of all kinds. */
-static int narrowing(const dram_kernel *kernels, dram_dtype dtype)
+static int narrowing(const place *p, dram_dtype dtype)
 {
     static float x[FLOATS];
     static uint16_t out[FLOATS];
@@ -115,7 +145,7 @@ static int narrowing(const dram_kernel *kernels, dram_dtype dtype)
         const uint32_t near[5] = {bits, between - 1, between, between + 1, bits + 2 * tie - 1};
         for (uint32_t k = 0; k < 5; k++) x[5 * i + k] = dram_bits_float(near[k]);
     }
-    run(kernels, x, DRAM_F32, out, dtype, FLOATS);
+    run(p, x, DRAM_F32, out, dtype, FLOATS);
     for (int64_t i = 0; i < FLOATS && failures < 10; i++) {
         uint16_t want = dtype == DRAM_BF16 ? dram_f32_to_bf16(x[i]) : dram_f32_to_f16_soft(x[i]);
         failures += differ(dtype == DRAM_BF16 ? "f32 to bf16" : "f32 to f16", dram_float_bits(x[i]), out[i], want);
@@ -124,10 +154,19 @@ static int narrowing(const dram_kernel *kernels, dram_dtype dtype)
     return failures;
 }
 
-static int to_the_bit(const dram_kernel *kernels)
+static int to_the_bit(const place *p)
 {
-    return widening(kernels, DRAM_BF16) + widening(kernels, DRAM_F16) + narrowing(kernels, DRAM_BF16) +
-           narrowing(kernels, DRAM_F16);
+    return widening(p, DRAM_BF16) + widening(p, DRAM_F16) + narrowing(p, DRAM_BF16) + narrowing(p, DRAM_F16);
 }
 
-OPTEST_STORED(cast, cast_ref, cast_cases, .stored = 0x1, .also = to_the_bit);
+static int on_the_cpu(const dram_kernel *kernels)
+{
+    return to_the_bit(&(place){.kernels = kernels});
+}
+
+static int on_the_gpu(dram_device *gpu)
+{
+    return to_the_bit(&(place){.kernels = gpu->kernels, .gpu = gpu});
+}
+
+OPTEST_STORED(cast, cast_ref, cast_cases, .stored = 0x1, .also = on_the_cpu, .also_on_gpu = on_the_gpu);

@@ -567,5 +567,7 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose)
                dram_dtype_name(types[i]));
         failures++;
     }
-    return failures + (suite->also && on_cpu ? suite->also(dram_cpu_kernels()) : 0);
+    if (suite->also && on_cpu) failures += suite->also(dram_cpu_kernels());
+    if (suite->also_on_gpu && device) failures += suite->also_on_gpu(device);
+    return failures;
 }

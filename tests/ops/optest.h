@@ -95,6 +95,7 @@ typedef struct {
 
     /* Optional: more to check of a CPU's kernels. Returns the failures, printed. */
     int (*also)(const dram_kernel *kernels);
+    int (*also_on_gpu)(dram_device *gpu); /* the same, of a GPU's */
 } optest_suite;
 
 /* First in an optest_in. */
