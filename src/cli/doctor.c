@@ -19,7 +19,9 @@ typedef struct {
     int64_t reserve;                    /* of the free bytes, for all but the arenas */
     bool gpu;                           /* card is known, and would be chosen */
     dram_cuda_card card;
-    char no_gpu[200]; /* why not */
+    dram_counted counted;    /* how the next two were found out */
+    int64_t context, opened; /* bytes that the process takes of it, with the libraries open; 0: not known */
+    char no_gpu[200];        /* why not */
     char webp[32];
 } facts;
 
@@ -31,6 +33,11 @@ static void find_gpu(facts *f)
     f->gpu = dram_device_cuda_card(0, &f->card) == DRAM_OK && dram_device_open_cuda(0, 1, &device) == DRAM_OK;
     if (!f->gpu) snprintf(f->no_gpu, sizeof f->no_gpu, "%s", dram_error_text());
     dram_error_clear();
+    if (f->gpu) {
+        f->counted = device->counted;
+        f->context = device->context_bytes;
+        f->opened = device->ops->process_bytes(device);
+    }
     dram_device_close(device);
 }
 
@@ -51,7 +58,8 @@ static dram_status find_facts(facts *f)
     f->prefetch = cfg->data.prefetch;
     f->reserve = dram_room_reserve(cfg);
     find_gpu(f);
-    if (f->gpu) f->reserve = dram_machine_overhead(&(dram_profile){.gpu = true});
+    const dram_profile gpu = dram_profile_cuda(f->workers);
+    if (f->gpu) f->reserve = dram_machine_overhead(&gpu);
     f->tier = dram_room_tier((f->gpu ? f->card.free_bytes : f->free) - f->reserve);
     dram_config_free(cfg);
     return DRAM_OK;
@@ -67,7 +75,8 @@ static void print_memory(const facts *f)
     else
         printf(" (no limit by a control group)\n");
     printf("reserve       %s of %s\n", dram_format_bytes(f->reserve, reserve, sizeof reserve),
-           f->gpu ? "the GPU's memory for CUDA's libraries" : "it for the loader and the process, with the defaults");
+           f->gpu ? "the GPU's memory for CUDA's libraries and kernels, assumed: `dram plan --calibrate` measures it"
+                  : "it for the loader and the process, with the defaults");
 }
 
 static void print_choice(const facts *f)
@@ -95,6 +104,13 @@ static void print_gpu(const facts *f)
            dram_format_bytes(card->free_bytes, left, sizeof left));
     printf("CUDA          %d.%d, the driver's %d.%d\n", card->runtime / 1000, card->runtime % 1000 / 10,
            card->driver / 1000, card->driver % 1000 / 10);
+    if (f->counted == DRAM_COUNTED_NOT)
+        printf("process       the driver does not say what it takes of the GPU (libnvidia-ml.so.1 is missing)\n");
+    else
+        printf("process       %s of the GPU for the driver's context, %s more with the libraries open%s\n",
+               dram_format_bytes(f->context, whole, sizeof whole),
+               dram_format_bytes(f->opened > f->context ? f->opened - f->context : 0, left, sizeof left),
+               f->counted == DRAM_COUNTED_GPU ? ", by the change of the whole GPU's memory" : "");
 }
 
 static void print_facts(const facts *f)
@@ -126,12 +142,15 @@ static bool add_tier(cJSON *root, int tier)
 static bool add_gpu(cJSON *root, const facts *f)
 {
     const dram_cuda_card *card = &f->card;
+    const char *counted = dram_counted_word(f->counted);
     if (!f->gpu) return cJSON_AddNullToObject(root, "gpu") != NULL;
     cJSON *gpu = cJSON_AddObjectToObject(root, "gpu");
     return gpu && cJSON_AddStringToObject(gpu, "name", card->name) &&
            cJSON_AddNumberToObject(gpu, "capability", card->capability / 10.0) &&
            cJSON_AddNumberToObject(gpu, "multiprocessors", card->multiprocessors) &&
-           add_bytes(gpu, "total_bytes", card->total_bytes) && add_bytes(gpu, "free_bytes", card->free_bytes);
+           add_bytes(gpu, "total_bytes", card->total_bytes) && add_bytes(gpu, "free_bytes", card->free_bytes) &&
+           add_bytes(gpu, "context_bytes", f->context) && add_bytes(gpu, "process_bytes", f->opened) &&
+           (counted ? cJSON_AddStringToObject(gpu, "counted", counted) : cJSON_AddNullToObject(gpu, "counted"));
 }
 
 static cJSON *facts_json(const facts *f)

@@ -37,7 +37,8 @@ static void note_machine(const dram_session *s)
         dram_error_clear();
         return;
     }
-    int64_t bytes = s->plan->arena_bytes + (room.apart ? 0 : s->plan->host_bytes);
+    int64_t bytes =
+        s->plan->arena_bytes + (room.apart ? 0 : s->plan->host_bytes) + dram_machine_overhead(&s->plan->profile);
     if (s->budget > room.device_total)
         fprintf(stderr, "note: the budget is %s and %s has %s: `dram train` would refuse here\n",
                 dram_format_bytes(s->budget, need, sizeof need), whose,
@@ -64,9 +65,19 @@ static dram_status show(const dram_session *s, bool json, const char *dump, cons
 static dram_status calibrate(const dram_config *cfg)
 {
     const char *path = cfg->memory.profile ? cfg->memory.profile : "dram-profile.json";
-    int n;
-    TRY(dram_calibrate(cfg, path, &n));
-    fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n", path, n, path);
+    char context[32], loaded[32];
+    dram_calibration found;
+    TRY(dram_calibrate(cfg, path, &found));
+    fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n", path, found.nodes,
+            path);
+    if (found.process.counted != DRAM_COUNTED_NOT)
+        fprintf(stderr, "and that a process takes %s of the GPU for its context and %s for libraries and kernels%s\n",
+                dram_format_bytes(found.process.context_bytes, context, sizeof context),
+                dram_format_bytes(found.process.loaded_bytes, loaded, sizeof loaded),
+                found.process.counted == DRAM_COUNTED_GPU ? ", by the change of the whole GPU's memory" : "");
+    else if (dram_machine_gpu(cfg, NULL, 0))
+        fprintf(stderr, "the driver does not say what a process takes (libnvidia-ml.so.1 is missing): beside the arena "
+                        "it stays assumed\n");
     return DRAM_OK;
 }
 

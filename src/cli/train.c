@@ -34,6 +34,19 @@ static void show_plan(void *context, const dram_session *session)
     dram_plan_page(session, view->out);
 }
 
+static void print_process(const dram_gpu_process *p)
+{
+    char planned[32], measured[32];
+    if (!p->gpu) return;
+    printf("GPU: process planned %s%s, ", dram_format_bytes(p->planned_bytes, planned, sizeof planned),
+           p->overhead_measured ? "" : " (context and libraries assumed)");
+    if (p->measured_bytes)
+        printf("%s at most by the driver%s\n", dram_format_bytes(p->measured_bytes, measured, sizeof measured),
+               p->counted == DRAM_COUNTED_GPU ? ", counted by the change of the whole GPU" : "");
+    else
+        printf("not counted by the driver\n");
+}
+
 static void print_summary(const dram_summary *s)
 {
     char planned[32], measured[32], resident[32];
@@ -43,6 +56,7 @@ static void print_summary(const dram_summary *s)
            dram_format_bytes(s->planned_peak_bytes, planned, sizeof planned),
            dram_format_bytes(s->measured_peak_bytes, measured, sizeof measured),
            dram_format_bytes(s->process_peak_rss_bytes, resident, sizeof resident));
+    print_process(&s->process);
     if (s->skipped_images) printf("skipped images: %d (named in the warnings)\n", s->skipped_images);
     printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", s->directory,
            s->directory);

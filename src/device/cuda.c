@@ -9,6 +9,7 @@
 #include "device/cpu_kernels.h"
 #include "device/cuda_kernels.h"
 #include "device/cuda_libraries.h"
+#include "device/cuda_usage.h"
 #include "device/device.h"
 #include "kernels/cuda/choices.h"
 #include "kernels/cuda/context.h"
@@ -19,6 +20,7 @@ enum { STAGING_HALF = 2 << 20, LEAST_CAPABILITY = 80, QUEUES = 2 };
 
 typedef struct {
     dram_device base; /* first: a dram_device * is one of these */
+    int index;
     cudaStream_t stream[QUEUES];
     cudaEvent_t passed[QUEUES]; /* recorded in join() */
     cudaEvent_t staged[2];      /* the copy out of, or into, that half is done */
@@ -142,6 +144,11 @@ static int64_t cuda_free_bytes(dram_device *device)
     return cudaMemGetInfo(&left, &whole) == cudaSuccess ? (int64_t)left : 0;
 }
 
+static int64_t cuda_process_bytes(dram_device *device)
+{
+    return dram_cuda_usage(of(device)->index);
+}
+
 /* ---- queues ---- */
 
 static void *cuda_shared(dram_device *device, dram_queue queue)
@@ -218,6 +225,7 @@ static const dram_device_ops cuda_ops = {
     .read = cuda_read,
     .fill = cuda_fill,
     .free_bytes = cuda_free_bytes,
+    .process_bytes = cuda_process_bytes,
     .close = cuda_close,
     .shared = cuda_shared,
     .join = cuda_join,
@@ -268,9 +276,11 @@ dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
     struct cudaDeviceProp properties;
     size_t left = 0, whole = 0;
     TRY(find_card(index));
+    dram_cuda_usage_begin(index);
     CUDA(cudaSetDevice(index));
+    CUDA(cudaMemGetInfo(&left, &whole)); /* makes the context, where cudaSetDevice has not */
+    dram_cuda_usage_context(index);
     CUDA(cudaGetDeviceProperties(&properties, index));
-    CUDA(cudaMemGetInfo(&left, &whole));
     *card = (dram_cuda_card){.capability = properties.major * 10 + properties.minor,
                              .multiprocessors = properties.multiProcessorCount,
                              .free_bytes = (int64_t)left,
@@ -294,6 +304,9 @@ static dram_status describe(cuda_device *d, int index)
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
     d->base.profile.memory_bytes = card.total_bytes;
+    d->base.counted = dram_cuda_usage_counted(index);
+    d->base.context_bytes = dram_cuda_usage_of_context(index);
+    d->index = index;
     for (int q = 0; q < QUEUES; q++) {
         d->context[q].multiprocessors = card.multiprocessors;
         d->context[q].shared_bytes = shared;

@@ -6,6 +6,11 @@
 
 static _Atomic int64_t all_devices_have = -1;
 
+const char *dram_counted_word(dram_counted counted)
+{
+    return counted == DRAM_COUNTED_PROCESS ? "process" : counted == DRAM_COUNTED_GPU ? "gpu" : NULL;
+}
+
 void dram_device_limit(int64_t bytes)
 {
     atomic_store(&all_devices_have, bytes);

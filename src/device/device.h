@@ -16,6 +16,12 @@
 
 typedef struct dram_device dram_device;
 
+/* Whose count of a GPU's memory it is: there is none; by how much what all together have of the GPU has grown since
+ * this process came to it, where its driver does not list processes (in a container, for example); the driver's of this
+ * process. */
+typedef enum { DRAM_COUNTED_NOT, DRAM_COUNTED_GPU, DRAM_COUNTED_PROCESS } dram_counted;
+const char *dram_counted_word(dram_counted counted); /* "process", "gpu"; NULL for none */
+
 /* What a device has to provide. `space` is never DRAM_SPACE_COUNT. */
 typedef struct {
     dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes,
@@ -25,6 +31,9 @@ typedef struct {
     dram_status (*read)(dram_device *device, void *host, const void *from, int64_t bytes); /* returns when done */
     dram_status (*fill)(dram_device *device, void *to, int byte, int64_t bytes);           /* returns when done */
     int64_t (*free_bytes)(dram_device *device); /* of the device space, now */
+    /* What of a GPU's memory this process takes, arena and all, by device->counted; 0: there is no count. Any thread
+     * may ask. NULL on the CPU. */
+    int64_t (*process_bytes)(dram_device *device);
     void (*close)(dram_device *device);
 
     /* The rest is of devices whose work is done beside the host; NULL on the CPU. */
@@ -47,6 +56,8 @@ struct dram_device {
     const dram_kernel *host_kernels;         /* of the host space */
     dram_pool *pool;                         /* handed to the CPU's kernels */
     bool records;                            /* programs are recorded and replayed, where the device can */
+    dram_counted counted;                    /* whether and how process_bytes counts */
+    int64_t context_bytes;                   /* of it: before libraries, kernels and arenas; 0: there is no count */
     int64_t bytes_now, bytes_peak;           /* of the device's space */
     int64_t host_bytes_now, host_bytes_peak; /* of the other two */
 };

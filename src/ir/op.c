@@ -58,5 +58,8 @@ dram_profile dram_profile_cuda(int workers)
     profile.gpu = true;
     profile.align = 256;
     profile.library_bytes = 8 << 20;
+    /* Together the 0.75 GiB that configs/tiers leave of a card. */
+    profile.context_bytes = (int64_t)512 << 20;
+    profile.loaded_bytes = (int64_t)256 << 20;
     return profile;
 }

@@ -13,6 +13,10 @@ typedef struct {
     int64_t scratch_per_worker; /* bytes an op may ask for a worker */
     int64_t library_bytes;      /* of a GPU: what a call of cuBLAS or cuDNN may ask for */
     int64_t memory_bytes;       /* of the device; 0 = not known */
+    /* Of a GPU: what of its memory a process takes beside the arena, for the driver's context and for the libraries and
+     * kernels as they are loaded. No offset depends on it. */
+    int64_t context_bytes, loaded_bytes;
+    bool measured; /* those two, on the card; false: assumed */
 } dram_profile;
 
 /* Bytes rounded up to the profile's alignment. */
@@ -24,7 +28,8 @@ static inline int64_t dram_aligned(const dram_profile *profile, int64_t bytes)
 /* The CPU with `workers` threads. */
 dram_profile dram_profile_cpu(int workers);
 
-/* A CUDA GPU, any, beside a CPU with `workers` threads. Nothing in it depends on the card, so a plan holds on all. */
+/* A CUDA GPU, any, beside a CPU with `workers` threads. Nothing that a plan is made of depends on the card, so one
+ * holds on all. */
 dram_profile dram_profile_cuda(int workers);
 
 typedef struct dram_backward dram_backward; /* ops/autodiff.h */

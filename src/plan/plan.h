@@ -82,6 +82,12 @@ static inline int64_t dram_plan_arena(const dram_plan *plan, dram_space space)
     return space == DRAM_SPACE_DEVICE ? plan->arena_bytes : plan->outside_bytes[space];
 }
 
+/* What a process takes of the GPU in all; the arena on the CPU. */
+static inline int64_t dram_plan_process(const dram_plan *plan)
+{
+    return plan->arena_bytes + plan->profile.context_bytes + plan->profile.loaded_bytes;
+}
+
 /* Bytes that a slot takes in its arena. */
 int64_t dram_slot_bytes(const dram_slot *slot, const dram_profile *profile);
 int64_t dram_plan_slot_bytes(const dram_plan *plan, int slot);

@@ -61,6 +61,18 @@ static bool add_programs(cJSON *root, const dram_plan *plan)
     return true;
 }
 
+/* What the process takes of a GPU, null on the CPU. */
+static bool add_process(cJSON *root, const dram_plan *plan)
+{
+    const dram_profile *p = &plan->profile;
+    if (!p->gpu) return cJSON_AddNullToObject(root, "process_bytes") && cJSON_AddNullToObject(root, "overhead_bytes");
+    cJSON *o = add_bytes(root, "process_bytes", dram_plan_process(plan))
+                   ? cJSON_AddObjectToObject(root, "overhead_bytes")
+                   : NULL;
+    return o && add_bytes(o, "context", p->context_bytes) && add_bytes(o, "libraries", p->loaded_bytes) &&
+           cJSON_AddBoolToObject(o, "measured", p->measured);
+}
+
 cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
 {
     cJSON *root = cJSON_CreateObject();
@@ -70,7 +82,7 @@ cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
                          : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
         add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) &&
-        add_bytes(root, "floor_bytes", f->floor_bytes) &&
+        add_process(root, plan) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
         add_text(root, "recompute", f->recompute) && add_text(root, "pulled", f->pulled) &&

@@ -101,6 +101,25 @@ static void add_categories(const page *p)
     add_row(p, "floor", p->facts->floor_bytes, "the least that exact levers can reach");
 }
 
+/* What the whole process takes of a GPU. */
+static void add_process(const page *p)
+{
+    const dram_profile *profile = &p->plan->profile;
+    const char *how = profile->measured ? "measured" : "assumed until `dram plan --calibrate` measures it";
+    const struct {
+        const char *name, *remark;
+        int64_t bytes;
+    } rows[] = {{"arena", "", p->plan->arena_bytes},
+                {"driver's context", how, profile->context_bytes},
+                {"libraries, kernels", how, profile->loaded_bytes},
+                {"process", "", dram_plan_process(p->plan)}};
+    if (!profile->gpu) return;
+    dram_str_add(p->out, "\n%-22s%12s\n", "process on the GPU", p->unit);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        dram_str_add(p->out, "  %-20s%12.*f%s%s\n", rows[i].name, p->decimals, in_unit(p, rows[i].bytes),
+                     *rows[i].remark ? "   " : "", rows[i].remark);
+}
+
 static void add_programs(const page *p)
 {
     char name[WIDTH], at[WIDTH], head[16];
@@ -241,6 +260,7 @@ dram_status dram_plan_text(const dram_plan *plan, const dram_plan_facts *facts, 
     const page p = page_of(plan, facts, out);
     add_verdict(&p);
     add_categories(&p);
+    add_process(&p);
     add_programs(&p);
     add_levers(&p, true);
     add_levers(&p, false);

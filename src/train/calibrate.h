@@ -1,27 +1,24 @@
-/* calibrate: how long the nodes of a step take on this machine, measured once and kept in a file, for the planner to
- * count time by instead of FLOPs.
- *
- * A node is known by what its kernel is called with: op, element types, shapes and attributes. So times that were taken
- * of one config hold for another one that has the same layers.
- */
+/* calibrate: measures on this machine what a file of times holds (train/times.h). */
 #ifndef DRAM_TRAIN_CALIBRATE_H
 #define DRAM_TRAIN_CALIBRATE_H
 
+#include "train/times.h"
 #include "train/train.h"
+
+/* What the file holds then. */
+typedef struct {
+    int nodes; /* of different kinds */
+    dram_times_process process;
+} dram_calibration;
 
 /* Runs the steps of the config with drawn weights and made-up images, everything stored, three times over; writes the
  * shortest time of each node to `path`, beside those that the file has already (of the same device and number of
- * workers). DRAM_ERR_FIT when the step does not fit in memory. *n: nodes of different kinds that were timed. */
-dram_status dram_calibrate(const dram_config *cfg, const char *path, int *n);
+ * workers). On a GPU also what the process took of it beside the arena. DRAM_ERR_FIT when the step does not fit in
+ * memory. */
+dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibration *found);
 
-typedef struct dram_times dram_times;
-
-/* Reads such a file. DRAM_ERR_CONFIG, DRAM_ERR_FORMAT; also when it is of another device or number of workers. */
-dram_status dram_times_open(const char *path, const char *device, int workers, dram_times **times);
-void dram_times_close(dram_times *times); /* NULL is allowed */
-
-/* Seconds of each node of the graph. Nodes that were never timed are counted by their FLOPs, at the rate of those that
- * were. */
-dram_status dram_times_of(const dram_times *times, const dram_graph *g, double *seconds);
+/* Fills what a program of a started session reads: pixels of noise, labels of 0 and 1, the whole picture valid, every
+ * other number 1. */
+dram_status dram_stage_made_up(dram_session *session, const dram_io *io);
 
 #endif

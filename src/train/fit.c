@@ -4,9 +4,9 @@
 #include "plan/delay.h"
 #include "plan/fuse.h"
 #include "plan/recompute.h"
-#include "train/calibrate.h"
 #include "train/machine.h"
 #include "train/schedule.h"
+#include "train/times.h"
 
 /* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
  * number. */
@@ -80,12 +80,12 @@ static int64_t device_slots(const dram_slots *slots, const dram_profile *profile
 static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, const dram_profile *profile,
                                 double **seconds)
 {
-    char kernels[96];
+    dram_times_machine machine;
     dram_times *times;
     dram_status status;
     if (!cfg->memory.profile) return DRAM_OK;
-    TRY(dram_machine_kernels(profile, kernels, sizeof kernels));
-    TRY(dram_times_open(cfg->memory.profile, kernels, profile->workers, &times));
+    dram_machine_describe(profile, &machine);
+    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
     *seconds = dram_alloc(((size_t)g->n_nodes + 1) * sizeof **seconds);
     status =
         *seconds ? dram_times_of(times, g, *seconds) : dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
@@ -127,7 +127,8 @@ static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_
     int n = 0;
     *s = (dram_session){.settled = *cfg, .set = fit->set};
     s->cfg = &s->settled;
-    dram_profile profile = dram_machine_profile(cfg);
+    dram_profile profile;
+    TRY(dram_machine_profile(cfg, &profile));
     TRY(dram_programs_build(&s->settled, fit->set, &s->programs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         if (!s->programs.io[k].graph) continue;

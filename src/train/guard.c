@@ -40,6 +40,7 @@ void dram_read_host(void *context, dram_reading *reading)
                               .process_bytes = dram_process_rss(),
                               .free_bytes = dram_host_free_bytes(),
                               .card_free = device->profile.gpu ? device->ops->free_bytes(device) : 0,
+                              .card_process = device->profile.gpu ? device->ops->process_bytes(device) : 0,
                               .total_bytes = dram_host_total_bytes(),
                               .cpu_seconds = dram_process_cpu_seconds()};
 }
@@ -70,6 +71,8 @@ static void keep_worst(dram_guard *g, const dram_reading *r)
     if (r->process_bytes > w->process_bytes) w->process_bytes = r->process_bytes;
     if (r->free_bytes < w->free_bytes) w->free_bytes = r->free_bytes;
     if (r->card_free < w->card_free) w->card_free = r->card_free;
+    if (r->card_process > w->card_process) w->card_process = r->card_process;
+    if (r->card_process > p->card_process) p->card_process = r->card_process;
     if (r->device_bytes > p->device_bytes) p->device_bytes = r->device_bytes;
     if (r->process_bytes > p->process_bytes) p->process_bytes = r->process_bytes;
     if (p->readings == 0 || r->free_bytes < p->free_bytes) p->free_bytes = r->free_bytes;
@@ -79,14 +82,16 @@ static void keep_worst(dram_guard *g, const dram_reading *r)
 /* The run goes on without the file if it cannot be written. */
 static void write_line(dram_guard *g, double seconds, double cpu_seconds)
 {
-    char line[LINE_ROOM], card[64] = "";
+    char line[LINE_ROOM], card[64] = "", process[64] = "";
     double past = (seconds - g->seconds) * g->params.cores, busy = past > 0 ? (cpu_seconds - g->cpu_seconds) / past : 0;
     if (g->worst.card_free) snprintf(card, sizeof card, ",\"device_free_bytes\":%" PRId64, g->worst.card_free);
+    if (g->worst.card_process)
+        snprintf(process, sizeof process, ",\"device_process_bytes\":%" PRId64, g->worst.card_process);
     int n = snprintf(line, sizeof line,
                      "{\"seconds\":%.3f,\"step\":%" PRId64 ",\"device_bytes\":%" PRId64
-                     ",\"process_rss_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f%s}\n",
+                     ",\"process_rss_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f%s%s}\n",
                      seconds, atomic_load(&g->step), g->worst.device_bytes, g->worst.process_bytes, g->worst.free_bytes,
-                     busy, card);
+                     busy, card, process);
     if (write(g->fd, line, (size_t)n) != n) {
         dram_warn("%s cannot be written: %s; the memory is watched without it", g->params.path, strerror(errno));
         close(g->fd);

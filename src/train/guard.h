@@ -6,8 +6,9 @@
  *
  * memory.jsonl has an object a line: seconds (since the loop began, again from 0 when a run goes on), step (updates
  * done), device_bytes, process_rss_bytes, free_bytes (the worst since the line before), cpu_utilization (since then, 0
- * to 1 of the cores) and, on a GPU, device_free_bytes (the worst, as its driver counts them). A line for each reading
- * of the first 60, then for each 60th, and for the last.
+ * to 1 of the cores) and, on a GPU, device_free_bytes and device_process_bytes (the worst of what it has free, and of
+ * what it counts to this process where it does). A line for each reading of the first 60, then for each 60th, and for
+ * the last.
  */
 #ifndef DRAM_TRAIN_GUARD_H
 #define DRAM_TRAIN_GUARD_H
@@ -19,6 +20,7 @@ typedef struct {
     int64_t process_bytes; /* resident in RAM */
     int64_t free_bytes;    /* of the machine, within the limits of the control groups */
     int64_t card_free;     /* of a GPU's memory; 0 without one */
+    int64_t card_process;  /* what its driver counts to this process; 0: it does not */
     int64_t total_bytes;   /* the same with nothing in use; 0: not known, and nothing is warned of */
     double cpu_seconds;    /* that the process has taken so far */
 } dram_reading;
@@ -39,8 +41,8 @@ typedef struct {
 } dram_guard_params;
 
 typedef struct {
-    int64_t device_bytes, process_bytes; /* the most that was read */
-    int64_t free_bytes;                  /* the least */
+    int64_t device_bytes, process_bytes, card_process; /* the most that was read */
+    int64_t free_bytes;                                /* the least */
     int64_t readings;
     int warned; /* 0, 90 or 95 */
 } dram_guard_peaks;

@@ -368,6 +368,17 @@ static dram_status loop(run *r)
     return evaluate(r);
 }
 
+static dram_gpu_process process_of(const dram_session *session, const dram_guard_peaks *peaks)
+{
+    const dram_profile *profile = &session->plan->profile;
+    if (!profile->gpu) return (dram_gpu_process){0};
+    return (dram_gpu_process){.gpu = true,
+                              .planned_bytes = dram_plan_process(session->plan),
+                              .overhead_measured = profile->measured,
+                              .counted = session->device->counted,
+                              .measured_bytes = peaks->card_process};
+}
+
 static void summarise(run *r, double wall, double cpu)
 {
     dram_summary *s = r->summary;
@@ -381,6 +392,7 @@ static void summarise(run *r, double wall, double cpu)
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
     s->process_peak_rss_bytes = dram_process_peak_rss(); /* exact; 0 where the kernel does not keep it */
     if (peaks.process_bytes > s->process_peak_rss_bytes) s->process_peak_rss_bytes = peaks.process_bytes;
+    s->process = process_of(&r->session, &peaks);
     s->images_per_second = r->loop_seconds > 0 ? (double)r->images / r->loop_seconds : NAN;
     s->device_utilization = wall > 0 ? r->device_seconds / wall : NAN;
     s->cpu_utilization = wall > 0 ? cpu / (wall * dram_host_cores()) : NAN;

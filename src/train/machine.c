@@ -13,10 +13,23 @@ bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
     return gpu;
 }
 
-dram_profile dram_machine_profile(const dram_config *cfg)
+dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
 {
     int workers = cfg->threads ? cfg->threads : dram_host_cores();
-    return dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
+    dram_times_machine machine;
+    dram_times *times;
+    *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
+    if (!profile->gpu || !cfg->memory.profile) return DRAM_OK;
+    dram_machine_describe(profile, &machine);
+    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
+    const dram_times_process *process = dram_times_of_process(times);
+    if (process->counted != DRAM_COUNTED_NOT) {
+        profile->context_bytes = process->context_bytes;
+        profile->loaded_bytes = process->loaded_bytes;
+        profile->measured = true;
+    }
+    dram_times_close(times);
+    return DRAM_OK;
 }
 
 dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device)
@@ -27,16 +40,16 @@ dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profil
     return DRAM_OK;
 }
 
-dram_status dram_machine_kernels(const dram_profile *profile, char *name, int size)
+void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine)
 {
     dram_cuda_card card;
-    if (!profile->gpu) {
-        snprintf(name, (size_t)size, "%s", dram_cpu_isa());
-        return DRAM_OK;
-    }
-    TRY(dram_device_cuda_card(0, &card));
-    snprintf(name, (size_t)size, "%s", card.name);
-    return DRAM_OK;
+    *machine = (dram_times_machine){.gpu = profile->gpu, .workers = profile->workers};
+    if (!profile->gpu)
+        snprintf(machine->kernels, sizeof machine->kernels, "%s", dram_cpu_isa());
+    else if (dram_device_cuda_card(0, &card) == DRAM_OK)
+        snprintf(machine->kernels, sizeof machine->kernels, "%s", card.name);
+    else
+        dram_error_clear();
 }
 
 dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *room)
@@ -55,5 +68,5 @@ dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *ro
 
 int64_t dram_machine_overhead(const dram_profile *profile)
 {
-    return profile->gpu ? (int64_t)256 << 20 : 0;
+    return profile->gpu ? profile->loaded_bytes : 0;
 }

@@ -5,20 +5,21 @@
 
 #include "config/config.h"
 #include "device/device.h"
+#include "train/times.h"
 
 /* Whether the config runs on a GPU; `device: auto` takes one where there is one. why: what spoke against it, or for the
  * CPU; "" where the config chose. May be NULL. */
 bool dram_machine_gpu(const dram_config *cfg, char *why, int size);
 
-/* What the planner is to know of the device of the config: nothing of this machine but its cores, where `threads` is 0.
- */
-dram_profile dram_machine_profile(const dram_config *cfg);
+/* What the planner is to know of the device of the config: nothing of this machine but its cores, where `threads` is 0,
+ * and what memory.profile has of a GPU's process. Fails as reading that file does. */
+dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile);
 
 /* The device of that profile. dram_config: cuda.graph. */
 dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device);
 
-/* The kernels that profile runs, for a file of measured times: the CPU's instruction set, or the GPU's name. */
-dram_status dram_machine_kernels(const dram_profile *profile, char *name, int size);
+/* Whose times a file of times must hold for that profile: this machine's, or any GPU's where there is none here. */
+void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine);
 
 /* Bytes, now. On the CPU what a device has is the host's, and `apart` is false. */
 typedef struct {
@@ -31,7 +32,7 @@ typedef struct {
 dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *room);
 
 /* Bytes of the device that a run takes beside its arena and that are not yet taken when it is looked at: 0 on the CPU,
- * where the loader is counted instead (train/room.h); on a GPU the kernels and libraries, loaded when first used. */
+ * where the loader is counted instead (train/room.h); on a GPU the libraries and kernels, loaded when first used. */
 int64_t dram_machine_overhead(const dram_profile *profile);
 
 #endif

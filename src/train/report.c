@@ -66,6 +66,18 @@ dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_res
     return good ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
 }
 
+/* "gpu_process"; null on the CPU, and what the driver does not count is null too. */
+static bool add_process(cJSON *object, const dram_gpu_process *p)
+{
+    if (!p->gpu) return cJSON_AddNullToObject(object, "gpu_process") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(object, "gpu_process");
+    const char *counted = dram_counted_word(p->counted);
+    return o && add_number(o, "planned_bytes", (double)p->planned_bytes) &&
+           cJSON_AddBoolToObject(o, "overhead_measured", p->overhead_measured) &&
+           add_number(o, "measured_bytes", p->measured_bytes ? (double)p->measured_bytes : NAN) &&
+           (counted ? cJSON_AddStringToObject(o, "counted", counted) : cJSON_AddNullToObject(o, "counted"));
+}
+
 cJSON *dram_summary_json(const dram_summary *s, dram_status status)
 {
     cJSON *object = cJSON_CreateObject();
@@ -73,7 +85,7 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "planned_peak_bytes", (double)s->planned_peak_bytes) &&
                 add_number(object, "measured_peak_bytes", (double)s->measured_peak_bytes) &&
                 add_number(object, "process_peak_rss_bytes", (double)s->process_peak_rss_bytes) &&
-                add_number(object, "images_per_second", s->images_per_second) &&
+                add_process(object, &s->process) && add_number(object, "images_per_second", s->images_per_second) &&
                 add_number(object, "device_utilization", s->device_utilization) &&
                 add_number(object, "cpu_utilization", s->cpu_utilization) &&
                 add_number(object, "skipped_images", s->skipped_images) &&

@@ -31,7 +31,8 @@ dram_status dram_room_check_budget(const dram_config *cfg)
 {
     char asked[32], has[32];
     dram_machine_room room;
-    dram_profile profile = dram_machine_profile(cfg);
+    dram_profile profile;
+    TRY(dram_machine_profile(cfg, &profile));
     TRY(dram_machine_look(&profile, &room));
     if (cfg->memory.budget <= room.device_total) return DRAM_OK;
     return dram_fail(DRAM_ERR_FIT,
@@ -65,7 +66,8 @@ dram_status dram_room_plan(const dram_config *cfg, dram_program_set set, dram_se
     char have[32], kept[32];
     dram_machine_room room;
     if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_session_plan(cfg, set, 0, s);
-    dram_profile profile = dram_machine_profile(cfg);
+    dram_profile profile;
+    TRY(dram_machine_profile(cfg, &profile));
     TRY(dram_machine_look(&profile, &room));
     int64_t free_bytes = room.device_free, reserve = reserve_of(cfg, &profile);
     if (free_bytes > reserve) return plan_within(cfg, set, free_bytes - reserve, s);
@@ -88,11 +90,12 @@ static dram_status check_without_budget(const dram_session *s, int64_t free_byte
     int64_t bytes = taken(&other);
     dram_session_close(&other);
     if (bytes > free_bytes) return DRAM_OK;
-    return dram_fail(DRAM_ERR_FIT,
-                     "the plan needs %s, the %s %s free; set memory.budget, to auto for example: "
-                     "recompute brings it down to %s with the same results",
-                     dram_format_bytes(taken(s), need, sizeof need), has,
-                     dram_format_bytes(free_bytes, have, sizeof have), dram_format_bytes(bytes, less, sizeof less));
+    return dram_fail(
+        DRAM_ERR_FIT,
+        "the plan needs %s, the %s %s free%s; set memory.budget, to auto for example: "
+        "recompute brings it down to %s with the same results",
+        dram_format_bytes(taken(s), need, sizeof need), has, dram_format_bytes(free_bytes, have, sizeof have),
+        s->plan->profile.gpu ? " beside CUDA's libraries" : "", dram_format_bytes(bytes, less, sizeof less));
 }
 
 /* What waits in host memory beside a GPU, against what the host has free. */
@@ -126,8 +129,9 @@ static dram_status check_machine(const dram_session *s, int64_t bytes, const cha
 
 dram_status dram_room_check(const dram_session *s)
 {
-    char kept[32], whose[120] = "the budget is";
+    char kept[32], whose[120] = "the budget is", does[80] = "has free";
     dram_machine_room room;
+    int64_t overhead = dram_machine_overhead(&s->plan->profile);
     if (s->cfg->memory.budget == DRAM_BYTES_AUTO)
         snprintf(whose, sizeof whose, "the budget, what is free but for %s of %s, is",
                  dram_format_bytes(reserve_of(s->cfg, &s->plan->profile), kept, sizeof kept),
@@ -135,14 +139,17 @@ dram_status dram_room_check(const dram_session *s)
     if (s->budget) TRY(dram_session_check_fit(s, s->budget, whose));
     TRY(dram_machine_look(&s->plan->profile, &room));
     TRY(check_host(s, &room));
-    return check_machine(s, room.device_free, "has free");
+    if (overhead)
+        snprintf(does, sizeof does, "has free beside %s for CUDA's libraries",
+                 dram_format_bytes(overhead, kept, sizeof kept));
+    return check_machine(s, room.device_free > overhead ? room.device_free - overhead : 0, does);
 }
 
 static dram_status replan(const dram_config *cfg, dram_session *s)
 {
     char text[32], less[32], fits[32];
     int64_t asked = taken(s), room = s->device->ops->free_bytes(s->device);
-    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, asked);
+    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, asked) - dram_machine_overhead(&s->plan->profile);
     if (cfg->memory.budget == DRAM_BYTES_AUTO) room -= reserve_of(cfg, &s->plan->profile);
     if (most < room) room = most;
     if (s->budget && s->budget < room) room = s->budget;

@@ -17,7 +17,8 @@ dram_status dram_room_check_budget(const dram_config *cfg);
 /* dram_session_plan; with `auto` the budget is what is free, less the reserve. */
 dram_status dram_room_plan(const dram_config *cfg, dram_program_set set, dram_session *session);
 
-/* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now. */
+/* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, on a GPU less what its
+ * libraries are still to take. */
 dram_status dram_room_check(const dram_session *session);
 
 /* Checks a session that dram_room_plan made from cfg, and starts it. Where the device does not give what was planned:

@@ -70,9 +70,19 @@ typedef struct {
     double class_iou[256]; /* NAN for a class that is in no label */
 } dram_eval_result;
 
+/* What the process takes of a GPU, arena and all. */
+typedef struct {
+    bool gpu;               /* the rest is of one */
+    int64_t planned_bytes;  /* the plan's arena, context, libraries and kernels */
+    bool overhead_measured; /* the last two were, before (memory.profile) */
+    dram_counted counted;   /* by whom it was measured in this run */
+    int64_t measured_bytes; /* the most that was read; 0: the driver does not count */
+} dram_gpu_process;
+
 typedef struct {
     int64_t steps;
     int64_t planned_peak_bytes, measured_peak_bytes, process_peak_rss_bytes;
+    dram_gpu_process process;
     double images_per_second;  /* over the whole loop, evaluation not counted */
     double device_utilization; /* share of the loop in which the device ran a program, 0..1 */
     double cpu_utilization;    /* of the cores this process may use, 0..1 */

@@ -174,6 +174,8 @@ extern "C" const char *cublasLtGetStatusString(cublasStatus_t status)
 
 extern "C" cublasStatus_t cublasLtCreate(cublasLtHandle_t *lightHandle)
 {
+    static const char key = 0;
+    if (cudasim_occupy(&key, "CUDASIM_LIBRARY") != cudaSuccess) return CUBLAS_STATUS_ALLOC_FAILED;
     return make(lightHandle, cublasLtContext{1});
 }
 extern "C" cublasStatus_t cublasLtDestroy(cublasLtHandle_t lightHandle)

@@ -234,12 +234,17 @@ extern "C" const char *cudnnGetErrorString(cudnnStatus_t status)
         return "CUDNN_STATUS_NOT_SUPPORTED";
     case CUDNN_STATUS_EXECUTION_FAILED:
         return "CUDNN_STATUS_EXECUTION_FAILED";
+    case CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED:
+        return "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED";
     }
     return "CUDNN_UNKNOWN_STATUS";
 }
 
 extern "C" cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
+    static const char key = 0;
+    if (cudasim_occupy(&key, "CUDASIM_LIBRARY") != cudaSuccess)
+        return CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
     return make(handle);
 }
 extern "C" cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)

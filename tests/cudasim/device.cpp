@@ -122,7 +122,7 @@ cudaError_t cudaSetDevice(int index)
     cudaGetDeviceCount(&count);
     if (index < 0 || index >= count) return cudasim_error(cudaErrorInvalidDevice);
     device = index;
-    return cudaSuccess;
+    return cudasim_context();
 }
 
 cudaError_t cudaGetDevice(int *index)
@@ -135,13 +135,12 @@ cudaError_t cudaGetDevice(int *index)
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int index)
 {
     int count;
-    size_t left;
     CUDASIM_PRESENT;
     cudaGetDeviceCount(&count);
     if (index < 0 || index >= count) return cudasim_error(cudaErrorInvalidDevice);
     *prop = cudaDeviceProp{};
     snprintf(prop->name, sizeof prop->name, "simulated GPU");
-    cudaMemGetInfo(&left, &prop->totalGlobalMem);
+    prop->totalGlobalMem = cudasim_capacity();
     prop->sharedMemPerBlock = CUDASIM_STATIC_SHARED;
     prop->regsPerBlock = prop->regsPerMultiprocessor = 65536;
     prop->warpSize = 32;

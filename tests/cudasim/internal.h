@@ -64,6 +64,12 @@ bool cudasim_on_device(); /* whether a kernel's thread is running */
 
 /* ---- memory.cpp ---- */
 
+size_t cudasim_capacity();
+size_t cudasim_of_process(); /* bytes that this process takes, allocated and besides */
+/* The process comes to the device: from the first time on its context is there. */
+cudaError_t cudasim_context();
+bool cudasim_has_context();
+
 enum cudasim_place { CUDASIM_PAGEABLE, CUDASIM_PINNED, CUDASIM_DEVICE, CUDASIM_STRAY };
 /* Where a range lies; STRAY: partly in an allocation, or in one that was freed. */
 cudasim_place cudasim_where(const void *at, size_t bytes);

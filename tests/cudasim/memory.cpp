@@ -5,6 +5,7 @@
  * freed stays unmapped for a while. */
 #include <errno.h>
 #include <map>
+#include <set>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -22,13 +23,19 @@ struct block {
 std::map<char *, block> &live = *new std::map<char *, block>; /* by the first byte */
 std::map<char *, size_t> &pinned = *new std::map<char *, size_t>;
 std::vector<std::pair<char *, size_t>> &freed = *new std::vector<std::pair<char *, size_t>>;
-size_t used, capacity_set;
-bool capacity_is_set;
+size_t used, beside, capacity_set; /* allocated; what the process takes besides */
+bool capacity_is_set, present;
 int open_depth;
 
 size_t capacity()
 {
     return capacity_is_set ? capacity_set : cudasim_setting("CUDASIM_MEMORY", (size_t)8 << 30);
+}
+
+/* What other processes have. */
+size_t others()
+{
+    return cudasim_setting("CUDASIM_OTHERS", 0);
 }
 
 size_t charge(size_t bytes)
@@ -160,12 +167,50 @@ size_t cudasim_live(void)
     return live.size() + pinned.size() + cudasim_handles();
 }
 
+size_t cudasim_capacity()
+{
+    return capacity();
+}
+
+size_t cudasim_of_process()
+{
+    return used + beside;
+}
+
+cudaError_t cudasim_occupy(const void *what, const char *setting)
+{
+    static std::set<const void *> &known = *new std::set<const void *>;
+    CUDASIM_HOLD;
+    size_t bytes = charge(cudasim_setting(setting, 0));
+    if (known.count(what)) return cudaSuccess;
+    if (bytes && used + beside + others() + bytes > capacity()) return cudasim_error(cudaErrorMemoryAllocation);
+    known.insert(what);
+    beside += bytes;
+    return cudaSuccess;
+}
+
+cudaError_t cudasim_context()
+{
+    static const char key = 0;
+    cudaError_t error = cudasim_occupy(&key, "CUDASIM_CONTEXT");
+    present = present || error == cudaSuccess;
+    return error;
+}
+
+bool cudasim_has_context()
+{
+    return present;
+}
+
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     CUDASIM_HOLD;
     CUDASIM_PRESENT;
+    cudaError_t error = cudasim_context();
+    if (error != cudaSuccess) return error;
+    size_t taken = used + beside + others();
     *total = capacity();
-    *left = *total > used ? *total - used : 0;
+    *left = *total > taken ? *total - taken : 0;
     return cudaSuccess;
 }
 
@@ -175,8 +220,10 @@ cudaError_t cudaMalloc(void **devPtr, size_t size)
     CUDASIM_PRESENT;
     CUDASIM_NO_CAPTURE;
     *devPtr = nullptr;
-    if (!size) return cudaSuccess;
-    if (size > capacity() || used + charge(size) > capacity()) return cudasim_error(cudaErrorMemoryAllocation);
+    cudaError_t error = cudasim_context();
+    if (error != cudaSuccess || !size) return error;
+    if (size > capacity() || used + beside + others() + charge(size) > capacity())
+        return cudasim_error(cudaErrorMemoryAllocation);
     watch();
     size_t mapped = (size + PAGE - 1) / PAGE * PAGE;
     void *memory = mmap(nullptr, mapped + 2 * RED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -88,6 +88,7 @@ cudaError_t cudasim_launch_body(cudaStream_t handle, dim3 grid, dim3 block, size
     CUDASIM_PRESENT;
     cudaStream_t stream = cudasim_stream(handle, "a kernel's launch");
     cudaError_t error = cudasim_check_grid(grid, block, shared);
+    if (error == cudaSuccess && code) error = cudasim_occupy(code, "CUDASIM_KERNEL");
     if (error != cudaSuccess) return cudasim_error(error);
     cudasim_task task;
     char text[128];

@@ -254,6 +254,38 @@ static void check_page(const dram_str *page)
     assert_int_equal(page->text[page->length - 1], '\n');
 }
 
+/* A plan for a GPU states what its process takes, and whether that is known. */
+static void the_process_on_a_gpu(void **state)
+{
+    (void)state;
+    fixture f;
+    char want[64];
+    open_fixture(&f, 8);
+    dram_str page = {0};
+    cJSON *root = dram_plan_report(f.plan, &f.facts);
+    assert_true(cJSON_IsNull(member(root, "process_bytes")) && cJSON_IsNull(member(root, "overhead_bytes")));
+    cJSON_Delete(root);
+    f.plan->profile.gpu = true;
+    f.plan->profile.context_bytes = 3 << 20;
+    f.plan->profile.loaded_bytes = 5 << 20;
+    for (int measured = 0; measured < 2; measured++) {
+        f.plan->profile.measured = measured;
+        root = dram_plan_report(f.plan, &f.facts);
+        assert_int_equal(number(root, "process_bytes"), f.plan->arena_bytes + (8 << 20));
+        assert_int_equal(number(member(root, "overhead_bytes"), "context"), 3 << 20);
+        assert_int_equal(number(member(root, "overhead_bytes"), "libraries"), 5 << 20);
+        assert_int_equal(cJSON_IsTrue(member(member(root, "overhead_bytes"), "measured")), measured);
+        cJSON_Delete(root);
+        assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
+        check_page(&page);
+        snprintf(want, sizeof want, "  process%25.2f\n", (double)(f.plan->arena_bytes + (8 << 20)) / 0x1p20);
+        assert_non_null(strstr(page.text, want));
+        assert_non_null(strstr(page.text, measured ? "3.00   measured\n" : "3.00   assumed until"));
+        dram_str_free(&page);
+    }
+    close_fixture(&f);
+}
+
 static void the_page_says_what_matters(void **state)
 {
     (void)state;
@@ -541,6 +573,7 @@ int main(void)
         cmocka_unit_test(the_report_has_the_promised_fields),
         cmocka_unit_test(fits_means_at_most_the_budget),
         cmocka_unit_test(the_dump_proves_the_plan),
+        cmocka_unit_test(the_process_on_a_gpu),
         cmocka_unit_test(the_page_says_what_matters),
         cmocka_unit_test(the_xml_check_sees_faults),
         cmocka_unit_test(the_picture_is_well_formed_and_whole),

@@ -18,14 +18,17 @@ static void times_are_taken_and_used(void **state)
     char set[9200];
     char *file = strdup(in_dir(state, "times.json"));
     assert_non_null(file);
-    int n, again;
+    dram_calibration found, again;
     dram_times *times;
+    dram_times_machine here = {.workers = 1};
+    snprintf(here.kernels, sizeof here.kernels, "%s", dram_cpu_isa());
     dram_config *cfg = run_config(state, "calibrate", SET);
-    assert_int_equal(dram_calibrate(cfg, file, &n), DRAM_OK);
-    assert_true(n > 50);
+    assert_int_equal(dram_calibrate(cfg, file, &found), DRAM_OK);
+    assert_true(found.nodes > 50);
     assert_int_equal(dram_calibrate(cfg, file, &again), DRAM_OK); /* a second time: the same kinds of nodes */
-    assert_int_equal(again, n);
-    assert_int_equal(dram_times_open(file, dram_cpu_isa(), 1, &times), DRAM_OK);
+    assert_int_equal(again.nodes, found.nodes);
+    assert_int_equal(again.process.counted, DRAM_COUNTED_NOT);
+    assert_int_equal(dram_times_open(file, &here, &times), DRAM_OK);
     dram_session s;
     assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
     const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
@@ -53,11 +56,13 @@ static void times_are_taken_and_used(void **state)
     free(file);
 }
 
+static const dram_times_machine two_workers = {.workers = 2, .kernels = "v3"};
+
 static void refuses(void **state, const char *text, dram_status want, const char *says)
 {
     dram_times *times;
     put_file(in_dir(state, "bad.json"), text, strlen(text));
-    dram_status status = dram_times_open(in_dir(state, "bad.json"), "v3", 2, &times);
+    dram_status status = dram_times_open(in_dir(state, "bad.json"), &two_workers, &times);
     if (status != want || !strstr(dram_error_text(), says))
         fail_msg("%s: status %d, \"%s\"", text, (int)status, dram_error_text());
     dram_error_clear();
@@ -66,7 +71,7 @@ static void refuses(void **state, const char *text, dram_status want, const char
 static void bad_files_are_refused(void **state)
 {
     dram_times *times;
-    assert_int_equal(dram_times_open(in_dir(state, "nowhere.json"), "v3", 2, &times), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_times_open(in_dir(state, "nowhere.json"), &two_workers, &times), DRAM_ERR_CONFIG);
     dram_error_clear();
     refuses(state, "", DRAM_ERR_FORMAT, "bad.json");
     refuses(state, "[]", DRAM_ERR_FORMAT, "bad.json");
@@ -76,10 +81,18 @@ static void bad_files_are_refused(void **state)
     refuses(state, "{\"device\": \"v3\", \"workers\": 2, \"seconds\": {\"relu\": \"1\"}}", DRAM_ERR_FORMAT, "relu");
     refuses(state, "{\"device\": \"v4\", \"workers\": 2, \"seconds\": {}}", DRAM_ERR_CONFIG, "calibrate again");
     refuses(state, "{\"device\": \"v3\", \"workers\": 4, \"seconds\": {}}", DRAM_ERR_CONFIG, "calibrate again");
+    refuses(state, "{\"device\": \"v3\", \"gpu\": true, \"workers\": 2, \"seconds\": {}}", DRAM_ERR_CONFIG,
+            "calibrate again");
+    refuses(state, "{\"device\": \"v3\", \"workers\": 2, \"process\": {\"context_bytes\": 1}, \"seconds\": {}}",
+            DRAM_ERR_FORMAT, "loaded_bytes");
+    refuses(state,
+            "{\"device\": \"v3\", \"workers\": 2, \"seconds\": {}, \"process\": {\"context_bytes\": 1, "
+            "\"loaded_bytes\": 1, \"counted\": \"guessed\"}}",
+            DRAM_ERR_FORMAT, "counted");
     /* A good one that knows none of the layers. */
     const char *none = "{\"device\": \"v3\", \"workers\": 2, \"seconds\": {}}";
     put_file(in_dir(state, "none.json"), none, strlen(none));
-    assert_int_equal(dram_times_open(in_dir(state, "none.json"), "v3", 2, &times), DRAM_OK);
+    assert_int_equal(dram_times_open(in_dir(state, "none.json"), &two_workers, &times), DRAM_OK);
     dram_config *cfg = run_config(state, "none", SET);
     dram_session s;
     double seconds[4096];

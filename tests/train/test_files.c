@@ -76,6 +76,7 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "planned_peak_bytes",
                                        "measured_peak_bytes",
                                        "process_peak_rss_bytes",
+                                       "gpu_process",
                                        "images_per_second",
                                        "device_utilization",
                                        "cpu_utilization",
@@ -86,7 +87,8 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "eval",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 13);
+    assert_keys(root, keys, 14);
+    assert_int_equal(is_null(root, "gpu_process"), !test_on_gpu());
     assert_true(json_number(root, "steps") == 5);
     assert_true(json_number(root, "exit") == 0);
     assert_true(json_number(root, "skipped_images") == 0);

@@ -167,6 +167,33 @@ static void file_of_readings(void **state)
     assert_int_equal(count_lines(path), expected - 1 + p.readings);
 }
 
+/* With a GPU a line has the least that it had free and the most that the driver counted to the process. */
+static void read_gpu(void *context, dram_reading *r)
+{
+    machine *m = context;
+    int i = atomic_fetch_add(&m->readings, 1);
+    *r = (dram_reading){.card_free = i == 1 ? 200 : 300, .card_process = i == 1 ? 90 : 80};
+}
+
+static void readings_of_a_gpu(void **state)
+{
+    machine m = {0};
+    dram_guard *g;
+    dram_guard_peaks peaks;
+    const char *path = in_dir(state, "gpu.jsonl");
+    const dram_guard_params params = {.read = read_gpu, .context = &m, .interval = 0.001, .cores = 1, .path = path};
+    assert_int_equal(dram_guard_open(&params, &g), DRAM_OK);
+    wait_for(&m, 3);
+    dram_guard_close(g, &peaks);
+    assert_int_equal(peaks.card_process, 90);
+    char *text = get_file(path, NULL), *second = strchr(text, '\n');
+    assert_non_null(second);
+    *second++ = '\0';
+    assert_non_null(strstr(text, ",\"device_free_bytes\":300,\"device_process_bytes\":80}"));
+    assert_non_null(strstr(second, ",\"device_free_bytes\":200,\"device_process_bytes\":90}"));
+    free(text);
+}
+
 static void what_goes_wrong(void **state)
 {
     static const int64_t plenty[] = {900};
@@ -217,10 +244,8 @@ static void real_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(peaks_and_warnings),
-        cmocka_unit_test(file_of_readings),
-        cmocka_unit_test(what_goes_wrong),
-        cmocka_unit_test(real_machine),
+        cmocka_unit_test(peaks_and_warnings), cmocka_unit_test(file_of_readings), cmocka_unit_test(readings_of_a_gpu),
+        cmocka_unit_test(what_goes_wrong),    cmocka_unit_test(real_machine),
     };
     dram_log_set_sink(sink, NULL);
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

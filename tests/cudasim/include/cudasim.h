@@ -67,6 +67,10 @@ cudaError_t cudasim_launch(cudaStream_t stream, dim3 grid, dim3 block, size_t sh
 /* Queues host code that behaves like a kernel: for simulated libraries. `what` is its name in messages. */
 void cudasim_enqueue(cudaStream_t stream, const char *what, std::function<void()> body);
 
+/* Device memory that is taken without an allocation, the first time that `what`, a kernel or a library, is used, and is
+ * kept: as much as that setting of the environment says. */
+cudaError_t cudasim_occupy(const void *what, const char *setting);
+
 /* ---- barriers ---- */
 
 enum cudasim_barrier { CUDASIM_SYNC, CUDASIM_SYNC_OR, CUDASIM_SYNC_AND, CUDASIM_SYNC_COUNT };
