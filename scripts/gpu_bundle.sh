@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Packs what scripts/gpu_check.sh needs for a GPU machine that has no compiler and no package registry: the release build
+# with CUDA, its tests, the shared libraries that it uses, configs and scripts. gpu_bundle.sh [FILE] (build/gpu-bundle.tar.xz)
+#
+# There: tar xf gpu-bundle.tar.xz && dram-gpu/scripts/gpu_check.sh. That machine must have what is too large to bring, or is
+# its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13 and libcudnn.so.9 with its parts (hundreds
+# of MB; a system's packages or those of a PyTorch for CUDA 13 will do), glibc and libstdc++ at least as new as here, bash,
+# coreutils and awk. Without PyTorch (python3 with torch and timm) the benchmark is dram's alone.
+# DRAM_BUILD names a build to pack as it is, instead of build/release made here.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+file=${1:-build/gpu-bundle.tar.xz}
+programs=(dram bench_gpu)
+tests=(test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher)
+most=60000000
+if [ -z "${DRAM_BUILD:-}" ]; then
+  scripts/deps.sh
+  scripts/build.sh release "${programs[@]}" "${tests[@]}"
+fi
+build=${DRAM_BUILD:-build/release}
+doctor=$("$build/dram" doctor)
+case $doctor in
+  *"this build has no CUDA"* | *"this build simulates"*)
+    echo "gpu_bundle: $build has no kernels for a GPU: build with nvcc (cmake -DDRAM_CUDA=ON)" >&2
+    exit 1 ;;
+esac
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/dram-gpu
+mkdir -p "$tree/build/release/tests" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
+for p in "${programs[@]}"; do strip -o "$tree/build/release/$p" "$build/$p"; done
+for t in "${tests[@]}"; do strip -o "$tree/build/release/tests/$t" "$build/tests/$t"; done
+cp -r configs "$tree/configs"
+cp scripts/gpu_check.sh "$tree/scripts"
+cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
+# Not the C and C++ libraries: those that CUDA's own need are there.
+ldd "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
+  sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' | xargs -I{} cp -L {} "$tree/lib/"
+cat >"$tree/dram" <<'EOF'
+#!/bin/sh
+# dram with the libraries of this folder.
+here=$(cd "$(dirname "$0")" && pwd)
+LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$here/lib" exec "$here/build/release/dram" "$@"
+EOF
+chmod +x "$tree/dram"
+
+# Programs that hold the same kernels lie side by side, within the compressor's reach.
+tar -C "$work" --sort=name --owner=0 --group=0 -cf - dram-gpu | xz -T1 -6 --lzma2=preset=6,dict=192MiB >"$file"
+bytes=$(stat -c %s "$file")
+[ "$bytes" -le "$most" ] || { echo "gpu_bundle: $file has $bytes bytes, more than $most" >&2; exit 1; }
+
+# It must run where it is unpacked, with nothing of this tree.
+mkdir "$work/there"
+tar -C "$work/there" -xf "$file"
+(cd / && env -i PATH=/usr/bin:/bin "$work/there/dram-gpu/dram" doctor >"$work/doctor.txt") ||
+  { cat "$work/doctor.txt" >&2; echo "gpu_bundle: the unpacked dram does not run" >&2; exit 1; }
+echo "$file: $bytes bytes, $(du -sm "$work/there" | cut -f1) MiB unpacked; its dram runs:"
+grep '^GPU' "$work/doctor.txt"
