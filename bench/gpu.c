@@ -25,7 +25,7 @@
 #include "kernels/cuda/context.h"
 #endif
 
-enum { WARM = 3, MOST_RUNS = 50, LEAST_RUNS = 5, SECONDS = 10 };
+enum { WARM = 3, MOST_RUNS = 50, LEAST_RUNS = 5, SECONDS = 5 };
 
 static bool is_small(void)
 {

@@ -2,9 +2,10 @@
 # dram against PyTorch on a GPU, the same work: SAM's forward at 1024, a student's step, the whole distil step; then the
 # share of the copy bandwidth and of the matrix rate that each op reaches. gpu.sh [--small] [FOLDER]
 #
-# The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said. PyTorch is whatever
-# python3, or DRAM_BENCH_PYTHON, has; without it its columns say so. DRAM_BENCH_SECONDS (220) is the time for it all: what
-# does not fit is left out and named. --small: tiny shapes and no PyTorch, for the simulated GPU.
+# The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
+# dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
+# says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit is left out and named. --small: tiny shapes
+# and no PyTorch, for the simulated GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 small=
@@ -31,60 +32,70 @@ timed() {
 # why FILE: what a file that holds no times says instead
 why() { grep -h '^skipped\|^left out\|^failed' "$1" 2>/dev/null || true; }
 
+# A case a line: label | published, A100: images/s, MiB | what | batch | student | teacher | more keys. The student alone
+# learns a target from a cache; no folder of that name is opened. Published: segment-anything-fast, bf16 with SDPA.
+many=8
+[ -z "$small" ] || many=2
+cases=(
+  "vit_b forward, batch 1|66.5, 1104|teacher|1||vit_b|"
+  "vit_b forward, batch $many|73.2, 4679|teacher|$many||vit_b|"
+  "vit_h forward, batch 1|20.3, 2517|teacher|1||vit_h|"
+  "vit_h forward, batch $many|21.9, 7947|teacher|$many||vit_h|"
+  "regnety_004 step, batch $many|-|step|$many|regnety_004|none|sam_distill.cache=none-is-read"
+  "regnety_016 step, batch $many|-|step|$many|regnety_016|none|sam_distill.cache=none-is-read"
+  "distil step, regnety_004 and vit_b, batch $many|-|step|$many|regnety_004|vit_b|"
+)
+tiny=()
+shapes="at 1024"
+if [ -n "$small" ]; then
+  shapes="tiny shapes"
+  tiny=(data.size=64 sam_distill.sam_input_size=64 sam_distill.teacher.model_type=vit_micro)
+  cases=("${cases[0]}" "${cases[1]}" "${cases[4]}" "${cases[6]}")
+fi
+
 notes=()
-rows=()
-# compare LABEL PUBLISHED WHAT BATCH STUDENT TEACHER key=value...: one row
-compare() {
-  local label=$1 published=$2 what=$3 batch=$4 student=$5 teacher=$6 id line file reason
-  shift 6
-  id=$(tr -c 'a-z0-9\n' _ <<<"$label")
-  timed "$out/$id.dram" "$bench" "$what" bench/gpu.yaml "train.batch_size=$batch" ${student:+"student.arch=$student"} "$@"
-  reason=$(why "$out/$id.dram")
-  [ -z "$reason" ] || notes+=("$label: dram $reason")
-  line="| $label | $(cell "$(number "$out/$id.dram" images_per_second)" 1 %.1f)"
-  line+=" | $(cell "$(number "$out/$id.dram" measured_peak_bytes)" 1048576 %.0f)"
-  line+=" | $(cell "$(number "$out/$id.dram" process_bytes)" 1048576 %.0f)"
-  for mode in "" --compile; do
-    file=$out/$id.torch$mode
-    if [ -n "$small" ]; then
-      echo "skipped: PyTorch: --small" >"$file"
-    else
-      timed "$file" "$python" bench/torch_gpu.py "$what" --batch "$batch" --teacher "$teacher" ${student:+--student "$student"} $mode
-    fi
-    reason=$(why "$file")
-    [ -z "$reason" ] || notes+=("$label: ${mode:-eager} $reason")
-    line+=" | $(cell "$(number "$file" images_per_second)" 1 %.1f) | $(cell "$(number "$file" peak_bytes)" 1048576 %.0f)"
-    line+=" | $(cell "$(number "$file" card_bytes)" 1048576 %.0f)"
-  done
-  rows+=("$line | $published |")
+# run_case NUMBER MODE: dram, eager or compile
+run_case() {
+  local label published what batch student teacher more file=$out/$1.$2 reason
+  IFS='|' read -r label published what batch student teacher more <<<"${cases[$1]}"
+  local keys=("train.batch_size=$batch" ${student:+"student.arch=$student"} ${more:+"$more"}) options=()
+  [ "$teacher" = none ] || keys+=("sam_distill.teacher.model_type=$teacher")
+  [ "$2" != compile ] || options+=(--compile)
+  if [ "$2" = dram ]; then
+    timed "$file" "$bench" "$what" bench/gpu.yaml "${keys[@]}" "${tiny[@]}"
+  elif [ -n "$small" ]; then
+    echo "skipped: PyTorch: --small" >"$file"
+  else
+    timed "$file" "$python" bench/torch_gpu.py "$what" --batch "$batch" --teacher "$teacher" \
+      ${student:+--student "$student"} "${options[@]}"
+  fi
+  reason=$(why "$file")
+  [ -n "$reason" ] || [ -n "$(number "$file" images_per_second)" ] || reason="failed: it printed no numbers"
+  [ -z "$reason" ] || notes+=("$label: $2: $reason")
+}
+# columns FILE MIB...: images a second and numbers of bytes in MiB
+columns() {
+  local key
+  printf ' %s |' "$(cell "$(number "$1" images_per_second)" 1 %.1f)"
+  for key in "${@:2}"; do printf ' %s |' "$(cell "$(number "$1" "$key")" 1048576 %.0f)"; done
 }
 
-tiny=()
-[ -z "$small" ] || tiny=(data.size=64 sam_distill.sam_input_size=64 sam_distill.teacher.model_type=vit_micro)
-batches=(1 8)
-[ -z "$small" ] || batches=(1 2)
-many=${batches[1]}
-
-# Published: segment-anything-fast, on an A100, bf16 with SDPA: images a second, peak MiB.
-compare "vit_b forward, batch 1" "66.5, 1104" teacher 1 "" vit_b sam_distill.teacher.model_type=vit_b "${tiny[@]}"
-compare "vit_b forward, batch $many" "73.2, 4679" teacher "$many" "" vit_b sam_distill.teacher.model_type=vit_b "${tiny[@]}"
-if [ -z "$small" ]; then
-  compare "vit_h forward, batch 1" "20.3, 2517" teacher 1 "" vit_h sam_distill.teacher.model_type=vit_h
-  compare "vit_h forward, batch 8" "21.9, 7947" teacher 8 "" vit_h sam_distill.teacher.model_type=vit_h
-fi
-# The student alone learns a target from a cache; no folder of that name is opened.
-compare "regnety_004 step, batch $many" "-" step "$many" regnety_004 none sam_distill.cache=none-is-read "${tiny[@]}"
-[ -n "$small" ] ||
-  compare "regnety_016 step, batch 8" "-" step 8 regnety_016 none sam_distill.cache=none-is-read
-compare "distil step, regnety_004 and vit_b, batch $many" "-" step "$many" regnety_004 vit_b "${tiny[@]}"
-
+# What matters most first, for when the time ends: compilation takes longest.
+for i in "${!cases[@]}"; do run_case "$i" dram; done
 timed "$out/kernels.txt" "$bench" kernels bench/gpu.yaml "train.batch_size=$many" "memory.profile=$out/profile.json" "${tiny[@]}"
+for mode in eager compile; do
+  for i in "${!cases[@]}"; do run_case "$i" "$mode"; done
+done
 
 cat "$out/kernels.txt"
 {
   echo
-  echo "| at ${small:+64}${small:-1024} | dram images/s | arena MiB | process MiB | eager images/s | tensors MiB | GPU MiB | compiled images/s | tensors MiB | GPU MiB | published, A100 |"
-  echo "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-  printf '%s\n' "${rows[@]}"
-} | sed 's/at 641 /at 64 /' | tee "$out/table.md"
-[ ${#notes[@]} -eq 0 ] || { echo; printf '%s\n' "${notes[@]}" | sort -u; } | tee "$out/notes.txt"
+  echo "| $shapes | dram images/s | arena MiB | process MiB | eager images/s | tensors MiB | GPU MiB | compiled images/s | tensors MiB | GPU MiB | published, A100 |"
+  echo "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"
+  for i in "${!cases[@]}"; do
+    IFS='|' read -r label published _ <<<"${cases[$i]}"
+    echo "| $label |$(columns "$out/$i.dram" measured_peak_bytes process_bytes)$(columns "$out/$i.eager" peak_bytes card_bytes)$(columns "$out/$i.compile" peak_bytes card_bytes) $published |"
+  done
+} | tee "$out/table.md"
+{ [ ${#notes[@]} -eq 0 ] || { echo; printf '%s\n' "${notes[@]}"; }; } | tee "$out/notes.txt"
+case ${notes[*]:-} in *': dram: failed'*) exit 1 ;; esac

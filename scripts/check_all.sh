@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the threaded parts, clang, 10,000 steps on end, the lower instruction sets.
+# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the threaded parts, clang, other
+# GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower instruction sets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +20,13 @@ if command -v nvcc >/dev/null; then
   cmake -S . -B build/cards -G Ninja -DCMAKE_BUILD_TYPE=Release -DDRAM_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=80-real;86-real;89-real;90" >/dev/null
   cmake --build build/cards --target dram >/dev/null
   scripts/spills.sh build/cards
+  scripts/gpu_bundle.sh
 else
   echo "check_all: skipped CUDA for sm_80, sm_86, sm_89 and sm_90, nvcc is not installed"
 fi
+cmake -S . -B build/sim -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDRAM_CUDA=SIM >/dev/null
+cmake --build build/sim --target dram bench_gpu test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher test_cli_process >/dev/null
+ctest --test-dir build/sim --output-on-failure -R '^cli/process$'
+DRAM_BUILD=build/sim GPU_CHECK_SECONDS=3600 scripts/gpu_check.sh --small
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --output-on-failure -R '^train/soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --output-on-failure -R 'ops/|model/'
