@@ -6,8 +6,6 @@ cd "$(dirname "$0")/.."
 
 scripts/test.sh
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E 'ops/all-base'
-scripts/build.sh sim test_train_cuda
-ctest --test-dir build/sim --output-on-failure -R '^train/cuda$'
 scripts/build.sh tsan
 ctest --test-dir build/tsan --output-on-failure -R 'base/|data/loader|device/|train/'
 if command -v clang >/dev/null; then
@@ -24,9 +22,8 @@ if command -v nvcc >/dev/null; then
 else
   echo "check_all: skipped CUDA for sm_80, sm_86, sm_89 and sm_90, nvcc is not installed"
 fi
-cmake -S . -B build/sim -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DDRAM_CUDA=SIM >/dev/null
-cmake --build build/sim --target dram bench_gpu test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher test_cli_process >/dev/null
-ctest --test-dir build/sim --output-on-failure -R '^cli/process$'
+scripts/build.sh sim dram bench_gpu test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher test_cli_process
+ctest --test-dir build/sim --output-on-failure -R '^(train/cuda|cli/process)$'
 DRAM_BUILD=build/sim GPU_CHECK_SECONDS=3600 scripts/gpu_check.sh --small
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --output-on-failure -R '^train/soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --output-on-failure -R 'ops/|model/'

@@ -8,7 +8,7 @@ scripts/deps.sh
 scripts/build.sh asan
 # One instruction set is enough here, and whole runs take minutes under a sanitizer: scripts/check_all.sh does those too.
 # ops/both is ops/all and ops/cuda, the latter on the simulated GPU, where train/cuda_graph and cli/cuda run too.
-slow='ops/all|ops/cuda|cli/(commands|look|runs)|distill/placement|model/(adamw|vit_b)'
+slow='ops/all|ops/cuda|cli/(commands|look|process|runs)|distill/placement|model/(adamw|vit_b)'
 slow="$slow|train/(cache$|cache_bad|calibrate|cuda$|failures|fidelity|files|interval|levers|losses|own_teacher|partial|pictures"
 slow="$slow|precision|recompute|results|resume|room|soak|teacher|update|weights)"
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E "$slow"
