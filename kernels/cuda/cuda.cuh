@@ -32,6 +32,8 @@ extern "C" {
 }
 
 #define DRAM_CUDA_KERNEL(name) extern "C" dram_status dram_cuda_##name(const dram_kernel_args *args)
+#define DRAM_CUDA_KERNEL_MANY(name)                                                                                    \
+    extern "C" dram_status dram_cuda_many_##name(const dram_kernel_args *const *args, int n)
 
 /* Shared memory of a block: DRAM_SHARED(float, tile, [16][17]); and what the launch asked for, aligned to 16 bytes:
  * DRAM_SHARED_DYNAMIC(float, rows). Undefined until written. */

@@ -78,11 +78,109 @@ DRAM_CUDA_KERNEL(clip_factor)
                        scaled, args->attr->clip, static_cast<float *>(args->out[0].data));
 }
 
-/* ---- adamw ---- */
+/* ---- updates: one launch for many tensors ----
+ *
+ * As PyTorch's multi_tensor_apply does it: addresses and sizes of the tensors are the kernel's parameters, by value, so
+ * that a recorded launch keeps them, and a block has one piece of one tensor. An element (with 8-bit moments a block of
+ * them) is done by itself, so the bits are the same in whatever company. */
 
-typedef struct {
-    float beta1, beta2, eps, decay;
-} adamw_attr;
+enum { UPDATE_BLOCK = 256, UPDATE_PIECE = 4096, PARAMETER_BYTES = 4096 }; /* the last: what every driver takes */
+static_assert(UPDATE_PIECE % DRAM_STATE8_BLOCK == 0, "pieces of whole blocks");
+
+struct update_common {
+    float beta1, beta2, eps, momentum;
+    const float *hyper, *clip;
+};
+
+struct update_tensor {
+    void *at[4]; /* adamw: w, g, m, v; sgd: w, g, m; accumulate: acc, g; clear: x; the rest NULL */
+    int64_t n;   /* elements */
+    int first;   /* of its blocks */
+    float decay;
+};
+
+enum { UPDATE_TENSORS = (PARAMETER_BYTES - sizeof(update_common) - sizeof(int64_t)) / sizeof(update_tensor) };
+
+struct update_table {
+    update_common common;
+    int64_t tensors;
+    update_tensor tensor[UPDATE_TENSORS];
+};
+static_assert(sizeof(update_table) <= PARAMETER_BYTES, "a kernel's parameters");
+
+/* The tensor that this block has a piece of: the last one whose blocks begin no later. */
+static __device__ inline int update_place(const update_table &t)
+{
+    int low = 0, high = (int)t.tensors;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (t.tensor[middle].first <= (int)blockIdx.x)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static __device__ inline bool update_packable(const update_tensor &x)
+{
+    return ((uintptr_t)x.at[0] | (uintptr_t)x.at[1] | (uintptr_t)x.at[2] | (uintptr_t)x.at[3]) % 16 == 0;
+}
+
+template <int N> static __device__ inline dram_pack<float, N> update_load(const update_tensor &x, int which, int64_t i)
+{
+    return dram_load<float, N>(static_cast<const float *>(x.at[which]) + i);
+}
+template <int N>
+static __device__ inline void update_store(const update_tensor &x, int which, int64_t i, const dram_pack<float, N> &to)
+{
+    dram_store<float, N>(static_cast<float *>(x.at[which]) + i, to);
+}
+
+/* OP is made of the common numbers and the tensor; idle(): nothing changes; run<N>(x, i) does the N elements from i on.
+ */
+template <typename OP>
+static __global__ void __launch_bounds__(UPDATE_BLOCK) update_kernel(const __grid_constant__ update_table t)
+{
+    const update_tensor &x = t.tensor[update_place(t)];
+    const OP op(t.common, x);
+    if (op.idle()) return;
+    const int64_t from = ((int64_t)blockIdx.x - x.first) * UPDATE_PIECE;
+    const int n = (int)(x.n - from < UPDATE_PIECE ? x.n - from : (int64_t)UPDATE_PIECE);
+    constexpr int N = dram_vector<float>;
+    const int packed = update_packable(x) ? n / N * N : 0;
+    for (int i = (int)threadIdx.x * N; i < packed; i += UPDATE_BLOCK * N) op.template run<N>(x, from + i);
+    for (int i = packed + (int)threadIdx.x; i < n; i += UPDATE_BLOCK) op.template run<1>(x, from + i);
+}
+
+/* Launches `kernel` on the tensors of those nodes for which describe(args, &common, &tensor) is true: together as long
+ * as what is common stays the same and the table has room. */
+template <typename D>
+static dram_status run_updates(const dram_kernel_args *const *args, int n, void (*kernel)(update_table), D describe)
+{
+    update_table t;
+    int64_t blocks = 0;
+    t.common = {};
+    t.tensors = 0;
+    auto launch = [&]() -> dram_status {
+        if (t.tensors > 0) TRY(dram_launch(args[0], kernel, dim3((unsigned)blocks), dim3(UPDATE_BLOCK), 0, t));
+        t.tensors = blocks = 0;
+        return DRAM_OK;
+    };
+    for (int i = 0; i < n; i++) {
+        update_common common = {};
+        update_tensor x = {};
+        if (!describe(args[i], &common, &x) || x.n <= 0) continue;
+        if (t.tensors == UPDATE_TENSORS || memcmp(&common, &t.common, sizeof common) != 0) TRY(launch());
+        t.common = common;
+        x.first = (int)blocks;
+        blocks += dram_blocks(x.n, UPDATE_PIECE);
+        t.tensor[t.tensors++] = x;
+    }
+    return launch();
+}
+
+/* ---- adamw ---- */
 
 /* What the step's numbers on the device make of them. */
 typedef struct {
@@ -93,13 +191,17 @@ typedef struct {
     float root;   /* 1 / sqrt(1 - beta2^t) */
 } adamw_factors;
 
-static __device__ adamw_factors factors_of(const adamw_attr &a, const float *hyper, const float *clip)
+static __device__ adamw_factors factors_of(const update_common &c, float decay)
 {
-    return {a.beta1,        a.beta2,
-            1.0f - a.beta1, 1.0f - a.beta2,
-            a.eps,          fmaf(-hyper[0], a.decay, 1.0f),
-            clip[1],        hyper[0] * hyper[1],
-            sqrtf(hyper[2])};
+    return {c.beta1,
+            c.beta2,
+            1.0f - c.beta1,
+            1.0f - c.beta2,
+            c.eps,
+            fmaf(-c.hyper[0], decay, 1.0f),
+            c.clip[1],
+            c.hyper[0] * c.hyper[1],
+            sqrtf(c.hyper[2])};
 }
 
 /* Loshchilov, Hutter 2019, as torch.optim.AdamW computes it: the decay first, eps after the bias correction. */
@@ -111,29 +213,30 @@ static __device__ void adamw_step(const adamw_factors &f, float g, float &w, flo
     w = __fsub_rn(__fmul_rn(f.keep, w), __fmul_rn(f.step, m / fmaf(sqrtf(v), f.root, f.eps)));
 }
 
-template <int N>
-static __global__ void adamw_kernel(float *w, const float *g, float *m, float *v, int64_t n, adamw_attr attr,
-                                    const float *hyper, const float *clip)
+namespace
 {
-    const adamw_factors f = factors_of(attr, hyper, clip);
-    if (f.factor == 0) return; /* nothing changes */
-    auto update = [=](int64_t i) {
-        const dram_pack<float, N> gi = dram_load<float, N>(g + i * N);
-        dram_pack<float, N> wi = dram_load<float, N>(w + i * N), mi = dram_load<float, N>(m + i * N);
-        dram_pack<float, N> vi = dram_load<float, N>(v + i * N);
-        for (int k = 0; k < N; k++) adamw_step(f, gi.at[k], wi.at[k], mi.at[k], vi.at[k]);
-        dram_store<float, N>(w + i * N, wi);
-        dram_store<float, N>(m + i * N, mi);
-        dram_store<float, N>(v + i * N, vi);
-    };
-    dram_each_pack<N>(
-        n,
-        [=](int64_t i, int64_t j, bool more) {
-            update(i);
-            if (more) update(j);
-        },
-        [=](int64_t i) { adamw_step(f, g[i], w[i], m[i], v[i]); });
-}
+
+struct adamw_op {
+    adamw_factors f;
+    __device__ adamw_op(const update_common &c, const update_tensor &x) : f(factors_of(c, x.decay))
+    {
+    }
+    __device__ bool idle() const
+    {
+        return f.factor == 0;
+    }
+    template <int N> __device__ void run(const update_tensor &x, int64_t i) const
+    {
+        const dram_pack<float, N> g = update_load<N>(x, 1, i);
+        dram_pack<float, N> w = update_load<N>(x, 0, i), m = update_load<N>(x, 2, i), v = update_load<N>(x, 3, i);
+        for (int k = 0; k < N; k++) adamw_step(f, g.at[k], w.at[k], m.at[k], v.at[k]);
+        update_store<N>(x, 0, i, w);
+        update_store<N>(x, 2, i, m);
+        update_store<N>(x, 3, i, v);
+    }
+};
+
+} // namespace
 
 /* ---- adamw with moments of 8 bits (base/state8.h) ---- */
 
@@ -259,116 +362,177 @@ static __device__ void adamw8_block(const adamw_factors &f, const float *book_m,
     *max_v = most_v;
 }
 
-static __global__ void adamw8_kernel(float *w, const float *g, uint8_t *m, uint8_t *v, int64_t n, int64_t maxima,
-                                     adamw_attr attr, const float *hyper, const float *clip, bool packed)
+static __global__ void __launch_bounds__(UPDATE_BLOCK) adamw8_kernel(const __grid_constant__ update_table t)
 {
     DRAM_SHARED(float, book_m, [256]);
     DRAM_SHARED(float, book_v, [256]);
-    const adamw_factors f = factors_of(attr, hyper, clip);
+    const update_tensor &x = t.tensor[update_place(t)];
+    const adamw_factors f = factors_of(t.common, x.decay);
     if (f.factor == 0) return;
-    for (int code = (int)threadIdx.x; code < 256; code += (int)blockDim.x) {
+    for (int code = (int)threadIdx.x; code < 256; code += UPDATE_BLOCK) {
         book_m[code] = signed_number(code);
         book_v[code] = unsigned_number(code);
     }
     __syncthreads();
-    float *max_m = reinterpret_cast<float *>(m + maxima);
-    float *max_v = reinterpret_cast<float *>(v + maxima);
-    const int64_t warps = blockDim.x / DRAM_WARP, blocks = (n + DRAM_STATE8_BLOCK - 1) / DRAM_STATE8_BLOCK;
-    for (int64_t b = blockIdx.x * warps + threadIdx.x / DRAM_WARP; b < blocks; b += gridDim.x * warps) {
-        const int64_t from = b * DRAM_STATE8_BLOCK;
-        const int left = (int)(n - from < DRAM_STATE8_BLOCK ? n - from : (int64_t)DRAM_STATE8_BLOCK);
+    float *w = static_cast<float *>(x.at[0]);
+    const float *g = static_cast<const float *>(x.at[1]);
+    uint8_t *m = static_cast<uint8_t *>(x.at[2]), *v = static_cast<uint8_t *>(x.at[3]);
+    const int64_t maxima = (x.n + 3) / 4 * 4; /* dram_state8_maxima, which is the host's */
+    float *max_m = reinterpret_cast<float *>(m + maxima), *max_v = reinterpret_cast<float *>(v + maxima);
+    const bool packed = update_packable(x);
+    const int64_t piece = ((int64_t)blockIdx.x - x.first) * UPDATE_PIECE;
+    const int64_t end = x.n < piece + UPDATE_PIECE ? x.n : piece + UPDATE_PIECE;
+    for (int64_t from = piece + threadIdx.x / DRAM_WARP * DRAM_STATE8_BLOCK; from < end;
+         from += UPDATE_BLOCK / DRAM_WARP * DRAM_STATE8_BLOCK) {
+        const int left = (int)(end - from < DRAM_STATE8_BLOCK ? end - from : (int64_t)DRAM_STATE8_BLOCK);
+        const int64_t b = from / DRAM_STATE8_BLOCK;
         adamw8_block(f, book_m, book_v, w + from, g + from, m + from, v + from, max_m + b, max_v + b, left,
                      packed && left == DRAM_STATE8_BLOCK);
     }
 }
 
-static dram_status adamw8(const dram_kernel_args *args, const adamw_attr &attr, const float *hyper, const float *clip)
+/* Those with 8-bit moments apart from the others. */
+static bool describe_adamw(const dram_kernel_args *args, bool state8, update_common *c, update_tensor *x)
 {
-    float *w = static_cast<float *>(args->out[0].data);
-    const float *g = static_cast<const float *>(args->in[1].data);
-    uint8_t *m = static_cast<uint8_t *>(args->out[1].data), *v = static_cast<uint8_t *>(args->out[2].data);
-    const int64_t n = dram_elements(&args->in[0].shape), threads = dram_state8_blocks(n) * DRAM_WARP;
-    const unsigned block = dram_map_block(threads);
-    if (n <= 0) return DRAM_OK;
-    return dram_launch(args, adamw8_kernel, dim3(dram_grid(args, threads, block)), dim3(block), 0, w, g, m, v, n,
-                       dram_state8_maxima(n), attr, hyper, clip, dram_packable(w, g, m, v));
+    if ((args->in[2].dtype == DRAM_U8) != state8) return false;
+    *c = {args->attr->beta1,
+          args->attr->beta2,
+          args->attr->eps,
+          0,
+          static_cast<const float *>(args->in[4].data),
+          static_cast<const float *>(args->in[5].data)};
+    *x = {{args->out[0].data, args->in[1].data, args->out[1].data, args->out[2].data},
+          dram_elements(&args->in[0].shape),
+          0,
+          args->attr->decay};
+    return true;
+}
+
+DRAM_CUDA_KERNEL_MANY(adamw)
+{
+    TRY(run_updates(
+        args, n, update_kernel<adamw_op>,
+        [](const dram_kernel_args *a, update_common *c, update_tensor *x) { return describe_adamw(a, false, c, x); }));
+    return run_updates(args, n, adamw8_kernel, [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
+        return describe_adamw(a, true, c, x);
+    });
 }
 
 DRAM_CUDA_KERNEL(adamw)
 {
-    const adamw_attr attr = {args->attr->beta1, args->attr->beta2, args->attr->eps, args->attr->decay};
-    const float *hyper = static_cast<const float *>(args->in[4].data);
-    const float *clip = static_cast<const float *>(args->in[5].data);
-    if (args->in[2].dtype == DRAM_U8) return adamw8(args, attr, hyper, clip);
-    float *w = static_cast<float *>(args->out[0].data), *m = static_cast<float *>(args->out[1].data);
-    float *v = static_cast<float *>(args->out[2].data);
-    const float *g = static_cast<const float *>(args->in[1].data);
-    const int64_t n = dram_elements(&args->in[0].shape);
-    DRAM_PACKED(dram_packable(w, g, m, v), float, N,
-                return dram_launch_map(args, adamw_kernel<N>, n, N, w, g, m, v, n, attr, hyper, clip));
+    return dram_cuda_many_adamw(&args, 1);
 }
 
 /* ---- sgd ---- */
 
-static __device__ void sgd_step(float factor, float momentum, float decay, float step, float g, float &w, float &m)
+namespace
 {
-    m = fmaf(momentum, m, fmaf(decay, w, __fmul_rn(g, factor)));
-    w = __fsub_rn(w, __fmul_rn(step, m));
-}
 
-template <int N>
-static __global__ void sgd_kernel(float *w, const float *g, float *m, int64_t n, float momentum, float decay,
-                                  const float *hyper, const float *clip)
+struct sgd_op {
+    float factor, momentum, decay, step;
+    __device__ sgd_op(const update_common &c, const update_tensor &x)
+        : factor(c.clip[1]), momentum(c.momentum), decay(x.decay), step(c.hyper[0])
+    {
+    }
+    __device__ bool idle() const
+    {
+        return factor == 0;
+    }
+    template <int N> __device__ void run(const update_tensor &x, int64_t i) const
+    {
+        const dram_pack<float, N> g = update_load<N>(x, 1, i);
+        dram_pack<float, N> w = update_load<N>(x, 0, i), m = update_load<N>(x, 2, i);
+        for (int k = 0; k < N; k++) {
+            m.at[k] = fmaf(momentum, m.at[k], fmaf(decay, w.at[k], __fmul_rn(g.at[k], factor)));
+            w.at[k] = __fsub_rn(w.at[k], __fmul_rn(step, m.at[k]));
+        }
+        update_store<N>(x, 0, i, w);
+        update_store<N>(x, 2, i, m);
+    }
+};
+
+} // namespace
+
+DRAM_CUDA_KERNEL_MANY(sgd)
 {
-    const float factor = clip[1], step = hyper[0];
-    if (factor == 0) return;
-    auto update = [=](int64_t i) {
-        const dram_pack<float, N> gi = dram_load<float, N>(g + i * N);
-        dram_pack<float, N> wi = dram_load<float, N>(w + i * N), mi = dram_load<float, N>(m + i * N);
-        for (int k = 0; k < N; k++) sgd_step(factor, momentum, decay, step, gi.at[k], wi.at[k], mi.at[k]);
-        dram_store<float, N>(w + i * N, wi);
-        dram_store<float, N>(m + i * N, mi);
-    };
-    dram_each_pack<N>(
-        n,
-        [=](int64_t i, int64_t j, bool more) {
-            update(i);
-            if (more) update(j);
-        },
-        [=](int64_t i) { sgd_step(factor, momentum, decay, step, g[i], w[i], m[i]); });
+    return run_updates(
+        args, n, update_kernel<sgd_op>, [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
+            *c = {0,
+                  0,
+                  0,
+                  a->attr->momentum,
+                  static_cast<const float *>(a->in[3].data),
+                  static_cast<const float *>(a->in[4].data)};
+            *x = {{a->out[0].data, a->in[1].data, a->out[1].data}, dram_elements(&a->in[0].shape), 0, a->attr->decay};
+            return true;
+        });
 }
 
 DRAM_CUDA_KERNEL(sgd)
 {
-    float *w = static_cast<float *>(args->out[0].data), *m = static_cast<float *>(args->out[1].data);
-    const float *g = static_cast<const float *>(args->in[1].data);
-    const float *hyper = static_cast<const float *>(args->in[3].data);
-    const float *clip = static_cast<const float *>(args->in[4].data);
-    const int64_t n = dram_elements(&args->in[0].shape);
-    DRAM_PACKED(dram_packable(w, g, m), float, N,
-                return dram_launch_map(args, sgd_kernel<N>, n, N, w, g, m, n, args->attr->momentum, args->attr->decay,
-                                       hyper, clip));
+    return dram_cuda_many_sgd(&args, 1);
 }
 
 /* ---- accumulate, clear ---- */
 
-template <int N> static __global__ void accumulate_kernel(const float *g, float *sum, int64_t n)
+namespace
 {
-    dram_map<N>(sum, g, sum, n, [](float x, float y) { return x + y; });
+
+struct unconditional_op {
+    __device__ unconditional_op(const update_common &, const update_tensor &)
+    {
+    }
+    __device__ bool idle() const
+    {
+        return false;
+    }
+};
+
+struct accumulate_op : unconditional_op {
+    using unconditional_op::unconditional_op;
+    template <int N> __device__ void run(const update_tensor &x, int64_t i) const
+    {
+        const dram_pack<float, N> g = update_load<N>(x, 1, i);
+        dram_pack<float, N> sum = update_load<N>(x, 0, i);
+        for (int k = 0; k < N; k++) sum.at[k] = g.at[k] + sum.at[k];
+        update_store<N>(x, 0, i, sum);
+    }
+};
+
+struct clear_op : unconditional_op {
+    using unconditional_op::unconditional_op;
+    template <int N> __device__ void run(const update_tensor &x, int64_t i) const
+    {
+        update_store<N>(x, 0, i, dram_pack<float, N>{});
+    }
+};
+
+} // namespace
+
+DRAM_CUDA_KERNEL_MANY(accumulate)
+{
+    return run_updates(args, n, update_kernel<accumulate_op>,
+                       [](const dram_kernel_args *a, update_common *, update_tensor *x) {
+                           *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0};
+                           return true;
+                       });
 }
 
 DRAM_CUDA_KERNEL(accumulate)
 {
-    const float *g = static_cast<const float *>(args->in[1].data);
-    float *sum = static_cast<float *>(args->out[0].data);
-    const int64_t n = dram_elements(&args->in[0].shape);
-    DRAM_PACKED(dram_packable(g, sum), float, N, return dram_launch_map(args, accumulate_kernel<N>, n, N, g, sum, n));
+    return dram_cuda_many_accumulate(&args, 1);
+}
+
+DRAM_CUDA_KERNEL_MANY(clear)
+{
+    return run_updates(args, n, update_kernel<clear_op>,
+                       [](const dram_kernel_args *a, update_common *, update_tensor *x) {
+                           *x = {{a->out[0].data}, dram_elements(&a->in[0].shape), 0, 0};
+                           return true;
+                       });
 }
 
 DRAM_CUDA_KERNEL(clear)
 {
-    const size_t bytes = (size_t)dram_elements(&args->in[0].shape) * sizeof(float);
-    if (bytes == 0) return DRAM_OK;
-    return dram_cuda_check(cudaMemsetAsync(args->out[0].data, 0, bytes, dram_context(args)->stream),
-                           "zeros cannot be written");
+    return dram_cuda_many_clear(&args, 1);
 }

@@ -16,7 +16,8 @@
 
 enum { DRAM_MAX_IN = 9, DRAM_MAX_OUT = 4 };
 
-typedef enum { DRAM_ACT_NONE, DRAM_ACT_RELU } dram_act;
+/* What an op does to its result at the end: batch norm may end in a ReLU, linear in an exact (erf) GELU. */
+typedef enum { DRAM_ACT_NONE, DRAM_ACT_RELU, DRAM_ACT_GELU } dram_act;
 
 typedef enum {
     DRAM_RESIZE_BILINEAR,  /* half-pixel centres, no antialias (F.interpolate, align_corners=False) */
@@ -58,5 +59,9 @@ typedef struct {
 } dram_kernel_args;
 
 typedef dram_status (*dram_kernel)(const dram_kernel_args *args);
+
+/* Does what the op's kernel does for each of n nodes, n >= 1, with the same bits. None writes what another reads or
+ * writes, none has a workspace, and their attributes and sizes may differ. */
+typedef dram_status (*dram_kernel_many)(const dram_kernel_args *const *args, int n);
 
 #endif

@@ -352,6 +352,7 @@ dram_status dram_device_open_cuda(int index, int workers, dram_device **out)
     d->base.ops = &cuda_ops;
     d->base.profile = dram_profile_cuda(workers);
     d->base.kernels = dram_cuda_kernels();
+    d->base.many = dram_cuda_kernels_many();
     d->base.host_kernels = dram_cpu_kernels();
     d->base.records = true;
     TRY_GOTO(describe(d, index), failed);

@@ -15,3 +15,20 @@ const dram_kernel *dram_cuda_kernels(void)
     };
     return kernels;
 }
+
+/* Of ops whose nodes come by the hundred and are small: the update. */
+#define MANY_LIST(X) X(adamw) X(sgd) X(accumulate) X(clear)
+
+#define X(NAME) dram_status dram_cuda_many_##NAME(const dram_kernel_args *const *args, int n);
+MANY_LIST(X)
+#undef X
+
+const dram_kernel_many *dram_cuda_kernels_many(void)
+{
+    static const dram_kernel_many kernels[DRAM_OP_COUNT] = {
+#define X(NAME) [DRAM_OP_##NAME] = dram_cuda_many_##NAME,
+        MANY_LIST(X)
+#undef X
+    };
+    return kernels;
+}

@@ -53,6 +53,7 @@ struct dram_device {
     dram_profile profile;
     char name[96];                           /* the instruction set or the card, for a person */
     const dram_kernel *kernels;              /* by dram_op, of the device's space */
+    const dram_kernel_many *many;            /* by dram_op, NULL where there is none; NULL: no kernels for many nodes */
     const dram_kernel *host_kernels;         /* of the host space */
     dram_pool *pool;                         /* handed to the CPU's kernels */
     bool records;                            /* programs are recorded and replayed, where the device can */

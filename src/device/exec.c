@@ -12,13 +12,16 @@ typedef struct {
     dram_queue queue;
     bool on_host;    /* a CPU's kernel beside a GPU */
     bool joins_copy; /* reads what the copy queue brings, and nothing before it has waited for that */
+    int together;    /* nodes from here on that go in one call of `many`; 1: this one alone */
+    dram_kernel_many many;
 } call;
 
 typedef struct {
-    call *calls;  /* one a node */
-    bool fixed;   /* can be recorded: no node of it runs on the host */
-    bool has_run; /* once, so that libraries have made their choices */
-    void *record; /* of the device; NULL: none yet */
+    call *calls;                   /* one a node */
+    const dram_kernel_args **args; /* theirs, side by side */
+    bool fixed;                    /* can be recorded: no node of it runs on the host */
+    bool has_run;                  /* once, so that libraries have made their choices */
+    void *record;                  /* of the device; NULL: none yet */
 } bound_program;
 
 struct dram_exec {
@@ -61,11 +64,57 @@ static dram_status bind_queues(const dram_exec *exec, const dram_program *p, bou
     return DRAM_OK;
 }
 
+static bool overlap(const dram_tensor *a, const dram_tensor *b)
+{
+    const char *from_a = a->data, *from_b = b->data;
+    if (!from_a || !from_b) return false;
+    return from_a < from_b + dram_elements(&b->shape) * dram_dtype_bytes(b->dtype) &&
+           from_b < from_a + dram_elements(&a->shape) * dram_dtype_bytes(a->dtype);
+}
+
+/* Whether a writes bytes that b reads or writes. */
+static bool writes_into(const dram_kernel_args *a, const dram_kernel_args *b)
+{
+    for (int o = 0; o < a->n_out; o++) {
+        for (int k = 0; k < b->n_in; k++)
+            if (overlap(&a->out[o], &b->in[k])) return true;
+        for (int k = 0; k < b->n_out; k++)
+            if (overlap(&a->out[o], &b->out[k])) return true;
+    }
+    return false;
+}
+
+/* Whether node i can go with the `together` nodes before it, which have its op: in one queue, without a wait between
+ * them, and whatever their order. */
+static bool joins(const call *calls, int i, int together)
+{
+    const call *c = &calls[i];
+    if (c->on_host || c->joins_copy || c->args.workspace || c->queue != calls[i - together].queue) return false;
+    for (int k = i - together; k < i; k++)
+        if (writes_into(&calls[k].args, &c->args) || writes_into(&c->args, &calls[k].args)) return false;
+    return true;
+}
+
+/* Finds neighbours that the device does in one call. */
+static void bind_together(const dram_exec *exec, const dram_program *p, bound_program *bound)
+{
+    const dram_graph *g = p->graph;
+    call *calls = bound->calls;
+    for (int i = 0; i < g->n_nodes; i += calls[i].together) {
+        const dram_op op = g->nodes[i]->op;
+        calls[i].together = 1;
+        calls[i].many = exec->device->many ? exec->device->many[op] : NULL;
+        if (!calls[i].many || calls[i].on_host || calls[i].args.workspace) continue;
+        for (int k = i + 1; k < g->n_nodes && g->nodes[k]->op == op && joins(calls, k, k - i); k++) calls[i].together++;
+    }
+}
+
 static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_program *bound)
 {
     const dram_graph *g = p->graph;
     bound->calls = dram_calloc((size_t)g->n_nodes + 1, sizeof *bound->calls);
-    if (!bound->calls) return dram_fail(DRAM_ERR_MEMORY, "no memory for the program %s", g->name);
+    bound->args = dram_calloc((size_t)g->n_nodes + 1, sizeof *bound->args);
+    if (!bound->calls || !bound->args) return dram_fail(DRAM_ERR_MEMORY, "no memory for the program %s", g->name);
     for (int i = 0; i < g->n_nodes; i++) {
         const dram_node *node = g->nodes[i];
         call *c = &bound->calls[i];
@@ -79,8 +128,11 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         if (p->workspace_bytes[i]) c->args.workspace = exec->arena[dram_node_space(g, node)] + p->workspace_offset[i];
         c->args.workspace_bytes = p->workspace_bytes[i];
         c->args.pool = exec->device->pool;
+        bound->args[i] = &c->args;
     }
-    return exec->device->ops->finish ? bind_queues(exec, p, bound) : DRAM_OK;
+    if (exec->device->ops->finish) TRY(bind_queues(exec, p, bound));
+    bind_together(exec, p, bound);
+    return DRAM_OK;
 }
 
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **out)
@@ -118,6 +170,7 @@ void dram_exec_close(dram_exec *exec)
         for (int i = 0; i < exec->plan->n_programs; i++) {
             if (exec->programs[i].record) exec->device->ops->record_free(exec->device, exec->programs[i].record);
             dram_free(exec->programs[i].calls);
+            dram_free(exec->programs[i].args);
         }
     dram_free(exec->programs);
     for (int s = 0; s < DRAM_SPACE_COUNT; s++)
@@ -158,13 +211,20 @@ static dram_status finish(const dram_exec *exec)
     return exec->device->ops->finish ? exec->device->ops->finish(exec->device) : DRAM_OK;
 }
 
-/* Hands a node to its queue. */
-static dram_status issue(const dram_exec *exec, const call *c)
+/* Has a node's queue wait for what the node needs. */
+static dram_status wait_for_needs(const dram_exec *exec, const call *c)
 {
     const dram_device_ops *ops = exec->device->ops;
     if (c->on_host) TRY(finish(exec)); /* copies out of the bytes that it may write over */
     if (c->queue == DRAM_QUEUE_COPY && ops->join) TRY(ops->join(exec->device, DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY));
     if (c->joins_copy) TRY(ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE));
+    return DRAM_OK;
+}
+
+/* Hands a node to its queue. */
+static dram_status issue(const dram_exec *exec, const call *c)
+{
+    TRY(wait_for_needs(exec, c));
     return c->kernel(&c->args);
 }
 
@@ -192,8 +252,10 @@ static dram_status issue_all(const dram_exec *exec, int program)
     const dram_program *p = &exec->plan->programs[program];
     const bound_program *bound = &exec->programs[program];
     const dram_device_ops *ops = exec->device->ops;
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        dram_status status = issue(exec, &bound->calls[i]);
+    for (int i = 0; i < p->graph->n_nodes; i += bound->calls[i].together) {
+        const call *c = &bound->calls[i];
+        dram_status status = wait_for_needs(exec, c);
+        if (status == DRAM_OK) status = c->together > 1 ? c->many(bound->args + i, c->together) : c->kernel(&c->args);
         if (status != DRAM_OK) return name_node(p, i, status);
     }
     return ops->join ? ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE) : DRAM_OK;

@@ -2,8 +2,9 @@
  *
  * Opening takes the arenas (one allocation for each memory space that the plan uses) and binds every node to its kernel
  * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes are
- * handed to their queues in the order of the graph; copies run beside compute where a device can. A program's second
- * run is recorded where the device can, and later ones replay it.
+ * handed to their queues in the order of the graph; copies run beside compute where a device can. Neighbours of one op
+ * that have nothing to do with each other (the updates of weights) go in one call where the device has a kernel for
+ * many; bits do not depend on it. A program's second run is recorded where the device can, and later ones replay it.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -21,7 +22,7 @@ void dram_exec_close(dram_exec *exec); /* NULL is allowed */
  * names the node. */
 dram_status dram_exec_run(dram_exec *exec, int program);
 
-/* The same, and the time that each node took. */
+/* The same node by node, and the time that each took. */
 dram_status dram_exec_time(dram_exec *exec, int program, double *seconds);
 
 /* Copies between the host and a value of a program: staged inputs before it runs, outputs after. `bytes` must be the

@@ -104,6 +104,11 @@ cudaError_t cudasim_launch_body(cudaStream_t handle, dim3 grid, dim3 block, size
     return cudasim_issue(stream, std::move(task));
 }
 
+unsigned long cudasim_launched(void)
+{
+    return launched;
+}
+
 void cudasim_enqueue(cudaStream_t handle, const char *what, std::function<void()> body)
 {
     CUDASIM_HOLD;

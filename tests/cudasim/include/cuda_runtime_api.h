@@ -209,6 +209,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 /* What only the simulated GPU has, for tests. */
 void cudasim_memory(size_t bytes);         /* what the device has from now on; also by environment CUDASIM_MEMORY */
 size_t cudasim_live(void);                 /* allocations, streams, events and graphs that nobody has freed */
+unsigned long cudasim_launched(void);      /* kernels handed to streams so far; a recorded one counts once */
 unsigned long long cudasim_pageable(void); /* asynchronous copies so far whose host memory was not pinned */
 
 #ifdef __cplusplus
