@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 
+#include "kernels/cpu/activation.h"
 #include "kernels/cpu/gemm_low.h"
 
 /* A tile thinner than this spends its time in packing the other operand. */
@@ -79,6 +80,7 @@ static void run_piece(void *context, int64_t task, int worker)
     const split *s = context;
     dram_gemm g = piece(s, task / s->parts / s->tiles_n, task / s->parts % s->tiles_n, task % s->parts, worker);
     DRAM_CPU(gemm_one)(&g);
+    if (g.act == DRAM_ACT_GELU) DRAM_CPU(gelu_rows)(g.c, g.c_type, 0, g.m, g.n, g.ldc);
 }
 
 static void sum_parts(void *context, int64_t task, int worker)
@@ -135,7 +137,7 @@ void DRAM_CPU(gemm)(dram_pool *pool, const dram_gemm *g, void *workspace, int64_
     int64_t share = low ? scratch_share(workspace_bytes / 2, workers) : 0;
     int64_t room = workspace ? (workspace_bytes - workers * share) / (g->m * g->n * (int64_t)sizeof(float)) : 0;
     int64_t parts = dram_min(dram_min(want / tiles, g->k / MIN_PART), dram_min(room, MAX_PARTS));
-    if (parts > 1 && g->c_type == DRAM_F32 && (!low || share >= DRAM_GEMM_SCRATCH)) {
+    if (parts > 1 && g->c_type == DRAM_F32 && g->act == DRAM_ACT_NONE && (!low || share >= DRAM_GEMM_SCRATCH)) {
         s.tile_k = dram_ceil_div(g->k, parts);
         s.parts = dram_ceil_div(g->k, s.tile_k);
     }

@@ -26,6 +26,7 @@ typedef struct {
     int64_t lda, ldb, ldc; /* elements from one stored row to the next */
     const float *bias;     /* [N], added to every row, or NULL. With it or acc, beta is 0. */
     const void *acc;       /* added; laid out and typed like C, may be C; or NULL */
+    dram_act act;          /* of gemm alone: NONE, or GELU of C as it is stored; K is then in one part */
     dram_dtype a_type, b_type, c_type;
     void *scratch; /* of gemm_one, aligned to 64, at least DRAM_GEMM_SCRATCH; not read when all three types are f32 */
     int64_t scratch_bytes;

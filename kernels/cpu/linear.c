@@ -1,4 +1,7 @@
-/* linear and its gradients. Limits: 2 rows I O FLOPs; bytes 4 (rows (I + O) + I O), half of that in bf16 and f16. */
+/* linear and its gradients. Limits: 2 rows I O FLOPs; bytes 4 (rows (I + O) + I O), half of that in bf16 and f16. A
+ * GELU at the end is done tile by tile; a tile of a large product has left the second cache by then, but not the third.
+ */
+#include "kernels/cpu/activation.h"
 #include "kernels/cpu/gemm_low.h"
 #include "kernels/cpu/lowp.h"
 #include "kernels/cpu/panel.h"
@@ -54,6 +57,7 @@ static void narrow_rows(const dram_gemm *g, const float *b, int64_t r, int64_t r
                     .acc = dram_lowp_load(g->acc, g->c_type, c_at, rows * g->n, c_room)};
     DRAM_CPU(panel)(&p);
     dram_lowp_store(g->c, g->c_type, c_at, p.c, rows * g->n);
+    if (g->act == DRAM_ACT_GELU) DRAM_CPU(gelu_rows)(g->c, g->c_type, c_at, rows, g->n, g->ldc);
 }
 
 static void narrow_task(void *context, int64_t task, int worker)
@@ -116,7 +120,8 @@ DRAM_CPU_KERNEL(linear)
                    .ldb = i,
                    .c = args->out[0].data,
                    .ldc = o,
-                   .bias = args->n_in > 2 ? args->in[2].data : NULL};
+                   .bias = args->n_in > 2 ? args->in[2].data : NULL,
+                   .act = (dram_act)args->attr->act};
     multiply(args, &g);
     return DRAM_OK;
 }

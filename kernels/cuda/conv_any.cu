@@ -1,5 +1,6 @@
 /* conv_any: convolutions of any shape and type, a thread for each number of the result. Limits: 2 FLOPs for each number
  * of y and of a filter; the reads of x and the weight are met by the caches. */
+#include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/conv.h"
 
@@ -39,7 +40,7 @@ __global__ void __launch_bounds__(THREADS)
                 for (int i = 0; i < v.ci; i++) sum = fmaf(dram_float(from[i]), dram_float(by[i]), sum);
             }
         }
-        y[at] = dram_to<T>(bias ? sum + bias[o] : sum);
+        y[at] = dram_to<T>(dram_end_in<T>(v.act, bias ? sum + bias[o] : sum));
     }
 }
 
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(THREADS)
         }
         for (int q = 0; q < SMALL_PIXELS; q++)
             if (o < v.o && first + q < pixels)
-                y[(int64_t)(first + q) * v.o + o] = dram_to<T>(bias ? sum[q] + bias[o] : sum[q]);
+                y[(int64_t)(first + q) * v.o + o] = dram_to<T>(dram_end_in<T>(v.act, bias ? sum[q] + bias[o] : sum[q]));
     }
 }
 

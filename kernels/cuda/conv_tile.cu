@@ -9,6 +9,7 @@
  * of a pixel follow one another in the grid, so that their neighbouring packs meet in L2. With a stride, dgrad takes
  * the pixels of each phase (y mod stride, x mod stride) apart: they see the same taps, and no product is with nothing.
  */
+#include "kernels/cuda/activation.cuh"
 #include "kernels/cuda/conv_tile.cuh"
 
 #include <type_traits>
@@ -106,6 +107,10 @@ template <typename T, typename S> struct forward_job {
         if (j.bias) {
             x += j.bias[o];
             if (both) y += j.bias[o + 1];
+        }
+        if (j.v.act != DRAM_ACT_NONE) {
+            x = dram_end_in<T>(j.v.act, x);
+            y = dram_end_in<T>(j.v.act, y);
         }
         put_pair((T *)j.out + (int64_t)m * j.v.o + o, x, y, both, j.pairs);
     }

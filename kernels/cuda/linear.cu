@@ -1,6 +1,8 @@
 /* linear and its gradients: products by cuBLASLt, where it can do them to the letter. It adds a bias of the output's
- * type alone: a 16-bit output with its f32 bias is multiplied by conv_tile.cu, as a convolution of single pixels.
- * Limits: 2 rows I O FLOPs; bytes of x, w and y once each. */
+ * type alone (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE may name another for 8-bit types only): a 16-bit output with its f32
+ * bias is multiplied by conv_tile.cu, as a convolution of single pixels. Its GELU is the approximation by tanh: the
+ * exact one is done at the end of conv_tile.cu's products, and in place behind the library's. Limits: 2 rows I O FLOPs;
+ * bytes of x, w and y once each. */
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/product.h"
@@ -27,6 +29,17 @@ static dram_cuda_conv pixels(int64_t rows, int64_t i, int64_t o, dram_dtype dtyp
     return v;
 }
 
+DRAM_CUDA_KERNEL(gelu); /* activation.cu */
+
+static dram_status gelu_in_place(const dram_kernel_args *args, const dram_tensor *y)
+{
+    dram_kernel_args gelu = {};
+    gelu.n_in = gelu.n_out = 1;
+    gelu.in[0] = gelu.out[0] = *y;
+    gelu.device = args->device;
+    return dram_cuda_gelu(&gelu);
+}
+
 DRAM_CUDA_KERNEL(linear)
 {
     const dram_tensor *x = &args->in[0], *w = &args->in[1];
@@ -47,8 +60,9 @@ DRAM_CUDA_KERNEL(linear)
         p.c = y;
         TRY(dram_cuda_multiply(args, &p, &done));
     }
-    if (done) return DRAM_OK;
+    if (done) return args->attr->act == DRAM_ACT_GELU ? gelu_in_place(args, &args->out[0]) : DRAM_OK;
     dram_cuda_conv v = pixels(rows(x), i, o, x->dtype);
+    v.act = args->attr->act;
     return dram_cuda_conv_forward(args, &v, x->data, w->data, bias, y);
 }
 

@@ -29,7 +29,8 @@
     X(conv2d_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \
     /* x, dy -> dw; out_h out_w = kh kw */ \
     X(conv2d_wgrad,       2, 2,  1,  0x000,   0x0,      0x000,  "-",    0) \
-    /* x [...,I], w [O,I] (or a 1x1 convolution's [O,1,1,I]), b [O]? -> [...,O] */ \
+    /* x [...,I], w [O,I] (or a 1x1 convolution's [O,1,1,I]), b [O]? -> [...,O]. attr: act, NONE or GELU: of the result as it \
+       is stored, rounded, so that it is the gelu node's to the bit. With it there is no gradient. */ \
     X(linear,             2, 3,  1,  0x003,   0x0,      0x000,  "-",    1) \
     /* dy, w, acc? -> dx = dy w (+ acc) */ \
     X(linear_dgrad,       2, 3,  1,  0x000,   0x0,      0x004,  "-",    0) \

@@ -128,13 +128,32 @@ dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, in
     return a;
 }
 
-dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_val x)
+static dram_val run_linear(const dram_layers *l, const dram_affine *a, dram_val x, dram_act act)
 {
     if (l->g->status != DRAM_OK) return DRAM_NONE;
     int scope = dram_scope_push(l->g, a->name);
-    dram_val y = DRAM_CALL(l->g, linear, "", NULL, x, dram_layer_cast(l, a->weight), a->bias);
+    dram_val y = DRAM_CALL(l->g, linear, "", DRAM_ATTR(.act = act), x, dram_layer_cast(l, a->weight), a->bias);
     dram_scope_pop(l->g, scope);
     return y;
+}
+
+dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_val x)
+{
+    return run_linear(l, a, x, DRAM_ACT_NONE);
+}
+
+static bool has_gradient(const dram_layers *l, dram_val v)
+{
+    return v != DRAM_NONE && dram_value_at(l->g, v)->requires_grad;
+}
+
+dram_val dram_layer_linear_gelu_run(const dram_layers *l, const dram_affine *a, dram_val x)
+{
+    if (l->g->status != DRAM_OK) return DRAM_NONE;
+    if (l->g->detached || !(has_gradient(l, x) || has_gradient(l, a->weight) || has_gradient(l, a->bias)))
+        return run_linear(l, a, x, DRAM_ACT_GELU);
+    dram_val y = run_linear(l, a, x, DRAM_ACT_NONE);
+    return DRAM_CALL(l->g, gelu, "gelu", NULL, y);
 }
 
 dram_affine dram_layer_norm_weights(const dram_layers *l, const char *name, int channels)

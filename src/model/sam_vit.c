@@ -197,8 +197,7 @@ static dram_val block_of_group(const encoder *e, const block *b, dram_val rel_h,
     x = DRAM_CALL(e->g, add, "attn_sum", NULL, x, y);
     y = dram_layer_norm_run(l, &b->norm2, x);
     scope = dram_scope_push(e->g, "mlp");
-    y = dram_layer_linear_run(l, &b->fc1, y);
-    y = DRAM_CALL(e->g, gelu, "gelu", NULL, y);
+    y = dram_layer_linear_gelu_run(l, &b->fc1, y);
     y = dram_layer_linear_run(l, &b->fc2, y);
     dram_scope_pop(e->g, scope);
     return DRAM_CALL(e->g, add, "mlp_sum", NULL, x, y);

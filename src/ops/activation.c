@@ -44,7 +44,7 @@ static dram_status gelu_grad_rule(dram_backward *b, const dram_node *node)
 
 static int64_t gelu_flops(const dram_graph *g, const dram_node *node)
 {
-    return times_elements(g, node, 52);
+    return times_elements(g, node, DRAM_GELU_FLOPS);
 }
 
 static int64_t gelu_grad_flops(const dram_graph *g, const dram_node *node)

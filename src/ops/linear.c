@@ -81,6 +81,15 @@ static int64_t linear_workspace_gpu(const dram_graph *g, const dram_node *node, 
     return dram_given(node, 2) && !dram_is_f32(g, node, 0) ? 0 : profile->library_bytes;
 }
 
+/* GELU's gradient would read what goes into it, which is never stored: no gradient comes to such a node. */
+static dram_status linear_act(dram_graph *g, const dram_node *node, const dram_value *out)
+{
+    if (node->attr.act == DRAM_ACT_NONE) return DRAM_OK;
+    if (node->attr.act != DRAM_ACT_GELU) return dram_graph_fail(g, "%s: linear ends in GELU or nothing", node->name);
+    if (out->requires_grad) return dram_graph_fail(g, "%s: a linear that ends in GELU has no gradient", node->name);
+    return DRAM_OK;
+}
+
 static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     if (!is_rows(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16 [...,I]");
@@ -92,7 +101,14 @@ static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value
     if (dram_given(node, 2) && !is_vector(g, node, 2, o))
         return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
     like_rows(g, node, 0, o, out[0]);
-    return DRAM_OK;
+    return linear_act(g, node, out[0]);
+}
+
+static int64_t linear_flops(const dram_graph *g, const dram_node *node)
+{
+    int64_t flops = product_flops(g, node);
+    if (node->attr.act == DRAM_ACT_GELU) flops += DRAM_GELU_FLOPS * dram_elements(dram_shape_of(g, node->out[0]));
+    return flops;
 }
 
 static dram_status linear_grad(dram_backward *b, const dram_node *node)
@@ -117,7 +133,7 @@ static dram_status linear_grad(dram_backward *b, const dram_node *node)
 
 const dram_rules dram_rules_linear = {.shape = linear_shape,
                                       .grad = linear_grad,
-                                      .flops = product_flops,
+                                      .flops = linear_flops,
                                       .workspace = product_workspace,
                                       .workspace_gpu = linear_workspace_gpu};
 

@@ -28,6 +28,8 @@ bool dram_is_float(const dram_graph *g, const dram_node *node, int i);
 dram_status dram_need_type_of(dram_graph *g, const dram_node *node, int i, int j);
 dram_status dram_need_like(dram_graph *g, const dram_node *node, int i, int j);
 
+enum { DRAM_GELU_FLOPS = 52 }; /* an element, the polynomial counted as it is in kernels/cpu/math.h */
+
 /* Shape of input i, which must have been given. */
 static inline const dram_shape *dram_in_shape(const dram_graph *g, const dram_node *node, int i)
 {

@@ -572,17 +572,45 @@ static void every_gradient(void **state)
 }
 
 /* A frozen teacher beside a student: groups keep the names apart, and no gradient is wanted of it. */
+/* GELUs of the nodes from `first` on: by themselves, and at the end of a product. */
+static void count_gelus(const net *n, int first, int *alone, int *fused)
+{
+    *alone = *fused = 0;
+    for (int i = first; i < n->g->n_nodes; i++) {
+        *alone += n->g->nodes[i]->op == DRAM_OP_gelu;
+        *fused += n->g->nodes[i]->op == DRAM_OP_linear && n->g->nodes[i]->attr.act == DRAM_ACT_GELU;
+    }
+}
+
 static void frozen_teacher(void **state)
 {
     (void)state;
     net n;
     net_trunk(&n, "vit_micro", 256, 256);
-    int student = n.slots.n;
+    const dram_arch *arch = dram_arch_find("vit_micro");
+    int student = n.slots.n, nodes = n.g->n_nodes, alone, fused;
+    count_gelus(&n, 0, &alone, &fused);
+    assert_int_equal(alone, arch->blocks);
+    assert_int_equal(fused, 0);
     with_group(&n, "teacher");
     n.build.category = DRAM_CATEGORY_TEACHER_WEIGHTS;
     n.build.trainable = false;
-    dram_val embedding = dram_sam_vit_build(&n.build, dram_arch_find("vit_micro"), n.image);
+    dram_val embedding = dram_sam_vit_build(&n.build, arch, n.image);
     assert_int_equal(n.g->status, DRAM_OK);
+    count_gelus(&n, nodes, &alone, &fused);
+    assert_int_equal(alone, 0);
+    assert_int_equal(fused, arch->blocks);
+    /* The same weights behind what has a gradient, then detached from it. */
+    for (int detached = 0; detached < 2; detached++) {
+        nodes = n.g->n_nodes;
+        n.g->detached = detached;
+        dram_value_at(n.g, n.image)->requires_grad = true;
+        dram_sam_vit_build(&n.build, arch, n.image);
+        assert_int_equal(n.g->status, DRAM_OK);
+        count_gelus(&n, nodes, &alone, &fused);
+        assert_int_equal(alone, detached ? 0 : arch->blocks);
+        assert_int_equal(fused, detached ? arch->blocks : 0);
+    }
     assert_int_equal(n.slots.n, 2 * student);
     assert_false(dram_value_at(n.g, embedding)->requires_grad);
     assert_true(dram_value_at(n.g, n.f.tap[0])->requires_grad);

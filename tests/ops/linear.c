@@ -1,5 +1,7 @@
 /* Sums of L products of numbers in [-1, 1): the partial sums are about sqrt(L) / 3 large, and L roundings of half an
  * epsilon of that each, adding up like a random walk, stay well below L epsilon. */
+#include <math.h>
+
 #include "optest.h"
 
 #define SUM_OF(L)                                                                                                      \
@@ -29,6 +31,8 @@ static void linear_ref(const optest_case *c, const double *const in[], double *c
     int64_t i = dram_last(&c->in[1].shape, 0), o = c->in[1].shape.dim[0], rows = rows_of(&c->in[0].shape);
     for (int64_t k = 0; k < rows * o; k++) out[0][k] = in[2] ? in[2][k % o] : 0;
     multiply(&(product){rows, o, i, i, 1, i, 1}, in[0], in[1], out[0]);
+    for (int64_t k = 0; k < rows * o && c->attr.act == DRAM_ACT_GELU; k++)
+        out[0][k] *= 0.5 * (1 + erf(out[0][k] * sqrt(0.5)));
 }
 
 static const optest_case linear_cases[] = {
@@ -72,6 +76,30 @@ static const optest_case linear_cases[] = {
     {.name = "cut both ways",
      .in = {{OPTEST_SHAPE(300, 137)}, {OPTEST_SHAPE(261, 137)}, {OPTEST_SHAPE(261)}},
      .tol = SUM_OF(137)},
+    /* GELU' is 1.13 at most. What is rounded to 16 bits before it counts x^2 times where x is negative, down to -5. */
+    {.name = "GELU",
+     .attr = {.act = DRAM_ACT_GELU},
+     .in = {{OPTEST_SHAPE(3, 13, 24)}, {OPTEST_SHAPE(40, 24)}, {OPTEST_SHAPE(40)}},
+     .tol = SUM_OF(2 * 24),
+     .roundings = 26},
+    {.name = "GELU, odd, no bias",
+     .attr = {.act = DRAM_ACT_GELU},
+     .in = {{OPTEST_SHAPE(300, 37)}, {OPTEST_SHAPE(261, 37)}},
+     .tol = SUM_OF(2 * 37),
+     .roundings = 26},
+    {.name = "GELU, many rows",
+     .attr = {.act = DRAM_ACT_GELU},
+     .in = {{OPTEST_SHAPE(2603, 24)}, {OPTEST_SHAPE(40, 24)}, {OPTEST_SHAPE(40)}},
+     .tol = SUM_OF(2 * 24),
+     .roundings = 26},
+    {.name = "GELU with a gradient",
+     .attr = {.act = DRAM_ACT_GELU},
+     .in = {{OPTEST_SHAPE(2, 3), .grad = true}, {OPTEST_SHAPE(4, 3)}},
+     .refused = true},
+    {.name = "ReLU",
+     .attr = {.act = DRAM_ACT_RELU},
+     .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 3)}},
+     .refused = true},
     {.name = "other I", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(3, 2)}}, .refused = true},
     {.name = "other O", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 3)}, {OPTEST_SHAPE(3)}}, .refused = true},
     {.name = "weight of a 1x2 convolution", .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 1, 2, 3)}}, .refused = true},

@@ -65,6 +65,7 @@ struct optest_case {
     void (*derive)(const optest_case *c, double *const in[]);
 
     optest_tol tol;        /* of the outputs; zeros: 16 FLT_EPSILON both */
+    double roundings;      /* to its type that an output may differ by; 0: 1 */
     optest_tol grad_tol;   /* of gradients; zeros: 64 FLT_EPSILON both */
     double step;           /* of the differences, for an input of unit range; 0: 1e-5 */
     unsigned seeds;        /* bit o: output o is seeded; 0: output 0 alone */
