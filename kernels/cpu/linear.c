@@ -1,6 +1,5 @@
 /* linear and its gradients. Limits: 2 rows I O FLOPs; bytes 4 (rows (I + O) + I O), half of that in bf16 and f16. A
- * GELU at the end is done tile by tile; a tile of a large product has left the second cache by then, but not the third.
- */
+ * GELU at the end is done tile by tile, each as soon as its product is there. */
 #include "kernels/cpu/activation.h"
 #include "kernels/cpu/gemm_low.h"
 #include "kernels/cpu/lowp.h"
