@@ -35,7 +35,7 @@ void caught_or_wrong(const char *text, const std::function<void()> &body)
     if (WITH_ASAN) {
         caught(text, body);
     } else {
-        int status = run(body);
+        int status = run_child(body);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 3)
             fail_msg("the child ended with %x and said: %s", (unsigned)status, said.c_str());
     }
@@ -340,7 +340,7 @@ void test_copy_before_compute(void **)
 /* Results read before they are there: the host's wait is for another stream. */
 void test_missing_wait(void **)
 {
-    int status = run([] {
+    int status = run_child([] {
         scene s;
         copy_kernel(s.compute, s.b, s.host);
         copy_kernel(s.copies, s.back, s.b);
