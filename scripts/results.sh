@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
-# scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on one thread; `speed` times the configs one after the
-# other, and wants a machine that does nothing else. A run that is kept in docs/results is not made again, one that was
-# stopped goes on, and the page is written from what there is: `results.sh --page` does that alone.
+# scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on
+# one thread; `speed` times the configs one after the other, and wants a machine that does nothing else. A run that is
+# kept in docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
+# `results.sh --page` does that alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/report.sh
@@ -32,18 +33,18 @@ settings() {
   esac
 }
 
-# names GROUP: its runs. Draw 2 of the labels is that of student.yaml: main has it. embedding-s1 and both-s1 stand in the groups of levers too, as interval 1, size 320, mse; scale 1.5.
+# names GROUP: its runs. Draw 2 of the labels is that of student.yaml: main has it. embedding-s1 and both-s1 stand in the
+# groups of levers too, as interval 1, size 320, mse; scale 1.5.
 names() {
-  local seed what
   case $1 in
-    main) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-s$seed"; done; done ;;
-    draws) for seed in 1 3; do for what in alone embedding; do echo "$what-draw$seed-s$seed"; done; done ;;
-    labels) for seed in 1 2 3; do for what in alone embedding resolution both; do echo "$what-all-s$seed"; done; done ;;
+    main) printf '%s\n' {alone,embedding,resolution,both}-s{1,2,3} ;;
+    draws) printf '%s\n' {alone,embedding}-draw{1-s1,3-s3} ;;
+    labels) printf '%s\n' {alone,embedding,resolution,both}-all-s{1,2,3} ;;
     interval) printf '%s\n' embedding-s1 interval2-s1 interval4-s1 interval8-s1 ;;
     size) printf '%s\n' size256-s1 embedding-s1 size384-s1 size512-s1 ;;
     scale) printf '%s\n' scale1.2-s1 both-s1 scale2.0-s1 ;;
     loss) printf '%s\n' embedding-s1 cosine-s1 cwd-s1 ;;
-    *-s[0-9]) echo "$1" ;;
+    *-s[0-9]) settings "$1" >/dev/null && echo "$1" ;;
     *) echo "results.sh: no group is called $1" >&2; return 1 ;;
   esac
 }
@@ -71,7 +72,7 @@ student() {
 # The runs of the groups, each once.
 runs_of() {
   local group
-  for group in "$@"; do names "$group"; done | awk '!seen[$0]++'
+  for group in "$@"; do names "$group" || return 1; done | awk '!seen[$0]++'
 }
 
 # The teacher, unless it is there. Its summary is committed, its weights are not.
@@ -82,8 +83,9 @@ teach() {
 
 # All runs of the groups, JOBS at once; the first that fails is the last that is begun.
 train_groups() {
-  local name running=0
-  for name in $(runs_of "$@"); do
+  local all name running=0
+  all=$(runs_of "$@") || exit 1
+  for name in $all; do
     case $(settings "$name") in *sam_distill.enabled=false*) ;; *) teach ;; esac
     if [ "$running" -ge "${JOBS:-2}" ]; then
       wait -n

@@ -25,6 +25,12 @@ static dram_status need_channels(dram_graph *g, const dram_node *node, int from,
     return DRAM_OK;
 }
 
+static dram_status need_act(dram_graph *g, const dram_node *node)
+{
+    if (node->attr.act == DRAM_ACT_NONE || node->attr.act == DRAM_ACT_RELU) return DRAM_OK;
+    return dram_graph_fail(g, "%s: batch norm ends in ReLU or nothing", node->name);
+}
+
 static void give_channels(const dram_graph *g, const dram_node *node, dram_value *out)
 {
     out->dtype = DRAM_F32;
@@ -109,7 +115,7 @@ static dram_status bn_apply_shape(dram_graph *g, const dram_node *node, dram_val
     TRY(need_channels(g, node, 1, 4));
     if (dram_given(node, 5)) TRY(dram_need_like(g, node, 5, 0));
     dram_like_input(g, node, 0, out[0]);
-    return DRAM_OK;
+    return need_act(g, node);
 }
 
 static int64_t bn_apply_flops(const dram_graph *g, const dram_node *node)

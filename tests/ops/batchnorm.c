@@ -181,6 +181,7 @@ static const optest_case apply_cases[] = {
      .grad_tol = OPTEST_EPSILONS(256)},
     {.name = "other channels", .in = {X_OF(2, 3), CHANNELS(4)}, .refused = true},
     {.name = "other residual", .in = {X_OF(2, 3), CHANNELS(3), RESIDUAL(3, 3)}, .refused = true},
+    {.name = "GELU", .attr = {.eps = 1e-5f, .act = DRAM_ACT_GELU}, .in = {X_OF(2, 3), CHANNELS(3)}, .refused = true},
 };
 OPTEST_STORED(bn_apply, apply_ref, apply_cases, .stored = 0x21);
 OPTEST_THROUGH(bn_reduce, bn_apply);
