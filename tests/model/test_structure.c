@@ -571,7 +571,6 @@ static void every_gradient(void **state)
     }
 }
 
-/* A frozen teacher beside a student: groups keep the names apart, and no gradient is wanted of it. */
 /* GELUs of the nodes from `first` on: by themselves, and at the end of a product. */
 static void count_gelus(const net *n, int first, int *alone, int *fused)
 {
@@ -582,6 +581,7 @@ static void count_gelus(const net *n, int first, int *alone, int *fused)
     }
 }
 
+/* A frozen teacher beside a student: groups keep the names apart, and no gradient is wanted of it. */
 static void frozen_teacher(void **state)
 {
     (void)state;
