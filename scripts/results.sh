@@ -123,7 +123,7 @@ there() { [ -f "$kept/$1.json" ]; }
 # spread NUMBER...: mean and sample deviation, in points
 spread() {
   printf '%s\n' "$@" | awk '{ s += $1; v[NR] = $1 } END { m = s / NR; for (i = 1; i <= NR; i++) q += (v[i] - m) ^ 2
-    printf "%.1f ± %.1f", 100 * m, NR > 1 ? 100 * sqrt(q / (NR - 1)) : 0 }'
+    printf "%.1f ± %.1f", 100 * m, (NR > 1 ? 100 * sqrt(q / (NR - 1)) : 0) }'
 }
 
 # compare SUFFIX: the four students of the main comparison; the gain is over the student alone of the same seed
@@ -144,14 +144,16 @@ compare() {
       name=$what$1-s$seed
       there "$name" || continue
       all+=("$(miou "$name")")
-      [ "$what" != alone ] && there "alone$1-s$seed" && gains+=("$(calc %.6f "$(miou "$name") - $(miou "alone$1-s$seed")")")
+      if [ "$what" != alone ] && there "alone$1-s$seed"; then
+        gains+=("$(calc %.6f "$(miou "$name") - $(miou "alone$1-s$seed")")")
+      fi
     done
     [ ${#all[@]} = 0 ] && continue
     name=$what$1-s1
     printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
-      "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", NR > 1 ? ", " : "", 100 * $1 }')" \
+      "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", (NR > 1 ? ", " : ""), 100 * $1 }')" \
       "$([ ${#gains[@]} = 0 ] || spread "${gains[@]}")" \
-      "$(cosine "$name")" "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(speed "$name")"
+      "$(cosine "$name")" "$(planned "$name")" "$(speed "$name")"
   done
 }
 
@@ -163,7 +165,7 @@ draws() {
   echo "|---|---:|---:|---:|---:|---:|"
   for draw in 1 2 3; do
     alone=alone-draw$draw-s$draw embedding=embedding-draw$draw-s$draw
-    [ $draw = 2 ] && alone=alone-s2 embedding=embedding-s2
+    if [ $draw = 2 ]; then alone=alone-s2 embedding=embedding-s2; fi
     there $alone && there $embedding || continue
     echo "| $draw | $(calc %.1f "100 * $(miou $alone)") | $(calc %.1f "100 * $(miou $embedding)") |" \
       "$(calc %+.1f "100 * ($(miou $embedding) - $(miou $alone))") |" \
@@ -180,7 +182,9 @@ cosine() {
 # lever_table HEAD NAME=LABEL...
 lever_table() {
   local entry name any=
-  for entry in "${@:2}"; do there "${entry%%=*}" && any=1; done
+  for entry in "${@:2}"; do
+    if there "${entry%%=*}"; then any=1; fi
+  done
   [ "$any" ] || { echo "$missing"; return; }
   echo "| $1 | mIoU | embedding cosine | planned MiB | images/s |"
   echo "|---|---:|---:|---:|---:|"
@@ -189,7 +193,7 @@ lever_table() {
     name=${entry%%=*}
     there "$name" || continue
     printf '| %s | %s | %s | %s | %s |\n' "${entry#*=}" "$(calc %.1f "100 * $(miou "$name")")" "$(cosine "$name")" \
-      "$(mib "$(number "$kept/$name.json" planned_peak_bytes)")" "$(speed "$name")"
+      "$(planned "$name")" "$(speed "$name")"
   done
 }
 
@@ -203,27 +207,49 @@ size() { lever_table "teacher's input" size256-s1=256 embedding-s1=320 size384-s
 scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
 loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
 
-# points KEY DIVISOR: "x y label" of every lever's run
+planned() { mib "$(number "$kept/$1.json" planned_peak_bytes)"; }
+
+# points OF: "x y label" of every lever's run, x being what `OF NAME` says of it
 points() {
-  local name
-  for name in alone-s1 $(names interval) $(names size) $(names scale) $(names loss); do
-    there "$name" && echo "$(calc %.2f "$(number "$kept/$name.json" "$1") / $2") $(calc %.2f "100 * $(miou "$name")") ${name%-s1}"
-  done | sort -u
+  local name x
+  for name in alone-s1 $(runs_of interval size scale loss); do
+    there "$name" || continue
+    x=$("$1" "$name")
+    if [ "$x" != - ]; then echo "$x $(calc %.2f "100 * $(miou "$name")") ${name%-s1}"; fi
+  done
 }
 
 plots() {
-  [ -n "$(points planned_peak_bytes 1)" ] || { echo "$missing"; return; }
-  points planned_peak_bytes 1048576 | scripts/plot.sh "planned peak, MiB" "mIoU, %" >"$kept/memory.svg"
-  points images_per_second 1 | scripts/plot.sh "images a second" "mIoU, %" >"$kept/speed.svg"
+  [ -n "$(points planned)" ] || { echo "$missing"; return; }
+  points planned | scripts/plot.sh "planned peak, MiB" "mIoU, %" >"$kept/memory.svg"
+  points speed | scripts/plot.sh "images a second" "mIoU, %" >"$kept/speed.svg"
   printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
 }
 
-# The headline: every seed of every student
+# seeds WHAT: the mean and spread of its runs, in points
+seeds() {
+  local seed all=()
+  for seed in 1 2 3; do
+    if there "$1-s$seed"; then all+=("$(miou "$1-s$seed")"); fi
+  done
+  if [ ${#all[@]} = 0 ]; then echo "?"; else spread "${all[@]}"; fi
+}
+
+# The README's sentence, and the picture of every seed of every student
 headline() {
+  echo "On CamVid, with labels for 37 of 367 photographs, a RegNetY-200MF reaches an mIoU of $(seeds alone) % from labels alone,"
+  echo "$(seeds resolution) with resolution distillation, $(seeds embedding) with the embedding of a teacher that saw all labels, and"
+  echo "$(seeds both) with both: mean and spread of three seeds, equal steps, on 101 held-out photographs. With all labels it"
+  echo "reaches $(seeds alone-all) alone and $(seeds embedding-all) with the embedding loss."
+}
+
+headline_plot() {
   local what seed
   for what in alone embedding resolution both alone-all embedding-all; do
     for seed in 1 2 3; do
-      there "$what-s$seed" && echo "${what/-all/,_all_labels} $(calc %.2f "100 * $(miou "$what-s$seed")")"
+      if there "$what-s$seed"; then
+        echo "${what/-all/,_all_labels} $(calc %.2f "100 * $(miou "$what-s$seed")")"
+      fi
     done
   done | scripts/strip.sh "mIoU, %" >"$kept/main.svg"
 }
@@ -231,7 +257,8 @@ headline() {
 page() {
   local section
   mkdir -p "$kept"
-  headline
+  headline | write_section README.md headline
+  headline_plot
   teacher | write_section docs/results.md teacher
   compare "" | write_section docs/results.md main
   draws | write_section docs/results.md draws
