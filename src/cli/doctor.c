@@ -21,7 +21,7 @@ typedef struct {
     dram_cuda_card card;
     dram_counted counted;    /* how the next two were found out */
     int64_t context, opened; /* bytes that the process takes of it, with the libraries open; 0: not known */
-    char no_gpu[200];        /* why not */
+    char no_gpu[320];        /* why not */
     char webp[32];
 } facts;
 
@@ -29,7 +29,7 @@ typedef struct {
 static void find_gpu(facts *f)
 {
     dram_device *device = NULL;
-    if (!dram_device_cuda_count(f->no_gpu, sizeof f->no_gpu)) return;
+    if (!dram_device_cuda_usable(f->no_gpu, sizeof f->no_gpu)) return;
     f->gpu = dram_device_cuda_card(0, &f->card) == DRAM_OK && dram_device_open_cuda(0, 1, &device) == DRAM_OK;
     if (!f->gpu) snprintf(f->no_gpu, sizeof f->no_gpu, "%s", dram_error_text());
     dram_error_clear();

@@ -109,7 +109,7 @@ static void describe_cache(const dram_session *s, const cache_facts *cache, dram
 
 static void describe_device(const dram_session *s, dram_str *text)
 {
-    char why[200];
+    char why[320];
     int threads = s->plan->profile.workers;
     bool gpu = dram_machine_gpu(s->cfg, why, sizeof why);
     if (gpu)

@@ -251,49 +251,88 @@ static int count_devices(char *why, int size)
     return 0;
 }
 
-int dram_device_cuda_count(char *why, int size)
+/* Whether dram's kernels run on the GPU, or why not. It makes no context there. */
+static bool will_do(int index, struct cudaDeviceProp *properties, char *why, int size)
 {
+    int count = count_devices(why, size);
+    if (!count) return false;
+    if (index >= count) {
+        snprintf(why, (size_t)size, "there is no GPU %d; GPUs are counted from 0 and there are %d", index, count);
+        return false;
+    }
+    cudaError_t error = cudaGetDeviceProperties(properties, index);
+    if (error != cudaSuccess) {
+        cudaGetLastError();
+        snprintf(why, (size_t)size, "GPU %d does not say what it is (%s)", index, cudaGetErrorString(error));
+        return false;
+    }
+    if (properties->major * 10 + properties->minor >= LEAST_CAPABILITY) return true;
+    snprintf(why, (size_t)size, "%.79s has compute capability %d.%d; dram needs 8.0 (Ampere) or newer",
+             properties->name, properties->major, properties->minor);
+    return false;
+}
+
+static bool find_usable(char *why, int size)
+{
+    struct cudaDeviceProp properties;
+    dram_cuda_opened libraries;
+    if (!will_do(0, &properties, why, size)) return false;
+    if (dram_cuda_libraries_open(&libraries) != DRAM_OK) {
+        snprintf(why, (size_t)size, "%s", dram_error_text());
+        dram_error_clear();
+        return false;
+    }
+    dram_cuda_libraries_close(&libraries);
 #ifdef DRAM_CUDA_SIM
     snprintf(why, (size_t)size, "this build simulates its GPU; it runs when asked for by name");
-    return 0;
+    return false;
 #else
-    return count_devices(why, size);
+    return true;
 #endif
 }
 
-static dram_status find_card(int index)
+bool dram_device_cuda_usable(char *why, int size)
 {
-    char why[160];
-    int count = count_devices(why, sizeof why);
-    if (!count) return dram_fail(DRAM_ERR_RUN, "device: cuda: %s: use device: cpu", why);
-    if (index < count) return DRAM_OK;
-    return dram_fail(DRAM_ERR_RUN, "device: cuda: there is no GPU %d; GPUs are counted from 0 and there are %d", index,
-                     count);
+    static bool known, usable; /* it stays as it is, and opening the libraries takes long */
+    static char reason[320];
+    if (!known) usable = find_usable(reason, sizeof reason);
+    known = true;
+    snprintf(why, (size_t)size, "%s", reason);
+    return usable;
+}
+
+/* Says what a failing start has to do with the config. */
+static dram_status starting(dram_status status)
+{
+    if (status == DRAM_OK) return DRAM_OK;
+    return dram_error_prefix(status, status == DRAM_ERR_FIT ? "device: cuda: too little memory is free to start: "
+                                                            : "device: cuda: ");
+}
+
+static dram_status read_card(int index, const struct cudaDeviceProp *properties, dram_cuda_card *card)
+{
+    size_t left = 0, whole = 0;
+    CUDA(cudaSetDevice(index));
+    CUDA(cudaMemGetInfo(&left, &whole)); /* makes the context, where cudaSetDevice has not */
+    dram_cuda_usage_context(index);
+    *card = (dram_cuda_card){.capability = properties->major * 10 + properties->minor,
+                             .multiprocessors = properties->multiProcessorCount,
+                             .free_bytes = (int64_t)left,
+                             .total_bytes = (int64_t)whole};
+    snprintf(card->name, sizeof card->name, "%.79s", properties->name);
+    CUDA(cudaDriverGetVersion(&card->driver));
+    CUDA(cudaRuntimeGetVersion(&card->runtime));
+    return DRAM_OK;
 }
 
 dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
 {
+    char why[200];
     struct cudaDeviceProp properties;
-    size_t left = 0, whole = 0;
-    TRY(find_card(index));
+    if (!will_do(index, &properties, why, sizeof why))
+        return dram_fail(DRAM_ERR_RUN, "device: cuda: %s: use device: cpu", why);
     dram_cuda_usage_begin(index);
-    CUDA(cudaSetDevice(index));
-    CUDA(cudaMemGetInfo(&left, &whole)); /* makes the context, where cudaSetDevice has not */
-    dram_cuda_usage_context(index);
-    CUDA(cudaGetDeviceProperties(&properties, index));
-    *card = (dram_cuda_card){.capability = properties.major * 10 + properties.minor,
-                             .multiprocessors = properties.multiProcessorCount,
-                             .free_bytes = (int64_t)left,
-                             .total_bytes = (int64_t)whole};
-    snprintf(card->name, sizeof card->name, "%.79s", properties.name);
-    if (card->capability < LEAST_CAPABILITY)
-        return dram_fail(
-            DRAM_ERR_RUN,
-            "device: cuda: %s has compute capability %d.%d; dram needs 8.0 (Ampere) or newer: use device: cpu",
-            card->name, properties.major, properties.minor);
-    CUDA(cudaDriverGetVersion(&card->driver));
-    CUDA(cudaRuntimeGetVersion(&card->runtime));
-    return DRAM_OK;
+    return starting(read_card(index, &properties, card));
 }
 
 static dram_status describe(cuda_device *d, int index)
@@ -336,11 +375,13 @@ static dram_status open_libraries(cuda_device *d)
     const dram_cuda_libraries *libs = context->libs = &d->libraries.functions;
     cublasStatus_t blas = libs->cublasLt_Create(&context->blas);
     if (blas != CUBLAS_STATUS_SUCCESS)
-        return dram_fail(DRAM_ERR_RUN, "device: cuda: cuBLASLt cannot start: %s", libs->cublasLt_GetStatusString(blas));
+        return dram_fail(blas == CUBLAS_STATUS_ALLOC_FAILED ? DRAM_ERR_FIT : DRAM_ERR_RUN, "cuBLASLt cannot start: %s",
+                         libs->cublasLt_GetStatusString(blas));
     cudnnStatus_t dnn = libs->cudnn_Create(&context->dnn);
     if (dnn == CUDNN_STATUS_SUCCESS) dnn = libs->cudnn_SetStream(context->dnn, context->stream);
     if (dnn != CUDNN_STATUS_SUCCESS)
-        return dram_fail(DRAM_ERR_RUN, "device: cuda: cuDNN cannot start: %s", libs->cudnn_GetErrorString(dnn));
+        return dram_fail(dnn == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ? DRAM_ERR_FIT : DRAM_ERR_RUN,
+                         "cuDNN cannot start: %s", libs->cudnn_GetErrorString(dnn));
     return dram_cuda_choices_open(&context->choices);
 }
 
@@ -356,8 +397,8 @@ dram_status dram_device_open_cuda(int index, int workers, dram_device **out)
     d->base.host_kernels = dram_cpu_kernels();
     d->base.records = true;
     TRY_GOTO(describe(d, index), failed);
-    TRY_GOTO(open_queues(d), failed);
-    TRY_GOTO(open_libraries(d), failed);
+    TRY_GOTO(starting(open_queues(d)), failed);
+    TRY_GOTO(starting(open_libraries(d)), failed);
     TRY_GOTO(dram_pool_open(workers, &d->base.pool), failed);
     *out = &d->base;
     return DRAM_OK;

@@ -30,8 +30,7 @@ static dram_status open_file(const char *file, const char *whose, void **library
 {
     *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (*library) return DRAM_OK;
-    return dram_fail(DRAM_ERR_RUN,
-                     "device: cuda: %s is missing: install %s, or put its folder into LD_LIBRARY_PATH (%s)", file,
+    return dram_fail(DRAM_ERR_RUN, "%s is missing: install %s, or put its folder into LD_LIBRARY_PATH (%s)", file,
                      whose, dlerror());
 }
 
@@ -39,7 +38,7 @@ static dram_status open_file(const char *file, const char *whose, void **library
 static dram_status find(void *library, const char *file, const char *name, void *function)
 {
     void *symbol = dlsym(library, name);
-    if (!symbol) return dram_fail(DRAM_ERR_RUN, "device: cuda: %s has no %s: it is too old", file, name);
+    if (!symbol) return dram_fail(DRAM_ERR_RUN, "%s has no %s: it is too old", file, name);
     memcpy(function, &symbol, sizeof symbol);
     return DRAM_OK;
 }

@@ -24,8 +24,8 @@ dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
                      reason);
 }
 
-int dram_device_cuda_count(char *why, int size)
+bool dram_device_cuda_usable(char *why, int size)
 {
     snprintf(why, (size_t)size, "%s", reason);
-    return 0;
+    return false;
 }

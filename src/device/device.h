@@ -80,8 +80,9 @@ typedef struct {
 } dram_cuda_card;
 dram_status dram_device_cuda_card(int index, dram_cuda_card *card);
 
-/* GPUs that dram_device_open_cuda could be asked for, 0 with the reason in `why`. A simulated one does not count. */
-int dram_device_cuda_count(char *why, int size);
+/* Whether dram_device_open_cuda may be asked for GPU 0, or which of its reasons speaks against it: what `device: auto`
+ * goes by. It looks once, takes nothing of the GPU, and never chooses a simulated one. One thread may ask at a time. */
+bool dram_device_cuda_usable(char *why, int size);
 
 void dram_device_close(dram_device *device); /* NULL is allowed */
 

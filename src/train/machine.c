@@ -6,9 +6,9 @@
 
 bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
 {
-    char reason[200] = "";
+    char reason[320] = "";
     bool gpu = cfg->device == DRAM_RUN_DEVICE_CUDA;
-    if (cfg->device == DRAM_RUN_DEVICE_AUTO) gpu = dram_device_cuda_count(reason, sizeof reason) > 0;
+    if (cfg->device == DRAM_RUN_DEVICE_AUTO) gpu = dram_device_cuda_usable(reason, sizeof reason);
     if (why) snprintf(why, (size_t)size, "%s", reason);
     return gpu;
 }

@@ -169,7 +169,7 @@ dram_status dram_room_start(const dram_config *cfg, dram_session *s, void (*plan
 {
     TRY(dram_room_check(s));
     dram_status status = dram_session_start(s);
-    if (status != DRAM_ERR_FIT) return status;
+    if (status != DRAM_ERR_FIT || !s->device) return status; /* no smaller arena opens the device */
     TRY(replan(cfg, s));
     if (planned) planned(context);
     return dram_session_start(s);

@@ -33,7 +33,7 @@ static int setup(void **state)
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
     dram_ok(state, "synth scenes --count 2 --seed 3");
-    assert_int_equal(dram_device_cuda_count(why, sizeof why), 0);
+    assert_false(dram_device_cuda_usable(why, sizeof why));
     dram_ok(state, "train run.yaml device=auto");
     snprintf(heading, sizeof heading, "device   cpu, 2 threads; %s\n", why);
     if (!strstr(printed, heading)) fail_msg("\"%s\" is not in: %s", heading, printed);
@@ -42,9 +42,11 @@ static int setup(void **state)
     return 0;
 }
 
-/* Every command that would run says what is missing and nothing else; a plan is made, with a note. */
+/* Every command that would run says what is missing and nothing else; a plan is made, with a note. `auto` takes the CPU
+ * for that reason. */
 static void refused(void **state, const char *why)
 {
+    char heading[400];
     dram_fails(state, "train run.yaml name=gpu device=cuda", 1, why);
     dram_fails(state, "train run.yaml name=gpu device=cuda memory.budget=auto", 1, why);
     assert_false(is_there(in_dir(state, "runs/gpu")));
@@ -54,6 +56,10 @@ static void refused(void **state, const char *why)
     if (strncmp(complained, "note: device: cuda: ", 20) != 0 || !strstr(complained, why))
         fail_msg("\"%s\" instead of \"%s\"", complained, why);
     assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
+    dram_ok(state, "plan run.yaml device=auto");
+    snprintf(heading, sizeof heading, "device   cpu, 2 threads; %s", why);
+    if (!strstr(printed, heading)) fail_msg("\"%s\" is not in: %s", heading, printed);
+    assert_string_equal(complained, "");
 }
 
 #ifdef DRAM_CUDA_SIM
@@ -63,9 +69,9 @@ static void no_gpu_that_would_do(void **state)
     static const struct {
         const char *variable, *value, *why;
     } cases[] = {
-        {"CUDASIM_DRIVER", "0", "device: cuda: there is no NVIDIA driver, or one too old for CUDA "},
-        {"CUDASIM_DEVICES", "0", "device: cuda: there is no CUDA GPU (no CUDA-capable device is detected): use "},
-        {"CUDASIM_CAPABILITY", "7.5", "has compute capability 7.5; dram needs 8.0 (Ampere) or newer: use device: cpu"},
+        {"CUDASIM_DRIVER", "0", "there is no NVIDIA driver, or one too old for CUDA "},
+        {"CUDASIM_DEVICES", "0", "there is no CUDA GPU (no CUDA-capable device is detected)"},
+        {"CUDASIM_CAPABILITY", "7.5", "simulated GPU has compute capability 7.5; dram needs 8.0 (Ampere) or newer"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(setenv(cases[i].variable, cases[i].value, 1), 0);
@@ -85,9 +91,34 @@ static void too_little_memory(void **state)
     assert_int_equal(dram(state, "train run.yaml name=gpu device=cuda"), 3);
     assert_non_null(strstr(printed, "device   cuda; "));
     assert_non_null(strstr(complained, "the plan needs "));
-    assert_non_null(strstr(complained, "the GPU has free beside 256.0 MiB for CUDA's libraries 0 B;"));
+    assert_non_null(strstr(complained, "the GPU has free beside 256.0 MiB for CUDA's libraries 0 B"));
     assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
     assert_false(is_there(in_dir(state, "runs/gpu")));
+    unsetenv("CUDASIM_MEMORY");
+}
+
+/* The arena would fit, but there is no memory for what comes before it: staging, the driver's context, a library. */
+static void no_memory_to_start(void **state)
+{
+    static const struct {
+        const char *variable, *value, *what;
+    } cases[] = {
+        {"CUDASIM_PINNED", "1000000", "CUDA says: out of memory"},
+        {"CUDASIM_CONTEXT", "1000000001", "CUDA says: out of memory"},
+        {"CUDASIM_LIBRARY", "500000001", "cuDNN cannot start: "},
+        {"CUDASIM_LIBRARY", "1000000001", "cuBLASLt cannot start: "},
+    };
+    assert_int_equal(setenv("CUDASIM_MEMORY", "1000000000", 1), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(setenv(cases[i].variable, cases[i].value, 1), 0);
+        assert_int_equal(dram(state, "train run.yaml name=gpu device=cuda"), 3);
+        if (!strstr(complained, "device: cuda: too little memory is free to start: ") ||
+            !strstr(complained, cases[i].what))
+            fail_msg("\"%s\" instead of \"%s\"", complained, cases[i].what);
+        assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
+        assert_false(is_there(in_dir(state, "runs/gpu")));
+        unsetenv(cases[i].variable);
+    }
     unsetenv("CUDASIM_MEMORY");
 }
 
@@ -96,7 +127,7 @@ static void too_little_memory(void **state)
 static void this_machine_has_none(void **state)
 {
     char why[200];
-    assert_int_equal(dram_device_cuda_count(why, sizeof why), 0);
+    assert_false(dram_device_cuda_usable(why, sizeof why));
     refused(state, why);
 }
 
@@ -105,10 +136,11 @@ static void this_machine_has_none(void **state)
 int main(void)
 {
 #ifdef DRAM_CUDA_SIM
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_gpu_that_would_do), cmocka_unit_test(too_little_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_gpu_that_would_do), cmocka_unit_test(too_little_memory),
+                                       cmocka_unit_test(no_memory_to_start)};
 #else
     const struct CMUnitTest tests[] = {cmocka_unit_test(this_machine_has_none)};
-    if (dram_device_cuda_count(NULL, 0)) {
+    if (dram_device_cuda_usable(NULL, 0)) {
         printf("skipped: this machine has a GPU, and device: cuda runs\n");
         return 77;
     }

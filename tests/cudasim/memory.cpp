@@ -272,6 +272,9 @@ cudaError_t cudaHostAlloc(void **pHost, size_t size, unsigned int flags)
     *pHost = nullptr;
     if (flags & ~7u) return cudasim_error(cudaErrorInvalidValue);
     if (!size) return cudaSuccess;
+    size_t all = size;
+    for (const auto &p : pinned) all += p.second;
+    if (all > cudasim_setting("CUDASIM_PINNED", SIZE_MAX)) return cudasim_error(cudaErrorMemoryAllocation);
     if (posix_memalign(pHost, ROUND, size)) return cudasim_error(cudaErrorMemoryAllocation);
     memset(*pHost, CUDASIM_JUNK, size);
     pinned[static_cast<char *>(*pHost)] = size;
