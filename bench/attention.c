@@ -3,24 +3,17 @@
  * the ops' own count. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cblas.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/rng.h"
 #include "device/cpu_kernels.h"
 #include "ops/call.h"
 #include "ops/rules.h"
 
 enum { RUNS = 5, HEADS = 12, WIDTH = 768 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Seconds of node k, its inputs being in data; -1 if it failed. */
 static double time_node(const dram_graph *g, int k, float *const *data, dram_pool *pool)
@@ -37,9 +30,9 @@ static double time_node(const dram_graph *g, int k, float *const *data, dram_poo
     args.workspace_bytes = dram_node_workspace(g, node, &profile);
     args.workspace = aligned_alloc(64, (size_t)(args.workspace_bytes + 127) / 64 * 64);
     for (int run = 0; args.workspace && run < RUNS; run++) {
-        double start = now();
+        double start = dram_clock();
         if (dram_cpu_kernels()[node->op](&args) != DRAM_OK) break;
-        if (best < 0 || now() - start < best) best = now() - start;
+        if (best < 0 || dram_clock() - start < best) best = dram_clock() - start;
     }
     free(args.workspace);
     return best;

@@ -2,11 +2,11 @@
  * the kernels that the device would run. Best of all turns, and the median of the turns' ratios. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cblas.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "device/cpu_kernels.h"
@@ -14,13 +14,6 @@
 #include "ops/rules.h"
 
 enum { TURNS = 15, WIDTH = 768 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Seconds of nodes first .. last, with their values' memory in data. */
 static dram_status time_nodes(const dram_graph *g, int first, int last, void *const *data, dram_pool *pool,
@@ -39,9 +32,9 @@ static dram_status time_nodes(const dram_graph *g, int first, int last, void *co
         args.workspace_bytes = dram_node_workspace(g, node, &profile);
         args.workspace = aligned_alloc(64, (size_t)(args.workspace_bytes + 127) / 64 * 64);
         if (!args.workspace) return dram_fail(DRAM_ERR_MEMORY, "no memory for a workspace");
-        double start = now();
+        double start = dram_clock();
         dram_status status = dram_cpu_kernels()[node->op](&args);
-        *seconds += now() - start;
+        *seconds += dram_clock() - start;
         free(args.workspace);
         TRY(status);
     }

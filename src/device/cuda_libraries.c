@@ -19,7 +19,8 @@ void dram_cuda_libraries_close(dram_cuda_opened *opened)
 #else
 
 #include <dlfcn.h>
-#include <string.h>
+
+#include "device/symbol.h"
 
 #define TEXT_(X) #X
 #define TEXT(X) TEXT_(X)
@@ -34,13 +35,10 @@ static dram_status open_file(const char *file, const char *whose, void **library
                      whose, dlerror());
 }
 
-/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
 static dram_status find(void *library, const char *file, const char *name, void *function)
 {
-    void *symbol = dlsym(library, name);
-    if (!symbol) return dram_fail(DRAM_ERR_RUN, "%s has no %s: it is too old", file, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return DRAM_OK;
+    if (dram_symbol(library, name, function)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_RUN, "%s has no %s: it is too old", file, name);
 }
 
 dram_status dram_cuda_libraries_open(dram_cuda_opened *opened)

@@ -1,7 +1,6 @@
 #include "device/cuda_usage.h"
 
 #include <cuda_runtime_api.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "device/nvml.h"
@@ -31,33 +30,28 @@ static bool open_nvml(__typeof__(nvmlDeviceGetHandleByPciBusId_v2) **handle)
 #else
 #include <dlfcn.h>
 
-/* ISO C has no cast from void * to a function; POSIX promises that the bytes are the same. */
-static bool find(void *library, const char *name, void *function)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(function, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
+#include "device/symbol.h"
 
 static bool open_nvml(__typeof__(nvmlDeviceGetHandleByPciBusId_v2) **handle)
 {
     __typeof__(nvmlInit_v2) *init;
     void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!library) return false;
-    if (find(library, "nvmlInit_v2", &init) && find(library, "nvmlDeviceGetHandleByPciBusId_v2", handle) &&
-        find(library, "nvmlDeviceGetMemoryInfo", &usage.memory) &&
-        find(library, "nvmlDeviceGetComputeRunningProcesses_v3", &usage.processes) && init() == NVML_SUCCESS)
+    if (dram_symbol(library, "nvmlInit_v2", &init) &&
+        dram_symbol(library, "nvmlDeviceGetHandleByPciBusId_v2", handle) &&
+        dram_symbol(library, "nvmlDeviceGetMemoryInfo", &usage.memory) &&
+        dram_symbol(library, "nvmlDeviceGetComputeRunningProcesses_v3", &usage.processes) && init() == NVML_SUCCESS)
         return true;
     dlclose(library);
     return false;
 }
 #endif
 
-/* Of the whole GPU. */
+/* Of the whole GPU; -1: the driver does not say. */
 static int64_t in_use(void)
 {
     nvmlMemory_t memory;
-    return usage.memory(usage.device, &memory) == NVML_SUCCESS ? (int64_t)memory.used : 0;
+    return usage.memory(usage.device, &memory) == NVML_SUCCESS ? (int64_t)memory.used : -1;
 }
 
 /* What the driver lists for this process; -1: it does not. */
@@ -86,6 +80,10 @@ void dram_cuda_usage_begin(int index)
     cudaGetLastError();
     if (!usage.device) return;
     usage.before = in_use();
+    if (usage.before < 0) {
+        usage.device = NULL;
+        return;
+    }
     usage.stranger = listed() >= 0;
 }
 

@@ -112,12 +112,12 @@ dram_status dram_times_new(dram_times **times)
 /* "process": what a process takes of a GPU; null, or none at all: not measured. */
 static dram_status parse_process(const cJSON *root, const char *path, dram_times_process *p)
 {
-    enum { MOST = 1LL << 50 };
+    static const int64_t most = (int64_t)1 << 50;
     const char *counted;
     const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "process");
     if (!o || cJSON_IsNull(o)) return DRAM_OK;
-    TRY(dram_json_int(o, path, "context_bytes", 0, MOST, &p->context_bytes));
-    TRY(dram_json_int(o, path, "loaded_bytes", 0, MOST, &p->loaded_bytes));
+    TRY(dram_json_int(o, path, "context_bytes", 0, most, &p->context_bytes));
+    TRY(dram_json_int(o, path, "loaded_bytes", 0, most, &p->loaded_bytes));
     TRY(dram_json_text(o, path, "counted", &counted));
     for (int c = DRAM_COUNTED_GPU; c <= DRAM_COUNTED_PROCESS; c++)
         if (strcmp(counted, dram_counted_word((dram_counted)c)) == 0) p->counted = (dram_counted)c;

@@ -13,8 +13,8 @@
 typedef struct {
     bool gpu;
     int workers; /* compute threads of the CPU */
-    char
-        kernels[96]; /* the CPU's instruction set or the GPU's name; "" for a GPU that is not here: any GPU's will do */
+    /* The CPU's instruction set or the GPU's name; "" for a GPU that is not here: any GPU's will do. */
+    char kernels[96];
 } dram_times_machine;
 
 /* What a process takes of the GPU's memory beside the arena; counted says how that was found out, not at all for one
