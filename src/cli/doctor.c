@@ -105,7 +105,8 @@ static void print_gpu(const facts *f)
     printf("CUDA          %d.%d, the driver's %d.%d\n", card->runtime / 1000, card->runtime % 1000 / 10,
            card->driver / 1000, card->driver % 1000 / 10);
     if (f->counted == DRAM_COUNTED_NOT)
-        printf("process       the driver does not say what it takes of the GPU (libnvidia-ml.so.1 is missing)\n");
+        printf("process       the driver does not say what it takes of the GPU (libnvidia-ml.so.1 is missing, too old "
+               "or refuses)\n");
     else
         printf("process       %s of the GPU for the driver's context, %s more with the libraries open%s\n",
                dram_format_bytes(f->context, whole, sizeof whole),

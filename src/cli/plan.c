@@ -76,8 +76,8 @@ static dram_status calibrate(const dram_config *cfg)
                 dram_format_bytes(found.process.loaded_bytes, loaded, sizeof loaded),
                 found.process.counted == DRAM_COUNTED_GPU ? ", by the change of the whole GPU's memory" : "");
     else if (dram_machine_gpu(cfg, NULL, 0))
-        fprintf(stderr, "the driver does not say what a process takes (libnvidia-ml.so.1 is missing): beside the arena "
-                        "it stays assumed\n");
+        fprintf(stderr, "the driver does not say what a process takes (libnvidia-ml.so.1 is missing, too old or "
+                        "refuses): beside the arena it stays assumed\n");
     return DRAM_OK;
 }
 

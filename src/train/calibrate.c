@@ -49,7 +49,8 @@ done:
 }
 
 /* What the process takes of the GPU beside the arena, when all programs have run as they do in training: with every
- * kernel and library loaded that they use, and recorded. Of several calibrations the most is kept. */
+ * kernel and library loaded that they use, and recorded. Of several calibrations the most is kept; one in which nothing
+ * was left for libraries has measured nothing: there is no count, or others freed more meanwhile. */
 static dram_status measure_process(dram_session *s, dram_times_process *most)
 {
     enum { RUNS = 3 }; /* a second run is recorded, a third one replayed */
@@ -63,6 +64,7 @@ static dram_status measure_process(dram_session *s, dram_times_process *most)
         }
     }
     int64_t context = d->context_bytes, loaded = d->ops->process_bytes(d) - d->bytes_now - context;
+    if (loaded <= 0) return DRAM_OK;
     if (context > most->context_bytes) most->context_bytes = context;
     if (loaded > most->loaded_bytes) most->loaded_bytes = loaded;
     most->counted = d->counted;

@@ -16,8 +16,8 @@ bool is(const char *word)
 {
     const char *text = getenv("CUDASIM_NVML");
     std::string set = text && *text ? text : "process";
-    if (set != "process" && set != "gpu" && set != "none")
-        cudasim_fault("CUDASIM_NVML is \"%s\": it may be process, gpu or none", set.c_str());
+    if (set != "process" && set != "gpu" && set != "mute" && set != "none")
+        cudasim_fault("CUDASIM_NVML is \"%s\": it may be process, gpu, mute or none", set.c_str());
     return set == word;
 }
 
@@ -41,6 +41,7 @@ extern "C" nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, n
 extern "C" nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t, nvmlMemory_t *memory)
 {
     CUDASIM_HOLD;
+    if (is("mute")) return NVML_ERROR_UNKNOWN;
     memory->total = cudasim_capacity();
     memory->used = cudasim_of_process() + cudasim_setting("CUDASIM_OTHERS", 0);
     memory->free = memory->total > memory->used ? memory->total - memory->used : 0;
