@@ -1,11 +1,21 @@
 /* bench_gpu: times on a GPU what a config would run, with drawn weights and made-up images; no data set is read.
  *
- *     bench_gpu device                       opens the GPU and prints its name and bytes
- *     bench_gpu hold BYTES                   takes all of the GPU's memory but BYTES, says so, holds it until its
- * standard input ends: a smaller card for others bench_gpu teacher CONFIG [key=value]   the teacher's forward alone,
- * train.batch_size images: a JSON object bench_gpu step CONFIG [key=value]      a whole update: a JSON object bench_gpu
- * kernels CONFIG [key=value]   each op of the step by itself, against the rate of a copy and of a matrix product
- * measured beside it: a table. It adds to memory.profile
+ *     bench_gpu device
+ *         opens the GPU and prints its name and bytes
+ *
+ *     bench_gpu hold BYTES
+ *         takes all of the GPU's memory but BYTES, says so, holds it until its standard input ends: a smaller card for
+ *         others
+ *
+ *     bench_gpu teacher CONFIG [key=value]
+ *         the teacher's forward alone, train.batch_size images: a JSON object
+ *
+ *     bench_gpu step CONFIG [key=value]
+ *         a whole update: a JSON object
+ *
+ *     bench_gpu kernels CONFIG [key=value]
+ *         each op of the step by itself, against the rate of a copy and of a matrix product measured beside it: a
+ *         table. It adds to memory.profile
  *
  * DRAM_BENCH_SMALL=1: few and small runs, for the simulated GPU. */
 #include <cjson/cJSON.h>
@@ -13,7 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
+#include "base/half.h"
+#include "base/rng.h"
 #include "base/str.h"
 #include "train/calibrate.h"
 #include "train/machine.h"
@@ -149,7 +162,28 @@ static dram_status copy_rate(dram_device *d, double *rate)
 #endif
 }
 
-/* A product [side,side] x [side,side], by cuBLASLt as every linear layer. */
+/* Numbers as weights and activations are; a product of zeros takes less power, and may go faster than any other. */
+static dram_status stage_drawn(dram_exec *exec, const dram_graph *g, dram_val v)
+{
+    const dram_value *value = dram_value_at(g, v);
+    int64_t bytes = dram_value_bytes(value);
+    void *data = dram_alloc((size_t)bytes);
+    if (!data) return dram_fail(DRAM_ERR_MEMORY, "no memory to stage %s", value->name);
+    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(value->name));
+    for (int64_t i = 0; i < dram_elements(&value->shape); i++) {
+        float x = (float)dram_rng_range(&rng, -1, 1);
+        if (value->dtype == DRAM_F32)
+            ((float *)data)[i] = x;
+        else
+            ((uint16_t *)data)[i] = dram_f32_to_bf16(x);
+    }
+    dram_status status = dram_exec_write(exec, 0, v, data, bytes);
+    dram_free(data);
+    return status;
+}
+
+/* A product [side,side] x [side,side], of f32 or bf16, by cuBLASLt as every linear layer. Its inputs are staged once:
+ * nothing is planned over them. */
 static dram_status product_rate(dram_device *d, dram_dtype dtype, int side, double *rate)
 {
     enum { RUNS = 10 };
@@ -167,6 +201,7 @@ static dram_status product_rate(dram_device *d, dram_dtype dtype, int side, doub
     const dram_graph *graphs[] = {g};
     TRY_GOTO(dram_plan_make(graphs, 1, &slots, &d->profile, DRAM_PLAN_USUAL, &plan), done);
     TRY_GOTO(dram_exec_open(d, plan, &exec), done);
+    for (int i = 0; i < 2; i++) TRY_GOTO(stage_drawn(exec, g, in[i]), done);
     *rate = 0;
     for (int run = 0; run < (is_small() ? WARM : RUNS); run++) {
         double begin = dram_clock();
@@ -331,12 +366,16 @@ static dram_status hold(dram_device *d, int64_t leave)
     return DRAM_OK;
 }
 
+/* Opens the GPU, and holds it where bytes, a number of bytes that are to be left, are named. */
 static dram_status with_device(const char *bytes)
 {
     dram_device *d;
+    int64_t leave = 0;
+    if (bytes && !dram_parse_bytes(bytes, &leave))
+        return dram_fail(DRAM_ERR_CONFIG, "bench_gpu hold: \"%s\" is no number of bytes", bytes);
     TRY(dram_device_open_cuda(0, 1, &d));
     if (!bytes) printf("%s, %lld bytes\n", d->name, (long long)d->profile.memory_bytes);
-    dram_status status = bytes ? hold(d, strtoll(bytes, NULL, 10)) : DRAM_OK;
+    dram_status status = bytes ? hold(d, leave) : DRAM_OK;
     dram_device_close(d);
     return status;
 }
