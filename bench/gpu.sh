@@ -3,7 +3,7 @@
 # share of the copy bandwidth and of the matrix rate that each op reaches. gpu.sh [--small] [FOLDER]
 #
 # The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
-# dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
+# dram failed somewhere; what does not fit the GPU is left out and named. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
 # says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit is left out and named. --small: tiny shapes
 # and no PyTorch, for the simulated GPU.
 set -euo pipefail
@@ -15,7 +15,7 @@ bench=${DRAM_BUILD:-build/release}/bench_gpu
 python=${DRAM_BENCH_PYTHON:-python3}
 deadline=$((SECONDS + ${DRAM_BENCH_SECONDS:-220}))
 mkdir -p "$out"
-[ -x "$bench" ] || { echo "gpu.sh: $bench is missing: cmake --build ${DRAM_BUILD:-build/release} --target bench_gpu" >&2; exit 1; }
+[ -x "$bench" ] || { echo "gpu.sh: $bench is missing: scripts/build.sh release bench_gpu, or name a build in DRAM_BUILD" >&2; exit 1; }
 
 # number FILE KEY: a number out of a JSON object on one line
 number() { sed -n "s/.*\"$2\": *\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
@@ -26,8 +26,12 @@ timed() {
   local left=$((deadline - SECONDS)) file=$1 code=0
   if [ "$left" -lt 5 ]; then echo "left out: no time" >"$file"; return 0; fi
   timeout -k 5 "$left" "${@:2}" >"$file" 2>"$file.log" || code=$?
-  [ "$code" != 124 ] || echo "left out: no time" >"$file"
-  [ "$code" = 0 ] || [ "$code" = 77 ] || [ "$code" = 124 ] || echo "failed: $(tail -n 1 "$file.log")" >"$file"
+  case $code in
+    0 | 77) ;;
+    3) echo "left out: does not fit: $(tail -n 1 "$file.log")" >"$file" ;;
+    124) echo "left out: no time" >"$file" ;;
+    *) echo "failed: exit status $code: $(tail -n 1 "$file.log")" >"$file" ;;
+  esac
 }
 # why FILE: what a file that holds no times says instead
 why() { grep -h '^skipped\|^left out\|^failed' "$1" 2>/dev/null || true; }
@@ -83,6 +87,8 @@ columns() {
 # What matters most first, for when the time ends: compilation takes longest.
 for i in "${!cases[@]}"; do run_case "$i" dram; done
 timed "$out/kernels.txt" "$bench" kernels bench/gpu.yaml "train.batch_size=$many" "memory.profile=$out/profile.json" "${tiny[@]}"
+reason=$(why "$out/kernels.txt")
+[ -z "$reason" ] || notes+=("kernels, batch $many: dram: $reason")
 for mode in eager compile; do
   for i in "${!cases[@]}"; do run_case "$i" "$mode"; done
 done

@@ -22,7 +22,7 @@ if command -v nvcc >/dev/null; then
 else
   echo "check_all: skipped CUDA for sm_80, sm_86, sm_89 and sm_90, nvcc is not installed"
 fi
-scripts/build.sh sim dram bench_gpu test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher test_cli_process
+scripts/build.sh sim $(cat scripts/gpu_programs.txt) test_cli_process
 ctest --test-dir build/sim --output-on-failure -R '^(train/cuda|cli/process)$'
 DRAM_BUILD=build/sim GPU_CHECK_SECONDS=3600 scripts/gpu_check.sh --small
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --output-on-failure -R '^train/soak$'

@@ -10,15 +10,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 file=${1:-build/gpu-bundle.tar.xz}
-programs=(dram bench_gpu)
-tests=(test_ops_all test_device_exec test_train_cuda test_train_resume test_train_teacher)
+read -ra programs <scripts/gpu_programs.txt
 most=60000000
 if [ -z "${DRAM_BUILD:-}" ]; then
   scripts/deps.sh
-  scripts/build.sh release "${programs[@]}" "${tests[@]}"
+  scripts/build.sh release "${programs[@]}"
 fi
 build=${DRAM_BUILD:-build/release}
-doctor=$("$build/dram" doctor)
+doctor=$("$build/dram" doctor) || { echo "gpu_bundle: $build/dram does not start" >&2; exit 1; }
 case $doctor in
   *"this build has no CUDA"* | *"this build simulates"*)
     echo "gpu_bundle: $build has no kernels for a GPU: build with nvcc (cmake -DDRAM_CUDA=ON)" >&2
@@ -29,10 +28,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/dram-gpu
 mkdir -p "$tree/build/release/tests" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
-for p in "${programs[@]}"; do strip -o "$tree/build/release/$p" "$build/$p"; done
-for t in "${tests[@]}"; do strip -o "$tree/build/release/tests/$t" "$build/tests/$t"; done
+for p in "${programs[@]}"; do
+  [ "${p#test_}" = "$p" ] || p=tests/$p
+  strip -o "$tree/build/release/$p" "$build/$p"
+done
 cp -r configs "$tree/configs"
-cp scripts/gpu_check.sh "$tree/scripts"
+cp scripts/gpu_check.sh scripts/gpu_programs.txt "$tree/scripts"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
 # Not the C and C++ libraries: those that CUDA's own need are there.
 ldd "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
