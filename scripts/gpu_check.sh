@@ -44,7 +44,7 @@ if any(f.endswith("/libcublasLt.so.13") for f in files): print(":".join(sorted(s
   fi
 fi
 if [ "${card#simulated}" != "$card" ]; then
-  patience=5
+  patience=20
   [ -n "$small" ] || { echo "gpu_check: $build simulates its GPU, which takes hours for this: add --small"; exit 1; }
   # What its process takes, so that there is something to measure; the tests have set their own sizes.
   export CUDASIM_CLOSE=0 CUDASIM_CONTEXT=$((300 << 20)) CUDASIM_LIBRARY=$((20 << 20)) CUDASIM_KERNEL=$((1 << 20))
