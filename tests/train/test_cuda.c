@@ -68,8 +68,8 @@ static double distance(const losses *a, const losses *b, int k)
 }
 
 /* Both sum the same numbers in another order, and round the sums to the same type. A loss is a mean over thousands of
- * values, whose roundings mostly cancel: what is left of them is allowed to be `allowed` of the loss. In fp32 it does not
- * grow with the steps, since a step of this SGD carries a thousandth of a gradient's error into the weights (AdamW,
+ * values, whose roundings mostly cancel: what is left of them is allowed to be `allowed` of the loss. In fp32 it does
+ * not grow with the steps, since a step of this SGD carries a thousandth of a gradient's error into the weights (AdamW,
  * which divides by the gradient's size, would carry the sign of a rounding in a gradient near 0 as a whole step). */
 static void agree(void **state, const char *set, double allowed, losses *cpu, losses *gpu)
 {
@@ -102,8 +102,8 @@ static void fp32_runs_agree(void **state)
 /* A sum next to the middle of two numbers of bf16 falls to the one on one device, to the other on the other, and what
  * reads it falls elsewhere too: within some 20 steps runs part by as much as all roundings of bf16 are worth, and then
  * no farther. The CPU's own instruction sets do (DRAM_CPU_ISA): of base, v3, v4 and v4bf16 two come to 0.97 of an
- * epsilon, 2^-7, at the most, and to 1.6 times what is between one of them and fp32 in the mean square. A GPU is one more
- * such, and allowed twice of both. */
+ * epsilon, 2^-7, at the most, and to 1.6 times what is between one of them and fp32 in the mean square. A GPU is one
+ * more such, and allowed twice of both. */
 static void bf16_runs_agree(void **state)
 {
     static losses cpu, gpu;
