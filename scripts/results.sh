@@ -41,7 +41,7 @@ names() {
     draws) printf '%s\n' {alone,embedding}-draw{1-s1,3-s3} ;;
     labels) printf '%s\n' {alone,embedding,resolution,both}-all-s{1,2,3} ;;
     interval) printf '%s\n' embedding-s1 interval2-s1 interval4-s1 interval8-s1 ;;
-    size) printf '%s\n' size256-s1 embedding-s1 size384-s1 size512-s1 ;;
+    size) printf '%s\n' size256-s1 embedding-s1 size512-s1 ;;
     scale) printf '%s\n' scale1.2-s1 both-s1 scale2.0-s1 ;;
     loss) printf '%s\n' embedding-s1 cosine-s1 cwd-s1 ;;
     *-s[0-9]) settings "$1" >/dev/null && echo "$1" ;;
@@ -203,7 +203,7 @@ teacher() {
 }
 
 interval() { lever_table "teacher runs on" embedding-s1="every step" interval2-s1="every 2nd" interval4-s1="every 4th" interval8-s1="every 8th"; }
-size() { lever_table "teacher's input" size256-s1=256 embedding-s1=320 size384-s1=384 size512-s1=512; }
+size() { lever_table "teacher's input" size256-s1=256 embedding-s1=320 size512-s1=512; }
 scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
 loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
 
