@@ -2,7 +2,7 @@
 # Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
 # scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on
-# one thread; `speed` times the configs one after the other, and wants a machine that does nothing else. A run that is
+# one thread; `speed` times the configs one after the other, and wants a core for itself. A run that is
 # kept in docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
 # `results.sh --page` does that alone.
 set -euo pipefail
@@ -49,7 +49,7 @@ names() {
   esac
 }
 
-# run NAME CONFIG KEY=VALUE...: trains it, or what is left of it, and keeps its summary and every 20th line of its metrics
+# run NAME CONFIG KEY=VALUE...: trains it, or what is left of it, and keeps its summary and every 60th line of its metrics
 run() {
   local name=$1 config=$2 resume=()
   shift 2
@@ -58,7 +58,7 @@ run() {
   echo "$name" >&2
   "$dram" train "$config" name="$name" run.dir="$runs" "${data[@]}" "$@" "${resume[@]}" --json >"$runs/$name.summary" 2>"$runs/$name.log" ||
     { tail -n 3 "$runs/$name.log" >&2; exit 1; }
-  awk 'NR % 20 == 1' "$runs/$name/metrics.jsonl" >"$kept/$name.jsonl"
+  awk 'NR % 60 == 1' "$runs/$name/metrics.jsonl" >"$kept/$name.jsonl"
   mv "$runs/$name.summary" "$kept/$name.json"
   rm -rf "$runs/$name/checkpoints"
 }
@@ -100,7 +100,7 @@ train_groups() {
   done
 }
 
-# Images a second of every run of seed 1, over 40 steps after the first 10, with nothing beside it: docs/results/speed
+# Images a second of every run of seed 1, over 40 steps after the first 10, with nothing beside it on its core: docs/results/speed
 time_runs() {
   local name pulled lines
   for name in $(runs_of main labels interval size scale loss | grep -e '-s1$'); do
