@@ -248,7 +248,7 @@ headline_plot() {
   for what in alone embedding resolution both alone-all embedding-all; do
     for seed in 1 2 3; do
       if there "$what-s$seed"; then
-        echo "${what/-all/,_all_labels} $(calc %.2f "100 * $(miou "$what-s$seed")")"
+        echo "${what/-all/,_all} $(calc %.2f "100 * $(miou "$what-s$seed")")"
       fi
     done
   done | scripts/strip.sh "mIoU, %" >"$kept/main.svg"
