@@ -7,8 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/half.h"
-#include "base/rng.h"
+#include "bench.h"
 #include "device/cpu_kernels.h"
 #include "ops/call.h"
 #include "ops/rules.h"
@@ -41,12 +40,6 @@ static dram_status time_nodes(const dram_graph *g, int first, int last, void *co
     return DRAM_OK;
 }
 
-static int by_size(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static dram_status measure(const dram_graph *g, void *const *data, dram_pool *pool)
 {
     double two, one, best_two = 1e9, best_one = 1e9, ratio[TURNS];
@@ -58,22 +51,10 @@ static dram_status measure(const dram_graph *g, void *const *data, dram_pool *po
         if (one < best_one) best_one = one;
         ratio[t] = one / two;
     }
-    qsort(ratio, TURNS, sizeof *ratio, by_size);
     printf("  %-5s two nodes %8.2f ms, one %8.2f ms, ratio %.3f, median of ratios %.3f\n",
-           dram_dtype_name(g->values[0]->dtype), best_two * 1e3, best_one * 1e3, best_one / best_two, ratio[TURNS / 2]);
+           dram_dtype_name(g->values[0]->dtype), best_two * 1e3, best_one * 1e3, best_one / best_two,
+           bench_median(ratio, TURNS));
     return DRAM_OK;
-}
-
-static void fill(const dram_value *value, void *to)
-{
-    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(value->name));
-    for (int64_t i = 0; i < dram_elements(&value->shape); i++) {
-        float x = (float)dram_rng_range(&rng, -0.1, 0.1);
-        if (value->dtype == DRAM_F32)
-            ((float *)to)[i] = x;
-        else
-            ((uint16_t *)to)[i] = value->dtype == DRAM_BF16 ? dram_f32_to_bf16(x) : dram_f32_to_f16(x);
-    }
 }
 
 static dram_status bench(int rows, dram_dtype dtype, dram_pool *pool)
@@ -91,7 +72,7 @@ static dram_status bench(int rows, dram_dtype dtype, dram_pool *pool)
     for (int v = 0; data && v < g->n_values && status == DRAM_OK; v++) {
         data[v] = dram_alloc((size_t)dram_value_bytes(g->values[v]));
         if (!data[v]) status = dram_fail(DRAM_ERR_MEMORY, "no memory for %d rows", rows);
-        if (data[v]) fill(g->values[v], data[v]);
+        if (data[v]) bench_draw(g->values[v], 0.1, data[v]);
     }
     if (data && status == DRAM_OK) status = measure(g, data, pool);
     for (int v = 0; data && v < g->n_values; v++) dram_free(data[v]);

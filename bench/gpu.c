@@ -25,9 +25,8 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/half.h"
-#include "base/rng.h"
 #include "base/str.h"
+#include "bench.h"
 #include "train/calibrate.h"
 #include "train/machine.h"
 #include "train/weights.h"
@@ -43,12 +42,6 @@ enum { WARM = 3, MOST_RUNS = 50, LEAST_RUNS = 5, SECONDS = 5 };
 static bool is_small(void)
 {
     return getenv("DRAM_BENCH_SMALL") != NULL;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
 }
 
 static dram_status start(dram_session *s)
@@ -118,8 +111,7 @@ static dram_status time_programs(dram_session *s)
         TRY(run_once(s, &times[n]));
         all += times[n++];
     }
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    return print_times(s, times[n / 2], n);
+    return print_times(s, bench_median(times, n), n);
 }
 
 /* ---- rates ---- */
@@ -169,14 +161,7 @@ static dram_status stage_drawn(dram_exec *exec, const dram_graph *g, dram_val v)
     int64_t bytes = dram_value_bytes(value);
     void *data = dram_alloc((size_t)bytes);
     if (!data) return dram_fail(DRAM_ERR_MEMORY, "no memory to stage %s", value->name);
-    dram_rng rng = dram_rng_make(1, DRAM_RNG_TEST, dram_hash_name(value->name));
-    for (int64_t i = 0; i < dram_elements(&value->shape); i++) {
-        float x = (float)dram_rng_range(&rng, -1, 1);
-        if (value->dtype == DRAM_F32)
-            ((float *)data)[i] = x;
-        else
-            ((uint16_t *)data)[i] = dram_f32_to_bf16(x);
-    }
+    bench_draw(value, 1, data);
     dram_status status = dram_exec_write(exec, 0, v, data, bytes);
     dram_free(data);
     return status;

@@ -3,9 +3,9 @@
 # share of the copy bandwidth and of the matrix rate that each op reaches. gpu.sh [--small] [FOLDER]
 #
 # The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
-# dram failed somewhere; what does not fit the GPU is left out and named. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
-# says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit is left out and named. --small: tiny shapes
-# and no PyTorch, for the simulated GPU.
+# dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
+# says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit the time or the GPU is left out and named.
+# --small: tiny shapes and no PyTorch, for the simulated GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 small=
