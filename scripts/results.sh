@@ -2,8 +2,8 @@
 # Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
 # scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on
-# one thread; `speed` times the configs one after the other, and wants a core for itself. A run that is
-# kept in docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
+# one thread; `speed` times the configs one after the other, and wants a core for itself. A run that is kept in
+# docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
 # `results.sh --page` does that alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -75,8 +75,9 @@ runs_of() {
   for group in "$@"; do names "$group" || return 1; done | awk '!seen[$0]++'
 }
 
-# The teacher, unless it is there. Its summary is committed, its weights are not.
+# teach NAME: the teacher, where that run has one and it is not there. Its summary is committed, its weights are not.
 teach() {
+  case $(settings "$1") in *sam_distill.enabled=false*) return ;; esac
   [ -f "$runs/teacher/student.safetensors" ] || rm -f "$kept/teacher.json"
   run teacher configs/camvid/teacher.yaml
 }
@@ -86,7 +87,8 @@ train_groups() {
   local all name running=0
   all=$(runs_of "$@") || exit 1
   for name in $all; do
-    case $(settings "$name") in *sam_distill.enabled=false*) ;; *) teach ;; esac
+    there "$name" && continue
+    teach "$name"
     if [ "$running" -ge "${JOBS:-2}" ]; then
       wait -n
       running=$((running - 1))
@@ -106,6 +108,7 @@ time_runs() {
   for name in $(runs_of main labels interval size scale loss | grep -e '-s1$'); do
     grep -qs "^$name " "$kept/speed" && continue
     read -ra pulled <<<"$(settings "$name")"
+    teach "$name"
     rm -rf "$runs/speed"
     "$dram" train configs/camvid/student.yaml name=speed run.dir="$runs" "${data[@]}" seed=1 "${pulled[@]}" data.val.images=none \
       data.val.labels=none train.steps=50 run.log_every=50 --json >/dev/null 2>"$runs/speed.log" || { tail -n 3 "$runs/speed.log" >&2; exit 1; }
@@ -126,6 +129,14 @@ spread() {
     printf "%.1f ± %.1f", 100 * m, (NR > 1 ? 100 * sqrt(q / (NR - 1)) : 0) }'
 }
 
+# each WHAT: the mIoU of its runs, seed by seed
+each() {
+  local seed
+  for seed in 1 2 3; do
+    if there "$1-s$seed"; then miou "$1-s$seed"; fi
+  done
+}
+
 # compare SUFFIX: the four students of the main comparison; the gain is over the student alone of the same seed
 compare() {
   local what seed all gains name label
@@ -139,12 +150,11 @@ compare() {
       resolution) label="resolution distillation on all images" ;;
       both) label="both" ;;
     esac
-    all=() gains=()
+    mapfile -t all < <(each "$what$1")
+    gains=()
     for seed in 1 2 3; do
       name=$what$1-s$seed
-      there "$name" || continue
-      all+=("$(miou "$name")")
-      if [ "$what" != alone ] && there "alone$1-s$seed"; then
+      if [ "$what" != alone ] && there "$name" && there "alone$1-s$seed"; then
         gains+=("$(calc %.6f "$(miou "$name") - $(miou "alone$1-s$seed")")")
       fi
     done
@@ -228,10 +238,8 @@ plots() {
 
 # seeds WHAT: the mean and spread of its runs, in points
 seeds() {
-  local seed all=()
-  for seed in 1 2 3; do
-    if there "$1-s$seed"; then all+=("$(miou "$1-s$seed")"); fi
-  done
+  local all
+  mapfile -t all < <(each "$1")
   if [ ${#all[@]} = 0 ]; then echo "?"; else spread "${all[@]}"; fi
 }
 
@@ -244,13 +252,9 @@ headline() {
 }
 
 headline_plot() {
-  local what seed
+  local what
   for what in alone embedding resolution both alone-all embedding-all; do
-    for seed in 1 2 3; do
-      if there "$what-s$seed"; then
-        echo "${what/-all/,_all} $(calc %.2f "100 * $(miou "$what-s$seed")")"
-      fi
-    done
+    each "$what" | awk -v group="${what/-all/,_all}" '{ printf "%s %.2f\n", group, 100 * $1 }'
   done | scripts/strip.sh "mIoU, %" >"$kept/main.svg"
 }
 
