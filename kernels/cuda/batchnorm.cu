@@ -318,8 +318,8 @@ template <typename T, int V> static dram_status run_apply(const dram_kernel_args
 {
     const dram_columns of = columns_of(args, V);
     return dram_launch(args, apply_kernel<T, V>, rows_grid(args, of), (unsigned)(of.wide * of.high), 0,
-                       (const T *)args->in[0].data, (const T *)args->in[5].data,
-                       (T *)args->out[0].data, params_of(args), of);
+                       (const T *)args->in[0].data, (const T *)args->in[5].data, (T *)args->out[0].data,
+                       params_of(args), of);
 }
 
 DRAM_CUDA_KERNEL(bn_apply)

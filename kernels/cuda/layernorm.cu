@@ -281,9 +281,8 @@ static dram_status launch_grad(const dram_kernel_args *args, const matrix &m, in
                                void (*kernel)(const T *, const float *, const T *, const T *, T *, float *, matrix))
 {
     return dram_launch(args, kernel, parts_of(args, m), (unsigned)threads, 0, (const T *)args->in[0].data,
-                       (const float *)args->in[1].data, (const T *)args->in[2].data,
-                       (const T *)args->in[3].data, (T *)args->out[0].data,
-                       (float *)args->workspace, m);
+                       (const float *)args->in[1].data, (const T *)args->in[2].data, (const T *)args->in[3].data,
+                       (T *)args->out[0].data, (float *)args->workspace, m);
 }
 
 template <typename T, int NUMBERS> static dram_status grad_in_registers(const dram_kernel_args *args, const matrix &m)

@@ -338,12 +338,9 @@ static void evaluation_leaves_them_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unlabelled_images_add_nothing),
-        cmocka_unit_test(labelled_images_add_up),
-        cmocka_unit_test(the_embedding_sees_all),
-        cmocka_unit_test(runs_of_few_labels),
-        cmocka_unit_test(a_seed_of_their_own),
-        cmocka_unit_test(no_label_at_all),
+        cmocka_unit_test(unlabelled_images_add_nothing), cmocka_unit_test(labelled_images_add_up),
+        cmocka_unit_test(the_embedding_sees_all),        cmocka_unit_test(runs_of_few_labels),
+        cmocka_unit_test(a_seed_of_their_own),           cmocka_unit_test(no_label_at_all),
         cmocka_unit_test(evaluation_leaves_them_out),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
