@@ -82,26 +82,33 @@ static int terminal_columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* One line, cut to the terminal's width: a line that wraps could not be taken back. */
+/* One line, cut to the terminal's width: a line that wraps could not be taken back. The bar takes what the numbers
+ * leave of it, so that it is the bar a narrow terminal goes without. */
 static void draw_bar(const dram_progress *p)
 {
-    enum { WIDTH = 8 }; /* all of it fits 80 columns, but for the loss scale */
-    char bar[WIDTH + 1], used[32], planned[32], left[32];
-    dram_str line = {0};
-    int full = p->steps > 0 ? (int)(p->step * WIDTH / p->steps) : WIDTH;
-    for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '#' : '.';
-    bar[WIDTH] = '\0';
+    enum { LONGEST = 24, FRAME = 3 }; /* FRAME: two brackets and a space */
+    char used[32], planned[32], left[32];
+    dram_str bar = {0}, line = {0};
     format_time(p->seconds_left, left, sizeof left);
-    dram_str_add(&line, "[%s] %lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", bar, (long long)p->step,
+    dram_str_add(&line, "%lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", (long long)p->step,
                  (long long)p->steps, p->loss, p->images_per_second, left,
                  dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
                  dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
     add_scale(&line, p);
+    int columns = terminal_columns() - 1, room = columns - FRAME - (int)line.length;
+    int width = room < LONGEST ? room : LONGEST;
+    if (width > 0) {
+        int64_t full = p->steps > 0 ? p->step * width / p->steps : width;
+        dram_str_add(&bar, "[");
+        for (int i = 0; i < width; i++) dram_str_add(&bar, i < full ? "#" : ".");
+        dram_str_add(&bar, "] ");
+    }
     pthread_mutex_lock(&terminal);
-    if (!line.failed) fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line.text);
+    if (!line.failed && !bar.failed) fprintf(stderr, "\r\033[K%s%.*s", bar.text ? bar.text : "", columns, line.text);
     fflush(stderr);
     bar_is_up = true;
     pthread_mutex_unlock(&terminal);
+    dram_str_free(&bar);
     dram_str_free(&line);
 }
 

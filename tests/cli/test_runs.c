@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <poll.h>
+#include <sys/ioctl.h>
+
 #include <cmocka.h>
 
 #include "cli/commands.h"
@@ -158,32 +161,67 @@ static void sigterm(void **state)
     interrupt(state, "term", SIGTERM);
 }
 
-/* On a terminal there is a bar instead of lines; standard output stays free of it. */
-static void terminal(void **state)
+/* What the run NAME shows on a terminal of COLUMNS, or NULL if this machine has no pseudo-terminals. */
+static const char *shown_on(void **state, const char *name, unsigned short columns)
 {
+    static char text[4096];
     int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) {
-        print_message("skipped: this machine gives no pseudo-terminal\n");
-        skip();
-    }
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) return NULL;
     int side = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC), out = open_output(state, "stdout.txt");
     assert_true(side >= 0);
-    pid_t child = dram_start(state, "train run.yaml name=bar", out, side);
+    assert_int_equal(ioctl(side, TIOCSWINSZ, &(struct winsize){.ws_row = 24, .ws_col = columns}), 0);
+    char args[64];
+    snprintf(args, sizeof args, "train run.yaml name=%s", name);
+    pid_t child = dram_start(state, args, out, side);
     close(out);
-    int code = dram_wait(child);
-    char text[4096];
-    ssize_t n = read(terminal, text, sizeof text - 1);
-    assert_true(n > 0);
-    text[n] = '\0';
+    assert_int_equal(dram_wait(child), 0);
+    size_t length = 0;
+    struct pollfd ready = {.fd = terminal, .events = POLLIN}; /* the last bytes may come a moment later */
+    while (length < sizeof text - 1 && poll(&ready, 1, 200) == 1) {
+        ssize_t n = read(terminal, text + length, sizeof text - 1 - length);
+        assert_true(n > 0);
+        length += (size_t)n;
+    }
+    text[length] = '\0';
     close(side);
     close(terminal);
     keep_output(state);
-    assert_int_equal(code, 0);
-    assert_non_null(strstr(text, "[##......] 1/3 loss "));
-    assert_non_null(strstr(text, "[########] 3/3 loss "));
+    return text;
+}
+
+static size_t longest_line(const char *text)
+{
+    size_t longest = 0;
+    for (size_t n; *text; text += n + (text[n] != '\0')) {
+        if (strncmp(text, "\033[K", 3) == 0) text += 3;
+        n = strcspn(text, "\r\n");
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+/* On a terminal there is a bar instead of lines; standard output stays free of it. */
+static void terminal(void **state)
+{
+    const char *text = shown_on(state, "wide", 200);
+    if (!text) {
+        print_message("skipped: this machine gives no pseudo-terminal\n");
+        skip();
+    }
+    assert_non_null(strstr(text, "[########................] 1/3 loss "));
+    assert_non_null(strstr(text, "[########################] 3/3 loss "));
     assert_non_null(strstr(text, " planned"));
     assert_null(strstr(printed, "step 1/3"));
     assert_non_null(strstr(printed, "3 steps done"));
+
+    text = shown_on(state, "usual", 80); /* every number, however fast the machine */
+    assert_non_null(strstr(text, "3/3 loss "));
+    assert_non_null(strstr(text, " planned"));
+    assert_true(longest_line(text) < 80);
+
+    text = shown_on(state, "narrow", 40);
+    assert_non_null(strstr(text, "\033[K3/3 loss "));
+    assert_true(longest_line(text) > 30 && longest_line(text) < 40);
 }
 
 int main(void)
