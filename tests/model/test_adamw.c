@@ -99,11 +99,13 @@ static void check(const char *arch, const int64_t image[4], double lr, double to
 
 /* In units of each tensor's root mean square; what is promised of ten steps is 1e-3 of the weights. A weight moves by
  * the thousandth part of itself or less, so the ten roundings of it, of 6e-8 each, are some 1e-3 of the move. PyTorch's
- * own fp32 is off by 2.7e-3 of the move, and by 4e-4 for the ViT. */
+ * own fp32 is off by 2.7e-3 of the move, and by 4e-4 for the ViT. Another order of
+ * summing (OpenBLAS has one for each kind of processor) was seen to move one bias by 7e-4 of its move and 1.4e-5 of its
+ * tensor, as a ReLU does whose input is nearly 0 and falls to the other side. */
 static void regnety_002(void **state)
 {
     (void)state;
-    check("regnety_002", (const int64_t[]){2, 3, 64, 64}, 1e-4, 3e-5, 1e-5, 1e-2, 1e-4);
+    check("regnety_002", (const int64_t[]){2, 3, 64, 64}, 1e-4, 3e-5, 1e-4, 1e-2, 1e-4);
 }
 
 static void vit_micro(void **state)

@@ -101,9 +101,9 @@ static void fp32_runs_agree(void **state)
 
 /* A sum next to the middle of two numbers of bf16 falls to the one on one device, to the other on the other, and what
  * reads it falls elsewhere too: within some 20 steps runs part by as much as all roundings of bf16 are worth, and then
- * no farther. The CPU's own instruction sets do (DRAM_CPU_ISA): of base, v3, v4 and v4bf16 two come to 0.97 of an
- * epsilon, 2^-7, at the most, and to 1.6 times what is between one of them and fp32 in the mean square. A GPU is one
- * more such, and allowed twice of both. */
+ * no farther. The CPU's own instruction sets do so among each other (bench/rounding.sh); a GPU is one more such. What
+ * two of them come to stays below an epsilon, 2^-7, in each step, and about what is between one of them and fp32 in the
+ * mean square: a GPU is allowed twice the one and three times the other. */
 static void bf16_runs_agree(void **state)
 {
     static losses cpu, gpu;
