@@ -28,7 +28,8 @@ def main():
     resident = statistics.median(t["process_peak_rss_bytes"] for t in torch)
     print(f"{rounds} rounds in turn, medians; PyTorch {torch[0]['torch']}, timm {torch[0]['timm']}, "
           f"{torch[0]['threads']} threads; {statistics.median(t['imported_bytes'] for t in torch) / MIB:.0f} MiB of "
-          "PyTorch's memory is resident after its imports")
+          "PyTorch's memory is resident after its imports; its product of 4096x768 and 768x2304 has "
+          f"{statistics.median(t['product_gflops'] for t in torch):.0f} GFLOP/s (bench_conv has dram's)")
     print()
     print("| | step time, s | / PyTorch | peak resident, MiB | / PyTorch | of it planned, MiB |")
     print("|---|---|---|---|---|---|")

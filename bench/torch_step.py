@@ -21,6 +21,17 @@ def resident(field):
     return 0
 
 
+def product_gflops():
+    """The rate of the teacher's largest product, the row "vit qkv 768->2304" of bench_conv."""
+    x, w = torch.randn(4 * 32 * 32, 768), torch.randn(2304, 768)
+    times = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        torch.nn.functional.linear(x, w)
+        times.append(time.perf_counter() - begin)
+    return 2e-9 * 4 * 32 * 32 * 768 * 2304 / min(times)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, default=512)
@@ -74,6 +85,7 @@ def main():
         "torch": torch.__version__, "timm": timm.__version__, "threads": args.threads,
         "step_seconds": statistics.median(times), "step_seconds_min": min(times),
         "imported_bytes": imported, "built_bytes": built, "process_peak_rss_bytes": resident("VmHWM"),
+        "product_gflops": product_gflops(),
     }))
 
 
