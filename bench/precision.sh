@@ -7,8 +7,7 @@ cd "$(dirname "$0")/.."
 write=
 [ "${1:-}" = --write ] && write=1
 find_dram
-mkdir -p scenes
-[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+bench_scenes
 scenes=$PWD/scenes/bench
 
 out=$(mktemp -d)

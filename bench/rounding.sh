@@ -14,8 +14,7 @@ for word; do
   esac
 done
 find_dram
-mkdir -p scenes
-[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+bench_scenes
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

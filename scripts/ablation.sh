@@ -8,8 +8,7 @@ write=
 [ "${1:-}" = --write ] && { write=1; shift; }
 steps=${1:-5}
 find_dram
-mkdir -p scenes
-[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+bench_scenes
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

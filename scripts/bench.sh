@@ -3,20 +3,18 @@
 # PyTorch comes from PyPI into build/bench-venv (several GB), or from the environment DRAM_BENCH_VENV names.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/report.sh
 rounds=${1:-3}
 steps=${2:-5}
 
-scripts/deps.sh
-scripts/build.sh release dram
+find_dram
+bench_scenes
 venv=${DRAM_BENCH_VENV:-build/bench-venv}
 if [ ! -x "$venv/bin/python" ]; then
   command -v python3 >/dev/null || { echo "bench.sh: python3 and python3-venv are needed" >&2; exit 1; }
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet torch timm
 fi
-dram=build/release/dram
-mkdir -p scenes
-[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -5,8 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/report.sh
 find_dram
-mkdir -p scenes
-[ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+bench_scenes
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

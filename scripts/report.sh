@@ -1,4 +1,4 @@
-# Sourced by tiers.sh, ablation.sh and claims.sh: the program, numbers out of its JSON, and tables into docs/.
+# Sourced by what measures (here and in bench/): the program, scenes to run it on, numbers out of its JSON, tables into docs/.
 # DRAM names a program to take instead of build/release/dram.
 # shellcheck shell=bash
 
@@ -8,6 +8,12 @@ find_dram() {
     scripts/build.sh release dram >&2
   fi
   dram=${DRAM:-build/release/dram}
+}
+
+# What the configs of bench/ read: scenes/bench, made once.
+bench_scenes() {
+  mkdir -p scenes
+  [ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
 }
 
 # number FILE KEY: the first value of that key, which is a number
