@@ -60,10 +60,16 @@ static dram_status cuda_alloc(dram_device *device, dram_space space, int64_t byt
     cudaError_t error = on_device ? cudaMalloc(memory, wanted) : cudaHostAlloc(memory, wanted, cudaHostAllocDefault);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        return dram_fail(DRAM_ERR_FIT, "%s cannot give %s for %s; %s are free: lower memory.budget or the batch size",
-                         device->name, dram_format_bytes(bytes, asked, sizeof asked),
-                         on_device ? "the arena" : "what waits in pinned host memory",
-                         on_device ? dram_format_bytes(device->ops->free_bytes(device), left, sizeof left) : "too few");
+        dram_format_bytes(bytes, asked, sizeof asked);
+        if (!on_device)
+            return dram_fail(
+                DRAM_ERR_FIT,
+                "%s of host memory cannot be pinned for what waits there; set sam_distill.teacher.placement "
+                "to device, or take a smaller teacher",
+                asked);
+        return dram_fail(DRAM_ERR_FIT,
+                         "%s cannot give %s for the arena; %s are free: lower memory.budget or the batch size",
+                         device->name, asked, dram_format_bytes(device->ops->free_bytes(device), left, sizeof left));
     }
     CUDA(error);
     if (!on_device) {

@@ -52,6 +52,7 @@ int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes)
 {
     enum { HALVINGS = 8 };
     int64_t low = 0, high = bytes, piece = bytes;
+    bool held = *dram_error_text() != '\0';
     for (int i = 0; i <= HALVINGS; i++, piece = low + (high - low) / 2) {
         void *memory;
         if (take(device, space, piece, &memory) == DRAM_OK) {
@@ -62,6 +63,6 @@ int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes)
         }
         if (low == high) break;
     }
-    dram_error_clear();
+    if (!held) dram_error_clear();
     return low;
 }

@@ -91,7 +91,7 @@ dram_status dram_device_alloc(dram_device *device, dram_space space, int64_t byt
 void dram_device_release(dram_device *device, dram_space space, void *memory, int64_t bytes);
 
 /* The most bytes, of at most `bytes`, that the device gives in one piece now, to 1/256 of them. It finds out by trying;
- * nothing stays taken or is counted, and a held error is forgotten. */
+ * nothing stays taken or is counted, and an error that is held stays. */
 int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes);
 
 /* For tests: every device gives `bytes` at most in all, as one that has no more; -1 (the default): what it has. */

@@ -145,11 +145,11 @@ dram_status dram_room_check(const dram_session *s)
     return check_machine(s, room.device_free > overhead ? room.device_free - overhead : 0, does);
 }
 
-static dram_status replan(const dram_config *cfg, dram_session *s)
+static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
 {
     char text[32], less[32], fits[32];
     int64_t asked = taken(s), room = s->device->ops->free_bytes(s->device);
-    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, asked) - dram_machine_overhead(&s->plan->profile);
+    most -= dram_machine_overhead(&s->plan->profile);
     if (cfg->memory.budget == DRAM_BYTES_AUTO) room -= reserve_of(cfg, &s->plan->profile);
     if (most < room) room = most;
     if (s->budget && s->budget < room) room = s->budget;
@@ -170,7 +170,9 @@ dram_status dram_room_start(const dram_config *cfg, dram_session *s, void (*plan
     TRY(dram_room_check(s));
     dram_status status = dram_session_start(s);
     if (status != DRAM_ERR_FIT || !s->device) return status; /* no smaller arena opens the device */
-    TRY(replan(cfg, s));
+    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, taken(s));
+    if (most == taken(s)) return status; /* nor is it the arena: the host has not what waits there */
+    TRY(replan(cfg, s, most));
     if (planned) planned(context);
     return dram_session_start(s);
 }

@@ -122,6 +122,22 @@ static void no_memory_to_start(void **state)
     unsetenv("CUDASIM_MEMORY");
 }
 
+/* The GPU has room for the arena, and the host none for the teacher that waits there: no smaller arena would help. */
+static void no_pinned_memory(void **state)
+{
+    assert_int_equal(setenv("CUDASIM_PINNED", "5000000", 1), 0); /* staging takes 4 MiB */
+    int code = dram(state, "train run.yaml name=gpu device=cuda sam_distill.enabled=true "
+                           "sam_distill.teacher.model_type=vit_micro sam_distill.teacher.weights=random "
+                           "sam_distill.teacher.placement=stream sam_distill.sam_input_size=32 "
+                           "sam_distill.fidelity_images=0");
+    assert_int_equal(code, 3);
+    assert_non_null(strstr(complained, " of host memory cannot be pinned for what waits there; set "
+                                       "sam_distill.teacher.placement to device"));
+    assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
+    assert_false(is_there(in_dir(state, "runs/gpu")));
+    unsetenv("CUDASIM_PINNED");
+}
+
 #else
 
 static void this_machine_has_none(void **state)
@@ -137,7 +153,7 @@ int main(void)
 {
 #ifdef DRAM_CUDA_SIM
     const struct CMUnitTest tests[] = {cmocka_unit_test(no_gpu_that_would_do), cmocka_unit_test(too_little_memory),
-                                       cmocka_unit_test(no_memory_to_start)};
+                                       cmocka_unit_test(no_memory_to_start), cmocka_unit_test(no_pinned_memory)};
 #else
     const struct CMUnitTest tests[] = {cmocka_unit_test(this_machine_has_none)};
     if (dram_device_cuda_usable(NULL, 0)) {
