@@ -58,6 +58,13 @@ static float uniform(scene *s, float low, float high)
     return (float)dram_rng_range(&s->r, low, high);
 }
 
+/* Two draws, from 0 to a and from 0 to b, multiplied: small ones are likelier. */
+static float product(scene *s, float a, float b)
+{
+    float first = a * uniform(s, 0, 1);
+    return first * uniform(s, 0, b);
+}
+
 static bool chance(scene *s, double p)
 {
     return dram_rng_uniform(&s->r) < p;
@@ -70,23 +77,23 @@ static void choose_weather(scene *s)
     s->shadow_length = uniform(s, 0.4f, 2);
     s->cover = uniform(s, 0.3f, 0.75f);
     if (kind < 0.5f) { /* clear */
-        s->sky_high = dram_synth_hsv(uniform(s, 0.55f, 0.63f), uniform(s, 0.4f, 0.75f), uniform(s, 0.6f, 0.95f));
-        s->sky_low = dram_synth_hsv(uniform(s, 0.5f, 0.62f), uniform(s, 0.1f, 0.3f), 0.95f);
+        s->sky_high = dram_synth_draw_hsv(&s->r, 0.55f, 0.63f, 0.4f, 0.75f, 0.6f, 0.95f);
+        s->sky_low = dram_synth_draw_hsv(&s->r, 0.5f, 0.62f, 0.1f, 0.3f, 0.95f, 0.95f);
         s->cloud = dram_synth_hsv(0.6f, 0.03f, 1);
         s->shadow = uniform(s, 0.35f, 0.6f);
     } else if (kind < 0.8f) { /* overcast */
-        s->sky_high = dram_synth_hsv(0.6f, uniform(s, 0, 0.15f), uniform(s, 0.5f, 0.8f));
-        s->sky_low = dram_synth_hsv(0.6f, uniform(s, 0, 0.1f), uniform(s, 0.7f, 0.95f));
+        s->sky_high = dram_synth_draw_hsv(&s->r, 0.6f, 0.6f, 0, 0.15f, 0.5f, 0.8f);
+        s->sky_low = dram_synth_draw_hsv(&s->r, 0.6f, 0.6f, 0, 0.1f, 0.7f, 0.95f);
         s->cloud = dram_synth_scale(s->sky_high, 0.75f);
         s->shadow = uniform(s, 0.05f, 0.25f);
     } else { /* evening */
-        s->sky_high = dram_synth_hsv(uniform(s, 0.6f, 0.8f), uniform(s, 0.3f, 0.6f), uniform(s, 0.35f, 0.7f));
-        s->sky_low = dram_synth_hsv(uniform(s, 0.02f, 0.12f), uniform(s, 0.4f, 0.7f), uniform(s, 0.8f, 1));
+        s->sky_high = dram_synth_draw_hsv(&s->r, 0.6f, 0.8f, 0.3f, 0.6f, 0.35f, 0.7f);
+        s->sky_low = dram_synth_draw_hsv(&s->r, 0.02f, 0.12f, 0.4f, 0.7f, 0.8f, 1);
         s->cloud = dram_synth_hsv(0.0f, 0.4f, 0.7f);
         s->shadow = uniform(s, 0.3f, 0.55f);
         s->shadow_length *= 1.5f;
     }
-    s->haze = uniform(s, 0, 1) * uniform(s, 0, 0.012f);
+    s->haze = product(s, 1, 0.012f);
 }
 
 static void choose_ground(scene *s)
@@ -97,13 +104,15 @@ static void choose_ground(scene *s)
     const float *p = palette[pick < 0.5 ? 0 : pick < 0.7 ? 1 : pick < 0.82 ? 2 : 3]; /* grass, sand, snow, earth */
     float hue = p[0] + uniform(s, -0.05f, 0.05f), value = p[2] * uniform(s, 0.8f, 1.1f);
     s->ground[0] = dram_synth_hsv(hue, p[1] * uniform(s, 0.7f, 1.2f), value);
-    s->ground[1] = dram_synth_hsv(hue + uniform(s, -0.05f, 0.05f), p[1], value * uniform(s, 0.6f, 0.9f));
+    value *= uniform(s, 0.6f, 0.9f);
+    s->ground[1] = dram_synth_hsv(hue + uniform(s, -0.05f, 0.05f), p[1], value);
     s->has_road = chance(s, 0.75);
     s->paved = chance(s, 0.25);
-    s->road = dram_synth_hsv(uniform(s, 0, 1), uniform(s, 0, 0.12f), uniform(s, 0.22f, 0.6f));
+    s->road = dram_synth_draw_hsv(&s->r, 0, 1, 0, 0.12f, 0.22f, 0.6f);
     s->road_half = uniform(s, 1.8f, 4.5f);
     s->road_at = uniform(s, -4, 4);
-    s->road_bend = uniform(s, -1, 1) * uniform(s, 0, 0.012f);
+    float side = uniform(s, -1, 1);
+    s->road_bend = side * uniform(s, 0, 0.012f);
     s->crossing = chance(s, 0.3) ? uniform(s, 5, 20) : -100;
     s->has_water = chance(s, 0.45);
     s->pond_z = uniform(s, 8, 35);
@@ -124,7 +133,8 @@ static void place(scene *s, dram_synth_class kind, float nearest, float farthest
     placed *p = &s->things[s->count++];
     p->thing = dram_synth_thing(kind, &s->r);
     float below = s->height - s->horizon;
-    float t = below * uniform(s, farthest, nearest) * uniform(s, 0.6f, 1);
+    float t = below * uniform(s, farthest, nearest);
+    t *= uniform(s, 0.6f, 1);
     if (t < 0.05f * below) t = 0.05f * below;
     float z = s->camera * s->focal / t, metre = t / s->camera;
     float x = (uniform(s, -0.05f, 1.05f) * (float)s->width - s->vanish) / metre;
@@ -202,7 +212,7 @@ static void paint_hills(scene *s, canvas *to)
     for (int k = 0; k < ridges; k++) {
         float far = 1 - (float)k / (float)ridges, lift = uniform(s, 0.05f, 0.45f) * s->horizon * (0.4f + 0.6f * far);
         float wave = uniform(s, 1.5f, 5) / (float)s->width, row = uniform(s, 0, 100);
-        synth_colour c = dram_synth_hsv(uniform(s, 0.2f, 0.65f), uniform(s, 0.1f, 0.5f), uniform(s, 0.25f, 0.6f));
+        synth_colour c = dram_synth_draw_hsv(&s->r, 0.2f, 0.65f, 0.1f, 0.5f, 0.25f, 0.6f);
         c = dram_synth_mix(c, s->sky_low, 0.15f + 0.55f * far);
         for (int x = 0; x < s->width; x++) {
             float top = s->horizon - lift * (2 * dram_synth_noise_sum(&s->noise, (float)x * wave, row) - 0.3f);
@@ -337,8 +347,8 @@ static void blur_line(synth_colour *p, int n, int step)
 /* The camera: blur, noise, 8 bits. Noise is a sum of four uniform bytes, near enough to normal and quick. */
 static void expose(scene *s, canvas *to, uint8_t *rgb)
 {
-    int passes = 1 + (int)(3 * uniform(s, 0, 1) * uniform(s, 0, 1)), n = s->height * s->width;
-    float grain = 255 * uniform(s, 0, 1) * uniform(s, 0, 0.05f) / 147.8f; /* deviation of the sum of four */
+    int passes = 1 + (int)product(s, 3, 1), n = s->height * s->width;
+    float grain = product(s, 255, 0.05f) / 147.8f; /* deviation of the sum of four */
     for (int k = 0; k < passes; k++) {
         for (int y = 0; y < s->height; y++) blur_line(to->rgb + y * s->width, s->width, 1);
         for (int x = 0; x < s->width; x++) blur_line(to->rgb + x, s->height, s->width);

@@ -52,6 +52,18 @@ static float uniform(dram_rng *r, float low, float high)
     return (float)dram_rng_range(r, low, high);
 }
 
+static float between(dram_rng *r, float low, float high)
+{
+    return low == high ? low : uniform(r, low, high);
+}
+
+synth_colour dram_synth_draw_hsv(dram_rng *r, float hue0, float hue1, float saturation0, float saturation1,
+                                 float value0, float value1)
+{
+    float value = between(r, value0, value1), saturation = between(r, saturation0, saturation1);
+    return dram_synth_hsv(between(r, hue0, hue1), saturation, value);
+}
+
 static float part(float v)
 {
     return v - floorf(v);
@@ -322,7 +334,7 @@ bool dram_synth_shade(const synth_thing *t, const synth_noise *noise, float x, f
 static synth_colour paint(dram_rng *r)
 {
     float saturation = uniform(r, 0, 1);
-    return dram_synth_hsv(uniform(r, 0, 1), saturation * 0.9f, uniform(r, 0.12f, 0.95f));
+    return dram_synth_draw_hsv(r, 0, 1, saturation * 0.9f, saturation * 0.9f, 0.12f, 0.95f);
 }
 
 static void colour_thing(synth_thing *t, dram_rng *r)
@@ -332,19 +344,19 @@ static void colour_thing(synth_thing *t, dram_rng *r)
     t->third = paint(r);
     switch (t->kind) {
     case DRAM_SYNTH_BUILDING:
-        t->main = dram_synth_hsv(uniform(r, -0.05f, 0.15f), uniform(r, 0.05f, 0.6f), uniform(r, 0.3f, 0.85f));
-        t->second = dram_synth_hsv(uniform(r, -0.05f, 0.1f), uniform(r, 0, 0.6f), uniform(r, 0.15f, 0.5f));
+        t->main = dram_synth_draw_hsv(r, -0.05f, 0.15f, 0.05f, 0.6f, 0.3f, 0.85f);
+        t->second = dram_synth_draw_hsv(r, -0.05f, 0.1f, 0, 0.6f, 0.15f, 0.5f);
         t->third = dram_synth_hsv(0.1f, 0.1f, uniform(r, 0.5f, 0.9f));
         break;
     case DRAM_SYNTH_TREE: {
         float hue = dram_rng_uniform(r) < 0.2 ? uniform(r, 0.03f, 0.15f) : uniform(r, 0.2f, 0.4f); /* or autumn */
-        t->main = dram_synth_hsv(hue, uniform(r, 0.4f, 0.8f), uniform(r, 0.25f, 0.6f));
+        t->main = dram_synth_draw_hsv(r, hue, hue, 0.4f, 0.8f, 0.25f, 0.6f);
         t->second = dram_synth_scale(t->main, 0.45f);
-        t->third = dram_synth_hsv(0.07f, uniform(r, 0.2f, 0.6f), uniform(r, 0.15f, 0.4f));
+        t->third = dram_synth_draw_hsv(r, 0.07f, 0.07f, 0.2f, 0.6f, 0.15f, 0.4f);
         break;
     }
     case DRAM_SYNTH_PERSON:
-        t->second = dram_synth_hsv(0.06f, uniform(r, 0.3f, 0.6f), uniform(r, 0.3f, 0.9f));
+        t->second = dram_synth_draw_hsv(r, 0.06f, 0.06f, 0.3f, 0.6f, 0.3f, 0.9f);
         t->third = dram_synth_scale(t->third, 0.5f);
         break;
     case DRAM_SYNTH_CAR:
@@ -352,14 +364,13 @@ static void colour_thing(synth_thing *t, dram_rng *r)
         t->third = dram_synth_hsv(0, 0, uniform(r, 0.3f, 0.7f));
         break;
     case DRAM_SYNTH_SIGN:
-        t->main = dram_synth_hsv(uniform(r, 0, 1), 0.85f, uniform(r, 0.5f, 0.9f));
+        t->main = dram_synth_draw_hsv(r, 0, 1, 0.85f, 0.85f, 0.5f, 0.9f);
         if (dram_rng_uniform(r) < 0.6) t->second = (synth_colour){{0.92f, 0.92f, 0.9f}};
         t->third = dram_synth_hsv(0, 0, uniform(r, 0, 0.2f));
         break;
     case DRAM_SYNTH_FENCE:
-        t->main = dram_rng_uniform(r) < 0.4
-                      ? dram_synth_hsv(0.1f, 0.05f, uniform(r, 0.6f, 0.95f))
-                      : dram_synth_hsv(uniform(r, 0.04f, 0.12f), uniform(r, 0.2f, 0.7f), uniform(r, 0.25f, 0.6f));
+        t->main = dram_rng_uniform(r) < 0.4 ? dram_synth_hsv(0.1f, 0.05f, uniform(r, 0.6f, 0.95f))
+                                            : dram_synth_draw_hsv(r, 0.04f, 0.12f, 0.2f, 0.7f, 0.25f, 0.6f);
         break;
     default:
         break;

@@ -46,6 +46,11 @@ static inline float dram_synth_clamp(float v, float low, float high)
 /* Any hue; saturation and value 0..1. */
 synth_colour dram_synth_hsv(float hue, float saturation, float value);
 
+/* A colour between two hues, saturations and values; where both are the same nothing is drawn. The draws have an order
+ * of their own, value, saturation, hue: that of a call's arguments is the compiler's, and scenes are to be the same. */
+synth_colour dram_synth_draw_hsv(dram_rng *r, float hue0, float hue1, float saturation0, float saturation1,
+                                 float value0, float value1);
+
 typedef struct {
     dram_synth_class kind;
     float width, height; /* of its rectangle */

@@ -186,6 +186,9 @@ static void what_a_device_gives(void **state)
     assert_non_null(strstr(dram_error_text(), "11.0 MiB"));
     int64_t most = dram_device_most(device, DRAM_SPACE_DEVICE, 16 * mib);
     assert_true(most <= 10 * mib && most >= 10 * mib - 16 * mib / 256);
+    assert_non_null(strstr(dram_error_text(), "11.0 MiB")); /* held before, and of more worth */
+    dram_error_clear();
+    assert_true(dram_device_most(device, DRAM_SPACE_DEVICE, 16 * mib) == most);
     assert_string_equal(dram_error_text(), "");
     assert_int_equal(dram_device_alloc(device, DRAM_SPACE_HOST, 4 * mib, &memory), DRAM_OK);
     most = dram_device_most(device, DRAM_SPACE_DEVICE, 16 * mib);
