@@ -15,22 +15,6 @@ typedef struct {
     int embedded;
 } tally;
 
-int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row)
-{
-    double fy = y < 0 ? 0 : (y > h - 1 ? h - 1 : y), fx = x < 0 ? 0 : (x > w - 1 ? w - 1 : x);
-    int y0 = (int)fy, x0 = (int)fx;
-    int y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
-    float ay = (float)(fy - y0), ax = (float)(fx - x0);
-    const float *a = logits + (int64_t)(y0 * w + x0) * classes, *b = logits + (int64_t)(y0 * w + x1) * classes;
-    const float *c = logits + (int64_t)(y1 * w + x0) * classes, *d = logits + (int64_t)(y1 * w + x1) * classes;
-    int best = 0;
-    for (int k = 0; k < classes; k++)
-        row[k] = (1 - ay) * ((1 - ax) * a[k] + ax * b[k]) + ay * ((1 - ax) * c[k] + ax * d[k]);
-    for (int k = 1; k < classes; k++)
-        if (row[k] > row[best]) best = k;
-    return best;
-}
-
 /* Counts one image's labels against its logits. The square's side in original pixels places a label's pixel on the grid
  * of the logits. */
 static dram_status count_image(const dram_session *s, const dram_dataset *dataset, const dram_sample *sample,

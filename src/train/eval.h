@@ -12,8 +12,4 @@
 dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result);
 
-/* The class with the largest of the logits [h,w,K], sampled bilinearly at (y, x), in cells of that grid: half-pixel
- * centres, edges repeated. row: room for K floats. */
-int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row);
-
 #endif
