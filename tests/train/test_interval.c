@@ -1,4 +1,5 @@
 /* Steps without the teacher: when they come, what they learn from, what they hold. */
+#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,7 +100,7 @@ static void the_plain_program_holds_no_teacher(void **state)
 }
 
 /* The steps in between train the images and the target of the teacher's step: with a learning rate of nearly nothing
- * their losses are the very same. */
+ * their losses are the same. */
 static void reuse_trains_the_kept_target(void **state)
 {
     run_order o = {.name = "reuse",
@@ -112,11 +113,12 @@ static void reuse_trains_the_kept_target(void **state)
         assert_true(metric(state, "reuse", step, "distilled") == 1);
         assert_true(metric(state, "reuse", step, "teacher_ran") == teacher[step]);
         double loss = metric(state, "reuse", step, "loss_sam");
-        /* The update moves each weight by 1e-12 at most, which the fp32 weights do not see. */
+        /* The update moves each weight by 1e-12 at most, which shows in those alone that are 0: some roundings. */
+        double roundings = 4 * (double)FLT_EPSILON * loss;
         if (teacher[step])
-            assert_true(loss != kept);
+            assert_true(fabs(loss - kept) > 100 * roundings);
         else
-            assert_true(loss == kept);
+            assert_true(fabs(loss - kept) <= roundings);
         kept = loss;
     }
     run_remove(state, "reuse");
