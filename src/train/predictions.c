@@ -175,7 +175,6 @@ static uint8_t half(uint8_t a, uint8_t b)
     return (uint8_t)((a + b + 1) / 2);
 }
 
-/* The label's pixel under a point of the original image. */
 int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row)
 {
     double fy = y < 0 ? 0 : (y > h - 1 ? h - 1 : y), fx = x < 0 ? 0 : (x > w - 1 ? w - 1 : x);
@@ -192,6 +191,7 @@ int dram_class_at(const float *logits, int h, int w, int classes, double y, doub
     return best;
 }
 
+/* The label's pixel under a point of the original image. */
 static int label_at(const picture *q, double y, double x)
 {
     int i = y < 0 ? 0 : (int)y, j = x < 0 ? 0 : (int)x;
