@@ -358,7 +358,7 @@ static void check_the_check(trial *t, const float *got, const double *want, int 
     float *changed = need(n, sizeof *changed);
     for (int kind = 0; kind < 3; kind++) {
         double worst;
-        char text[16];
+        char text[24];
         int64_t seen = 0;
         for (int64_t k = 0; k < n; k++) changed[k] = kind == 0 ? 1.05F * got[k] : kind == 1 ? -got[k] : got[k];
         for (int64_t k = 0; kind == 2 && k < t->n_at[i]; k++) {
