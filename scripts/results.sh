@@ -137,6 +137,13 @@ each() {
   done
 }
 
+# seeds WHAT [KEY]: the mean and spread of its runs, in points
+seeds() {
+  local all
+  mapfile -t all < <(each "$@")
+  if [ ${#all[@]} = 0 ]; then echo "?"; else spread "${all[@]}"; fi
+}
+
 # gain WHAT OVER: mean and spread of what one has more than the other, seed by seed; nothing where they share no seed
 gain() {
   local seed gains=()
@@ -162,7 +169,7 @@ compare() {
     mapfile -t all < <(each "$what$1")
     [ ${#all[@]} = 0 ] && continue
     name=$what$1-s1
-    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$(spread "${all[@]}")" \
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$(seeds "$what$1")" \
       "$(printf '%s\n' "${all[@]}" | awk '{ printf "%s%.1f", (NR > 1 ? ", " : ""), 100 * $1 }')" \
       "$([ "$what" = alone ] || gain "$what$1" "alone$1")" \
       "$(cosine "$name")" "$(planned "$name")" "$(speed "$name")"
@@ -171,22 +178,13 @@ compare() {
 
 # Alone and with the embedding loss, for each draw of the labels
 draws() {
-  local draw what all
+  local draw
   there alone-draw1-s1 || { echo "$missing"; return; }
   echo "| draw | alone, 3 seeds | embedding loss | gain | pixels right, alone | embedding loss |"
   echo "|---|---:|---:|---:|---:|---:|"
   for draw in -draw1 "" -draw3; do # the second is that of the main comparison
-    printf '| %s' "$(tr -dc 0-9 <<<"${draw:-2}")"
-    for what in alone embedding; do
-      mapfile -t all < <(each "$what$draw")
-      printf ' | %s' "$(spread "${all[@]}")"
-    done
-    printf ' | %s' "$(gain "embedding$draw" "alone$draw")"
-    for what in alone embedding; do
-      mapfile -t all < <(each "$what$draw" pixel_accuracy)
-      printf ' | %s' "$(spread "${all[@]}")"
-    done
-    echo " |"
+    echo "| $(tr -dc 0-9 <<<"${draw:-2}") | $(seeds "alone$draw") | $(seeds "embedding$draw") | $(gain "embedding$draw" "alone$draw") |" \
+      "$(seeds "alone$draw" pixel_accuracy) | $(seeds "embedding$draw" pixel_accuracy) |"
   done
 }
 
@@ -241,13 +239,6 @@ plots() {
   points planned | scripts/plot.sh "planned peak, MiB" "mIoU, %" >"$kept/memory.svg"
   points speed | scripts/plot.sh "images a second" "mIoU, %" >"$kept/speed.svg"
   printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
-}
-
-# seeds WHAT: the mean and spread of its runs, in points
-seeds() {
-  local all
-  mapfile -t all < <(each "$1")
-  if [ ${#all[@]} = 0 ]; then echo "?"; else spread "${all[@]}"; fi
 }
 
 # The README's sentence, and the picture of every seed of every student

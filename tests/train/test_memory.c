@@ -36,7 +36,6 @@ void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t count, size_t bytes);
 void *__libc_realloc(void *old, size_t bytes);
 void *__libc_memalign(size_t alignment, size_t bytes);
-
 void __libc_free(void *memory);
 
 static atomic_llong requests, blas_holds;
