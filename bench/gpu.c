@@ -27,14 +27,16 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "bench.h"
-#include "train/calibrate.h"
-#include "train/machine.h"
-#include "train/weights.h"
+#include "session/calibrate.h"
+#include "session/machine.h"
+#include "session/weights.h"
 
 #ifdef DRAM_BENCH_CUDA
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/context.h"
+#include "session/budget.h"
+#include "session/update.h"
 #endif
 
 enum { WARM = 3, MOST_RUNS = 50, LEAST_RUNS = 5, SECONDS = 5 };
@@ -330,7 +332,7 @@ static dram_status with_session(const char *what, const dram_config *cfg)
         TRY(dram_calibrate(cfg, cfg->memory.profile, &found));
         stored.memory.checkpoint = DRAM_CHECKPOINT_NONE; /* the nodes that were timed */
     }
-    TRY(dram_session_plan(&stored, teacher ? DRAM_SET_CACHE_FILL : DRAM_SET_TRAIN, 0, &s));
+    TRY(dram_budget_plan(&stored, teacher ? DRAM_SET_CACHE_FILL : DRAM_SET_TRAIN, 0, &s));
     dram_status status = kernels ? print_kernels(&s) : time_programs(&s);
     dram_session_close(&s);
     return status;

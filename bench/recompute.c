@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "../tests/support/trunk_graph.h"
-#include "plan/recompute.h"
+#include "passes/recompute.h"
 
 static dram_status curve(dram_graph *g)
 {

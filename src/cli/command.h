@@ -3,10 +3,9 @@
 #define DRAM_CLI_COMMAND_H
 
 #include <cjson/cJSON.h>
-#include <stdbool.h>
+#include <stdio.h>
 
-#include "base/status.h"
-#include "config/config.h"
+#include "session/session.h"
 
 /* An option of a command: either a switch or one that takes a value (--dump FILE). */
 typedef struct {
@@ -45,6 +44,9 @@ dram_status dram_parse(const char *command, int argc, char **argv, const dram_op
  * first. A word with a slash before its "=" is a path. */
 dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
                              int words, dram_words *out, bool *help);
+
+/* Prints the page of a session's plan (report/plan_page.h). */
+dram_status dram_print_page(const dram_session *session, FILE *out);
 
 /* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */
 dram_status dram_print_json(cJSON *tree);

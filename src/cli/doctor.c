@@ -9,9 +9,9 @@
 #include "cli/command.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
-#include "train/machine.h"
-#include "train/room.h"
-#include "train/settle.h"
+#include "session/machine.h"
+#include "session/room.h"
+#include "session/settle.h"
 
 typedef struct {
     int cores, workers, prefetch, tier; /* the last three would be chosen */

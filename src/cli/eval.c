@@ -3,9 +3,10 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
-#include "train/fidelity.h"
-#include "train/predictions.h"
-#include "train/report.h"
+#include "evaluate/eval_file.h"
+#include "evaluate/fidelity.h"
+#include "evaluate/predictions.h"
+#include "report/summary.h"
 #include "train/train.h"
 
 /* With predictions, the colour of a class is named beside it. */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "train/features.h"
+#include "evaluate/features.h"
 
 static void print_picture(void *context, const dram_features_picture *p)
 {

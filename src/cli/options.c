@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "report/plan_page.h"
 
 static void print_command_usage(const char *name, const dram_option *options, int n)
 {
@@ -93,6 +94,18 @@ dram_status dram_parse_paths(const char *command, int argc, char **argv, const d
                              int words, dram_words *out, bool *help)
 {
     return parse(command, argc, argv, options, n_options, words, true, out, help);
+}
+
+dram_status dram_print_page(const dram_session *session, FILE *out)
+{
+    dram_str text = {0};
+    dram_status status = dram_plan_page(session, &text);
+    if (status == DRAM_OK) {
+        fputs(text.text, out);
+        fflush(out);
+    }
+    dram_str_free(&text);
+    return status;
 }
 
 dram_status dram_print_json(cJSON *tree)

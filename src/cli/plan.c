@@ -1,10 +1,11 @@
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "cli/plan_page.h"
-#include "plan/report.h"
-#include "train/calibrate.h"
-#include "train/machine.h"
+#include "report/plan_page.h"
+#include "report/plan_report.h"
+#include "session/budget.h"
+#include "session/calibrate.h"
+#include "session/machine.h"
 
 static dram_status write_dump(const dram_session *s, const char *path)
 {
@@ -56,9 +57,9 @@ static dram_status show(const dram_session *s, bool json, const char *dump, cons
     if (json)
         TRY(dram_print_json(dram_plan_page_json(s)));
     else
-        TRY(dram_plan_page(s, stdout));
+        TRY(dram_print_page(s, stdout));
     note_machine(s);
-    return s->budget ? dram_session_check_fit(s, s->budget, "the budget is") : DRAM_OK;
+    return s->budget ? dram_budget_check(s, s->budget, "the budget is") : DRAM_OK;
 }
 
 /* Times the step's nodes on this machine, and says how the times are put to use. */
@@ -99,7 +100,7 @@ dram_status dram_command_plan(int argc, char **argv)
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_status status = timed ? calibrate(cfg) : DRAM_OK;
-    if (status == DRAM_OK) status = dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &session);
+    if (status == DRAM_OK) status = dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
         status = show(&session, json, dump, svg);
         dram_session_close(&session);

@@ -174,14 +174,3 @@ dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lift
     }
     return DRAM_CALL(graph, embed_loss, "loss_resolution", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), lifted, high, mask);
 }
-
-void dram_valid_mask(int size, int height, int width, int cells, float *mask)
-{
-    for (int i = 0; i < cells; i++)
-        for (int j = 0; j < cells; j++) {
-            /* twice the middle of the cell against twice the extent, in integers */
-            bool in = (int64_t)(2 * i + 1) * size < (int64_t)2 * height * cells &&
-                      (int64_t)(2 * j + 1) * size < (int64_t)2 * width * cells;
-            mask[i * cells + j] = in ? 1.0f : 0.0f;
-        }
-}

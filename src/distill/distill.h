@@ -63,8 +63,4 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
 dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lifted, const dram_features *features,
                               dram_val mask);
 
-/* mask[cells*cells]: 1 where the middle of a cell lies on image, for an image whose valid part is height x width of a
- * square of `size` pixels. This is the valid area, downsampled bilinearly, above one half. */
-void dram_valid_mask(int size, int height, int width, int cells, float *mask);
-
 #endif

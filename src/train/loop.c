@@ -7,21 +7,23 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/loader.h"
+#include "evaluate/eval.h"
+#include "evaluate/fidelity.h"
+#include "feed/datasets.h"
+#include "feed/feed.h"
+#include "feed/fill.h"
 #include "io/atomic.h"
-#include "io/metrics.h"
 #include "io/path.h"
 #include "io/rundir.h"
-#include "train/datasets.h"
-#include "train/eval.h"
-#include "train/feed.h"
-#include "train/fidelity.h"
+#include "report/metrics.h"
+#include "report/summary.h"
+#include "session/room.h"
+#include "session/schedule.h"
+#include "session/settle.h"
 #include "train/guard.h"
-#include "train/report.h"
-#include "train/room.h"
-#include "train/schedule.h"
-#include "train/settle.h"
 #include "train/state.h"
 #include "train/step.h"
+#include "train/train.h"
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
@@ -167,6 +169,7 @@ static dram_status prepare(run *r, bool resume)
     TRY(dram_room_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
     TRY(dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets));
+    TRY(dram_fill_missing(&r->settled.cfg, &r->targets, r->train, r->val, r->hooks->stop));
     TRY(dram_room_start(&r->settled.cfg, &r->session, show_plan, r));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
     r->feed.targets = &r->targets;

@@ -10,7 +10,7 @@
 #include "io/json.h"
 #include "io/path.h"
 #include "io/safetensors.h"
-#include "train/weights.h"
+#include "session/weights.h"
 
 /* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
  * here and not in the exported one. */

@@ -3,7 +3,7 @@
 #define DRAM_TRAIN_STATE_H
 
 #include "data/dataset.h"
-#include "train/schedule.h"
+#include "session/schedule.h"
 #include "train/train.h"
 
 typedef struct {
@@ -13,7 +13,7 @@ typedef struct {
     const dram_dataset *dataset; /* of the training stream; not owned */
     bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
     int skipped;                 /* their number */
-    float *target;               /* what the next steps reuse (train/feed.h: kept); NULL: nothing. Not owned */
+    float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
 } dram_state;
 

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ir/op.h"
+#include "session/update.h"
 
 static dram_status write_number(dram_session *s, const dram_io *io, dram_val v, double number)
 {

@@ -2,12 +2,12 @@
 #ifndef DRAM_TRAIN_STEP_H
 #define DRAM_TRAIN_STEP_H
 
-#include "train/feed.h"
+#include "feed/feed.h"
 
 /* What the host decides about a step. */
 typedef struct {
     dram_program_kind kind; /* distil or plain step */
-    float hyper[4];         /* of the update (train/schedule.h) */
+    float hyper[4];         /* of the update (session/schedule.h) */
     double loss_scale;      /* read in fp16 */
     double sam_weight;      /* read with sam_distill.loss.scale_with_interval: the interval */
 } dram_step_order;

@@ -13,7 +13,7 @@
 #include "device/exec.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
-#include "plan/recompute.h"
+#include "passes/recompute.h"
 #include "support/device.h"
 #include "support/run_graph.h"
 

@@ -1,4 +1,4 @@
-#include "../plan/fakes.h"
+#include "support/fakes.h"
 
 typedef struct {
     dram_slots slots;

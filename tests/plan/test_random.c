@@ -3,7 +3,7 @@
  *
  * Copies run as late as a device with a queue for them may run them: what they write is junk from the moment they are
  * issued, and they read and write when the first node of the other queue waits for them, or at the end. */
-#include "fakes.h"
+#include "support/fakes.h"
 
 #include <stdlib.h>
 

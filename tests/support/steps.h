@@ -3,8 +3,9 @@
 #ifndef DRAM_TESTS_STEPS_H
 #define DRAM_TESTS_STEPS_H
 
+#include "session/budget.h"
+#include "session/schedule.h"
 #include "support/runs.h"
-#include "train/schedule.h"
 #include "train/step.h"
 
 enum { STEP_SIDE = 64, STEP_IMAGES = 2 };
@@ -40,7 +41,7 @@ static inline step_run *step_open(void **state, const char *set)
                                      .label_pixels = STEP_SIDE * STEP_SIDE};
     }
     s->cfg = run_config(state, "steps", set);
-    if (dram_session_plan(s->cfg, DRAM_SET_TRAIN, 0, &s->session) != DRAM_OK ||
+    if (dram_budget_plan(s->cfg, DRAM_SET_TRAIN, 0, &s->session) != DRAM_OK ||
         dram_session_start(&s->session) != DRAM_OK || dram_feed_open(&s->session.programs, &s->feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     s->order.kind = s->session.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;

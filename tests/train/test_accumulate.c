@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
+#include "session/budget.h"
+#include "session/schedule.h"
 #include "support/runs.h"
-#include "train/schedule.h"
 #include "train/step.h"
 
 enum { SIDE = 64, BATCH = 4, PIXELS = SIDE * SIDE };
@@ -68,7 +69,7 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
     dram_config *cfg = run_config(state, "accumulate", set);
     outcome *o = calloc(1, sizeof *o);
     assert_non_null(o);
-    if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
+    if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
         dram_feed_open(&s.programs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
@@ -269,7 +270,7 @@ static void memory_and_counter(void **state)
     dram_config *cfg[2];
     for (int a = 0; a < 2; a++) {
         cfg[a] = run_config(state, "memory", a ? "train.batch_size=8 train.accumulate=4" : "train.batch_size=8");
-        if (dram_session_plan(cfg[a], DRAM_SET_TRAIN, 0, &s[a]) != DRAM_OK) fail_msg("%s", dram_error_text());
+        if (dram_budget_plan(cfg[a], DRAM_SET_TRAIN, 0, &s[a]) != DRAM_OK) fail_msg("%s", dram_error_text());
     }
     int64_t gradients = s[1].plan->slots_bytes - s[0].plan->slots_bytes;
     assert_true(gradients > 1 << 20); /* a slot a weight */

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "support/runs.h"
+#include "train/train.h"
 
 #define TASK_ONLY                                                                                                      \
     "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "

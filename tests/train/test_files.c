@@ -9,8 +9,10 @@
 
 #include <dirent.h>
 
+#include "report/summary.h"
+#include "session/budget.h"
 #include "support/runs.h"
-#include "train/report.h"
+#include "train/train.h"
 
 /* The members of an object are these, in this order. */
 static void assert_keys(const cJSON *object, const char *const *keys, int n)
@@ -245,7 +247,7 @@ static void plan_needs_no_files(void **state)
                                   "data.train.images=/nowhere/i data.train.labels=/nowhere/l "
                                   "sam_distill.teacher.weights=/nowhere/t.safetensors "
                                   "sam_distill.teacher.model_type=vit_b student.arch=regnety_016");
-    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &session), DRAM_OK);
+    assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session), DRAM_OK);
     assert_true(session.plan->arena_bytes > 300 << 20); /* vit_b alone is 342 MiB in fp32 */
     assert_true((double)session.plan->arena_bytes <= 1.005 * (double)session.plan->max_live_bytes);
     dram_session_close(&session);

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "io/json.h"
-#include "io/metrics.h"
+#include "report/metrics.h"
 #include "support/tempdir.h"
 #include "train/guard.h"
 

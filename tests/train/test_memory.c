@@ -26,10 +26,11 @@ int main(void)
 #include <time.h>
 
 #include "base/alloc.h"
+#include "feed/feed.h"
+#include "session/budget.h"
+#include "session/schedule.h"
 #include "support/runs.h"
-#include "train/feed.h"
 #include "train/guard.h"
-#include "train/schedule.h"
 
 /* glibc's own allocator behind its other names, so that every request of the process is seen here. */
 void *__libc_malloc(size_t bytes);
@@ -160,7 +161,7 @@ static void steps_take_no_memory(void **state)
         dram_session s;
         dram_feed feed;
         dram_config *cfg = run_config(state, "steps", sets[i]);
-        assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
+        assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
         assert_int_equal(dram_session_start(&s), DRAM_OK);
         assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
         assert_int_equal(s.plan->n_programs, programs[i]);

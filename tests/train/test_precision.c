@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "session/budget.h"
 #include "support/steps.h"
 
 #define ALONE "data.val.images=none data.val.labels=none "
@@ -65,7 +66,7 @@ static void fewer_bytes(void **state)
     for (int i = 0; i < 3; i++) {
         dram_session s;
         dram_config *cfg = run_config(state, "bytes", sets[i]);
-        if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
+        if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
         bytes[i] = s.plan->arena_bytes - s.plan->slots_bytes;
         dram_session_close(&s);
         dram_config_free(cfg);

@@ -7,11 +7,13 @@
 
 #include <cmocka.h>
 
+#include "data/augment.h"
 #include "data/loader.h"
 #include "io/safetensors.h"
 #include "ops/call.h"
+#include "session/budget.h"
+#include "session/weights.h"
 #include "support/runs.h"
-#include "train/weights.h"
 
 #define ALONE "sam_distill.enabled=false task.enabled=false data.val.images=none data.val.labels=none "
 
@@ -149,7 +151,7 @@ static void the_low_path_is_detached(void **state)
         dram_session s;
         int steps = 0;
         ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &built));
-        ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s)); /* the same after all passes */
+        ok(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s)); /* the same after all passes */
         for (int k = 0; k < 2; k++) {
             const dram_graph *g = built.io[kinds[k]].graph, *passed = s.programs.io[kinds[k]].graph;
             if (!g) continue;

@@ -1,0 +1,140 @@
+#include "passes/blocks.h"
+
+#include "base/alloc.h"
+
+bool dram_runs_once(const dram_graph *g, int index)
+{
+    const dram_node *node = g->nodes[index];
+    for (int o = 0; o < node->n_out; o++)
+        if (dram_op_updates(node->op, o) != DRAM_NONE || g->values[node->out[o]]->output) return true;
+    return node->op == DRAM_OP_bn_stats;
+}
+
+bool dram_is_weight_cast(const dram_graph *g, int index)
+{
+    const dram_node *node = g->nodes[index];
+    return node->op == DRAM_OP_cast && g->values[node->in[0]]->kind == DRAM_VALUE_SLOT;
+}
+
+bool dram_is_cheap(const dram_graph *g, int index)
+{
+    const dram_node *node = g->nodes[index];
+    switch (node->op) {
+    case DRAM_OP_bn_apply:
+        return (node->n_in < 6 || node->in[5] == DRAM_NONE) && !g->values[node->out[0]]->output;
+    case DRAM_OP_layernorm:
+    case DRAM_OP_gelu:
+    case DRAM_OP_scale_channels:
+    case DRAM_OP_image_norm:
+        return !g->values[node->out[0]]->output;
+    default:
+        return false;
+    }
+}
+
+/* Numbers the blocks that have both a forward and a backward, in the order of their forward. */
+static dram_status number_stages(dram_blocks *b)
+{
+    const dram_graph *g = b->g;
+    size_t blocks = (size_t)g->n_blocks + 1;
+    int *number = dram_calloc(blocks, sizeof *number);
+    b->stage = dram_calloc(blocks, sizeof *b->stage);
+    if (!number || !b->stage) {
+        dram_free(number);
+        return dram_fail(DRAM_ERR_MEMORY, "no memory to study %s", g->name);
+    }
+    for (int i = g->backward_begin; i < g->n_nodes; i++) number[g->nodes[i]->block] = -1;
+    for (int i = 0; i < g->backward_begin; i++) {
+        int block = g->nodes[i]->block;
+        if (block && number[block] < 0) {
+            number[block] = ++b->length;
+            b->stage[b->length].forward = i;
+        }
+        if (block && number[block] > 0) b->stage[number[block]].forward_end = i + 1;
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        int s = g->nodes[i]->block ? number[g->nodes[i]->block] : 0;
+        b->of_node[i] = s > 0 ? s : 0;
+        if (s <= 0 || i < g->backward_begin) continue;
+        if (!b->stage[s].backward) b->stage[s].backward = i;
+        b->stage[s].backward_end = i + 1;
+    }
+    dram_free(number);
+    return DRAM_OK;
+}
+
+/* Each stage is one run of nodes forward and one backward, the latter in the reverse order. */
+static dram_status check_stages(const dram_blocks *b)
+{
+    const dram_graph *g = b->g;
+    for (int s = 1; s <= b->length; s++) {
+        const dram_block_stage *stage = &b->stage[s];
+        bool good = stage->backward && (s == 1 || b->stage[s - 1].backward >= stage->backward_end);
+        for (int i = stage->forward; i < stage->forward_end; i++) good = good && b->of_node[i] == s;
+        for (int i = stage->backward; i < stage->backward_end; i++) good = good && b->of_node[i] == s;
+        if (!good)
+            return dram_fail(DRAM_ERR_INTERNAL, "%s: the block of %s is not in one piece", g->name,
+                             g->nodes[stage->forward]->name);
+    }
+    return DRAM_OK;
+}
+
+static void study_readers(dram_blocks *b)
+{
+    const dram_graph *g = b->g;
+    for (int s = 1; s <= b->length; s++)
+        for (int i = b->stage[s].forward; i < b->stage[s].forward_end; i++)
+            for (int o = 0; o < g->nodes[i]->n_out; o++) b->of_value[g->nodes[i]->out[o]] = s;
+    for (int v = 0; v < g->n_values; v++) b->last_reader[v] = b->last_outsider[v] = -1;
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->nodes[i]->n_in; k++) {
+            dram_val v = g->nodes[i]->in[k];
+            if (v != DRAM_NONE) b->last_reader[v] = i;
+            if (v != DRAM_NONE && b->of_node[i] == 0) b->last_outsider[v] = i;
+            int s = v == DRAM_NONE ? 0 : b->of_value[v], at = b->of_node[i];
+            if (s == 0 || at == s) continue;
+            if (at == s + 1)
+                b->is_next[v] = true;
+            else
+                b->is_pinned[v] = true;
+        }
+    for (int v = 0; v < g->n_values; v++)
+        if (b->of_value[v] && g->values[v]->output) b->is_pinned[v] = true;
+}
+
+dram_status dram_blocks_open(const dram_graph *g, dram_blocks *b)
+{
+    dram_status status;
+    *b = (dram_blocks){.g = g};
+    b->of_node = dram_calloc((size_t)g->n_nodes + 1, sizeof *b->of_node);
+    b->of_value = dram_calloc((size_t)g->n_values + 1, sizeof *b->of_value);
+    b->is_next = dram_calloc((size_t)g->n_values + 1, sizeof *b->is_next);
+    b->is_pinned = dram_calloc((size_t)g->n_values + 1, sizeof *b->is_pinned);
+    b->last_reader = dram_calloc((size_t)g->n_values + 1, sizeof *b->last_reader);
+    b->last_outsider = dram_calloc((size_t)g->n_values + 1, sizeof *b->last_outsider);
+    if (!b->of_node || !b->of_value || !b->is_next || !b->is_pinned || !b->last_reader || !b->last_outsider) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory to study %s", g->name);
+        goto failed;
+    }
+    if (g->backward_begin) {
+        TRY_GOTO(number_stages(b), failed);
+        TRY_GOTO(check_stages(b), failed);
+        study_readers(b);
+    }
+    return DRAM_OK;
+failed:
+    dram_blocks_close(b);
+    return status;
+}
+
+void dram_blocks_close(dram_blocks *b)
+{
+    dram_free(b->stage);
+    dram_free(b->of_node);
+    dram_free(b->of_value);
+    dram_free(b->is_next);
+    dram_free(b->is_pinned);
+    dram_free(b->last_reader);
+    dram_free(b->last_outsider);
+    *b = (dram_blocks){0};
+}

@@ -1,0 +1,230 @@
+#include "report/plan_page.h"
+
+#include "feed/targets.h"
+#include "ir/op.h"
+#include "report/plan_report.h"
+#include "session/budget.h"
+#include "session/fit.h"
+#include "session/levers.h"
+#include "session/machine.h"
+
+/* What filling the cache takes; all 0 without one. */
+typedef struct {
+    int64_t arena_bytes, host_bytes;
+    int64_t image_bytes; /* of disk */
+} cache_facts;
+
+typedef struct {
+    dram_lever levers[DRAM_LEVERS];
+    dram_str heading, recompute;
+    cache_facts cache;
+    dram_plan_facts facts;
+} page_facts;
+
+static void describe_student(const dram_session *s, dram_str *text)
+{
+    const dram_config *cfg = s->cfg;
+    dram_str_add(text, "student  %s at %d, batch %d", cfg->student.arch, cfg->data.size, cfg->train.batch_size);
+    if (cfg->train.accumulate > 1)
+        dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->programs.batch);
+    dram_str_add(text, ", %s, %s\n", dram_precision_word(cfg->train.precision), dram_optim_word(cfg->optim.type));
+}
+
+static void describe_teacher(const dram_config *cfg, dram_str *text)
+{
+    const struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    if (!sam->enabled) {
+        dram_str_add(text, "teacher  none\n");
+        return;
+    }
+    dram_str_add(text, "teacher  %s at %d, %s", sam->teacher.model_type, sam->sam_input_size,
+                 dram_precision_word(sam->teacher.precision));
+    for (int i = 0; i < sam->distill_interval.n; i++) {
+        int n = sam->distill_interval.value[i];
+        if (n == 1 && sam->distill_interval.n == 1) break;
+        dram_str_add(text, n == 1 ? ", every step" : ", one step in %d", n);
+        if (i > 0) dram_str_add(text, " from %lld on", (long long)sam->distill_interval.from[i]);
+    }
+    dram_str_add(text, "\n");
+}
+
+/* "mse + 0.5 cosine + 2 cwd to the standardised embedding, temperature 4" */
+static void describe_embed_loss(const struct dram_config_sam_distill_loss *loss, dram_str *text)
+{
+    const struct {
+        dram_sam_loss type;
+        double weight;
+    } added[] = {{DRAM_SAM_LOSS_MSE, loss->add.mse},
+                 {DRAM_SAM_LOSS_COSINE, loss->add.cosine},
+                 {DRAM_SAM_LOSS_HUBER, loss->add.huber},
+                 {DRAM_SAM_LOSS_CWD, loss->add.cwd}};
+    dram_str_add(text, "%s", dram_sam_loss_word(loss->type));
+    for (size_t i = 0; i < sizeof added / sizeof added[0]; i++)
+        if (added[i].weight > 0) dram_str_add(text, " + %g %s", added[i].weight, dram_sam_loss_word(added[i].type));
+    dram_str_add(text, " to the %sembedding", loss->standardize ? "standardised " : "");
+    if (loss->type == DRAM_SAM_LOSS_CWD || loss->add.cwd > 0) dram_str_add(text, ", temperature %g", loss->temperature);
+}
+
+static void describe_losses(const dram_session *s, dram_str *text)
+{
+    const dram_config *cfg = s->cfg;
+    const char *comma = "";
+    dram_str_add(text, "losses   ");
+    if (cfg->sam_distill.enabled) {
+        describe_embed_loss(&cfg->sam_distill.loss, text);
+        comma = ", ";
+    }
+    if (s->programs.sr_grid) {
+        dram_str_add(text, "%sresolution at %d x %d%s", comma, s->programs.sr_grid, s->programs.sr_grid,
+                     cfg->resolution_distill.standardize ? ", standardised" : "");
+        comma = ", ";
+    }
+    if (s->programs.classes) dram_str_add(text, "%stask of %d classes", comma, s->programs.classes);
+    dram_str_add(text, "\n");
+}
+
+/* Plans the session that fills the cache, within the same budget. */
+static dram_status find_cache(const dram_session *s, cache_facts *cache)
+{
+    dram_session fill;
+    if (!s->programs.cached) return DRAM_OK;
+    dram_config cfg = dram_targets_fill_config(s->cfg);
+    cfg.memory.budget = s->budget ? s->budget : DRAM_BYTES_NONE;
+    TRY(dram_budget_plan(&cfg, DRAM_SET_CACHE_FILL, 0, &fill));
+    *cache = (cache_facts){.arena_bytes = fill.plan->arena_bytes,
+                           .host_bytes = fill.plan->host_bytes,
+                           .image_bytes = dram_targets_image_bytes(s->cfg)};
+    dram_session_close(&fill);
+    return DRAM_OK;
+}
+
+static void describe_cache(const dram_session *s, const cache_facts *cache, dram_str *text)
+{
+    char arena[32], image[32];
+    if (!s->programs.cached) return;
+    dram_str_add(text, "cache    %s, %s of disk an image; filled before the first step, in an arena of %s\n",
+                 dram_cache_format_word(s->cfg->sam_distill.cache_format),
+                 dram_format_bytes(cache->image_bytes, image, sizeof image),
+                 dram_format_bytes(cache->arena_bytes + cache->host_bytes, arena, sizeof arena));
+}
+
+static void describe_device(const dram_session *s, dram_str *text)
+{
+    char why[320];
+    int threads = s->plan->profile.workers;
+    bool gpu = dram_machine_gpu(s->cfg, why, sizeof why);
+    if (gpu)
+        dram_str_add(text, "device   cuda; %d CPU thread%s beside it\n", threads, threads == 1 ? "" : "s");
+    else
+        dram_str_add(text, "device   cpu, %d thread%s%s%s\n", threads, threads == 1 ? "" : "s", why[0] ? "; " : "",
+                     why);
+}
+
+static int64_t teacher_flops(const dram_graph *g)
+{
+    int64_t flops = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->values[g->nodes[i]->out[0]]->category == DRAM_CATEGORY_TEACHER_ACTIVATIONS)
+            flops += dram_node_flops(g, g->nodes[i]);
+    return flops;
+}
+
+static double ratio(int64_t part, int64_t whole)
+{
+    return whole > 0 ? (double)part / (double)whole : 0.0;
+}
+
+/* FLOPs spent again over those of the step without recompute, of the first step there is. */
+static void count_flops(const dram_session *s, dram_plan_facts *facts)
+{
+    facts->update_flops = dram_fit_flops(s);
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        const dram_io *io = &s->programs.io[k];
+        if (!io->graph) continue;
+        int64_t again = s->recomputed_flops[k], once = s->plan->programs[io->index].flops - again;
+        facts->teacher_flops = teacher_flops(io->graph);
+        facts->recompute_ratio = ratio(again, once);
+        facts->recompute_student_ratio = ratio(again, once - facts->teacher_flops);
+        return;
+    }
+}
+
+/* What the schedule of the first step that has one makes again. */
+static void describe_recompute(const dram_session *s, dram_str *text)
+{
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        const dram_chain_schedule *schedule = &s->schedule[k];
+        int length = 0, runs = 0, partly = 0;
+        for (int i = 0; i < schedule->n; i++) {
+            const dram_chain_op *op = &schedule->op[i];
+            length += op->kind == DRAM_CHAIN_BACKWARD;
+            runs += op->kind < DRAM_CHAIN_LOSS;
+            partly += op->kind == DRAM_CHAIN_SAVE && op->option > 1;
+        }
+        if (!length) continue;
+        dram_str_add(text, "%d of %d blocks in part", partly, length);
+        if (runs > length) dram_str_add(text, ", %d forward runs more", runs - length);
+        return;
+    }
+    if (s->cfg->memory.recompute_norms) dram_str_add(text, "norms and activations only");
+}
+
+static dram_status find_facts(const dram_session *s, page_facts *f)
+{
+    *f = (page_facts){0};
+    f->facts = (dram_plan_facts){.budget_bytes = s->budget, .pulled = s->pulled.text, .levers = f->levers};
+    TRY(dram_levers_floor(s->cfg, s->set, &f->facts.floor_bytes));
+    TRY(dram_levers(s, f->levers, &f->facts.n_levers));
+    TRY(find_cache(s, &f->cache));
+    count_flops(s, &f->facts);
+    describe_student(s, &f->heading);
+    describe_teacher(s->cfg, &f->heading);
+    describe_losses(s, &f->heading);
+    describe_cache(s, &f->cache, &f->heading);
+    describe_device(s, &f->heading);
+    describe_recompute(s, &f->recompute);
+    f->facts.heading = f->heading.text;
+    f->facts.recompute = f->recompute.text;
+    return DRAM_OK;
+}
+
+static void free_facts(page_facts *f)
+{
+    dram_str_free(&f->heading);
+    dram_str_free(&f->recompute);
+}
+
+dram_status dram_plan_page(const dram_session *s, dram_str *out)
+{
+    page_facts f;
+    TRY(find_facts(s, &f));
+    dram_status status = dram_plan_text(s->plan, &f.facts, out);
+    free_facts(&f);
+    return status;
+}
+
+/* "cache": what filling it takes, or null. */
+static bool add_cache(cJSON *report, const dram_session *s, const cache_facts *cache)
+{
+    if (!s->programs.cached) return cJSON_AddNullToObject(report, "cache") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(report, "cache");
+    return o && cJSON_AddStringToObject(o, "directory", s->cfg->sam_distill.cache) &&
+           cJSON_AddStringToObject(o, "format", dram_cache_format_word(s->cfg->sam_distill.cache_format)) &&
+           cJSON_AddNumberToObject(o, "fill_arena_bytes", (double)cache->arena_bytes) &&
+           cJSON_AddNumberToObject(o, "fill_host_bytes", (double)cache->host_bytes) &&
+           cJSON_AddNumberToObject(o, "image_disk_bytes", (double)cache->image_bytes);
+}
+
+cJSON *dram_plan_page_json(const dram_session *s)
+{
+    page_facts f;
+    if (find_facts(s, &f) != DRAM_OK) return NULL;
+    cJSON *report = dram_plan_report(s->plan, &f.facts);
+    if (report && !add_cache(report, s, &f.cache)) {
+        cJSON_Delete(report);
+        report = NULL;
+        dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");
+    }
+    free_facts(&f);
+    return report;
+}

@@ -1,0 +1,180 @@
+#include "session/fit.h"
+
+#include "base/alloc.h"
+#include "passes/passes.h"
+#include "session/machine.h"
+#include "session/schedule.h"
+#include "session/times.h"
+
+/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
+ * number. */
+static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
+{
+    const dram_chain *chain = dram_recompute_chain(r);
+    int longest = 0;
+    for (int i = 0; i < from->n; i++)
+        if (from->op[i].stage > longest && from->op[i].kind != DRAM_CHAIN_LOSS) longest = from->op[i].stage;
+    if (longest != chain->length) return DRAM_OK;
+    for (int i = 0; i < from->n; i++) {
+        dram_chain_op op = from->op[i];
+        if (op.kind == DRAM_CHAIN_SAVE && op.option >= chain->stage[op.stage].n_options)
+            op.option = dram_recompute_plain_option(r);
+        TRY(dram_chain_add(to, op.kind, op.stage, op.option));
+    }
+    return DRAM_OK;
+}
+
+/* Where a schedule names no choice, a block that is saved keeps what is kept without recompute too. */
+static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule)
+{
+    for (int i = 0; i < schedule->n; i++)
+        if (schedule->op[i].kind == DRAM_CHAIN_SAVE) schedule->op[i].option = dram_recompute_plain_option(r);
+}
+
+/* The session's schedule for a step, or for its other step where it has none of this kind. */
+static const dram_chain_schedule *schedule_of(const dram_session *s, dram_program_kind kind)
+{
+    dram_program_kind other = kind == DRAM_PROGRAM_DISTIL_STEP ? DRAM_PROGRAM_PLAIN_STEP : DRAM_PROGRAM_DISTIL_STEP;
+    return s->programs.io[kind].graph ? &s->schedule[kind] : &s->schedule[other];
+}
+
+static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_fit *fit, int64_t slots_bytes,
+                          dram_program_kind kind, dram_chain_schedule *schedule)
+{
+    const dram_chain *chain = dram_recompute_chain(r);
+    int64_t live, flops;
+    *schedule = (dram_chain_schedule){0};
+    if (chain->length == 0) return DRAM_OK;
+    if (fit->like) return borrow(r, schedule_of(fit->like, kind), schedule);
+    switch (cfg->memory.checkpoint) {
+    case DRAM_CHECKPOINT_NONE:
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_BLOCKS:
+        TRY(dram_chain_blocks(chain, schedule));
+        plain_options(r, schedule);
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_SQRT:
+        TRY(dram_chain_sqrt(chain, schedule));
+        plain_options(r, schedule);
+        return DRAM_OK;
+    case DRAM_CHECKPOINT_OPTIMAL:
+        break;
+    }
+    if (!fit->target && !fit->least) return DRAM_OK;
+    TRY(dram_recompute_measure(r, NULL, &live, &flops));
+    if (!fit->least && live + slots_bytes <= fit->target) return DRAM_OK;
+    return dram_recompute_fit(r, fit->least ? 0 : fit->target - slots_bytes, schedule);
+}
+
+static int64_t device_slots(const dram_slots *slots, const dram_profile *profile)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < slots->n; i++)
+        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += dram_slot_bytes(slots->at[i], profile);
+    return bytes;
+}
+
+/* Seconds of each node from the file that memory.profile names; NULL without one. The caller's. */
+static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, const dram_profile *profile,
+                                double **seconds)
+{
+    dram_times_machine machine;
+    dram_times *times;
+    dram_status status;
+    if (!cfg->memory.profile) return DRAM_OK;
+    dram_machine_describe(profile, &machine);
+    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
+    *seconds = dram_alloc(((size_t)g->n_nodes + 1) * sizeof **seconds);
+    status =
+        *seconds ? dram_times_of(times, g, *seconds) : dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
+    dram_times_close(times);
+    return status;
+}
+
+/* What a pass asks while it runs on a program of the session. */
+typedef struct {
+    dram_session *s;
+    const dram_profile *profile;
+    const dram_fit *fit;
+    dram_program_kind kind;
+} asked;
+
+static dram_status seconds_of(void *context, const dram_graph *g, double **seconds)
+{
+    const asked *a = context;
+    return read_seconds(&a->s->settled, g, a->profile, seconds);
+}
+
+static dram_status schedule_for(void *context, dram_recompute *r, dram_chain_schedule *schedule)
+{
+    const asked *a = context;
+    int64_t slots = device_slots(&a->s->programs.slots, a->profile);
+    return choose(r, &a->s->settled, a->fit, slots, a->kind, schedule);
+}
+
+static dram_status run_passes(dram_session *s, const dram_profile *profile, const dram_fit *fit, dram_program_kind kind)
+{
+    const dram_config *cfg = &s->settled;
+    asked context = {.s = s, .profile = profile, .fit = fit, .kind = kind};
+    const dram_passes passes = {.fuse = s->programs.fused || cfg->train.accumulate > 1,
+                                .recompute = {.norms = cfg->memory.recompute_norms,
+                                              .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
+                                              .in_place = cfg->memory.in_place},
+                                .seconds = seconds_of,
+                                .schedule = schedule_for,
+                                .context = &context};
+    return dram_passes_run(&passes, s->programs.io[kind].graph, profile, &s->schedule[kind],
+                           &s->recomputed_flops[kind]);
+}
+
+static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_session *s)
+{
+    const dram_graph *graphs[DRAM_PROGRAM_COUNT];
+    dram_status status;
+    int n = 0;
+    *s = (dram_session){.settled = *cfg, .set = fit->set};
+    s->cfg = &s->settled;
+    dram_profile profile;
+    TRY(dram_machine_profile(cfg, &profile));
+    TRY(dram_programs_build(&s->settled, fit->set, &s->programs));
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        if (!s->programs.io[k].graph) continue;
+        graphs[n++] = s->programs.io[k].graph;
+        if (s->programs.io[k].graph->backward_begin)
+            TRY_GOTO(run_passes(s, &profile, fit, (dram_program_kind)k), failed);
+    }
+    const dram_plan_options options = {.eager_free = cfg->memory.eager_free,
+                                       .in_place = cfg->memory.in_place,
+                                       .share_teacher = cfg->memory.share_teacher};
+    TRY_GOTO(dram_plan_make(graphs, n, &s->programs.slots, &profile, options, &s->plan), failed);
+    return DRAM_OK;
+failed:
+    dram_session_close(s);
+    return status;
+}
+
+dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s)
+{
+    enum { TRIES = 6 };
+    int64_t target = fit.target;
+    for (int i = 0;; i++) {
+        TRY(build_once(cfg, &fit, s));
+        /* Placement may lose a little between buffers: ask for as much less and try again. */
+        int64_t over = s->plan->arena_bytes - target, lost = s->plan->arena_bytes - s->plan->max_live_bytes;
+        if (!target || over <= 0 || over > lost || i == TRIES || fit.like) return DRAM_OK;
+        fit.target -= over + target / 1024 * i; /* the next schedule may lose as much again */
+        dram_session_close(s);
+    }
+}
+
+int64_t dram_fit_flops(const dram_session *s)
+{
+    int64_t flops[DRAM_PROGRAM_COUNT] = {0};
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->programs.io[k].graph) flops[k] = s->plan->programs[s->programs.io[k].index].flops;
+    const dram_graph *distil = s->programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    double share = distil ? dram_teacher_share(s->cfg) : 0.0;
+    int64_t step = (int64_t)(share * (double)flops[DRAM_PROGRAM_DISTIL_STEP] +
+                             (1.0 - share) * (double)flops[DRAM_PROGRAM_PLAIN_STEP]);
+    return step * s->settled.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
+}

@@ -1,0 +1,44 @@
+/* levers: every way to spend fewer bytes, what each saves and costs in this config, and the search for a plan within
+ * the budget.
+ *
+ * Exact levers leave every bit of the results as it is, and the planner pulls them by itself, in the order of their
+ * price: those that cost nothing are on from the start, then recompute, then streaming of the teacher. Rounding and
+ * quality levers are pulled only where memory.may_change names them.
+ */
+#ifndef DRAM_SESSION_LEVERS_H
+#define DRAM_SESSION_LEVERS_H
+
+#include "session/fit.h"
+
+/* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
+typedef struct {
+    const char *name; /* "in_place" */
+    char setting[24]; /* "on" */
+    bool pulled;
+    int64_t
+        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
+    const char *effect;  /* on results: "exact", "rounding" or "quality" */
+    const char *set_by;  /* "default", "config" or "planner" */
+} dram_lever;
+
+enum { DRAM_LEVERS = 15 };
+
+/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena.
+ */
+dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
+
+/* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
+ * fits fit.target bytes: `settled`, which shares its strings with cfg, and is the smallest that was found if none fits.
+ * `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
+dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled,
+                            dram_str *pulled);
+
+/* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:
+ * "memory.may_change: [accumulate] would fit it" or the like. */
+dram_status dram_levers_advice(const dram_session *session, int64_t target, dram_str *text);
+
+/* The fewest bytes of the device's arena that exact levers can reach. */
+dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int64_t *bytes);
+
+#endif

@@ -1,0 +1,117 @@
+#include "session/settle.h"
+
+#include <string.h>
+
+#include "io/path.h"
+
+int64_t dram_settle_sample_bytes(const dram_config *cfg)
+{
+    const struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    int64_t s = cfg->data.size, t = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+    int64_t student = 3 * s * s + (cfg->task.enabled ? s * s : 0), teacher = sam->enabled ? 3 * t * t : 0;
+    if (!sam->enabled || !sam->cache) return student + teacher;
+    return student > teacher ? student : teacher; /* the cache is filled before the steps begin */
+}
+
+/* Computing takes all cores, and decoding a batch takes a small part of a step: a quarter of the cores, but two where
+ * there are two, so that one decodes while the other waits for a file, and not more than a quarter of the free memory
+ * if each decodes the largest image it may. Ahead of the step: two batches, in a sixteenth of the free memory. */
+void dram_settle_loader(dram_config *cfg, int cores, int64_t free_bytes)
+{
+    enum { MOST_WORKERS = 8, LEAST_PREFETCH = 8 };
+    if (!cfg->data.workers) {
+        int workers = cores < 2 ? 1 : cores < 8 ? 2 : cores / 4;
+        if (workers > MOST_WORKERS) workers = MOST_WORKERS;
+        while (workers > 1 && workers * cfg->data.max_decode_bytes > free_bytes / 4) workers--;
+        cfg->data.workers = workers;
+    }
+    if (!cfg->data.prefetch) {
+        int64_t batch = cfg->train.batch_size, ahead = 2 * batch > LEAST_PREFETCH ? 2 * batch : LEAST_PREFETCH;
+        int64_t room = free_bytes / 16 / dram_settle_sample_bytes(cfg);
+        if (ahead > room) ahead = room;
+        cfg->data.prefetch = (int)(ahead > batch ? ahead : batch);
+    }
+}
+
+/* Makes a lever as it was; returns whether that is not what the config says. */
+static bool keep(dram_config *cfg, const dram_config *before, dram_may_change lever)
+{
+    const dram_config was = *cfg;
+    struct dram_config_sam_distill *sam = &cfg->sam_distill;
+    switch (lever) {
+    case DRAM_MAY_CHANGE_PRECISION:
+        cfg->train.precision = before->train.precision;
+        sam->teacher.precision = before->sam_distill.teacher.precision;
+        return cfg->train.precision != was.train.precision ||
+               sam->teacher.precision != was.sam_distill.teacher.precision;
+    case DRAM_MAY_CHANGE_ACCUMULATE: /* which may have changed the group too */
+        cfg->train.accumulate = before->train.accumulate;
+        if (cfg->train.accumulate != was.train.accumulate) sam->teacher.group = before->sam_distill.teacher.group;
+        return cfg->train.accumulate != was.train.accumulate;
+    case DRAM_MAY_CHANGE_TEACHER_GROUP:
+        sam->teacher.group = before->sam_distill.teacher.group;
+        return sam->teacher.group != was.sam_distill.teacher.group;
+    case DRAM_MAY_CHANGE_OPTIM_STATE:
+        cfg->optim.state = before->optim.state;
+        return cfg->optim.state != was.optim.state;
+    case DRAM_MAY_CHANGE_SAM_INPUT_SIZE:
+        sam->sam_input_size = before->sam_distill.sam_input_size;
+        return sam->sam_input_size != was.sam_distill.sam_input_size;
+    case DRAM_MAY_CHANGE_MODEL_TYPE:
+        sam->teacher.model_type = before->sam_distill.teacher.model_type;
+        return strcmp(sam->teacher.model_type, was.sam_distill.teacher.model_type) != 0;
+    case DRAM_MAY_CHANGE_DISTILL_INTERVAL:
+        sam->distill_interval = before->sam_distill.distill_interval;
+        return !dram_steps_equal(&sam->distill_interval, &was.sam_distill.distill_interval);
+    case DRAM_MAY_CHANGE_SR_TARGET_SCALE:
+        cfg->resolution_distill.sr_target_scale = before->resolution_distill.sr_target_scale;
+        return cfg->resolution_distill.sr_target_scale != was.resolution_distill.sr_target_scale;
+    }
+    return false;
+}
+
+static dram_status keep_levers(dram_settled *s)
+{
+    enum { LEVERS = 32 };
+    unsigned both = s->cfg.memory.may_change & s->before->memory.may_change;
+    for (int i = 0; i < LEVERS; i++) {
+        if (!(both >> i & 1u) || !keep(&s->cfg, s->before, (dram_may_change)i)) continue;
+        dram_str_add(&s->kept, "%s%s", s->kept.length ? ", " : "", dram_may_change_word((dram_may_change)i));
+    }
+    s->cfg.memory.may_change &= ~both;
+    if (s->kept.failed) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of levers");
+    if (s->cfg.train.batch_size % s->cfg.train.accumulate)
+        return dram_config_fail(&s->cfg, "train.batch_size",
+                                "this run began with train.accumulate %d, which does not divide %d; set it to what it "
+                                "was, or leave accumulate out of memory.may_change",
+                                s->cfg.train.accumulate, s->cfg.train.batch_size);
+    return DRAM_OK;
+}
+
+dram_status dram_settle(const dram_config *cfg, const char *path, dram_settled *s)
+{
+    *s = (dram_settled){.cfg = *cfg};
+    dram_settle_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    if (!path || !cfg->memory.may_change || !dram_path_exists(path)) return DRAM_OK;
+    TRY(dram_config_load(path, NULL, 0, &s->before));
+    return keep_levers(s);
+}
+
+void dram_settle_free(dram_settled *s)
+{
+    dram_config_free(s->before);
+    dram_str_free(&s->kept);
+    *s = (dram_settled){0};
+}
+
+dram_status dram_settle_write(const dram_config *loaded, const dram_settled *settled, const dram_session *session,
+                              dram_str *yaml)
+{
+    dram_config cfg = *session->cfg;
+    cfg.memory.budget = loaded->memory.budget;
+    cfg.memory.may_change = loaded->memory.may_change;
+    if (session->pulled.length)
+        dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
+    if (settled->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", settled->kept.text);
+    return dram_config_write_yaml(&cfg, yaml);
+}
