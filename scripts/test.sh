@@ -10,7 +10,7 @@ scripts/build.sh asan
 # One instruction set is enough here, and whole runs take minutes under a sanitizer: scripts/check_all.sh does those too.
 # ops/both is ops/all and ops/cuda, the latter on the simulated GPU, where train/cuda_graph and cli/cuda run too.
 slow='ops/all|ops/cuda|cli/(commands|look|process|runs)|distill/placement|model/(adamw|vit_b)'
-slow="$slow|session/|feed/|evaluate/|train/(cuda$|failures|files|interval|losses|own_teacher|precision|resume|soak|teacher)"
+slow="$slow|session/(calibrate|levers|recompute|room|update|weights)|feed/|evaluate/|train/(cuda$|failures|files|interval|losses|own_teacher|precision|resume|soak|teacher)"
 ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E "$slow"
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
 ctest --test-dir build/tsan --output-on-failure -R '^(base/pool|data/loader|device/exec|train/guard)$'

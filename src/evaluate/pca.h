@@ -1,4 +1,4 @@
-/* pca: the first three principal components of the cells of an embedding. Internal to src/train.
+/* pca: the first three principal components of the cells of an embedding. Internal to src/evaluate.
  *
  * Covariance and eigenvectors in double, by BLAS dsyrk and LAPACK dsyev. An axis is turned so that its largest
  * component (by size; the first of equals) is positive: the same numbers give the same picture.

@@ -1,4 +1,4 @@
-/* single: one image file through a program of batch 1. Internal to src/train. */
+/* single: one image file through a program of batch 1. Internal to src/evaluate. */
 #ifndef DRAM_EVALUATE_SINGLE_H
 #define DRAM_EVALUATE_SINGLE_H
 

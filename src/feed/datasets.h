@@ -1,4 +1,4 @@
-/* datasets: the folders that a config names, opened. Internal to src/train. */
+/* datasets: the folders that a config names, opened. */
 #ifndef DRAM_FEED_DATASETS_H
 #define DRAM_FEED_DATASETS_H
 

@@ -1,4 +1,4 @@
-/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them. Internal to src/plan.
+/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them. Internal to src/passes.
  */
 #ifndef DRAM_PASSES_BLOCKS_H
 #define DRAM_PASSES_BLOCKS_H

@@ -1,4 +1,4 @@
-/* recompute_build: a schedule made into a trace. Internal to src/plan. */
+/* recompute_build: a schedule made into a trace. Internal to src/passes. */
 #ifndef DRAM_PASSES_RECOMPUTE_BUILD_H
 #define DRAM_PASSES_RECOMPUTE_BUILD_H
 

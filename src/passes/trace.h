@@ -1,4 +1,4 @@
-/* trace: the nodes of a program in the order in which they will run, some of them more than once. Internal to src/plan.
+/* trace: the nodes of a program in the order in which they will run, some of them more than once. Internal to src/passes.
  *
  * Values have numbers of their own: those of the graph, and behind them one for each output of a repeated node.
  */

@@ -1,4 +1,4 @@
-/* fit: a config made into programs and a plan, with as much recompute as the bytes ask for. Internal to src/train. */
+/* fit: a config made into programs and a plan, with as much recompute as the bytes ask for. */
 #ifndef DRAM_SESSION_FIT_H
 #define DRAM_SESSION_FIT_H
 

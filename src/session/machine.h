@@ -1,4 +1,4 @@
-/* machine: which device a config runs on, and what this machine has of it. Internal to src/train, and for `dram doctor`
+/* machine: which device a config runs on, and what this machine has of it. For src/session, and for `dram doctor`
  * and `dram plan`. */
 #ifndef DRAM_SESSION_MACHINE_H
 #define DRAM_SESSION_MACHINE_H

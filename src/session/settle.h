@@ -1,5 +1,5 @@
 /* settle: a config as this run has it: what is left to the machine is chosen, and a run that goes on has the levers
- * that its first part had. Internal to src/train, and for `dram doctor`. */
+ * that its first part had. For src/session, and for `dram doctor`. */
 #ifndef DRAM_SESSION_SETTLE_H
 #define DRAM_SESSION_SETTLE_H
 
