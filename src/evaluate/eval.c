@@ -21,7 +21,7 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
                                const float *logits, const dram_shape *shape, tally *t)
 {
     dram_label label;
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     int h = (int)shape->dim[1], w = (int)shape->dim[2], classes = s->programs.classes;
     dram_label_rules rules = {.height = sample->full_height,
                               .width = sample->full_width,
@@ -71,7 +71,7 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
         const dram_sample *sample = &batch->samples[i];
         const float *logits = t->logits + i * each;
         if (sample->has_label) TRY(count_image(s, dataset, sample, logits, &value->shape, t));
-        if (predictions) TRY(dram_predictions_write(predictions, s->cfg, sample, logits, &value->shape));
+        if (predictions) TRY(dram_predictions_write(predictions, &s->cfg, sample, logits, &value->shape));
     }
     return DRAM_OK;
 }
@@ -126,7 +126,7 @@ static void close_tally(tally *t)
 dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result)
 {
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     const dram_programs *p = &s->programs;
     const dram_loader_params params = {
         .dataset = dataset,

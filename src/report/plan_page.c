@@ -23,7 +23,7 @@ typedef struct {
 
 static void describe_student(const dram_session *s, dram_str *text)
 {
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     dram_str_add(text, "student  %s at %d, batch %d", cfg->student.arch, cfg->data.size, cfg->train.batch_size);
     if (cfg->train.accumulate > 1)
         dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->programs.batch);
@@ -67,7 +67,7 @@ static void describe_embed_loss(const struct dram_config_sam_distill_loss *loss,
 
 static void describe_losses(const dram_session *s, dram_str *text)
 {
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     const char *comma = "";
     dram_str_add(text, "losses   ");
     if (cfg->sam_distill.enabled) {
@@ -88,12 +88,12 @@ static dram_status find_cache(const dram_session *s, cache_facts *cache)
 {
     dram_session fill;
     if (!s->programs.cached) return DRAM_OK;
-    dram_config cfg = dram_targets_fill_config(s->cfg);
+    dram_config cfg = dram_targets_fill_config(&s->cfg);
     cfg.memory.budget = s->budget ? s->budget : DRAM_BYTES_NONE;
     TRY(dram_budget_plan(&cfg, DRAM_SET_CACHE_FILL, 0, &fill));
     *cache = (cache_facts){.arena_bytes = fill.plan->arena_bytes,
                            .host_bytes = fill.plan->host_bytes,
-                           .image_bytes = dram_targets_image_bytes(s->cfg)};
+                           .image_bytes = dram_targets_image_bytes(&s->cfg)};
     dram_session_close(&fill);
     return DRAM_OK;
 }
@@ -103,7 +103,7 @@ static void describe_cache(const dram_session *s, const cache_facts *cache, dram
     char arena[32], image[32];
     if (!s->programs.cached) return;
     dram_str_add(text, "cache    %s, %s of disk an image; filled before the first step, in an arena of %s\n",
-                 dram_cache_format_word(s->cfg->sam_distill.cache_format),
+                 dram_cache_format_word(s->cfg.sam_distill.cache_format),
                  dram_format_bytes(cache->image_bytes, image, sizeof image),
                  dram_format_bytes(cache->arena_bytes + cache->host_bytes, arena, sizeof arena));
 }
@@ -112,7 +112,7 @@ static void describe_device(const dram_session *s, dram_str *text)
 {
     char why[320];
     int threads = s->plan->profile.workers;
-    bool gpu = dram_machine_gpu(s->cfg, why, sizeof why);
+    bool gpu = dram_machine_gpu(&s->cfg, why, sizeof why);
     if (gpu)
         dram_str_add(text, "device   cuda; %d CPU thread%s beside it\n", threads, threads == 1 ? "" : "s");
     else
@@ -166,19 +166,19 @@ static void describe_recompute(const dram_session *s, dram_str *text)
         if (runs > length) dram_str_add(text, ", %d forward runs more", runs - length);
         return;
     }
-    if (s->cfg->memory.recompute_norms) dram_str_add(text, "norms and activations only");
+    if (s->cfg.memory.recompute_norms) dram_str_add(text, "norms and activations only");
 }
 
 static dram_status find_facts(const dram_session *s, page_facts *f)
 {
     *f = (page_facts){0};
     f->facts = (dram_plan_facts){.budget_bytes = s->budget, .pulled = s->pulled.text, .levers = f->levers};
-    TRY(dram_levers_floor(s->cfg, s->set, &f->facts.floor_bytes));
+    TRY(dram_levers_floor(&s->cfg, s->set, &f->facts.floor_bytes));
     TRY(dram_levers(s, f->levers, &f->facts.n_levers));
     TRY(find_cache(s, &f->cache));
     count_flops(s, &f->facts);
     describe_student(s, &f->heading);
-    describe_teacher(s->cfg, &f->heading);
+    describe_teacher(&s->cfg, &f->heading);
     describe_losses(s, &f->heading);
     describe_cache(s, &f->cache, &f->heading);
     describe_device(s, &f->heading);
@@ -208,8 +208,8 @@ static bool add_cache(cJSON *report, const dram_session *s, const cache_facts *c
 {
     if (!s->programs.cached) return cJSON_AddNullToObject(report, "cache") != NULL;
     cJSON *o = cJSON_AddObjectToObject(report, "cache");
-    return o && cJSON_AddStringToObject(o, "directory", s->cfg->sam_distill.cache) &&
-           cJSON_AddStringToObject(o, "format", dram_cache_format_word(s->cfg->sam_distill.cache_format)) &&
+    return o && cJSON_AddStringToObject(o, "directory", s->cfg.sam_distill.cache) &&
+           cJSON_AddStringToObject(o, "format", dram_cache_format_word(s->cfg.sam_distill.cache_format)) &&
            cJSON_AddNumberToObject(o, "fill_arena_bytes", (double)cache->arena_bytes) &&
            cJSON_AddNumberToObject(o, "fill_host_bytes", (double)cache->host_bytes) &&
            cJSON_AddNumberToObject(o, "image_disk_bytes", (double)cache->image_bytes);

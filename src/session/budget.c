@@ -35,7 +35,7 @@ dram_status dram_budget_check(const dram_session *s, int64_t limit, const char *
     int64_t floor;
     dram_status status;
     if (s->plan->arena_bytes <= limit) return DRAM_OK;
-    TRY_GOTO(dram_levers_floor(s->cfg, s->set, &floor), done);
+    TRY_GOTO(dram_levers_floor(&s->cfg, s->set, &floor), done);
     TRY_GOTO(dram_levers_advice(s, limit, &advice), done);
     TRY_GOTO(dram_plan_alive(s->plan, 3, &alive), done);
     status = dram_fail(

@@ -395,16 +395,16 @@ static const char *set_by(const dram_session *s, const char *name, const char *k
     size_t n = strlen(name);
     for (const char *p = s->pulled.text; p && (p = strstr(p, name)); p += n)
         if (p[n] == '=' && (p == s->pulled.text || p[-1] == ' ')) return "planner";
-    return strcmp(dram_config_where(s->cfg, key), "default") == 0 ? "default" : "config";
+    return strcmp(dram_config_where(&s->cfg, key), "default") == 0 ? "default" : "config";
 }
 
 static dram_status row_of(const dram_session *s, const lever *l, dram_lever *row, bool *there)
 {
-    dram_config other = *s->cfg;
+    dram_config other = s->cfg;
     bool pulled;
     int64_t bytes, flops;
-    *row = (dram_lever){.name = l->name, .effect = l->effect(s->cfg), .set_by = set_by(s, l->name, l->key)};
-    *there = l->state(s->cfg, &pulled, row->setting, sizeof row->setting);
+    *row = (dram_lever){.name = l->name, .effect = l->effect(&s->cfg), .set_by = set_by(s, l->name, l->key)};
+    *there = l->state(&s->cfg, &pulled, row->setting, sizeof row->setting);
     if (!*there) return DRAM_OK;
     if (pulled) {
         l->release(&other);
@@ -428,13 +428,13 @@ static bool is_recomputed(const dram_session *s)
 /* Blocks made again: against storing all when it is pulled, else against the fewest bytes it can reach. */
 static dram_status recompute_row(const dram_session *s, dram_lever *row)
 {
-    dram_config other = *s->cfg;
+    dram_config other = s->cfg;
     bool pulled = is_recomputed(s);
     int64_t bytes, flops;
     *row = (dram_lever){.name = "recompute", .effect = "exact", .set_by = "planner"};
-    if (s->cfg->memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) row->set_by = set_by(s, row->name, "memory.checkpoint");
+    if (s->cfg.memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) row->set_by = set_by(s, row->name, "memory.checkpoint");
     snprintf(row->setting, sizeof row->setting, "%s",
-             dram_checkpoint_word(pulled ? s->cfg->memory.checkpoint : DRAM_CHECKPOINT_NONE));
+             dram_checkpoint_word(pulled ? s->cfg.memory.checkpoint : DRAM_CHECKPOINT_NONE));
     other.memory.checkpoint = pulled ? DRAM_CHECKPOINT_NONE : DRAM_CHECKPOINT_OPTIMAL;
     TRY(price(&other, (dram_fit){.set = s->set, .least = !pulled}, &bytes, &flops));
     fill_row(s, row, pulled, bytes, flops);
@@ -510,7 +510,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
     int64_t least = s->plan->arena_bytes;
     char room[32];
     for (int i = 0; i < N_LEVERS; i++) {
-        dram_config other = *s->cfg;
+        dram_config other = s->cfg;
         int64_t bytes;
         if (!all_levers[i].pull(&other)) continue;
         TRY(arena_of(&other, (dram_fit){.set = s->set, .target = target}, &bytes));
@@ -519,8 +519,8 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
         least = bytes;
         if (bytes <= target) break; /* the first in the order, which changes results least */
     }
-    if (s->cfg->memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) {
-        dram_config other = *s->cfg;
+    if (s->cfg.memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) {
+        dram_config other = s->cfg;
         int64_t bytes;
         other.memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
         TRY(arena_of(&other, (dram_fit){.set = s->set, .target = target}, &bytes));
@@ -534,7 +534,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
         dram_str_add(text, "no lever makes it smaller: lower train.batch_size, data.size or the student");
         return DRAM_OK;
     }
-    dram_str_add(text, "pulling %s (%s, effect %s) would make it %s%s", best->name, best->key, best->effect(s->cfg),
+    dram_str_add(text, "pulling %s (%s, effect %s) would make it %s%s", best->name, best->key, best->effect(&s->cfg),
                  dram_format_bytes(least, room, sizeof room), least <= target ? ", which fits" : "");
     return DRAM_OK;
 }

@@ -107,7 +107,7 @@ void dram_settle_free(dram_settled *s)
 dram_status dram_settle_write(const dram_config *loaded, const dram_settled *settled, const dram_session *session,
                               dram_str *yaml)
 {
-    dram_config cfg = *session->cfg;
+    dram_config cfg = session->cfg;
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
     if (session->pulled.length)

@@ -151,15 +151,15 @@ static void exact_levers_come_first(void **state)
     assert_true(s->plan->arena_bytes <= all - all / 20);
     assert_null(s->pulled.text);
     assert_true(s->recomputed_flops[DRAM_PROGRAM_DISTIL_STEP] > 0);
-    assert_int_equal(s->cfg->train.accumulate, 1);
-    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
+    assert_int_equal(s->cfg.train.accumulate, 1);
+    assert_int_equal(dram_levers_floor(&s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     close_plan(s, cfg);
     /* The floor: streaming too, and it is met. */
     assert_true(floor < all);
     s = plan_within(state, floor, "memory.may_change=[accumulate,precision]", &cfg);
     assert_true(s->plan->arena_bytes <= floor);
     assert_string_equal(s->pulled.text, "teacher_placement=stream");
-    assert_int_equal(s->cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
+    assert_int_equal(s->cfg.sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
     assert_int_equal(cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_DEVICE);
     close_plan(s, cfg);
 }
@@ -170,7 +170,7 @@ static void others_need_leave(void **state)
     dram_config *cfg;
     int64_t floor;
     dram_session *s = plan_within(state, 1 << 20, "", &cfg); /* far too little */
-    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
+    assert_int_equal(dram_levers_floor(&s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     assert_int_equal(s->plan->arena_bytes, floor); /* the smallest there is */
     assert_int_equal(dram_budget_check(s, 1 << 20, "the budget is"), DRAM_ERR_FIT);
     const char *text = dram_error_text();
@@ -186,13 +186,13 @@ static void others_need_leave(void **state)
     assert_true(s->plan->arena_bytes <= target);
     assert_non_null(strstr(s->pulled.text, "precision=bf16"));
     assert_null(strstr(s->pulled.text, "accumulate"));
-    assert_int_equal(s->cfg->train.precision, DRAM_PRECISION_BF16);
+    assert_int_equal(s->cfg.train.precision, DRAM_PRECISION_BF16);
     close_plan(s, cfg);
     s = plan_within(state, target, "memory.may_change=[accumulate,distill_interval]", &cfg);
     assert_true(s->plan->arena_bytes <= target);
     assert_non_null(strstr(s->pulled.text, "accumulate="));
     assert_null(strstr(s->pulled.text, "distill_interval")); /* it saves no byte */
-    assert_true(s->cfg->train.accumulate > 1);
+    assert_true(s->cfg.train.accumulate > 1);
     close_plan(s, cfg);
 }
 
