@@ -5,8 +5,8 @@
 #include "report/plan_report.h"
 #include "session/budget.h"
 #include "session/fit.h"
-#include "session/levers.h"
 #include "session/machine.h"
+#include "session/search.h"
 
 /* What filling the cache takes; all 0 without one. */
 typedef struct {

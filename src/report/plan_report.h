@@ -10,7 +10,7 @@
 #include <cjson/cJSON.h>
 
 #include "plan/plan.h"
-#include "session/levers.h"
+#include "session/search.h"
 
 /* What a report says besides the plan itself. */
 typedef struct {

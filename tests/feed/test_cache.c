@@ -14,7 +14,7 @@
 #include "evaluate/eval_file.h"
 #include "feed/feed.h"
 #include "session/budget.h"
-#include "session/levers.h"
+#include "session/search.h"
 
 /* A number of line `step` of metrics.jsonl; NAN for null. */
 static double metric(void **state, const char *name, int step, const char *key)
