@@ -13,6 +13,7 @@
 #include "feed/feed.h"
 #include "feed/fill.h"
 #include "io/atomic.h"
+#include "io/lines.h"
 #include "io/path.h"
 #include "io/rundir.h"
 #include "report/metrics.h"
@@ -37,7 +38,7 @@ typedef struct {
     dram_batch batch; /* that the next step reuses; count 0: it takes a new one */
     dram_feed feed;
     dram_targets targets;
-    dram_metrics_file *metrics;
+    dram_lines metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
     dram_guard *guard;
     dram_state state;
@@ -103,14 +104,14 @@ static dram_status open_directory(run *r, bool resume)
     TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
     if (resume) {
         TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
-        TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
-        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step));
-        TRY(dram_metrics_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
+        TRY(dram_lines_truncate(r->metrics_path, r->state.step));
+        TRY(dram_lines_truncate(r->evaluations_path, r->state.step));
+        TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
     TRY_GOTO(dram_settle_write(r->loaded, &r->settled, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
-    status = dram_metrics_open(r->metrics_path, &r->metrics);
+    status = dram_lines_open(r->metrics_path, &r->metrics);
 done:
     dram_str_free(&yaml);
     dram_free(path);
@@ -304,7 +305,7 @@ static dram_status step(run *r, dram_metrics *m)
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->programs.accumulate;
     m->images_per_second = batch.count / seconds;
-    return dram_metrics_append(r->metrics, m);
+    return dram_metrics_append(&r->metrics, m);
 }
 
 static void report_progress(const run *r, const dram_metrics *m)
@@ -405,7 +406,7 @@ static void close_run(run *r)
 {
     dram_guard_close(r->guard, NULL);
     dram_loader_close(r->loader);
-    dram_metrics_close(r->metrics);
+    dram_lines_close(&r->metrics);
     dram_feed_close(&r->feed);
     dram_targets_close(&r->targets);
     dram_session_close(&r->session);
