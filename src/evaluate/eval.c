@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "feed/datasets.h"
 
 typedef struct {
     int64_t *confusion; /* [K,K]: label, prediction */
@@ -126,21 +127,8 @@ static void close_tally(tally *t)
 dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result)
 {
-    const dram_config *cfg = s->cfg;
     const dram_programs *p = &s->programs;
-    const dram_loader_params params = {
-        .dataset = dataset,
-        .seed = (uint64_t)cfg->seed,
-        .student_size = p->student_size,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = p->batch,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
-    };
+    const dram_loader_params params = dram_datasets_params(s->cfg, p, dataset);
     dram_loader *loader = NULL;
     dram_batch batch;
     tally t;

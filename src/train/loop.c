@@ -51,30 +51,18 @@ typedef struct {
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = r->cfg;
-    bool task_alone =
-        !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
-    const dram_programs *p = &r->session.programs;
-    const dram_loader_params params = {
-        .dataset = r->train,
-        .seed = (uint64_t)cfg->seed,
-        .train = true,
-        .student_size = p->student_size,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = cfg->train.batch_size,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .augment = {.scale_min = cfg->data.augment.scale_min,
-                    .scale_max = cfg->data.augment.scale_max,
-                    .crop = cfg->data.augment.crop,
-                    .flip = cfg->data.augment.flip,
-                    .jitter = cfg->data.augment.color_jitter},
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
-        .labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share,
-        .start = r->state.position,
-    };
+    dram_loader_params params = dram_datasets_params(cfg, &r->session.programs, r->train);
+    params.train = true;
+    params.batch_size = cfg->train.batch_size;
+    params.augment = (dram_augment){.scale_min = cfg->data.augment.scale_min,
+                                    .scale_max = cfg->data.augment.scale_max,
+                                    .crop = cfg->data.augment.crop,
+                                    .flip = cfg->data.augment.flip,
+                                    .jitter = cfg->data.augment.color_jitter};
+    /* The task alone has no use for images without labels. */
+    bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
+    params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
+    params.start = r->state.position;
     TRY(dram_loader_open(&params, loader));
     for (int i = 0; i < dram_dataset_count(r->train); i++)
         if (r->state.is_skipped[i]) dram_loader_count_skipped(*loader, i);
