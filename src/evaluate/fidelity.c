@@ -18,15 +18,13 @@ static const double LOW_COSINE = 0.8;
 bool dram_fidelity_means_something(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    int canvas = sam->pad_to ? sam->pad_to : sam->sam_input_size;
-    return sam->enabled && (sam->sam_input_size != DRAM_FULL_SIZE || canvas != DRAM_FULL_SIZE);
+    return sam->enabled && (sam->sam_input_size != DRAM_FULL_SIZE || dram_teacher_canvas(cfg) != DRAM_FULL_SIZE);
 }
 
 static dram_fidelity empty(const dram_config *cfg)
 {
     return (dram_fidelity){.size = cfg->sam_distill.sam_input_size,
-                           .canvas =
-                               cfg->sam_distill.pad_to ? cfg->sam_distill.pad_to : cfg->sam_distill.sam_input_size,
+                           .canvas = dram_teacher_canvas(cfg),
                            .full = DRAM_FULL_SIZE,
                            .cosine = NAN,
                            .worst = NAN};
