@@ -5,7 +5,7 @@
 #include "cli/progress.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/fidelity.h"
-#include "evaluate/predictions.h"
+#include "evaluate/palette.h"
 #include "report/summary.h"
 #include "train/train.h"
 
