@@ -1,3 +1,4 @@
+/* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
 #include <math.h>
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* Reads a command's words, and prints what several commands print. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

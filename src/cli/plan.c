@@ -1,3 +1,4 @@
+/* dram plan: prints, draws or dumps the plan of a run, and says whether it fits. */
 #include <stdio.h>
 
 #include "cli/command.h"

@@ -53,8 +53,8 @@ static dram_status compare(dram_single *s, const char *path, dram_fidelity *resu
     return DRAM_OK;
 }
 
-/* `count` images, spread over the data set. quiet: bad ones are left out without a word, since the run that reads them
- * again will say so. */
+/* `count` images, spread over the data set. quiet: nothing is said of bad ones, since the run will read them again and
+ * say it. */
 static dram_status compare_images(dram_single *s, const dram_dataset *dataset, int count, bool quiet,
                                   const volatile sig_atomic_t *stop, dram_fidelity *result)
 {

@@ -89,8 +89,8 @@ dram_status dram_feed_keep(dram_session *s, dram_feed *feed, dram_program_kind k
     return dram_exec_read(s->exec, io->index, io->embedding, kept, bytes);
 }
 
-/* An evaluation is of data.val, every step of data.train. A place without an image gets zeros: some sums read it too, and
- * what lay there before may be NaN. */
+/* An evaluation is of data.val, every step of data.train. A place without an image gets zeros: some sums read it too,
+ * and what lay there before may be NaN. */
 static dram_status write_cached(dram_session *s, const dram_feed *feed, dram_program_kind kind,
                                 const dram_sample *samples, int count)
 {

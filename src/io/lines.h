@@ -1,7 +1,8 @@
 /* lines: a file that grows by one JSON object a line: metrics.jsonl, evaluations.jsonl, memory.jsonl.
  *
- * A line is there whole or not at all: what a failed append has written is taken back. If that fails too, or the process
- * is killed, a torn line without a newline stays at the end, which dram_lines_truncate drops. One writer at a time.
+ * A line is there whole or not at all: what a failed append has written is taken back. If that fails too, or the
+ * process is killed, a torn line without a newline stays at the end, which dram_lines_truncate drops. One writer at a
+ * time.
  */
 #ifndef DRAM_IO_LINES_H
 #define DRAM_IO_LINES_H

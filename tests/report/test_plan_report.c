@@ -136,9 +136,9 @@ static void fits_means_at_most_the_budget(void **state)
         int64_t budget = i == 2 ? 0 : f.plan->arena_bytes + i;
         const dram_plan_cache cache = {.directory = "c", .format = "int8", .image_bytes = 65};
         cJSON *root = dram_plan_json(f.plan, &(dram_plan_facts){.budget_bytes = budget, .cache = cache});
+        assert_non_null(root);
         assert_string_equal(text(member(root, "cache"), "format"), "int8");
         assert_int_equal(number(member(root, "cache"), "image_disk_bytes"), 65);
-        assert_non_null(root);
         assert_int_equal(cJSON_IsTrue(member(root, "fits")), i >= 0);
         assert_int_equal(cJSON_IsNull(member(root, "budget_bytes")), i == 2);
         assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 0);

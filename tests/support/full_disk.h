@@ -1,5 +1,5 @@
-/* full_disk: until unlimit_files, writing beyond some bytes of a file fails with EFBIG, as a full disk would with ENOSPC.
- * Include after cmocka.h. */
+/* full_disk: until unlimit_files, writing beyond some bytes of a file fails with EFBIG, as a full disk would with
+ * ENOSPC. Include after cmocka.h. */
 #ifndef DRAM_TESTS_FULL_DISK_H
 #define DRAM_TESTS_FULL_DISK_H
 
