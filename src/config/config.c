@@ -149,3 +149,13 @@ dram_status dram_config_check_inputs(const dram_config *cfg, bool training)
     }
     return DRAM_OK;
 }
+
+dram_config dram_config_one_image(const dram_config *cfg)
+{
+    dram_config one = *cfg;
+    one.train.batch_size = one.train.accumulate = 1;
+    one.sam_distill.teacher.group = 0;
+    one.sam_distill.cache = NULL;
+    one.student.weights = NULL;
+    return one;
+}
