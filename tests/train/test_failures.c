@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "support/runs.h"
 #include "train/train.h"
 

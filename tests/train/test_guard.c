@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "base/alloc.h"
 #include "base/log.h"
+#include "base/testing.h"
 #include "io/json.h"
 #include "report/metrics.h"
 #include "support/tempdir.h"
