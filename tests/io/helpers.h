@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
+#include "base/alloc.h"
 #include "base/status.h"
 #include "base/testing.h"
 #include "io/safetensors.h"
