@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "device/testing.h"
 
 typedef struct {
     dram_kernel kernel;
