@@ -13,13 +13,13 @@ static dram_val conv(const dram_layers *l, const char *name, dram_val x, int out
 {
     double fan_in = (double)kernel * kernel * dram_channels(l, x);
     return dram_layer_conv(l, name, x,
-                           (dram_conv){.out = out,
-                                       .kernel = kernel,
-                                       .stride = 1,
-                                       .groups = 1,
-                                       .bias = bias,
-                                       .init = DRAM_INIT_NORMAL,
-                                       .std = (float)sqrt(gain / fan_in)});
+                           (dram_conv_layer){.out = out,
+                                             .kernel = kernel,
+                                             .stride = 1,
+                                             .groups = 1,
+                                             .bias = bias,
+                                             .init = DRAM_INIT_NORMAL,
+                                             .std = (float)sqrt(gain / fan_in)});
 }
 
 /* The tap of that stride, DRAM_NONE when there is none. */

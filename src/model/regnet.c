@@ -13,14 +13,14 @@ static float conv_std(int out, int kernel, int groups)
     return (float)sqrt(2.0 / (kernel * kernel * out / groups));
 }
 
-static dram_conv convolution(int out, int kernel, int stride, int groups)
+static dram_conv_layer convolution(int out, int kernel, int stride, int groups)
 {
-    return (dram_conv){.out = out,
-                       .kernel = kernel,
-                       .stride = stride,
-                       .groups = groups,
-                       .init = DRAM_INIT_NORMAL,
-                       .std = conv_std(out, kernel, groups)};
+    return (dram_conv_layer){.out = out,
+                             .kernel = kernel,
+                             .stride = stride,
+                             .groups = groups,
+                             .init = DRAM_INIT_NORMAL,
+                             .std = conv_std(out, kernel, groups)};
 }
 
 /* name.conv and name.bn: act(bn(conv(x))). */
@@ -34,15 +34,15 @@ static dram_val conv_bn(const dram_layers *l, const char *name, dram_val x, int 
     return y;
 }
 
-static dram_conv squeeze(int out)
+static dram_conv_layer squeeze(int out)
 {
-    return (dram_conv){.out = out,
-                       .kernel = 1,
-                       .stride = 1,
-                       .groups = 1,
-                       .bias = true,
-                       .init = DRAM_INIT_NORMAL,
-                       .std = conv_std(out, 1, 1)};
+    return (dram_conv_layer){.out = out,
+                             .kernel = 1,
+                             .stride = 1,
+                             .groups = 1,
+                             .bias = true,
+                             .init = DRAM_INIT_NORMAL,
+                             .std = conv_std(out, 1, 1)};
 }
 
 /* Squeeze and excitation: x [N,H,W,C] scaled by a gate [N,C] made from its mean. */

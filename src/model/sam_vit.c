@@ -51,25 +51,25 @@ typedef struct {
     dram_val *x;            /* of each group: tokens [group,h,w,D], then its embedding */
 } encoder;
 
-static dram_conv patch_conv(const dram_arch *arch)
+static dram_conv_layer patch_conv(const dram_arch *arch)
 {
-    return (dram_conv){.out = arch->dim,
-                       .kernel = DRAM_VIT_PATCH,
-                       .stride = DRAM_VIT_PATCH,
-                       .groups = 1,
-                       .bias = true,
-                       .init = DRAM_INIT_TRUNC_NORMAL,
-                       .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)};
+    return (dram_conv_layer){.out = arch->dim,
+                             .kernel = DRAM_VIT_PATCH,
+                             .stride = DRAM_VIT_PATCH,
+                             .groups = 1,
+                             .bias = true,
+                             .init = DRAM_INIT_TRUNC_NORMAL,
+                             .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)};
 }
 
-static dram_conv neck_conv(int in, int kernel)
+static dram_conv_layer neck_conv(int in, int kernel)
 {
-    return (dram_conv){.out = DRAM_EMBED_CHANNELS,
-                       .kernel = kernel,
-                       .stride = 1,
-                       .groups = 1,
-                       .init = DRAM_INIT_TRUNC_NORMAL,
-                       .std = conv_std(kernel * kernel * in)};
+    return (dram_conv_layer){.out = DRAM_EMBED_CHANNELS,
+                             .kernel = kernel,
+                             .stride = 1,
+                             .groups = 1,
+                             .init = DRAM_INIT_TRUNC_NORMAL,
+                             .std = conv_std(kernel * kernel * in)};
 }
 
 /* ---- fetching weights ---- */
