@@ -111,20 +111,11 @@ static dram_val sam_target(builder *b, bool with_teacher)
 }
 
 /* sam_distill.loss: the distance of `type`, and those of `add` with their weights. */
-static dram_embed_choice embed_choice(const dram_config *cfg)
+static dram_embed_choice embed_choice(const struct dram_config_sam_distill_loss *loss)
 {
-    static const dram_distance of_type[] = {[DRAM_SAM_LOSS_MSE] = DRAM_DISTANCE_MSE,
-                                            [DRAM_SAM_LOSS_COSINE] = DRAM_DISTANCE_COSINE,
-                                            [DRAM_SAM_LOSS_HUBER] = DRAM_DISTANCE_HUBER,
-                                            [DRAM_SAM_LOSS_CWD] = DRAM_DISTANCE_CWD};
-    const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
-    dram_embed_choice choice = {.weight = {[DRAM_DISTANCE_MSE] = loss->add.mse,
-                                           [DRAM_DISTANCE_COSINE] = loss->add.cosine,
-                                           [DRAM_DISTANCE_HUBER] = loss->add.huber,
-                                           [DRAM_DISTANCE_CWD] = loss->add.cwd},
-                                .temperature = loss->temperature,
-                                .standardize = loss->standardize};
-    choice.weight[of_type[loss->type]] = 1.0;
+    dram_embed_choice choice = {.temperature = loss->temperature, .standardize = loss->standardize};
+    for (int d = 0; d < DRAM_DISTANCE_COUNT; d++) choice.weight[d] = dram_config_added(loss, (dram_distance)d);
+    choice.weight[loss->type] = 1.0;
     return choice;
 }
 
@@ -202,7 +193,7 @@ static void forward(builder *b, bool with_teacher)
     if (!distils && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
     if (distils) {
-        const dram_embed_choice choice = embed_choice(cfg);
+        const dram_embed_choice choice = embed_choice(&cfg->sam_distill.loss);
         b->io->loss_sam = dram_embed_term(b->g, &choice, as_f32(b, "embedding_f32", embedding),
                                           as_f32(b, "target_f32", target), b->io->mask);
     }
