@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "model/family.h"
 #include "ops/call.h"
 
 /* The host runs on what is staged in its own memory. */
@@ -44,7 +45,7 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
     graph->space = teacher->run_space;
     stage_in(graph, pixels, graph->space);
     stage_in(graph, valid, graph->space);
-    dram_val embedding = dram_sam_vit_embed(teacher, arch, pixels, valid);
+    dram_val embedding = arch->family->embed(teacher, arch, pixels, valid);
     if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != t)
         embedding = DRAM_CALL(graph, crop, "teacher_padding_cut", DRAM_ATTR(.out_h = t, .out_w = t), embedding);
     embedding = to_grid(graph, embedding, g);

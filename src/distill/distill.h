@@ -9,7 +9,7 @@
 #include "base/distance.h"
 #include "model/model.h"
 
-/* The teacher's embedding on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
+/* The embedding of a network that teaches (model/family.h) on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
  * -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the image's square is only a corner of the
  * canvas, its t cells are cut out of the embedding; when t != g they are resampled bilinearly.
  *

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/family.h"
 #include "ops/call.h"
 #include "session/update.h"
 
@@ -20,19 +21,30 @@ static dram_dtype stored_as(dram_precision precision)
     return precision == DRAM_PRECISION_BF16 ? DRAM_BF16 : precision == DRAM_PRECISION_FP16 ? DRAM_F16 : DRAM_F32;
 }
 
+/* A name that is no student's, or no teacher's: what it may have been meant for, and all that there are. */
+static dram_status unknown_arch(const dram_config *cfg, const char *key, const char *name, bool teacher)
+{
+    const char *names[DRAM_ARCHS_MOST];
+    dram_str text = {0};
+    int n = dram_arch_names(teacher, names);
+    const char *nearest = dram_arch_find(name) ? NULL : dram_nearest(name, names, n);
+    if (dram_arch_find(name))
+        dram_str_add(&text, "%s is no SAM encoder: take one of ", name);
+    else if (nearest)
+        dram_str_add(&text, "unknown architecture \"%.60s\"; did you mean %s? It may be: ", name, nearest);
+    else
+        dram_str_add(&text, "unknown architecture \"%.60s\"; it may be: ", name);
+    for (int i = 0; i < n; i++) dram_str_add(&text, "%s%s", i ? ", " : "", names[i]);
+    dram_config_fail(cfg, key, "%s", text.failed ? name : text.text);
+    dram_str_free(&text);
+    return DRAM_ERR_CONFIG;
+}
+
 static dram_status find_arch(const dram_config *cfg, const char *key, const char *name, bool teacher,
                              const dram_arch **arch)
 {
-    int n;
-    const char *const *names = dram_arch_names(&n);
     *arch = dram_arch_find(name);
-    if (*arch && (!teacher || (*arch)->kind == DRAM_ARCH_SAM_VIT)) return DRAM_OK;
-    if (*arch)
-        return dram_config_fail(cfg, key, "%s is no SAM encoder: take vit_b, vit_l, vit_h, vit_tiny or vit_micro",
-                                name);
-    const char *nearest = dram_nearest(name, names, n);
-    return dram_config_fail(cfg, key, "unknown architecture \"%s\"%s%s%s", name, nearest ? "; did you mean " : "",
-                            nearest ? nearest : "", nearest ? "?" : "");
+    return *arch && (!teacher || (*arch)->family->embed) ? DRAM_OK : unknown_arch(cfg, key, name, teacher);
 }
 
 static dram_build build_of(const builder *b, const char *group, dram_bn_mode bn)
