@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/family.h"
 #include "session/machine.h"
 #include "session/programs.h"
 #include "session/update.h"
@@ -139,7 +139,7 @@ static const char *effect_of_placement(const dram_config *cfg)
 static const char *effect_of_accumulate(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
-    bool norm_free = student && student->kind == DRAM_ARCH_SAM_VIT;
+    bool norm_free = student && !student->family->batch_norm;
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
     return norm_free && !standardized ? "rounding" : "quality";
