@@ -25,13 +25,13 @@ static bool is_float(dram_dtype dtype)
  * where it lies, each element to a place that has been read already. */
 static dram_status put_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
 {
-    dram_dtype dtype = s->programs.slots.at[index]->dtype;
+    dram_dtype dtype = s->graphs.slots.at[index]->dtype;
     int64_t each = dram_dtype_bytes(dtype);
     for (int64_t i = 0; dtype != DRAM_F32 && i < count; i++) {
         uint16_t h = dtype == DRAM_BF16 ? dram_f32_to_bf16(piece[i]) : dram_f32_to_f16(piece[i]);
         if (dtype == DRAM_F16 && isfinite(piece[i]) && (h & 0x7fff) == 0x7c00)
             return dram_fail(DRAM_ERR_FORMAT, "%s has the number %g, which is too large for fp16: take bf16 or fp32",
-                             s->programs.slots.at[index]->name, (double)piece[i]);
+                             s->graphs.slots.at[index]->name, (double)piece[i]);
         memcpy((char *)piece + each * i, &h, sizeof h);
     }
     return dram_exec_write_slot(s->exec, index, at * each, piece, count * each);
@@ -40,7 +40,7 @@ static dram_status put_floats(dram_session *s, int index, int64_t at, int64_t co
 /* Reads them, widened from the last on for the same reason. */
 static dram_status get_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
 {
-    dram_dtype dtype = s->programs.slots.at[index]->dtype;
+    dram_dtype dtype = s->graphs.slots.at[index]->dtype;
     int64_t each = dram_dtype_bytes(dtype);
     TRY(dram_exec_read_slot(s->exec, index, at * each, piece, count * each));
     for (int64_t i = count - 1; dtype != DRAM_F32 && i >= 0; i--) {
@@ -73,7 +73,7 @@ static double draw(const dram_slot *slot, dram_rng *rng)
 /* A state that is no float begins at zero. */
 static dram_status zero_slot(dram_session *s, int index, float *piece)
 {
-    const dram_slot *slot = s->programs.slots.at[index];
+    const dram_slot *slot = s->graphs.slots.at[index];
     int64_t bytes = dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype);
     memset(piece, 0, PIECE * sizeof *piece);
     for (int64_t at = 0; at < bytes; at += PIECE)
@@ -84,7 +84,7 @@ static dram_status zero_slot(dram_session *s, int index, float *piece)
 static dram_status draw_slot(dram_session *s, int index, float *piece)
 {
     char name[NAME_SIZE];
-    const dram_slot *slot = s->programs.slots.at[index];
+    const dram_slot *slot = s->graphs.slots.at[index];
     bool teacher = strcmp(slot->group, "teacher") == 0;
     int64_t n = dram_elements(&slot->shape);
     if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
@@ -104,7 +104,7 @@ dram_status dram_weights_draw(dram_session *s)
     dram_status status = DRAM_OK;
     float *piece = dram_alloc(PIECE * sizeof *piece);
     if (!piece) return dram_fail(DRAM_ERR_MEMORY, "no memory to draw the weights");
-    for (int i = 0; i < s->programs.slots.n && status == DRAM_OK; i++) status = draw_slot(s, i, piece);
+    for (int i = 0; i < s->graphs.slots.n && status == DRAM_OK; i++) status = draw_slot(s, i, piece);
     dram_free(piece);
     return status;
 }
@@ -172,7 +172,7 @@ static void list(dram_str *text, int n, const char *name)
 static bool is_known(const weight_file *f, const char *tensor)
 {
     char name[NAME_SIZE];
-    const dram_slots *slots = &f->s->programs.slots;
+    const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
     if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
     size_t length = strlen(tensor);
@@ -208,7 +208,7 @@ static dram_status compare_names(const weight_file *f)
     char name[NAME_SIZE], have[96], want[96];
     dram_str missing = {0}, extra = {0}, misshapen = {0};
     int n_missing = 0, n_extra = 0, n_misshapen = 0;
-    const dram_slots *slots = &f->s->programs.slots;
+    const dram_slots *slots = &f->s->graphs.slots;
     for (int i = 0; i < slots->n; i++) {
         if (!in_groups(f, slots->at[i])) continue;
         const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slots->at[i], name));
@@ -246,7 +246,7 @@ static dram_status compare_names(const weight_file *f)
 static dram_status load_slot(const weight_file *f, int index, float *piece)
 {
     char name[NAME_SIZE];
-    const dram_slot *slot = f->s->programs.slots.at[index];
+    const dram_slot *slot = f->s->graphs.slots.at[index];
     const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slot, name));
     int64_t n = dram_elements(&slot->shape);
     if (slot->layout == DRAM_LAYOUT_SAME) {
@@ -301,10 +301,10 @@ static dram_status load_file(dram_session *s, const char *path, const char *cons
     }
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
-    for (int i = 0; i < s->programs.slots.n; i++) {
-        if (!in_groups(&f, s->programs.slots.at[i])) continue;
+    for (int i = 0; i < s->graphs.slots.n; i++) {
+        if (!in_groups(&f, s->graphs.slots.at[i])) continue;
         TRY_GOTO(load_slot(&f, i, piece), done);
-        TRY_GOTO(load_counter(&f, s->programs.slots.at[i]), done);
+        TRY_GOTO(load_counter(&f, s->graphs.slots.at[i]), done);
     }
 done:
     dram_free(piece);
@@ -322,8 +322,8 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
 /* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
 static bool has_group(const dram_session *s, const char *group)
 {
-    for (int i = 0; i < s->programs.slots.n; i++)
-        if (strcmp(s->programs.slots.at[i]->group, group) == 0) return true;
+    for (int i = 0; i < s->graphs.slots.n; i++)
+        if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
     return false;
 }
 
@@ -369,7 +369,7 @@ typedef struct {
 static dram_status read_source(void *context, int64_t offset, int64_t count, void *out)
 {
     source *from = context;
-    const dram_slot *slot = from->s->programs.slots.at[from->index];
+    const dram_slot *slot = from->s->graphs.slots.at[from->index];
     if (slot->layout == DRAM_LAYOUT_SAME) return get_floats(from->s, from->index, offset, count, out);
     if (offset == 0) {
         int64_t n = dram_elements(&slot->shape);
@@ -409,7 +409,7 @@ dram_status dram_weights_save(dram_session *s, const char *path, const char *con
                               dram_precision precision)
 {
     dram_status status;
-    const dram_slots *slots = &s->programs.slots;
+    const dram_slots *slots = &s->graphs.slots;
     weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     size_t room = (size_t)slots->n * 2 + 1;
     dram_st_out *out = dram_calloc(room, sizeof *out);
