@@ -86,7 +86,8 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     TRY_GOTO(dram_weights_draw(s), done);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         const dram_io *io = &s->graphs.io[k];
-        if (io->graph && io->graph->backward_begin) TRY_GOTO(time_program(s, io, t), done);
+        bool is_of_update = k == DRAM_PROGRAM_UPDATE || k == DRAM_PROGRAM_PLAIN_UPDATE;
+        if (io->graph && (io->graph->backward_begin || is_of_update)) TRY_GOTO(time_program(s, io, t), done);
     }
     TRY_GOTO(measure_process(s, dram_times_of_process(t)), done);
     *found = (dram_calibration){.nodes = dram_times_count(t), .process = *dram_times_of_process(t)};
