@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # dram against PyTorch on a GPU, the same work: SAM's forward at 1024, a student's step, the whole distil step; then the
-# share of the copy bandwidth and of the matrix rate that each op reaches. gpu.sh [--small] [FOLDER]
+# share of the copy bandwidth and of the matrix rate that each op reaches.
 #
 # The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
 # dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
 # says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit the time or the GPU is left out and named.
 # --small: tiny shapes and no PyTorch, for the simulated GPU.
+# usage: gpu.sh [--small] [FOLDER]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
 small=
 [ "${1:-}" = --small ] && { small=1; export DRAM_BENCH_SMALL=1; shift; }

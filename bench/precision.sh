@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # fp32 against bf16 on a CPU: images a second and planned peak of a ViT and of a RegNet in training, the networks of
-# configs/camvid on synthetic scenes. precision.sh prints the table; precision.sh --write puts it into docs/benchmarks.md.
+# configs/camvid on synthetic scenes. It prints the table; --write puts it into docs/benchmarks.md.
+# usage: precision.sh [--write]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write=
 [ "${1:-}" = --write ] && write=1
 find_dram

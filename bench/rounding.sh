@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # How far runs part by rounding alone: one recipe (bench/rounding.yaml), 50 steps of it in bf16 with each of the CPU's
 # instruction sets that processor and build have; with --cuda on the GPU too (DRAM=build/sim/dram: the simulated one).
-# rounding.sh [--cuda] prints a table; with --write it goes into docs/cuda.md.
+# It prints a table; with --write that goes into docs/cuda.md.
+# usage: rounding.sh [--cuda] [--write]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write= cuda=
 for word; do
   case $word in
     --write) write=1 ;;
     --cuda) cuda=1 ;;
-    *) echo "rounding.sh: $word: [--cuda] [--write]" >&2; exit 2 ;;
+    *) usage >&2; exit 2 ;;
   esac
 done
 find_dram

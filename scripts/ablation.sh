@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What each lever is worth: one recipe (bench/ablation.yaml), levers off to on one by one, every row run and measured.
-# ablation.sh [STEPS] prints the table; ablation.sh --write [STEPS] puts it into docs/tiers.md.
+# It prints the table; --write puts it into docs/tiers.md. STEPS: of each row (5).
+# usage: ablation.sh [--write] [STEPS]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write=
 [ "${1:-}" = --write ] && { write=1; shift; }
 steps=${1:-5}

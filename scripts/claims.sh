@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The tables of docs/claims.md: rules of thumb about memory, checked. Plans, but for two short runs where time is the claim.
-# claims.sh prints them; claims.sh --write puts them into the page.
+# It prints them; --write puts them into the page.
+# usage: claims.sh [--write]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 find_dram
 bench_scenes
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that is to be seen on a GPU, in one call: ops and gradients, whole runs against the CPU's, planned against measured
-# memory, the tiers on a GPU made as small as they are for, the benchmark. gpu_check.sh [--small] [FOLDER]
+# memory, the tiers on a GPU made as small as they are for, the benchmark.
 #
 # A short table is printed last; FOLDER (build/gpu-check of this tree) keeps everything that was said; that of an earlier
 # check is replaced, another one refused. GPU_CHECK_SECONDS (470) is the time for it all: what does not fit is left out and
@@ -10,7 +10,10 @@
 #
 # Of the memory, the arena must agree with its plan to the byte; the process, where its overhead was measured and the driver
 # counts this process by itself, may take 2 % more than its plan.
+# usage: gpu_check.sh [--small] [FOLDER]
 set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 2 "$@"
 small=
 [ "${1:-}" = --small ] && { small=1; shift; }
 out=${1:+$(realpath -m -- "$1")}

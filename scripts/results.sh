@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
+# Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md.
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
 # scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on
 # one thread; `speed` times the configs one after the other, and wants a core for itself. A run that is kept in
 # docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
-# `results.sh --page` does that alone.
+# `--page` does that alone.
+# usage: results.sh CAMVID [GROUP ...] | --page
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 1 any "$@"
+camvid=$(realpath -m -- "$1")
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 kept=docs/results
-runs=runs/camvid
+runs=runs/results
 
 # settings NAME: what makes this run another one than configs/camvid/student.yaml. A name is WHAT-sSEED.
 settings() {
@@ -270,11 +273,12 @@ page() {
   plots | write_section docs/results.md plots
 }
 
-if [ "${1:-}" = --page ]; then
+if [ "$1" = --page ]; then
+  [ $# = 1 ] || { usage >&2; exit 2; }
   page
   exit
 fi
-camvid=${1:?"results.sh CAMVID [GROUP...]: the folder with train and val"}
+[ -d "$camvid/train/images" ] || { echo "results.sh: $camvid/train/images is no folder" >&2; exit 2; }
 shift
 data=(data.train.images="$camvid/train/images" data.train.labels="$camvid/train/labels"
   data.val.images="$camvid/val/images" data.val.labels="$camvid/val/labels")

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# What a finished run learned, what it took, and where its files are: summary.sh RUN_DIRECTORY
+# What a finished run learned, what it took, and where its files are.
+# usage: summary.sh RUN_DIRECTORY
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 1 1 "$@"
 run=$1
 
 # number FILE KEY: the value of a top-level or nested key that is a number

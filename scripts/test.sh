@@ -2,7 +2,10 @@
 # Dependencies, build, every test: the suite under ASan, UBSan and LeakSanitizer, what threads share under TSan, a build
 # with clang where there is one, and everything as a release build. Under 15 minutes on two cores. scripts/check_all.sh
 # runs what takes longer.
+# usage: test.sh
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 0 "$@"
 cd "$(dirname "$0")/.."
 
 scripts/deps.sh

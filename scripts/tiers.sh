@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The tables of docs/tiers.md and docs/memory.md that are planned, nothing run: every tier, and what a budget costs.
-# tiers.sh prints them; tiers.sh --write puts them into the pages, and remakes docs/arena.svg.
+# It prints them; --write puts them into the pages, and remakes docs/arena.svg.
+# usage: tiers.sh [--write]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 find_dram
 
 out=$(mktemp -d)

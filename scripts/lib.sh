@@ -1,6 +1,25 @@
-# Sourced by what measures (here and in bench/): the program, scenes to run it on, numbers out of its JSON, tables into docs/.
+# Sourced by the scripts of scripts/ and bench/, no command: their usage lines, the program, scenes to run it on, numbers out
+# of its JSON, tables into docs/. A script sources it before it changes its folder, and says `# usage: NAME ...` at its head.
 # DRAM names a program to take instead of build/release/dram.
 # shellcheck shell=bash
+
+script=$(realpath "$0")
+usage() { sed -n 's/^# usage: /usage: /p' "$script"; }
+
+# arguments LEAST MOST "$@": looks at the script's own arguments; MOST may be `any`. --help, a wrong number of them and an
+# option that the usage line does not name end the script.
+arguments() {
+  local least=$1 most=$2 word
+  shift 2
+  for word; do
+    [ "$word" != --help ] || { usage; exit 0; }
+    case $word in -*) [[ "$(usage) " == *[\ \[]"$word"[]\ ]* ]] || { usage >&2; exit 2; } ;; esac
+  done
+  if [ $# -lt "$least" ] || { [ "$most" != any ] && [ $# -gt "$most" ]; }; then
+    usage >&2
+    exit 2
+  fi
+}
 
 find_dram() {
   if [ -z "${DRAM:-}" ]; then
@@ -10,11 +29,18 @@ find_dram() {
   dram=${DRAM:-build/release/dram}
 }
 
-# What the configs of bench/ read: scenes/bench, made once.
-bench_scenes() {
+# scenes NAME COUNT SEED: scenes/NAME, made if it is not there; always the same
+scenes() {
+  [ -d "scenes/$1" ] && return
+  rm -rf "scenes/$1.part"
   mkdir -p scenes
-  [ -d scenes/bench ] || "$dram" synth scenes/bench --count 32 --seed 3 >&2
+  "$dram" synth "scenes/$1.part" --count "$2" --seed "$3" >/dev/null
+  mv "scenes/$1.part" "scenes/$1"
+  echo "$2 synthetic scenes in scenes/$1" >&2
 }
+
+# What the configs of bench/ read.
+bench_scenes() { scenes bench 32 3; }
 
 # number FILE KEY: the first value of that key, which is a number
 number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
