@@ -89,6 +89,11 @@ const char *dram_config_where(const dram_config *cfg, const char *key)
     return where ? where : "default";
 }
 
+bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other)
+{
+    return cfg->origin->rank[dram_key_find(key)] > cfg->origin->rank[dram_key_find(other)];
+}
+
 dram_status dram_config_fail(const dram_config *cfg, const char *key, const char *format, ...)
 {
     va_list args;
