@@ -20,8 +20,8 @@ deadline=$((SECONDS + ${DRAM_BENCH_SECONDS:-220}))
 mkdir -p "$out"
 [ -x "$bench" ] || { echo "gpu.sh: $bench is missing: scripts/build.sh release bench_gpu, or name a build in DRAM_BUILD" >&2; exit 1; }
 
-# number FILE KEY: a number out of a JSON object on one line
-number() { sed -n "s/.*\"$2\": *\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
+# number FILE KEY: a number of the object that a program printed; nothing where it printed words
+number() { jq -rR --arg key "$2" 'fromjson? | .[$key]? // empty' "$1"; }
 cell() { awk -v x="$1" -v by="$2" -v format="$3" 'BEGIN { if (x == "") print "-"; else printf format "\n", x / by }'; }
 
 # timed FILE COMMAND...: its output into FILE, within the time that is left; says why where there is none

@@ -22,8 +22,8 @@ run() {
     data.train.images="$scenes/images" data.train.labels="$scenes/labels" data.val.images=none data.val.labels=none \
     data.classes=12 run.save_every=0 run.eval_every=0 optim.warmup_steps=5 >"$out/log" 2>&1 || { cat "$out/log" >&2; exit 1; }
   tail -n 1 "$out/run/metrics.jsonl" >"$out/last"
-  number "$out/last" images_per_second >"$out/speed"
-  number "$out/last" planned_peak_bytes >"$out/peak"
+  value "$out/last" images_per_second >"$out/speed"
+  value "$out/last" planned_peak_bytes >"$out/peak"
 }
 
 # rows NAME CONFIG KEY=VALUE...: a row for one thread and one for two

@@ -30,7 +30,7 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/dram-gpu
-mkdir -p "$tree/build/release/tests" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
+mkdir -p "$tree/build/release/tests" "$tree/bin" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
 for p in "${programs[@]}"; do
   [ "${p#test_}" = "$p" ] || p=tests/$p
   strip -o "$tree/build/release/$p" "$build/$p"
@@ -38,8 +38,9 @@ done
 cp -r configs "$tree/configs"
 cp scripts/gpu_check.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
+cp "$(command -v jq)" "$tree/bin"
 # Not the C and C++ libraries: those that CUDA's own need are there.
-ldd "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
+ldd "$tree/bin/jq" "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
   sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' | xargs -I{} cp -L {} "$tree/lib/"
 cat >"$tree/dram" <<'EOF'
 #!/bin/sh

@@ -1,5 +1,5 @@
-# Sourced by the scripts of scripts/ and bench/, no command: their usage lines, the program, scenes to run it on, numbers out
-# of its JSON, tables into docs/. A script sources it before it changes its folder, and says `# usage: NAME ...` at its head.
+# Sourced by the scripts of scripts/ and bench/, no command: their usage lines, the program, scenes to run it on, values
+# out of its JSON, tables into docs/. A script sources it before it changes its folder, and says `# usage: NAME ...` at its head.
 # DRAM names a program to take instead of build/release/dram.
 # shellcheck shell=bash
 
@@ -42,14 +42,17 @@ scenes() {
 # What the configs of bench/ read.
 bench_scenes() { scenes bench 32 3; }
 
-# number FILE KEY: the first value of that key, which is a number
-number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
+# value FILE KEY: what stands at KEY in a file of JSON, nothing for null; a key that is not there is an error. A dot goes into an
+# object, or to the object of that name in a list, as in `dram plan --json --get programs.distil_step.flops`.
+value() {
+  jq -r --arg key "$2" 'def missing: error("there is no \($key)");
+    reduce ($key / ".")[] as $part (.;
+      if type == "array" then map(select(.name == $part)) | if length > 0 then .[0] else missing end
+      elif type == "object" and has($part) then .[$part] else missing end) | if . == null then empty else . end' "$1"
+}
 
-# program FILE NAME KEY: a number of one program
-program() { sed -n "/\"name\":[[:space:]]*\"$2\"/,/}/p" "$1" | sed -n "s/.*\"$3\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" | head -n 1; }
-
-# lever FILE NAME KEY: a word or number of one lever
-lever() { sed -n "/\"name\":[[:space:]]*\"$2\"/,/}/p" "$1" | sed -n "s/.*\"$3\":[[:space:]]*\"\{0,1\}\([^\",]*\).*/\1/p" | head -n 1; }
+# column FILE KEY: that number of every line of a file with one object a line
+column() { jq --arg key "$2" '.[$key]' "$1"; }
 
 # calc FORMAT EXPRESSION: a number computed and printed
 calc() { awk "BEGIN { printf \"$1\", $2 }"; }
