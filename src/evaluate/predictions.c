@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 #include "evaluate/logits.h"
 #include "evaluate/palette.h"
 #include "io/path.h"
@@ -27,15 +28,10 @@ static bool same_folder(const char *a, const char *b)
     return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int stem_of(const char *name)
-{
-    return (int)(strrchr(name, '.') - name); /* a dataset's names have an extension */
-}
-
 static int by_stem(const void *a, const void *b)
 {
     const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-    int n = stem_of(x), m = stem_of(y), order = memcmp(x, y, (size_t)(n < m ? n : m));
+    int n = dram_stem(x), m = dram_stem(y), order = memcmp(x, y, (size_t)(n < m ? n : m));
     return order ? order : n - m;
 }
 
@@ -52,7 +48,7 @@ static dram_status check_stems(const dram_config *cfg, const dram_dataset *datas
             status = dram_config_fail(cfg, "data.val.images",
                                       "the predictions of %s and %s would both be %.*s.png; "
                                       "rename one of them",
-                                      names[i - 1], names[i], stem_of(names[i]), names[i]);
+                                      names[i - 1], names[i], dram_stem(names[i]), names[i]);
     dram_free(names);
     return status;
 }
@@ -165,7 +161,7 @@ dram_status dram_predictions_write(const dram_predictions *p, const dram_config 
     dram_status status = load_picture(p, &q);
     if (status == DRAM_OK) {
         lay_over(p, &q);
-        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, stem_of(sample->name), sample->name);
+        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, dram_stem(sample->name), sample->name);
         status = dram_image_write_png(p->path, q.image.pixels, q.image.height, q.image.width);
     }
     dram_label_free(&q.label);

@@ -36,18 +36,18 @@ static void describe_teacher(const dram_config *cfg, dram_str *text)
 /* "mse + 0.5 cosine + 2 cwd to the standardised embedding, temperature 4" */
 static void describe_embed_loss(const struct dram_config_sam_distill_loss *loss, dram_str *text)
 {
-    const struct {
-        dram_sam_loss type;
-        double weight;
-    } added[] = {{DRAM_SAM_LOSS_MSE, loss->add.mse},
-                 {DRAM_SAM_LOSS_COSINE, loss->add.cosine},
-                 {DRAM_SAM_LOSS_HUBER, loss->add.huber},
-                 {DRAM_SAM_LOSS_CWD, loss->add.cwd}};
-    dram_str_add(text, "%s", dram_sam_loss_word(loss->type));
-    for (size_t i = 0; i < sizeof added / sizeof added[0]; i++)
-        if (added[i].weight > 0) dram_str_add(text, " + %g %s", added[i].weight, dram_sam_loss_word(added[i].type));
+#define X(ID, WORD, NAME, TEMPERATURE) [ID] = TEMPERATURE,
+    static const bool has_temperature[] = {DRAM_DISTANCE_LIST(X)};
+#undef X
+    bool shows = has_temperature[loss->type];
+    dram_str_add(text, "%s", dram_distance_word(loss->type));
+    for (int d = 0; d < DRAM_DISTANCE_COUNT; d++) {
+        double weight = dram_config_added(loss, (dram_distance)d);
+        if (weight > 0) dram_str_add(text, " + %g %s", weight, dram_distance_word((dram_distance)d));
+        shows |= weight > 0 && has_temperature[d];
+    }
     dram_str_add(text, " to the %sembedding", loss->standardize ? "standardised " : "");
-    if (loss->type == DRAM_SAM_LOSS_CWD || loss->add.cwd > 0) dram_str_add(text, ", temperature %g", loss->temperature);
+    if (shows) dram_str_add(text, ", temperature %g", loss->temperature);
 }
 
 static void describe_losses(const dram_session *s, dram_str *text)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "model/family.h"
 #include "session/fit.h"
 #include "session/machine.h"
 #include "session/update.h"
@@ -163,7 +164,7 @@ static void group_release(dram_config *cfg)
 static const char *accumulate_effect(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
-    bool norm_free = student && student->kind == DRAM_ARCH_SAM_VIT;
+    bool norm_free = student && !student->family->batch_norm;
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
     return norm_free && !standardized ? "rounding" : "quality";

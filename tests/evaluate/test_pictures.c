@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "data/image.h"
 #include "evaluate/eval.h"
 #include "evaluate/eval_file.h"

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "base/testing.h"
 #include "io/safetensors.h"
 #include "support/full_disk.h"
 #include "support/tempdir.h"

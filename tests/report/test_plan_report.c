@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/testing.h"
 #include "plan/alive.h"
 #include "report/plan_dump.h"
 #include "report/plan_json.h"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "support/full_disk.h"
 #include "support/runs.h"
 #include "train/train.h"

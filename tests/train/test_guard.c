@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "base/alloc.h"
 #include "base/log.h"
+#include "base/testing.h"
 #include "io/json.h"
 #include "io/lines.h"
 #include "support/full_disk.h"
