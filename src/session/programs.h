@@ -37,25 +37,25 @@ enum { DRAM_FULL_SIZE = 1024 }; /* side of the image for which SAM was trained *
  * N micro-batch, S student's side, T side of the teacher's canvas, t = sam_input_size/16, g = S/16,
  * r = dram_resolution_grid().
  *
- * Which program has which:
+ * Which program has which, `fill` being the cache fill:
  *
- *                         distil  plain  update  evaluation  cache fill  fidelity  on what condition
- *   image, image_valid      x       x                x                      x
- *   teacher_image, _valid   x                        x           x          x      distil, evaluation: not cached
- *   target                  x       x                x                             distil, evaluation: cached; plain: reuse
- *   mask                    x       x                x                      x      a teacher; plain: reuse
- *   sam_weight              x                                                      scale_with_interval
- *   labels, label_count     x       x                                              task
- *   sr_mask                 x       x                                              resolution distillation
- *   seed                    x       x                                              fp16
- *   hyper, clip             x       x      x                                       steps: A = 1; update: A > 1
- *   unscale                 x       x      x                                       as hyper, and fp16
- *   embedding               x                        x           x                 distil: reuse, not cached; evaluation: features
- *   student_embedding                                x                             features
- *   loss, loss_*            x       x                                              a term: where its loss is enabled
- *   logits                                           x                             task
- *   cosine_gap                                       x                      x      a teacher
- *   mse                                              x                             a teacher
+ *                       distil plain update evaluation fill fidelity  condition
+ *  image, image_valid     x      x              x              x
+ *  teacher_image, _valid  x                     x       x      x      distil, evaluation: not cached
+ *  target                 x      x              x                     distil, evaluation: cached; plain: reuse
+ *  mask                   x      x              x              x      a teacher; plain: reuse
+ *  sam_weight             x                                           scale_with_interval
+ *  labels, label_count    x      x                                    task
+ *  sr_mask                x      x                                    resolution distillation
+ *  seed                   x      x                                    fp16
+ *  hyper, clip            x      x     x                              steps: A = 1; update: A > 1
+ *  unscale                x      x     x                              as hyper, and fp16
+ *  embedding              x                     x       x             distil: reuse, not cached; evaluation: features
+ *  student_embedding                            x                     features
+ *  loss, loss_*           x      x                                    a term: where its loss is enabled
+ *  logits                                       x                     task
+ *  cosine_gap                                   x              x      a teacher
+ *  mse                                          x                     a teacher
  */
 typedef struct {
     dram_graph *graph; /* NULL: absent */
