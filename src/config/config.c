@@ -100,3 +100,13 @@ dram_status dram_config_fail(const dram_config *cfg, const char *key, const char
     va_end(args);
     return DRAM_ERR_CONFIG;
 }
+
+dram_config dram_config_one_image(const dram_config *cfg)
+{
+    dram_config one = *cfg;
+    one.train.batch_size = one.train.accumulate = 1;
+    one.sam_distill.teacher.group = 0;
+    one.sam_distill.cache = NULL;
+    one.student.weights = NULL;
+    return one;
+}

@@ -55,6 +55,10 @@ void dram_config_free(dram_config *cfg); /* NULL is allowed */
  * weights are given, and every input path that is set and used exists. */
 dram_status dram_config_check_inputs(const dram_config *cfg, bool training);
 
+/* The config of programs that take one image at a time and train nothing: a batch of 1, no cache, no weights that
+ * training began from. Its strings are those of cfg. */
+dram_config dram_config_one_image(const dram_config *cfg);
+
 /* "file.yaml:12:9", "command line" or "default": where the value of a key (its full path) came from. Lives as long as
  * the config. */
 const char *dram_config_where(const dram_config *cfg, const char *key);

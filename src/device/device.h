@@ -94,7 +94,4 @@ void dram_device_release(dram_device *device, dram_space space, void *memory, in
  * nothing stays taken or is counted, and an error that is held stays. */
 int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes);
 
-/* For tests: every device gives `bytes` at most in all, as one that has no more; -1 (the default): what it has. */
-void dram_device_limit(int64_t bytes);
-
 #endif

@@ -44,8 +44,4 @@ dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void 
  * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
 dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value);
 
-/* For tests: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
- * that a read of something dead shows. */
-void dram_exec_junk(dram_exec *exec, bool on);
-
 #endif

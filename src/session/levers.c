@@ -258,11 +258,11 @@ static void scale_release(dram_config *cfg)
     cfg->resolution_distill.sr_target_scale = 1.0 / cfg->resolution_distill.low_scale;
 }
 
-enum { FULL_SIDE = 1024, HALF_SIDE = 512 };
+enum { HALF_SIDE = 512 };
 
 static bool side_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    *pulled = cfg->sam_distill.sam_input_size < FULL_SIDE;
+    *pulled = cfg->sam_distill.sam_input_size < DRAM_FULL_SIZE;
     snprintf(setting, (size_t)size, "%d", cfg->sam_distill.sam_input_size);
     return has_teacher(cfg);
 }
@@ -276,7 +276,7 @@ static bool side_pull(dram_config *cfg)
 
 static void side_release(dram_config *cfg)
 {
-    cfg->sam_distill.sam_input_size = FULL_SIDE;
+    cfg->sam_distill.sam_input_size = DRAM_FULL_SIZE;
 }
 
 /* The three teachers of SAM, the largest first. */

@@ -334,15 +334,15 @@ static dram_status find_networks(builder *b, dram_program_set set)
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
     dram_programs *p = b->p;
     TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b->student));
-    p->grid = p->student_size / 16;
+    p->grid = p->student_size / DRAM_VIT_PATCH;
     if (sam->enabled) {
         TRY(find_arch(cfg, "sam_distill.teacher.model_type", sam->teacher.model_type, true, &b->teacher));
         p->cached = sam->cache != NULL;
         p->reuse = sam->between == DRAM_BETWEEN_REUSE && dram_steps_most(&sam->distill_interval) > 1;
-        p->teacher_grid = sam->sam_input_size / 16;
+        p->teacher_grid = dram_teacher_grid(cfg);
         if (!p->cached || set == DRAM_SET_CACHE_FILL) {
             p->teacher_size = sam->sam_input_size;
-            p->teacher_canvas = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+            p->teacher_canvas = dram_teacher_canvas(cfg);
         }
     }
     if (cfg->task.enabled) p->classes = cfg->data.classes;

@@ -8,9 +8,10 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
 #include "passes/recompute.h"

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/state8.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "ops/call.h"
 #include "support/device.h"
 

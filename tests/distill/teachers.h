@@ -8,6 +8,7 @@
 
 #include "base/half.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "distill/distill.h"
 #include "ops/call.h"
 #include "support/hashweights.h"
