@@ -12,7 +12,8 @@
 
 enum { MAX_LINES = 700, LINE_ROOM = 4096 };
 
-/* A folder below src/ includes from itself and from these. The order is docs/design.md's: none names a later one. */
+/* A folder below src/ includes from itself and from these, of which it needs every one. The order is docs/design.md's:
+ * none names a later one. comm is planned (sums over several processes): nothing has to use it yet. */
 static const struct {
     const char *folder, *from;
 } layers[] = {
@@ -20,20 +21,20 @@ static const struct {
     {"config", "base"},
     {"ir", "base"},
     {"ops", "base ir"},
-    {"passes", "base ir ops"},
+    {"passes", "base ir"},
     {"plan", "base ir"},
     {"model", "base ir ops"},
-    {"distill", "base ir ops model"},
+    {"distill", "ops model"},
     {"device", "base ir plan kernels"},
     {"io", "base"},
     {"data", "base"},
     {"comm", "base device"},
     {"session", "base config ir ops passes plan model distill device io comm"},
-    {"feed", "base config model device io data session"},
-    {"evaluate", "base config model device io data session feed"},
-    {"report", "base config ir passes plan device io session feed evaluate"},
-    {"train", "base config ir device io data comm session feed evaluate report"},
-    {"cli", "base config device io data session evaluate report train"},
+    {"feed", "base config model io data session"},
+    {"evaluate", "base config io data session feed"},
+    {"report", "base ir plan io session feed evaluate"},
+    {"train", "base ir device io data comm session feed evaluate report"},
+    {"cli", "base device data session evaluate report train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
@@ -135,6 +136,70 @@ static void kernels_know_base_alone(void **state)
     assert_true(includes > 20);
 }
 
+/* Whether a source of the folder includes one of `from`. */
+static bool is_used(const char *folder, const char *from)
+{
+    char path[LINE_ROOM], line[LINE_ROOM], include[256];
+    bool used = false;
+    size_t length = strlen(from);
+    snprintf(path, sizeof path, "%s/src/%s", DRAM_SOURCE_DIR, folder);
+    DIR *dir = opendir(path);
+    if (!dir) return false;
+    for (struct dirent *entry; !used && (entry = readdir(dir));) {
+        if (!is_source(entry->d_name)) continue;
+        snprintf(path, sizeof path, "%s/src/%s/%.255s", DRAM_SOURCE_DIR, folder, entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (!file) fail_msg("%s cannot be read", path);
+        while (!used && fgets(line, sizeof line, file))
+            used = sscanf(line, " # include \"%255[^\"]\"", include) == 1 && strncmp(include, from, length) == 0 &&
+                   include[length] == '/';
+        fclose(file);
+    }
+    closedir(dir);
+    return used;
+}
+
+static void rows_name_what_is_used(void **state)
+{
+    (void)state;
+    char words[256];
+    for (int i = 0; i < LAYERS; i++) {
+        if (strcmp(layers[i].folder, "comm") == 0) continue;
+        snprintf(words, sizeof words, "%s", layers[i].from);
+        for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+            if (strcmp(word, "comm") != 0 && !is_used(layers[i].folder, word))
+                fail_msg("src/%s includes nothing of %s: take it out of the table", layers[i].folder, word);
+    }
+    assert_false(is_used("base", "train"));
+}
+
+/* Takes the rows "| `src/X/` | ..." of a text in turn; whether they name the layers in their order, and no other. */
+static bool names_the_layers(FILE *text)
+{
+    char line[LINE_ROOM], folder[64];
+    int i = 0;
+    while (fgets(line, sizeof line, text)) {
+        if (sscanf(line, "| `src/%63[^/`]/` |", folder) != 1) continue;
+        if (i == LAYERS || strcmp(folder, layers[i].folder) != 0) return false;
+        i++;
+    }
+    return i == LAYERS;
+}
+
+static void the_design_names_the_layers(void **state)
+{
+    (void)state;
+    FILE *text = fopen(DRAM_SOURCE_DIR "/docs/design.md", "r");
+    assert_non_null(text);
+    assert_true(names_the_layers(text));
+    fclose(text);
+    char wrong[] = "| `src/base/` | x |\n| `src/ir/` | y |\n";
+    text = fmemopen(wrong, sizeof wrong - 1, "r");
+    assert_non_null(text);
+    assert_false(names_the_layers(text));
+    fclose(text);
+}
+
 /* The order of the table is an order: no layer takes from a later one. */
 static void order_is_kept(void **state)
 {
@@ -160,7 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_include_what_they_may), cmocka_unit_test(every_folder_is_a_layer),
         cmocka_unit_test(kernels_know_base_alone),      cmocka_unit_test(order_is_kept),
-        cmocka_unit_test(the_check_can_fail),
+        cmocka_unit_test(the_check_can_fail),           cmocka_unit_test(rows_name_what_is_used),
+        cmocka_unit_test(the_design_names_the_layers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
