@@ -1,7 +1,7 @@
 /* names: the public names of C and CUDA headers, read as text.
  *
- * Macros of the headers are expanded, so that names made by a list (DRAM_OP_LIST) are seen too. What lies in the body of a
- * function or in a struct is left out. */
+ * Macros of the headers are expanded, so that names made by a list (DRAM_OP_LIST) are seen too. What lies in the body
+ * of a function or in a struct is left out. */
 #ifndef DRAM_TESTS_NAMES_H
 #define DRAM_TESTS_NAMES_H
 
