@@ -353,25 +353,32 @@ static dram_status hold(dram_device *d, int64_t leave)
     return DRAM_OK;
 }
 
-/* Opens the GPU, and holds it where bytes, a number of bytes that are to be left, are named. */
-static dram_status with_device(const char *bytes)
+/* Holds the GPU's memory but for a number of bytes. */
+static dram_status hold_all_but(const char *bytes)
 {
     dram_device *d;
     int64_t leave = 0;
-    if (bytes && !dram_parse_bytes(bytes, &leave))
+    if (!dram_parse_bytes(bytes, &leave))
         return dram_fail(DRAM_ERR_CONFIG, "bench_gpu hold: \"%s\" is no number of bytes", bytes);
     TRY(dram_device_open_cuda(0, 1, &d));
-    if (!bytes) printf("%s, %lld bytes\n", d->name, (long long)d->profile.memory_bytes);
-    dram_status status = bytes ? hold(d, leave) : DRAM_OK;
+    dram_status status = hold(d, leave);
     dram_device_close(d);
     return status;
+}
+
+static dram_status name_device(void)
+{
+    dram_cuda_card card;
+    TRY(dram_device_cuda_card(0, &card));
+    printf("%s, %lld bytes\n", card.name, (long long)card.total_bytes);
+    return DRAM_OK;
 }
 
 static dram_status command(int argc, char **argv)
 {
     dram_config *cfg;
-    if (argc == 2 && strcmp(argv[1], "device") == 0) return with_device(NULL);
-    if (argc == 3 && strcmp(argv[1], "hold") == 0) return with_device(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "device") == 0) return name_device();
+    if (argc == 3 && strcmp(argv[1], "hold") == 0) return hold_all_but(argv[2]);
     if (argc < 3 ||
         (strcmp(argv[1], "teacher") != 0 && strcmp(argv[1], "step") != 0 && strcmp(argv[1], "kernels") != 0))
         return dram_fail(DRAM_ERR_CONFIG,

@@ -348,7 +348,6 @@ static dram_status describe(cuda_device *d, int index)
     TRY(dram_device_cuda_card(index, &card));
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
-    d->base.profile.memory_bytes = card.total_bytes;
     d->base.counted = dram_cuda_usage_counted(index);
     d->base.context_bytes = dram_cuda_usage_of_context(index);
     d->index = index;

@@ -323,13 +323,6 @@ static dram_status get(dram_exec *exec, dram_space space, int64_t offset, void *
     return DRAM_OK;
 }
 
-static bool updates_something(const dram_node *node)
-{
-    for (int o = 0; o < node->n_out; o++)
-        if (dram_op_updates(node->op, o) != DRAM_NONE) return true;
-    return false;
-}
-
 static bool is_finite(dram_dtype dtype, const void *numbers, int64_t n)
 {
     const uint16_t *half = numbers;
@@ -368,7 +361,7 @@ dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *v
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
     for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
         const dram_node *n = p->graph->nodes[i];
-        if (updates_something(n)) continue;
+        if (dram_node_updates(n)) continue;
         TRY_GOTO(issue(exec, &bound->calls[i]), done);
         TRY_GOTO(finish(exec), done);
         for (int o = 0; o < n->n_out && *node == DRAM_NONE; o++) {

@@ -70,6 +70,7 @@ static dram_status check_images(const char *folder, const char *const *images, i
 
 /* ---- pictures ---- */
 
+/* Black to full is 2.5 standard deviations to either side of the mean. */
 static uint8_t byte_of(double deviations)
 {
     double v = 127.5 * (1.0 + deviations / 2.5);

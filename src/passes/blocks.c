@@ -2,12 +2,17 @@
 
 #include "base/alloc.h"
 
+static bool is_output(const dram_graph *g, const dram_node *node)
+{
+    for (int o = 0; o < node->n_out; o++)
+        if (g->values[node->out[o]]->output) return true;
+    return false;
+}
+
 bool dram_runs_once(const dram_graph *g, int index)
 {
     const dram_node *node = g->nodes[index];
-    for (int o = 0; o < node->n_out; o++)
-        if (dram_op_updates(node->op, o) != DRAM_NONE || g->values[node->out[o]]->output) return true;
-    return node->op == DRAM_OP_bn_stats;
+    return dram_op_rows[node->op].trait == DRAM_TRAIT_ONCE || dram_node_updates(node) || is_output(g, node);
 }
 
 bool dram_is_weight_cast(const dram_graph *g, int index)
@@ -19,17 +24,10 @@ bool dram_is_weight_cast(const dram_graph *g, int index)
 bool dram_is_cheap(const dram_graph *g, int index)
 {
     const dram_node *node = g->nodes[index];
-    switch (node->op) {
-    case DRAM_OP_bn_apply:
-        return (node->n_in < 6 || node->in[5] == DRAM_NONE) && !g->values[node->out[0]]->output;
-    case DRAM_OP_layernorm:
-    case DRAM_OP_gelu:
-    case DRAM_OP_scale_channels:
-    case DRAM_OP_image_norm:
-        return !g->values[node->out[0]]->output;
-    default:
-        return false;
-    }
+    const dram_op_row *row = &dram_op_rows[node->op];
+    for (int k = row->min_in; k < node->n_in; k++)
+        if (node->in[k] != DRAM_NONE) return false;
+    return row->trait == DRAM_TRAIT_CHEAP && !g->values[node->out[0]]->output;
 }
 
 /* Numbers the blocks that have both a forward and a backward, in the order of their forward. */

@@ -32,8 +32,7 @@ static bool gains(const dram_graph *g, const study *s, int i, int reader)
     int64_t held = 0;
     if (out->output || out->slot != DRAM_NONE || node->block != g->nodes[reader]->block) return false;
     for (int j = i; j < reader; j++)
-        for (int o = 0; o < g->nodes[j]->n_out; o++)
-            if (dram_op_updates(g->nodes[j]->op, o) != DRAM_NONE) return false;
+        if (dram_node_updates(g->nodes[j])) return false;
     for (int k = 0; k < node->n_in; k++) {
         dram_val v = node->in[k];
         if (v == DRAM_NONE || g->values[v]->slot != DRAM_NONE) continue;

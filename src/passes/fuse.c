@@ -16,16 +16,7 @@ static const int64_t STEP = (int64_t)1 << 32;
 
 static bool moves(const dram_node *node)
 {
-    switch (node->op) {
-    case DRAM_OP_sumsq:
-    case DRAM_OP_clip_factor:
-    case DRAM_OP_adamw:
-    case DRAM_OP_sgd:
-    case DRAM_OP_accumulate:
-        return true;
-    default:
-        return false;
-    }
+    return dram_op_rows[node->op].trait == DRAM_TRAIT_UPDATE;
 }
 
 static bool overwrites(const dram_node *node, int input)

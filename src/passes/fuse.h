@@ -4,7 +4,7 @@
 
 #include "ir/op.h"
 
-/* Moves the nodes of the update (sumsq, clip_factor, adamw, sgd, accumulate) forward: each stands right behind the last
+/* Moves the nodes of the update (UPDATE in the op list) forward: each stands right behind the last
  * node it needs, that is behind whatever makes its inputs and, where it overwrites a weight, behind every reader of
  * that weight. It joins the block (recompute's unit) of that node: what recompute repeats of a block comes before its
  * own gradient, and so before its update. All other nodes keep their order, and so do moved ones that meet at one

@@ -196,7 +196,7 @@ static int list_products(dram_recompute *r, int s, int *bit)
     mark_kept(r, s, dram_recompute_plain_option(r));
     for (int i = stage->forward; i < stage->forward_end && i - stage->forward < DRAM_BLOCK_NODES && n < MOST; i++) {
         const dram_node *node = r->g->nodes[i];
-        bool product = node->op == DRAM_OP_linear || node->op == DRAM_OP_conv2d || node->op == DRAM_OP_attention;
+        bool product = dram_op_rows[node->op].trait == DRAM_TRAIT_PRODUCT;
         if (product && r->keep[node->out[0]] && !is_link(r, node->out[0]) && r->big[node->out[0]])
             bit[n++] = i - stage->forward;
     }

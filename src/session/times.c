@@ -25,8 +25,8 @@ enum { KEY_SIZE = 512 };
 /* "conv2d f32[8,64,64,48] f32[48,3,3,24] -> f32[8,64,64,48] 1 1 2 ..." */
 static void key_of(const dram_graph *g, const dram_node *node, char key[KEY_SIZE])
 {
-    const dram_attr *a = &node->attr;
     char shape[96];
+    int timed[DRAM_TIMED];
     int n = snprintf(key, KEY_SIZE, "%s", dram_op_rows[node->op].name);
     for (int k = 0; k < node->n_in + node->n_out && n < KEY_SIZE; k++) {
         dram_val v = k < node->n_in ? node->in[k] : node->out[k - node->n_in];
@@ -37,9 +37,9 @@ static void key_of(const dram_graph *g, const dram_node *node, char key[KEY_SIZE
             n += snprintf(key + n, (size_t)(KEY_SIZE - n), "%s %s%s", arrow, dram_dtype_name(g->values[v]->dtype),
                           dram_format_shape(&g->values[v]->shape, shape, sizeof shape));
     }
-    if (n < KEY_SIZE)
-        snprintf(key + n, (size_t)(KEY_SIZE - n), " %d %d %d %d %d %d %d", a->stride, a->pad, a->groups, a->heads,
-                 a->window, a->act, a->mode);
+    dram_node_timed(node, timed);
+    for (int i = 0; i < DRAM_TIMED && n < KEY_SIZE; i++)
+        n += snprintf(key + n, (size_t)(KEY_SIZE - n), " %d", timed[i]);
 }
 
 static int by_key(const void *left, const void *right)

@@ -12,6 +12,7 @@
 #include "evaluate/eval.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/features.h"
+#include "evaluate/palette.h"
 #include "evaluate/pca.h"
 #include "support/runs.h"
 

@@ -15,6 +15,18 @@
 #include "session/budget.h"
 #include "train/train.h"
 
+/* A node that sets an attribute which its row does not name as one of its time would share its time with others. */
+static void assert_times_tell_nodes_apart(const dram_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        int named[DRAM_TIMED];
+        const dram_attr *a = &g->nodes[i]->attr;
+        const int set[DRAM_TIMED] = {a->stride, a->pad, a->groups, a->heads, a->window, a->act, a->mode};
+        dram_node_timed(g->nodes[i], named);
+        if (memcmp(set, named, sizeof set) != 0) fail_msg("%s: its op names other attributes", g->nodes[i]->name);
+    }
+}
+
 /* Scratch memory goes by threads: with their number given the plan is the same on every machine. */
 static void plan_file(const char *file, const char *threads, dram_config **cfg, dram_session *session)
 {
@@ -26,6 +38,8 @@ static void plan_file(const char *file, const char *threads, dram_config **cfg, 
     print_message("%s, %s: arena %lld bytes, %.3f %% above max live\n", file, threads,
                   (long long)session->plan->arena_bytes, 100.0 * waste);
     assert_true(session->plan->max_live_bytes > 0);
+    assert_true(session->plan->n_programs > 0);
+    for (int i = 0; i < session->plan->n_programs; i++) assert_times_tell_nodes_apart(session->plan->programs[i].graph);
     assert_true(waste >= 0.0 && waste <= 0.005);
 }
 

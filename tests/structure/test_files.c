@@ -1,7 +1,7 @@
-/* How many files a folder has, and that each says its job. */
+/* How long a file may be, how many a folder has, and that each says its job. */
 #include "structure/sources.h"
 
-enum { MAX_IN_FOLDER = 16 };
+enum { MAX_IN_FOLDER = 16, MAX_LINES = 600 };
 
 static source_list list;
 
@@ -37,6 +37,28 @@ static void folders_are_small(void **state)
         int n = in_folder_of(path, &list);
         if (n > MAX_IN_FOLDER)
             fail_msg("%.*s has %d .c files, more than %d", (int)(name_of(path) - path - 1), path, n, MAX_IN_FOLDER);
+    }
+}
+
+static int lines_of(const char *text)
+{
+    int lines = 0;
+    for (; *text; text++) lines += *text == '\n';
+    return lines;
+}
+
+static void files_are_short(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"src", "kernels", "tests", "bench", "scripts"};
+    list.n = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        assert_true(sources_below(&list, folders[i], ".c .h .def .cu .cuh .cpp .hpp .sh .py") >= 10);
+    for (int i = 0; i < list.n; i++) {
+        char *text = source_text(list.path[i]);
+        int lines = lines_of(text);
+        free(text);
+        if (lines > MAX_LINES) fail_msg("%s has %d lines, more than %d", list.path[i], lines, MAX_LINES);
     }
 }
 
@@ -93,6 +115,7 @@ static void every_file_says_its_job(void **state)
 static void the_checks_can_fail(void **state)
 {
     (void)state;
+    assert_int_equal(lines_of("a\nb\n"), 2);
     list.n = 0;
     for (int i = 0; i < MAX_IN_FOLDER + 3; i++)
         sprintf(list.path[list.n++], "src/%s/%d.c", i < 2 ? "io" : i < 3 ? "io/in" : "ir", i);
@@ -109,6 +132,7 @@ static void the_checks_can_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_short),
         cmocka_unit_test(folders_are_small),
         cmocka_unit_test(every_file_says_its_job),
         cmocka_unit_test(the_checks_can_fail),
