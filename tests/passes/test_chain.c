@@ -159,8 +159,8 @@ static void test_golden_extended(void **state)
     expect_all(&chain, 9, 9, 10, "K1 S2 S3 L B3 B2 S1 B1", 9);
 }
 
-/* x[1] is pinned, so x[2] can be made beside d[3], where stage 1 has no room; nor has it beside d[1], only beside d[2].
- */
+/* x[1] is pinned, so x[2] can be made beside d[3], where stage 1 has no room; nor has it beside d[1], only beside
+ * d[2]. */
 static void test_golden_pinned(void **state)
 {
     (void)state;
