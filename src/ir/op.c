@@ -31,17 +31,6 @@ void dram_node_timed(const dram_node *node, int value[DRAM_TIMED])
     for (int i = 0; i < DRAM_TIMED; i++) value[i] = dram_op_rows[node->op].time >> i & 1 ? all[i] : 0;
 }
 
-bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to)
-{
-    if (!(dram_op_rows[node->op].alias >> k & 1)) return false;
-    if (from->kind != DRAM_VALUE_TEMP || from->slot != DRAM_NONE || from->output) return false;
-    if (from->space != to->space || from->dtype != to->dtype) return false;
-    if (dram_elements(&from->shape) != dram_elements(&to->shape)) return false;
-    for (int j = 0; j < node->n_in; j++)
-        if (j != k && in[j] == in[k]) return false;
-    return true;
-}
-
 int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 {
     const dram_rules *rules = dram_op_rules[node->op];

@@ -58,11 +58,6 @@ bool dram_node_updates(const dram_node *node);
 enum { DRAM_TIMED = 7 };
 void dram_node_timed(const dram_node *node, int value[DRAM_TIMED]);
 
-/* Whether output 0 of the node may take over the bytes of input k, which are those of `from`, for `to`: op, types and
- * sizes allow it, nobody keeps `from`, and no other input is the same value. `in` names the inputs, in whatever
- * numbers; whether this is the last reader is the caller's to know. */
-bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to);
-
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
 extern const dram_rules *const *dram_op_rules;
 
