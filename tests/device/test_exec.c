@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
 #include "passes/recompute.h"
@@ -331,13 +332,13 @@ static dram_plan *plan_of(const net *n, dram_plan_options options)
     return plan;
 }
 
-static void run_plan(const net *n, const dram_plan *plan, bool junk, record *r)
+static void run_plan(const net *n, const dram_plan *plan, bool poison, record *r)
 {
     dram_device *device;
     dram_exec *e;
     ok(test_device_open(WORKERS, &device));
     ok(dram_exec_open(device, plan, &e));
-    dram_exec_junk(e, junk);
+    dram_exec_poison(e, poison);
     r->n_slots = n->slots.n;
     for (int i = 0; i < n->slots.n; i++) {
         float *data = slot_start(&n->slots, i);
@@ -375,7 +376,7 @@ static void run_apart(net *n, record *r)
 }
 
 /* Plans and runs the net as asked; its record must be the naive run's. Returns the arena's size. */
-static int64_t compare(dram_plan_options options, bool junk, bool recompute)
+static int64_t compare(dram_plan_options options, bool poison, bool recompute)
 {
     static record naive, planned;
     net plain, n;
@@ -384,7 +385,7 @@ static int64_t compare(dram_plan_options options, bool junk, bool recompute)
     run_apart(&plain, &naive);
     assert_true(naive.at[0].loss > 0 && naive.at[STEPS - 1].loss < naive.at[0].loss);
     dram_plan *plan = plan_of(&n, options);
-    run_plan(&n, plan, junk, &planned);
+    run_plan(&n, plan, poison, &planned);
     assert_int_equal(differing(&naive, &planned, &n.slots), 0);
     int64_t bytes = plan->arena_bytes;
     record_free(&naive);
@@ -401,7 +402,7 @@ static void planned_is_naive(void **state)
     compare(usual, false, false);
 }
 
-static void junk_changes_nothing(void **state)
+static void poison_changes_nothing(void **state)
 {
     (void)state;
     compare(usual, true, false);
@@ -417,6 +418,44 @@ static void levers_change_no_bit(void **state)
     compare(usual, true, true);
     assert_true(kept > best);
     assert_true(apart >= best);
+}
+
+/* What needs no library: those work for the compute queue alone. */
+static bool may_be_elsewhere(dram_op op)
+{
+    return strncmp(dram_op_rows[op].name, "conv2d", 6) != 0 && strncmp(dram_op_rows[op].name, "linear", 6) != 0;
+}
+
+/* Puts a third of those nodes on each queue; the next time on other ones. */
+static void scatter(dram_graph *g, int shift)
+{
+    int n[DRAM_QUEUE_COUNT] = {0};
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!may_be_elsewhere(g->nodes[i]->op)) continue;
+        g->nodes[i]->queue = (dram_queue)((i + shift) % DRAM_QUEUE_COUNT);
+        n[g->nodes[i]->queue]++;
+    }
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) assert_true(n[q] >= 10);
+}
+
+/* Three queues, which on a GPU run side by side: the first step as it is, then recorded and replayed. */
+static void three_queues_change_no_bit(void **state)
+{
+    (void)state;
+    static record apart, planned;
+    net n;
+    net_open(&n, false);
+    run_apart(&n, &apart);
+    for (int shift = 0; shift < DRAM_QUEUE_COUNT; shift++) {
+        scatter(n.step, shift);
+        dram_plan *plan = plan_of(&n, usual);
+        run_plan(&n, plan, shift == 1, &planned);
+        assert_int_equal(differing(&apart, &planned, &n.slots), 0);
+        record_free(&planned);
+        dram_plan_free(plan);
+    }
+    record_free(&apart);
+    net_close(&n);
 }
 
 /* The comparison would see a wrong plan: two values that are alive together, on the same bytes. */
@@ -567,10 +606,11 @@ int main(void)
 {
     test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(planned_is_naive),     cmocka_unit_test(junk_changes_nothing),
-        cmocka_unit_test(levers_change_no_bit), cmocka_unit_test(wrong_plan_is_seen),
-        cmocka_unit_test(ranges_are_checked),   cmocka_unit_test(opening_without_memory),
-        cmocka_unit_test(arena_too_large),      cmocka_unit_test(failing_kernel_is_named),
+        cmocka_unit_test(planned_is_naive),        cmocka_unit_test(poison_changes_nothing),
+        cmocka_unit_test(levers_change_no_bit),    cmocka_unit_test(three_queues_change_no_bit),
+        cmocka_unit_test(wrong_plan_is_seen),      cmocka_unit_test(ranges_are_checked),
+        cmocka_unit_test(opening_without_memory),  cmocka_unit_test(arena_too_large),
+        cmocka_unit_test(failing_kernel_is_named),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

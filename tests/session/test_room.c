@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "device/testing.h"
 #include "session/budget.h"
 #include "session/room.h"
 #include "session/settle.h"
