@@ -118,7 +118,4 @@ dram_status dram_chain_simulate(const dram_chain *chain, const dram_chain_schedu
  * that keeps nothing, for which there is a closed form. */
 dram_status dram_chain_floor(const dram_chain *chain, int64_t *bytes);
 
-/* Time without making anything again. */
-double dram_chain_ideal(const dram_chain *chain);
-
 #endif

@@ -41,8 +41,8 @@ dram_status dram_trace_add(dram_trace *t, int index, bool copy, const int *in, i
     room = room && dram_grow(&origin, &t->values_room, t->n_values + DRAM_MAX_OUT, sizeof *t->origin);
     t->origin = origin;
     if (!room) return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
-    dram_step *step = &t->step[t->n++];
-    *step = (dram_step){.node = index, .copy = copy};
+    dram_trace_step *step = &t->step[t->n++];
+    *step = (dram_trace_step){.node = index, .copy = copy};
     memcpy(step->in, in, (size_t)node->n_in * sizeof *in);
     for (int o = 0; o < node->n_out; o++) {
         step->out[o] = copy ? t->n_values++ : node->out[o];
@@ -92,7 +92,7 @@ dram_status dram_trace_peak(dram_trace *t, const dram_trace_sizes *sizes, int fr
         if (t->last[start[s]] >= from) live += bytes_of(t, sizes, start[s]);
     *peak = live;
     for (int i = from; i < to; i++) {
-        const dram_step *step = &t->step[i];
+        const dram_trace_step *step = &t->step[i];
         const dram_node *node = t->g->nodes[step->node];
         int taken = sizes->in_place ? dram_takes_over(&lives, i, node, step->in, step->out) : DRAM_NONE;
         for (int o = 0; o < node->n_out; o++) {
@@ -140,7 +140,7 @@ dram_status dram_trace_apply(const dram_trace *t, dram_graph *g)
     g->detached = true;
     for (int v = 0; v < t->n_values; v++) real[v] = t->origin[v];
     for (int i = 0; i < t->n; i++) {
-        const dram_step *step = &t->step[i];
+        const dram_trace_step *step = &t->step[i];
         dram_node *node = g->nodes[step->node];
         dram_val in[DRAM_MAX_IN], out[DRAM_MAX_OUT];
         for (int k = 0; k < node->n_in; k++) in[k] = step->in[k] == DRAM_NONE ? DRAM_NONE : real[step->in[k]];
