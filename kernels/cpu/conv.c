@@ -47,6 +47,27 @@ static const void *optional(const dram_kernel_args *args, int i)
     return i < args->n_in ? args->in[i].data : NULL;
 }
 
+/* Out [m,n] of A [m,k] and B [k,n], either stored the other way round, all in the type of x. */
+static dram_gemm product_of(const dram_conv *v, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                            const void *a, const void *b)
+{
+    return (dram_gemm){.trans_a = trans_a,
+                       .trans_b = trans_b,
+                       .m = m,
+                       .n = n,
+                       .k = k,
+                       .alpha = 1.0f,
+                       .a = a,
+                       .lda = trans_a ? m : k,
+                       .b = b,
+                       .ldb = trans_b ? k : n,
+                       .c = v->out,
+                       .ldc = n,
+                       .a_type = v->dtype,
+                       .b_type = v->dtype,
+                       .c_type = v->dtype};
+}
+
 /* A product of fp32 needs no workspace. */
 static void run_product(const dram_kernel_args *args, const dram_gemm *g)
 {
@@ -61,21 +82,8 @@ DRAM_CPU_KERNEL(conv2d)
     v.weight = args->in[1].data;
     v.bias = optional(args, 2);
     if (is_product(&v)) {
-        dram_gemm g = {.trans_b = true,
-                       .m = v.n * v.h * v.w,
-                       .n = v.o,
-                       .k = v.c,
-                       .alpha = 1.0f,
-                       .a = v.x,
-                       .lda = v.c,
-                       .b = v.weight,
-                       .ldb = v.c,
-                       .c = v.out,
-                       .ldc = v.o,
-                       .bias = v.bias,
-                       .a_type = v.dtype,
-                       .b_type = v.dtype,
-                       .c_type = v.dtype};
+        dram_gemm g = product_of(&v, false, true, v.n * v.h * v.w, v.o, v.c, v.x, v.weight);
+        g.bias = v.bias;
         run_product(args, &g);
     } else if (!DRAM_CPU(conv_direct_forward)(&v)) {
         DRAM_CPU(conv_gather_forward)(&v);
@@ -90,20 +98,8 @@ DRAM_CPU_KERNEL(conv2d_dgrad)
     v.weight = args->in[1].data;
     v.acc = optional(args, 2);
     if (is_product(&v)) {
-        dram_gemm g = {.m = v.n * v.h * v.w,
-                       .n = v.c,
-                       .k = v.o,
-                       .alpha = 1.0f,
-                       .a = v.y,
-                       .lda = v.o,
-                       .b = v.weight,
-                       .ldb = v.c,
-                       .c = v.out,
-                       .ldc = v.c,
-                       .acc = v.acc,
-                       .a_type = v.dtype,
-                       .b_type = v.dtype,
-                       .c_type = v.dtype};
+        dram_gemm g = product_of(&v, false, false, v.n * v.h * v.w, v.c, v.o, v.y, v.weight);
+        g.acc = v.acc;
         run_product(args, &g);
     } else if (!DRAM_CPU(conv_direct_dgrad)(&v)) {
         DRAM_CPU(conv_gather_dgrad)(&v);
@@ -121,19 +117,8 @@ DRAM_CPU_KERNEL(conv2d_wgrad)
     v.partial = (float *)(void *)(v.scratch + dram_pool_workers(v.pool) * v.scratch_bytes);
     v.partial_bytes = args->workspace_bytes - dram_pool_workers(v.pool) * v.scratch_bytes;
     if (is_product(&v)) {
-        dram_gemm g = {.trans_a = true,
-                       .m = v.o,
-                       .n = v.c,
-                       .k = v.n * v.h * v.w,
-                       .alpha = 1.0f,
-                       .a = v.y,
-                       .lda = v.o,
-                       .b = v.x,
-                       .ldb = v.c,
-                       .c = v.out,
-                       .ldc = v.c,
-                       .a_type = v.dtype,
-                       .b_type = v.dtype};
+        dram_gemm g = product_of(&v, true, false, v.o, v.c, v.n * v.h * v.w, v.y, v.x);
+        g.c_type = DRAM_F32;
         DRAM_CPU(gemm)(v.pool, &g, args->workspace, args->workspace_bytes);
     } else if (!DRAM_CPU(conv_direct_wgrad)(&v)) {
         DRAM_CPU(conv_gather_wgrad)(&v);

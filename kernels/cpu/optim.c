@@ -101,33 +101,6 @@ static void fill_codebooks(job8 *q)
     }
 }
 
-/* From the midpoint between the decade below, of ITS numbers, and this one on: N numbers, as far apart as 1 / SCALE. */
-#define DECADE(TOP, ITS, N)                                                                                            \
-    above = x > (TOP) * (0.1f + 0.09f / (ITS));                                                                        \
-    n = above ? (N) : n;                                                                                               \
-    scale = above ? (N) / (0.9f * (TOP)) : scale
-
-/* Place of the number nearest to 0 <= x <= 1 among those that are not negative: 0 is 0.0, then come the decades, whose
- * first has `per` numbers, then 1.0. Selects alone, so that loops around it become vector code. */
-static inline int nearest(float x, float per)
-{
-    float n = per, scale = per / (0.9f * 1e-6f), k;
-    bool above;
-    DECADE(1e-5f, per, 2 * per);
-    DECADE(1e-4f, 2 * per, 4 * per);
-    DECADE(1e-3f, 4 * per, 8 * per);
-    DECADE(1e-2f, 8 * per, 16 * per);
-    DECADE(1e-1f, 16 * per, 32 * per);
-    DECADE(1.0f, 32 * per, 64 * per);
-    k = x * scale - n * (1.0f / 9.0f);
-    k = k > 0.0f ? k : 0.0f;
-    k = k < n - 1.0f ? k : n - 1.0f;
-    int place = (int)n + (int)k;                                             /* of per = 1; with 2 one less */
-    place = x > 1.0f - 0.225f / (64.0f * per) ? 2 * (int)(64 * per) : place; /* 1.0 */
-    place = x > 1e-6f * (0.05f + 0.225f / per) ? place : (int)per - 1;       /* 0.0 */
-    return place - ((int)per - 1);
-}
-
 static void adamw8_block(const job8 *q, int64_t block)
 {
     const job *j = q->j;
@@ -156,13 +129,9 @@ static void adamw8_block(const job8 *q, int64_t block)
     q->max_v[block] = max_v;
     const float by_m = max_m > 0.0f ? max_m : 1.0f, by_v = max_v > 0.0f ? max_v : 1.0f; /* of zeros alone: code of 0 */
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        int a = nearest(fabsf(m[i]) / by_m, 1.0f);
-        int below = a < 1 ? 1 : (a > 127 ? 127 : a); /* a negative number keeps its sign, and there is no -1.0 */
-        code_m[i] = (uint8_t)(m[i] < 0.0f ? 127 - below : 127 + a);
-    }
+    for (int64_t i = 0; i < n; i++) code_m[i] = dram_state8_signed_code(fabsf(m[i]) / by_m, m[i] < 0.0f);
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) code_v[i] = (uint8_t)nearest(v[i] / by_v, 2.0f);
+    for (int64_t i = 0; i < n; i++) code_v[i] = dram_state8_unsigned_code(v[i] / by_v);
 }
 
 static void adamw8_piece(void *context, int64_t task, int worker)

@@ -270,40 +270,6 @@ static __device__ float unsigned_number(int code)
     return spread_number(code + 1 - n, n, twice - 1);
 }
 
-/* From the midpoint between the decade below, of ITS numbers, and this one on: N numbers, as far apart as 1 / SCALE. */
-#define DECADE(TOP, ITS, N)                                                                                            \
-    above = x > (TOP) * (0.1f + 0.09f / (ITS));                                                                        \
-    n = above ? (N) : n;                                                                                               \
-    scale = above ? (N) / (0.9f * (TOP)) : scale
-
-/* Place of the number nearest to 0 <= x <= 1 among those that are not negative: 0 is 0.0, then come the decades, whose
- * first has `per` numbers, then 1.0. */
-static __device__ inline int nearest(float x, float per)
-{
-    float n = per, scale = per / (0.9f * 1e-6f), k;
-    bool above;
-    DECADE(1e-5f, per, 2 * per);
-    DECADE(1e-4f, 2 * per, 4 * per);
-    DECADE(1e-3f, 4 * per, 8 * per);
-    DECADE(1e-2f, 8 * per, 16 * per);
-    DECADE(1e-1f, 16 * per, 32 * per);
-    DECADE(1.0f, 32 * per, 64 * per);
-    k = __fsub_rn(__fmul_rn(x, scale), __fmul_rn(n, 1.0f / 9.0f));
-    k = k > 0.0f ? k : 0.0f;
-    k = k < n - 1.0f ? k : n - 1.0f;
-    int place = (int)n + (int)k;                                             /* of per = 1; with 2 one less */
-    place = x > 1.0f - 0.225f / (64.0f * per) ? 2 * (int)(64 * per) : place; /* 1.0 */
-    place = x > 1e-6f * (0.05f + 0.225f / per) ? place : (int)per - 1;       /* 0.0 */
-    return place - ((int)per - 1);
-}
-
-static __device__ inline uint8_t signed_code(float x)
-{
-    const int a = nearest(fabsf(x), 1.0f);
-    const int below = a < 1 ? 1 : (a > 127 ? 127 : a); /* a negative number keeps its sign, and there is no -1.0 */
-    return (uint8_t)(x < 0.0f ? 127 - below : 127 + a);
-}
-
 /* A warp has a block of 256, each lane 8 elements of it: in two packs of 4, or apart with those beyond n `pad`. */
 enum { LANE = DRAM_STATE8_BLOCK / DRAM_WARP, HALF = DRAM_STATE8_BLOCK / 2, CODE_BLOCK = 256 };
 
@@ -352,8 +318,9 @@ static __device__ void adamw8_block(const adamw_factors &f, const float *book_m,
     most_v = dram_warp_max(most_v);
     const float by_m = most_m > 0 ? most_m : 1.0f, by_v = most_v > 0 ? most_v : 1.0f; /* of zeros alone: code of 0 */
     for (int e = 0; e < LANE; e++) {
-        cm[e] = signed_code(mi[e] / by_m);
-        cv[e] = (uint8_t)nearest(vi[e] / by_v, 2.0f);
+        const float x = mi[e] / by_m;
+        cm[e] = dram_state8_signed_code(fabsf(x), x < 0);
+        cv[e] = dram_state8_unsigned_code(vi[e] / by_v);
     }
     store_lane(code_m, packed, n, cm);
     store_lane(code_v, packed, n, cv);
@@ -377,7 +344,7 @@ static __global__ void __launch_bounds__(UPDATE_BLOCK) adamw8_kernel(const __gri
     float *w = static_cast<float *>(x.at[0]);
     const float *g = static_cast<const float *>(x.at[1]);
     uint8_t *m = static_cast<uint8_t *>(x.at[2]), *v = static_cast<uint8_t *>(x.at[3]);
-    const int64_t maxima = (x.n + 3) / 4 * 4; /* dram_state8_maxima, which is the host's */
+    const int64_t maxima = dram_state8_maxima(x.n);
     float *max_m = reinterpret_cast<float *>(m + maxima), *max_v = reinterpret_cast<float *>(v + maxima);
     const bool packed = update_packable(x);
     const int64_t piece = ((int64_t)blockIdx.x - x.first) * UPDATE_PIECE;

@@ -45,7 +45,7 @@ dram_status dram_parse(const char *command, int argc, char **argv, const dram_op
 dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
                              int words, dram_words *out, bool *help);
 
-/* Prints the page of a session's plan (report/plan_page.h). */
+/* Prints the page of a session's plan (report/plan_text.h). */
 dram_status dram_print_page(const dram_session *session, FILE *out);
 
 /* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */

@@ -1,4 +1,4 @@
-/* doctor: what this machine has and what a run would take of it. */
+/* dram doctor: what this machine has and what a run would take of it. */
 #include <cblas.h>
 #include <spng.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
 #include <math.h>
 #include <stdio.h>
 
@@ -5,7 +6,7 @@
 #include "cli/progress.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/fidelity.h"
-#include "evaluate/predictions.h"
+#include "evaluate/palette.h"
 #include "report/summary.h"
 #include "train/train.h"
 

@@ -1,3 +1,4 @@
+/* dram features: writes pictures of what teacher and student make of images. */
 #include <math.h>
 #include <stdio.h>
 

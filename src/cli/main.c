@@ -1,3 +1,4 @@
+/* The program: finds the command, prints its error, exits with its status. */
 #include <stdio.h>
 #include <string.h>
 

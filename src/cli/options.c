@@ -1,10 +1,11 @@
+/* Reads a command's words, and prints what several commands print. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
-#include "report/plan_page.h"
+#include "report/plan_text.h"
 
 static void print_command_usage(const char *name, const dram_option *options, int n)
 {
@@ -98,13 +99,16 @@ dram_status dram_parse_paths(const char *command, int argc, char **argv, const d
 
 dram_status dram_print_page(const dram_session *session, FILE *out)
 {
+    dram_plan_facts facts;
     dram_str text = {0};
-    dram_status status = dram_plan_page(session, &text);
+    dram_status status = dram_plan_facts_find(session, &facts);
+    if (status == DRAM_OK) status = dram_plan_text(session->plan, &facts, &text);
     if (status == DRAM_OK) {
         fputs(text.text, out);
         fflush(out);
     }
     dram_str_free(&text);
+    dram_plan_facts_free(&facts);
     return status;
 }
 

@@ -1,8 +1,10 @@
+/* dram plan: prints, draws or dumps the plan of a run, and says whether it fits. */
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "report/plan_page.h"
-#include "report/plan_report.h"
+#include "report/plan_dump.h"
+#include "report/plan_json.h"
+#include "report/plan_svg.h"
 #include "session/budget.h"
 #include "session/calibrate.h"
 #include "session/machine.h"
@@ -24,6 +26,15 @@ static dram_status write_svg(const dram_session *s, const char *path)
     dram_status status = dram_plan_svg(s->plan, s->plan->peak_program, &text);
     if (status == DRAM_OK) status = dram_write_text(path, text.text);
     dram_str_free(&text);
+    return status;
+}
+
+static dram_status print_json(const dram_session *s)
+{
+    dram_plan_facts facts;
+    dram_status status = dram_plan_facts_find(s, &facts);
+    if (status == DRAM_OK) status = dram_print_json(dram_plan_json(s->plan, &facts));
+    dram_plan_facts_free(&facts);
     return status;
 }
 
@@ -55,7 +66,7 @@ static dram_status show(const dram_session *s, bool json, const char *dump, cons
     if (dump) TRY(write_dump(s, dump));
     if (svg) TRY(write_svg(s, svg));
     if (json)
-        TRY(dram_print_json(dram_plan_page_json(s)));
+        TRY(print_json(s));
     else
         TRY(dram_print_page(s, stdout));
     note_machine(s);

@@ -1,3 +1,4 @@
+/* dram train: runs a training, and shows how it goes. */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>

@@ -31,13 +31,9 @@ static dram_status check_data(const dram_config *cfg)
 static dram_status check_embed_loss(const dram_config *cfg)
 {
     const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
-    const double added[] = {[DRAM_SAM_LOSS_MSE] = loss->add.mse,
-                            [DRAM_SAM_LOSS_COSINE] = loss->add.cosine,
-                            [DRAM_SAM_LOSS_HUBER] = loss->add.huber,
-                            [DRAM_SAM_LOSS_CWD] = loss->add.cwd};
-    const char *word = dram_sam_loss_word(loss->type);
+    const char *word = dram_distance_word(loss->type);
     char key[64];
-    if (added[loss->type] == 0) return DRAM_OK;
+    if (dram_config_added(loss, loss->type) == 0) return DRAM_OK;
     snprintf(key, sizeof key, "sam_distill.loss.add.%s", word);
     return dram_config_fail(cfg, key,
                             "%s is sam_distill.loss.type already, with weight 1; set this to 0, or type to another "

@@ -6,9 +6,10 @@
 #ifndef DRAM_DISTILL_DISTILL_H
 #define DRAM_DISTILL_DISTILL_H
 
+#include "base/distance.h"
 #include "model/model.h"
 
-/* The teacher's embedding on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
+/* The embedding of a network that teaches (model/family.h) on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
  * -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the image's square is only a corner of the
  * canvas, its t cells are cut out of the embedding; when t != g they are resampled bilinearly.
  *
@@ -22,21 +23,10 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
 /* The same from an embedding that is staged, [N,t,t,256] of any float type -> f32 [N,g,g,256]. */
 dram_val dram_staged_target(dram_graph *graph, dram_val embedding, int g);
 
-/* How the student's embedding may be held against the target. MSE, COSINE (1 - cos over the channels of a cell) and
- * HUBER (delta 1) are means over cells and channels; CWD is channel-wise distillation ("Channel-wise Knowledge
- * Distillation for Dense Prediction", Shu et al. 2021): for each channel the KL divergence of softmaxes over the cells.
- */
-typedef enum {
-    DRAM_DISTANCE_MSE,
-    DRAM_DISTANCE_COSINE,
-    DRAM_DISTANCE_HUBER,
-    DRAM_DISTANCE_CWD,
-    DRAM_DISTANCE_COUNT
-} dram_distance;
-
+/* How the student's embedding is held against the target (base/distance.h). */
 typedef struct {
     double weight[DRAM_DISTANCE_COUNT]; /* 0: the distance takes no part */
-    double temperature;                 /* CWD's */
+    double temperature;                 /* CWD divides both sides by it before its softmax */
     /* Both sides are first standardised, each channel by the target's mean and variance over the valid cells of the
      * micro-batch, so that loud channels do not drown the others (after "PHI-S: Distribution Balancing for Label-Free
      * Multi-Teacher Distillation", Ranzinger et al. 2024, which weighs several ways to do so). */

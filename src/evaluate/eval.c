@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "evaluate/logits.h"
+#include "feed/datasets.h"
 
 typedef struct {
     int64_t *confusion; /* [K,K]: label, prediction */
@@ -15,27 +17,25 @@ typedef struct {
     int embedded;
 } tally;
 
-/* Counts one image's labels against its logits. The square's side in original pixels places a label's pixel on the grid
- * of the logits. */
+/* Counts one image's labels against its logits. */
 static dram_status count_image(const dram_session *s, const dram_dataset *dataset, const dram_sample *sample,
                                const float *logits, const dram_shape *shape, tally *t)
 {
     dram_label label;
     const dram_config *cfg = s->cfg;
-    int h = (int)shape->dim[1], w = (int)shape->dim[2], classes = s->programs.classes;
+    int classes = s->programs.classes;
+    const dram_logits at = dram_logits_of(sample, logits, shape);
     dram_label_rules rules = {.height = sample->full_height,
                               .width = sample->full_width,
                               .classes = classes,
                               .ignore_index = cfg->data.ignore_index,
                               .max_bytes = cfg->data.max_decode_bytes};
     TRY(dram_label_load(dram_dataset_label_path(dataset, sample->index, t->path, t->path_room), &rules, &label));
-    double square = sample->geometry.square;
     for (int y = 0; y < label.height; y++)
         for (int x = 0; x < label.width; x++) {
             int id = label.ids[(int64_t)y * label.width + x];
             if (id == cfg->data.ignore_index) continue;
-            int guess = dram_class_at(logits, h, w, classes, (y + 0.5) / square * h - 0.5, (x + 0.5) / square * w - 0.5,
-                                      t->row);
+            int guess = dram_logits_class(&at, y + 0.5, x + 0.5, t->row);
             t->confusion[(int64_t)id * classes + guess]++;
         }
     dram_label_free(&label);
@@ -126,21 +126,8 @@ static void close_tally(tally *t)
 dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result)
 {
-    const dram_config *cfg = s->cfg;
     const dram_programs *p = &s->programs;
-    const dram_loader_params params = {
-        .dataset = dataset,
-        .seed = (uint64_t)cfg->seed,
-        .student_size = p->student_size,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = p->batch,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
-    };
+    const dram_loader_params params = dram_datasets_params(s->cfg, p, dataset);
     dram_loader *loader = NULL;
     dram_batch batch;
     tally t;

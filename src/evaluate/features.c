@@ -33,7 +33,7 @@ static dram_status picture_path(const char *folder, const char *image, dram_str 
 {
     const char *file = dram_path_name(image);
     dram_str_free(path);
-    dram_str_add(path, "%s/%.*s.png", folder, dram_path_stem(file), file);
+    dram_str_add(path, "%s/%.*s.png", folder, dram_stem(file), file);
     return path->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the name of a picture") : DRAM_OK;
 }
 
@@ -58,7 +58,7 @@ static dram_status check_images(const char *folder, const char *const *images, i
         if (status == DRAM_OK) status = check_image(images[i], path.text);
         for (int k = 0; k < i && status == DRAM_OK; k++) {
             const char *other = dram_path_name(images[k]);
-            if (dram_path_stem(other) == dram_path_stem(file) && memcmp(other, file, (size_t)dram_path_stem(file)) == 0)
+            if (dram_stem(other) == dram_stem(file) && memcmp(other, file, (size_t)dram_stem(file)) == 0)
                 status =
                     dram_fail(DRAM_ERR_CONFIG, "the pictures of %s and %s would both be %s; name them in two calls",
                               images[k], images[i], path.text);
@@ -70,6 +70,7 @@ static dram_status check_images(const char *folder, const char *const *images, i
 
 /* ---- pictures ---- */
 
+/* Black to full is 2.5 standard deviations to either side of the mean. */
 static uint8_t byte_of(double deviations)
 {
     double v = 127.5 * (1.0 + deviations / 2.5);

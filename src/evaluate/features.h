@@ -1,9 +1,8 @@
 /* features: pictures of what teacher and student make of an image.
  *
- * Side by side: the image as the student sees it, the teacher's embedding on the student's grid, the student's. The
- * first three principal components of the teacher's cells that hold image (evaluate/pca.h) are red, green and blue, and
- * the student's embedding is put on the same axes by the same scale: equal colours are equal features. Black to full
- * is 2.5 standard deviations to either side of the teacher's mean. Without a teacher the student's own components.
+ * Side by side: the image as the student sees it, the teacher's embedding, the student's. Equal colours are equal
+ * features: both embeddings are shown on the teacher's first three principal components (the student's own without a
+ * teacher).
  */
 #ifndef DRAM_EVALUATE_FEATURES_H
 #define DRAM_EVALUATE_FEATURES_H

@@ -18,15 +18,13 @@ static const double LOW_COSINE = 0.8;
 bool dram_fidelity_means_something(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    int canvas = sam->pad_to ? sam->pad_to : sam->sam_input_size;
-    return sam->enabled && (sam->sam_input_size != DRAM_FULL_SIZE || canvas != DRAM_FULL_SIZE);
+    return sam->enabled && (sam->sam_input_size != DRAM_FULL_SIZE || dram_teacher_canvas(cfg) != DRAM_FULL_SIZE);
 }
 
 static dram_fidelity empty(const dram_config *cfg)
 {
     return (dram_fidelity){.size = cfg->sam_distill.sam_input_size,
-                           .canvas =
-                               cfg->sam_distill.pad_to ? cfg->sam_distill.pad_to : cfg->sam_distill.sam_input_size,
+                           .canvas = dram_teacher_canvas(cfg),
                            .full = DRAM_FULL_SIZE,
                            .cosine = NAN,
                            .worst = NAN};
@@ -55,8 +53,8 @@ static dram_status compare(dram_single *s, const char *path, dram_fidelity *resu
     return DRAM_OK;
 }
 
-/* `count` images, spread over the data set. quiet: bad ones are left out without a word, since the run that reads them
- * again will say so. */
+/* `count` images, spread over the data set. quiet: nothing is said of bad ones, since the run will read them again and
+ * say it. */
 static dram_status compare_images(dram_single *s, const dram_dataset *dataset, int count, bool quiet,
                                   const volatile sig_atomic_t *stop, dram_fidelity *result)
 {

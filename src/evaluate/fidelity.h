@@ -28,11 +28,13 @@ bool dram_fidelity_means_something(const dram_config *cfg);
  * DRAM_ERR_CONFIG: no teacher, no weights, no such folder; DRAM_ERR_FORMAT: none of the images is good. */
 dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dram_fidelity *result);
 
-/* Before the first step of a run with this session, which is planned and not started: sam_distill.fidelity_images of
- * its images, in an arena that is given back, if it is no larger than the session's. Where it cannot be done without a
- * cost result->left_out says why; *asked is false where nothing was to be done, as for a
- * teacher at its own size. Weights that cannot be read are an
- * error, as they will be for the run. stop: as in dram_hooks. */
+/* Before the first step of a run: sam_distill.fidelity_images of its images, in an arena that is given back. `session`
+ * is planned and not started.
+ *   - The arena would be larger than the run's, or there is not the memory: nothing is compared, and result->left_out
+ *     says why.
+ *   - Nothing is to be done, as for a teacher at its own size: *asked is false.
+ *   - The teacher's weights cannot be read: an error, as it will be for the run.
+ * stop: as in dram_hooks. */
 dram_status dram_fidelity_before(const dram_session *session, const dram_dataset *train, bool resume,
                                  const volatile sig_atomic_t *stop, dram_fidelity *result, bool *asked);
 

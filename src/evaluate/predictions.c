@@ -1,12 +1,14 @@
 #include "evaluate/predictions.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
+#include "evaluate/logits.h"
+#include "evaluate/palette.h"
 #include "io/path.h"
 
 struct dram_predictions {
@@ -18,65 +20,6 @@ struct dram_predictions {
     dram_color color[256];
 };
 
-/* ---- colours ---- */
-
-typedef struct {
-    double l, a, b; /* CIELAB under D65 */
-} lab;
-
-static double linear(int byte)
-{
-    double v = byte / 255.0;
-    return v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4);
-}
-
-static double lab_curve(double t)
-{
-    return t > 216.0 / 24389.0 ? cbrt(t) : (24389.0 / 27.0 * t + 16.0) / 116.0;
-}
-
-static lab lab_of(dram_color c)
-{
-    double r = linear(c.r), g = linear(c.g), b = linear(c.b);
-    double x = lab_curve((0.4124564 * r + 0.3575761 * g + 0.1804375 * b) / 0.95047);
-    double y = lab_curve(0.2126729 * r + 0.7151522 * g + 0.0721750 * b);
-    double z = lab_curve((0.0193339 * r + 0.1191920 * g + 0.9503041 * b) / 1.08883);
-    return (lab){116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)};
-}
-
-/* Farthest-point selection among 16 levels of each channel. */
-void dram_palette(dram_color *colors, int n)
-{
-    enum { LEVELS = 16, ALL = LEVELS * LEVELS * LEVELS };
-    static const double DARK = 30, PALE = 92, GREY = 30;
-    dram_color candidate[ALL];
-    lab at[ALL];
-    float away[ALL]; /* squared distance from the nearest colour taken; at first from grey */
-    int count = 0;
-    for (int i = 0; i < ALL; i++) {
-        dram_color c = {.r = (uint8_t)(i / (LEVELS * LEVELS) * 17),
-                        .g = (uint8_t)(i / LEVELS % LEVELS * 17),
-                        .b = (uint8_t)(i % LEVELS * 17)};
-        lab x = lab_of(c);
-        double chroma = x.a * x.a + x.b * x.b;
-        if (x.l < DARK || x.l > PALE || chroma < GREY * GREY) continue;
-        candidate[count] = c;
-        at[count] = x;
-        away[count++] = (float)chroma;
-    }
-    for (int k = 0; k < n; k++) {
-        int best = 0;
-        for (int i = 1; i < count; i++)
-            if (away[i] > away[best]) best = i;
-        colors[k] = candidate[best];
-        for (int i = 0; i < count; i++) {
-            double l = at[i].l - at[best].l, a = at[i].a - at[best].a, b = at[i].b - at[best].b;
-            float d = (float)(l * l + a * a + b * b);
-            if (k == 0 || d < away[i]) away[i] = d;
-        }
-    }
-}
-
 /* ---- the folder ---- */
 
 static bool same_folder(const char *a, const char *b)
@@ -85,15 +28,10 @@ static bool same_folder(const char *a, const char *b)
     return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int stem_of(const char *name)
-{
-    return (int)(strrchr(name, '.') - name); /* a dataset's names have an extension */
-}
-
 static int by_stem(const void *a, const void *b)
 {
     const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-    int n = stem_of(x), m = stem_of(y), order = memcmp(x, y, (size_t)(n < m ? n : m));
+    int n = dram_stem(x), m = dram_stem(y), order = memcmp(x, y, (size_t)(n < m ? n : m));
     return order ? order : n - m;
 }
 
@@ -110,7 +48,7 @@ static dram_status check_stems(const dram_config *cfg, const dram_dataset *datas
             status = dram_config_fail(cfg, "data.val.images",
                                       "the predictions of %s and %s would both be %.*s.png; "
                                       "rename one of them",
-                                      names[i - 1], names[i], stem_of(names[i]), names[i]);
+                                      names[i - 1], names[i], dram_stem(names[i]), names[i]);
     dram_free(names);
     return status;
 }
@@ -164,8 +102,7 @@ void dram_predictions_close(dram_predictions *p)
 typedef struct {
     const dram_config *cfg;
     const dram_sample *sample;
-    const float *logits;
-    int h, w, classes;
+    dram_logits logits;
     dram_image image;
     dram_label label; /* no ids: there is none */
 } picture;
@@ -173,22 +110,6 @@ typedef struct {
 static uint8_t half(uint8_t a, uint8_t b)
 {
     return (uint8_t)((a + b + 1) / 2);
-}
-
-int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row)
-{
-    double fy = y < 0 ? 0 : (y > h - 1 ? h - 1 : y), fx = x < 0 ? 0 : (x > w - 1 ? w - 1 : x);
-    int y0 = (int)fy, x0 = (int)fx;
-    int y1 = y0 + 1 < h ? y0 + 1 : y0, x1 = x0 + 1 < w ? x0 + 1 : x0;
-    float ay = (float)(fy - y0), ax = (float)(fx - x0);
-    const float *a = logits + (int64_t)(y0 * w + x0) * classes, *b = logits + (int64_t)(y0 * w + x1) * classes;
-    const float *c = logits + (int64_t)(y1 * w + x0) * classes, *d = logits + (int64_t)(y1 * w + x1) * classes;
-    int best = 0;
-    for (int k = 0; k < classes; k++)
-        row[k] = (1 - ay) * ((1 - ax) * a[k] + ax * b[k]) + ay * ((1 - ax) * c[k] + ax * d[k]);
-    for (int k = 1; k < classes; k++)
-        if (row[k] > row[best]) best = k;
-    return best;
 }
 
 /* The label's pixel under a point of the original image. */
@@ -204,13 +125,11 @@ static void lay_over(const dram_predictions *p, picture *q)
 {
     dram_image *image = &q->image;
     int ignore = q->cfg->data.ignore_index;
-    double square = q->sample->geometry.square;
     for (int i = 0; i < image->height; i++)
         for (int j = 0; j < image->width; j++) {
             double y = (i + 0.5 - image->origin_y) / image->scale_y, x = (j + 0.5 - image->origin_x) / image->scale_x;
             if (q->label.ids && label_at(q, y, x) == ignore) continue;
-            int guess = dram_class_at(q->logits, q->h, q->w, q->classes, y / square * q->h - 0.5,
-                                      x / square * q->w - 0.5, p->row);
+            int guess = dram_logits_class(&q->logits, y, x, p->row);
             if (guess == ignore) continue;
             uint8_t *pixel = image->pixels + 3 * ((int64_t)i * image->width + j);
             const dram_color *color = &p->color[guess];
@@ -229,7 +148,7 @@ static dram_status load_picture(const dram_predictions *p, picture *q)
     if (!q->sample->has_label) return DRAM_OK;
     dram_label_rules rules = {.height = q->image.full_height,
                               .width = q->image.full_width,
-                              .classes = q->classes,
+                              .classes = q->logits.classes,
                               .ignore_index = data->ignore_index,
                               .max_bytes = data->max_decode_bytes};
     return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);
@@ -238,16 +157,11 @@ static dram_status load_picture(const dram_predictions *p, picture *q)
 dram_status dram_predictions_write(const dram_predictions *p, const dram_config *cfg, const dram_sample *sample,
                                    const float *logits, const dram_shape *shape)
 {
-    picture q = {.cfg = cfg,
-                 .sample = sample,
-                 .logits = logits,
-                 .h = (int)shape->dim[1],
-                 .w = (int)shape->dim[2],
-                 .classes = (int)shape->dim[3]};
+    picture q = {.cfg = cfg, .sample = sample, .logits = dram_logits_of(sample, logits, shape)};
     dram_status status = load_picture(p, &q);
     if (status == DRAM_OK) {
         lay_over(p, &q);
-        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, stem_of(sample->name), sample->name);
+        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, dram_stem(sample->name), sample->name);
         status = dram_image_write_png(p->path, q.image.pixels, q.image.height, q.image.width);
     }
     dram_label_free(&q.label);

@@ -23,15 +23,4 @@ void dram_predictions_close(dram_predictions *predictions); /* NULL is allowed *
 dram_status dram_predictions_write(const dram_predictions *predictions, const dram_config *cfg,
                                    const dram_sample *sample, const float *logits, const dram_shape *shape);
 
-/* The class with the largest of the logits [h,w,K], sampled bilinearly at (y, x), in cells of that grid: half-pixel
- * centres, edges repeated. row: room for K floats. */
-int dram_class_at(const float *logits, int h, int w, int classes, double y, double x, float *row);
-
-/* Colours of classes 0..n-1 (n up to 256), each of them as far as can be, in CIELAB, from all before it; a colour does
- * not depend on n. Neither dark nor pale ones, nor greys, which a photograph is full of. */
-typedef struct {
-    uint8_t r, g, b;
-} dram_color;
-void dram_palette(dram_color *colors, int n);
-
 #endif

@@ -20,11 +20,7 @@ dram_status dram_single_check_teacher(const dram_config *cfg)
 
 dram_status dram_single_plan(const dram_config *settled, dram_program_set set, dram_single *s)
 {
-    *s = (dram_single){.cfg = *settled};
-    s->cfg.train.batch_size = s->cfg.train.accumulate = 1;
-    s->cfg.sam_distill.teacher.group = 0;
-    s->cfg.sam_distill.cache = NULL;
-    s->cfg.student.weights = NULL;
+    *s = (dram_single){.cfg = dram_config_one_image(settled)};
     return dram_room_plan(&s->cfg, set, &s->session);
 }
 

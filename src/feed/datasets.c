@@ -46,3 +46,20 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     *out = NULL;
     return status;
 }
+
+dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_programs *p, const dram_dataset *dataset)
+{
+    return (dram_loader_params){
+        .dataset = dataset,
+        .seed = (uint64_t)cfg->seed,
+        .student_size = p->student_size,
+        .teacher_size = p->teacher_size,
+        .teacher_canvas = p->teacher_canvas,
+        .batch_size = p->batch,
+        .workers = cfg->data.workers,
+        .prefetch = cfg->data.prefetch,
+        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
+        .classes = p->classes,
+        .ignore_index = cfg->data.ignore_index,
+    };
+}

@@ -89,17 +89,17 @@ dram_status dram_feed_keep(dram_session *s, dram_feed *feed, dram_program_kind k
     return dram_exec_read(s->exec, io->index, io->embedding, kept, bytes);
 }
 
-/* An evaluation is of data.val, every step of data.train. Where there is no image there are zeros: not every sum leaves
- * out what is masked, and what lay there may be no number. */
-static dram_status write_cached(dram_session *s, const dram_feed *feed, const dram_io *io, const dram_sample *samples,
-                                int count)
+/* An evaluation is of data.val, every step of data.train. A place without an image gets zeros: some sums read it too,
+ * and what lay there before may be NaN. */
+static dram_status write_cached(dram_session *s, const dram_feed *feed, dram_program_kind kind,
+                                const dram_sample *samples, int count)
 {
+    const dram_io *io = &s->programs.io[kind];
     dram_targets *t = feed->targets;
     size_t bytes = (size_t)t->cells * DRAM_EMBED_CHANNELS * sizeof *t->half;
-    bool val = io == &s->programs.io[DRAM_PROGRAM_EVALUATION];
     for (int i = 0; i < s->programs.batch; i++) {
         if (i < count)
-            TRY(dram_targets_read(t, val, &samples[i]));
+            TRY(dram_targets_read(t, kind == DRAM_PROGRAM_EVALUATION, &samples[i]));
         else
             memset(t->half, 0, bytes);
         TRY(dram_exec_write_part(s->exec, io->index, io->target, i * (int64_t)bytes, t->half, (int64_t)bytes));
@@ -107,12 +107,13 @@ static dram_status write_cached(dram_session *s, const dram_feed *feed, const dr
     return DRAM_OK;
 }
 
-static dram_status write_target(dram_session *s, const dram_feed *feed, const dram_io *io, int k,
+static dram_status write_target(dram_session *s, const dram_feed *feed, dram_program_kind kind, int k,
                                 const dram_sample *samples, int count)
 {
+    const dram_io *io = &s->programs.io[kind];
     int64_t bytes;
     if (io->target == DRAM_NONE) return DRAM_OK;
-    if (s->programs.cached) return write_cached(s, feed, io, samples, count);
+    if (s->programs.cached) return write_cached(s, feed, kind, samples, count);
     const float *kept = kept_at(&s->programs, feed, k, &bytes);
     return dram_exec_write(s->exec, io->index, io->target, kept, bytes);
 }
@@ -133,7 +134,7 @@ dram_status dram_feed_batch(dram_session *s, dram_feed *feed, dram_program_kind 
     TRY(write_sizes(s, feed, io, io->teacher_valid, true, samples, count));
     TRY(write_mask(s, feed, io, io->mask, p->grid, samples, count));
     TRY(write_mask(s, feed, io, io->sr_mask, p->sr_grid, samples, count));
-    TRY(write_target(s, feed, io, k, samples, count));
+    TRY(write_target(s, feed, kind, k, samples, count));
     if (io->label_count == DRAM_NONE) return DRAM_OK;
     return dram_exec_write(s->exec, io->index, io->label_count, &label_count, sizeof label_count);
 }

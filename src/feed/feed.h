@@ -6,7 +6,7 @@
 #include "feed/targets.h"
 #include "session/session.h"
 
-/* Host room for masks and sizes of one micro-batch; taken once. */
+/* Host room for masks and sizes of one micro-batch; taken once. Letters as in session/programs.h. */
 typedef struct {
     float *mask;   /* the larger of [N,g,g] and [N,r,r] */
     int32_t *size; /* [N,2] */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "feed/datasets.h"
 #include "feed/feed.h"
 #include "session/room.h"
 
@@ -142,20 +143,10 @@ static dram_status make(filler *f, dram_hash128 key, const dram_sample *sample)
 static dram_status fill_from(filler *f, const dram_dataset *dataset, const wanted_item *wanted,
                              const dram_loader_item *items, int n)
 {
-    const dram_config *cfg = f->cfg;
-    const dram_programs *p = &f->session.programs;
-    const dram_loader_params params = {
-        .dataset = dataset,
-        .seed = (uint64_t)cfg->seed,
-        .list = items,
-        .list_count = n,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = 1,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-    };
+    dram_loader_params params = dram_datasets_params(f->cfg, &f->session.programs, dataset);
+    params.student_size = 0; /* the teacher's images alone */
+    params.list = items;
+    params.list_count = n;
     dram_loader *loader;
     dram_batch batch;
     dram_status status;

@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
-#include "model/model.h"
+#include "session/programs.h"
 
 static dram_embedding_format format_of(const dram_config *cfg)
 {
@@ -14,14 +14,9 @@ static dram_embedding_format format_of(const dram_config *cfg)
     return int8 ? DRAM_EMBEDDING_INT8 : DRAM_EMBEDDING_FP16;
 }
 
-static int grid_of(const dram_config *cfg)
-{
-    return cfg->sam_distill.sam_input_size / 16;
-}
-
 static int64_t payload_bytes(const dram_config *cfg)
 {
-    int64_t side = grid_of(cfg);
+    int64_t side = dram_teacher_grid(cfg);
     return dram_embedding_bytes(format_of(cfg), side * side, DRAM_EMBED_CHANNELS);
 }
 
@@ -32,11 +27,7 @@ int64_t dram_targets_image_bytes(const dram_config *cfg)
 
 dram_config dram_targets_fill_config(const dram_config *cfg)
 {
-    dram_config fill = *cfg;
-    fill.sam_distill.cache = NULL;
-    fill.student.weights = NULL;
-    fill.train.batch_size = fill.train.accumulate = 1;
-    fill.sam_distill.teacher.group = 0;
+    dram_config fill = dram_config_one_image(cfg);
     fill.memory.may_change = 0;
     return fill;
 }
@@ -69,7 +60,7 @@ static dram_status open_cache(const dram_config *cfg, dram_targets *t)
         {.name = "pad_to", .number = sam->pad_to > sam->sam_input_size ? sam->pad_to : 0},
         {.name = "precision", .text = dram_precision_word(sam->teacher.precision)},
         {.name = "format", .text = dram_cache_format_word(sam->cache_format)},
-        {.name = "grid", .number = grid_of(cfg)},
+        {.name = "grid", .number = dram_teacher_grid(cfg)},
         {.name = "channels", .number = DRAM_EMBED_CHANNELS},
     };
     snprintf(where, sizeof where, "%s: sam_distill.cache: ", dram_config_where(cfg, "sam_distill.cache"));
@@ -114,7 +105,7 @@ static dram_status find_keys(const dram_config *cfg, const dram_dataset *dataset
 dram_status dram_targets_open(const dram_config *cfg, const dram_dataset *train, const dram_dataset *val,
                               const volatile sig_atomic_t *stop, dram_targets *t)
 {
-    int64_t side = grid_of(cfg);
+    int64_t side = dram_teacher_grid(cfg);
     *t = (dram_targets){0};
     if (!cfg->sam_distill.enabled || !cfg->sam_distill.cache) return DRAM_OK;
     t->format = format_of(cfg);

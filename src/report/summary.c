@@ -1,13 +1,11 @@
 #include "report/summary.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/alloc.h"
-#include "evaluate/fidelity.h"
+#include "base/str.h"
 #include "io/json.h"
+#include "io/lines.h"
 #include "io/path.h"
 
 /* NaN is what was not measured: null in JSON. */
@@ -56,15 +54,24 @@ cJSON *dram_fidelity_json(const dram_fidelity *r)
 
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
 {
+    dram_lines lines;
+    dram_str text = {0};
+    dram_status status;
     cJSON *object = dram_eval_json(result);
     char *line = object && add_number(object, "step", (double)step) ? cJSON_PrintUnformatted(object) : NULL;
+    if (line) dram_str_add(&text, "%s\n", line);
     cJSON_Delete(object);
-    if (!line) return dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
-    FILE *file = fopen(path, "a");
-    bool good = file && fprintf(file, "%s\n", line) > 0;
-    if (file && fclose(file) != 0) good = false;
     cJSON_free(line);
-    return good ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
+    if (!line || text.failed) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
+        goto done;
+    }
+    TRY_GOTO(dram_lines_open(path, &lines), done);
+    status = dram_lines_append(&lines, text.text, text.length);
+    dram_lines_close(&lines);
+done:
+    dram_str_free(&text);
+    return status;
 }
 
 /* "gpu_process"; null on the CPU, and what the driver does not count is null too. */

@@ -1,4 +1,4 @@
-/* report: the files and figures that a run leaves. */
+/* summary: what a run came to: summary.json, and the lines of evaluations.jsonl. */
 #ifndef DRAM_REPORT_SUMMARY_H
 #define DRAM_REPORT_SUMMARY_H
 

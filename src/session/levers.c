@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "model/family.h"
 #include "session/fit.h"
 #include "session/machine.h"
 #include "session/update.h"
@@ -163,7 +164,7 @@ static void group_release(dram_config *cfg)
 static const char *accumulate_effect(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
-    bool norm_free = student && student->kind == DRAM_ARCH_SAM_VIT;
+    bool norm_free = student && !student->family->batch_norm;
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
     return norm_free && !standardized ? "rounding" : "quality";
@@ -257,11 +258,11 @@ static void scale_release(dram_config *cfg)
     cfg->resolution_distill.sr_target_scale = 1.0 / cfg->resolution_distill.low_scale;
 }
 
-enum { FULL_SIDE = 1024, HALF_SIDE = 512 };
+enum { HALF_SIDE = 512 };
 
 static bool side_state(const dram_config *cfg, bool *pulled, char *setting, int size)
 {
-    *pulled = cfg->sam_distill.sam_input_size < FULL_SIDE;
+    *pulled = cfg->sam_distill.sam_input_size < DRAM_FULL_SIZE;
     snprintf(setting, (size_t)size, "%d", cfg->sam_distill.sam_input_size);
     return has_teacher(cfg);
 }
@@ -275,7 +276,7 @@ static bool side_pull(dram_config *cfg)
 
 static void side_release(dram_config *cfg)
 {
-    cfg->sam_distill.sam_input_size = FULL_SIDE;
+    cfg->sam_distill.sam_input_size = DRAM_FULL_SIZE;
 }
 
 /* The three teachers of SAM, the largest first. */

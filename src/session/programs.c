@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/family.h"
 #include "ops/call.h"
 #include "session/update.h"
 
@@ -20,19 +21,30 @@ static dram_dtype stored_as(dram_precision precision)
     return precision == DRAM_PRECISION_BF16 ? DRAM_BF16 : precision == DRAM_PRECISION_FP16 ? DRAM_F16 : DRAM_F32;
 }
 
+/* A name that is no student's, or no teacher's: what it may have been meant for, and all that there are. */
+static dram_status unknown_arch(const dram_config *cfg, const char *key, const char *name, bool teacher)
+{
+    const char *names[DRAM_ARCHS_MOST];
+    dram_str text = {0};
+    int n = dram_arch_names(teacher, names);
+    const char *nearest = dram_arch_find(name) ? NULL : dram_nearest(name, names, n);
+    if (dram_arch_find(name))
+        dram_str_add(&text, "%s is no SAM encoder: take one of ", name);
+    else if (nearest)
+        dram_str_add(&text, "unknown architecture \"%.60s\"; did you mean %s? It may be: ", name, nearest);
+    else
+        dram_str_add(&text, "unknown architecture \"%.60s\"; it may be: ", name);
+    for (int i = 0; i < n; i++) dram_str_add(&text, "%s%s", i ? ", " : "", names[i]);
+    dram_config_fail(cfg, key, "%s", text.failed ? name : text.text);
+    dram_str_free(&text);
+    return DRAM_ERR_CONFIG;
+}
+
 static dram_status find_arch(const dram_config *cfg, const char *key, const char *name, bool teacher,
                              const dram_arch **arch)
 {
-    int n;
-    const char *const *names = dram_arch_names(&n);
     *arch = dram_arch_find(name);
-    if (*arch && (!teacher || (*arch)->kind == DRAM_ARCH_SAM_VIT)) return DRAM_OK;
-    if (*arch)
-        return dram_config_fail(cfg, key, "%s is no SAM encoder: take vit_b, vit_l, vit_h, vit_tiny or vit_micro",
-                                name);
-    const char *nearest = dram_nearest(name, names, n);
-    return dram_config_fail(cfg, key, "unknown architecture \"%s\"%s%s%s", name, nearest ? "; did you mean " : "",
-                            nearest ? nearest : "", nearest ? "?" : "");
+    return *arch && (!teacher || (*arch)->family->embed) ? DRAM_OK : unknown_arch(cfg, key, name, teacher);
 }
 
 static dram_build build_of(const builder *b, const char *group, dram_bn_mode bn)
@@ -111,20 +123,11 @@ static dram_val sam_target(builder *b, bool with_teacher)
 }
 
 /* sam_distill.loss: the distance of `type`, and those of `add` with their weights. */
-static dram_embed_choice embed_choice(const dram_config *cfg)
+static dram_embed_choice embed_choice(const struct dram_config_sam_distill_loss *loss)
 {
-    static const dram_distance of_type[] = {[DRAM_SAM_LOSS_MSE] = DRAM_DISTANCE_MSE,
-                                            [DRAM_SAM_LOSS_COSINE] = DRAM_DISTANCE_COSINE,
-                                            [DRAM_SAM_LOSS_HUBER] = DRAM_DISTANCE_HUBER,
-                                            [DRAM_SAM_LOSS_CWD] = DRAM_DISTANCE_CWD};
-    const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
-    dram_embed_choice choice = {.weight = {[DRAM_DISTANCE_MSE] = loss->add.mse,
-                                           [DRAM_DISTANCE_COSINE] = loss->add.cosine,
-                                           [DRAM_DISTANCE_HUBER] = loss->add.huber,
-                                           [DRAM_DISTANCE_CWD] = loss->add.cwd},
-                                .temperature = loss->temperature,
-                                .standardize = loss->standardize};
-    choice.weight[of_type[loss->type]] = 1.0;
+    dram_embed_choice choice = {.temperature = loss->temperature, .standardize = loss->standardize};
+    for (int d = 0; d < DRAM_DISTANCE_COUNT; d++) choice.weight[d] = dram_config_added(loss, (dram_distance)d);
+    choice.weight[loss->type] = 1.0;
     return choice;
 }
 
@@ -202,7 +205,7 @@ static void forward(builder *b, bool with_teacher)
     if (!distils && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
     if (distils) {
-        const dram_embed_choice choice = embed_choice(cfg);
+        const dram_embed_choice choice = embed_choice(&cfg->sam_distill.loss);
         b->io->loss_sam = dram_embed_term(b->g, &choice, as_f32(b, "embedding_f32", embedding),
                                           as_f32(b, "target_f32", target), b->io->mask);
     }
@@ -331,15 +334,15 @@ static dram_status find_networks(builder *b, dram_program_set set)
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
     dram_programs *p = b->p;
     TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b->student));
-    p->grid = p->student_size / 16;
+    p->grid = p->student_size / DRAM_VIT_PATCH;
     if (sam->enabled) {
         TRY(find_arch(cfg, "sam_distill.teacher.model_type", sam->teacher.model_type, true, &b->teacher));
         p->cached = sam->cache != NULL;
         p->reuse = sam->between == DRAM_BETWEEN_REUSE && dram_steps_most(&sam->distill_interval) > 1;
-        p->teacher_grid = sam->sam_input_size / 16;
+        p->teacher_grid = dram_teacher_grid(cfg);
         if (!p->cached || set == DRAM_SET_CACHE_FILL) {
             p->teacher_size = sam->sam_input_size;
-            p->teacher_canvas = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+            p->teacher_canvas = dram_teacher_canvas(cfg);
         }
     }
     if (cfg->task.enabled) p->classes = cfg->data.classes;

@@ -33,6 +33,17 @@ typedef enum {
 
 enum { DRAM_FULL_SIZE = 1024 }; /* side of the image for which SAM was trained */
 
+/* Side of the teacher's canvas, and of the grid of its embedding over the image alone. */
+static inline int dram_teacher_canvas(const dram_config *cfg)
+{
+    return cfg->sam_distill.pad_to ? cfg->sam_distill.pad_to : cfg->sam_distill.sam_input_size;
+}
+
+static inline int dram_teacher_grid(const dram_config *cfg)
+{
+    return cfg->sam_distill.sam_input_size / DRAM_VIT_PATCH;
+}
+
 /* A graph, and its values that the host writes or reads; DRAM_NONE where the program has no such value.
  * N micro-batch, S student's side, T side of the teacher's canvas, t = sam_input_size/16, g = S/16, r =
  * dram_resolution_grid(). */

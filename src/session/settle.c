@@ -7,7 +7,7 @@
 int64_t dram_settle_sample_bytes(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    int64_t s = cfg->data.size, t = sam->pad_to ? sam->pad_to : sam->sam_input_size;
+    int64_t s = cfg->data.size, t = dram_teacher_canvas(cfg);
     int64_t student = 3 * s * s + (cfg->task.enabled ? s * s : 0), teacher = sam->enabled ? 3 * t * t : 0;
     if (!sam->enabled || !sam->cache) return student + teacher;
     return student > teacher ? student : teacher; /* the cache is filled before the steps begin */

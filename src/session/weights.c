@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "io/path.h"
 #include "io/safetensors.h"
+#include "model/family.h"
 #include "model/guess.h"
 
 enum { PIECE = 65536, NAME_SIZE = 256 }; /* elements moved at once; longest name */
@@ -197,7 +198,7 @@ static void name_the_other(const weight_file *f, dram_str *text)
     const dram_arch *other = f->arch ? dram_arch_guess(shape_of, f->file) : NULL;
     if (!other || other == f->arch) return;
     dram_str_add(text, ": it is a file of %s", other->name);
-    if (other->kind != DRAM_ARCH_SAM_VIT && strcmp(f->groups[0], "teacher") == 0)
+    if (!other->family->embed && strcmp(f->groups[0], "teacher") == 0)
         dram_str_add(text, ", which is no teacher: only SAM encoders (vit_...) are");
 }
 

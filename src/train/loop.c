@@ -13,6 +13,7 @@
 #include "feed/feed.h"
 #include "feed/fill.h"
 #include "io/atomic.h"
+#include "io/lines.h"
 #include "io/path.h"
 #include "io/rundir.h"
 #include "report/metrics.h"
@@ -37,7 +38,7 @@ typedef struct {
     dram_batch batch; /* that the next step reuses; count 0: it takes a new one */
     dram_feed feed;
     dram_targets targets;
-    dram_metrics_file *metrics;
+    dram_lines metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
     dram_guard *guard;
     dram_state state;
@@ -50,30 +51,18 @@ typedef struct {
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = r->cfg;
-    bool task_alone =
-        !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
-    const dram_programs *p = &r->session.programs;
-    const dram_loader_params params = {
-        .dataset = r->train,
-        .seed = (uint64_t)cfg->seed,
-        .train = true,
-        .student_size = p->student_size,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = cfg->train.batch_size,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .augment = {.scale_min = cfg->data.augment.scale_min,
-                    .scale_max = cfg->data.augment.scale_max,
-                    .crop = cfg->data.augment.crop,
-                    .flip = cfg->data.augment.flip,
-                    .jitter = cfg->data.augment.color_jitter},
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
-        .labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share,
-        .start = r->state.position,
-    };
+    dram_loader_params params = dram_datasets_params(cfg, &r->session.programs, r->train);
+    params.train = true;
+    params.batch_size = cfg->train.batch_size;
+    params.augment = (dram_augment){.scale_min = cfg->data.augment.scale_min,
+                                    .scale_max = cfg->data.augment.scale_max,
+                                    .crop = cfg->data.augment.crop,
+                                    .flip = cfg->data.augment.flip,
+                                    .jitter = cfg->data.augment.color_jitter};
+    /* The task alone has no use for images without labels. */
+    bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
+    params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
+    params.start = r->state.position;
     TRY(dram_loader_open(&params, loader));
     for (int i = 0; i < dram_dataset_count(r->train); i++)
         if (r->state.is_skipped[i]) dram_loader_count_skipped(*loader, i);
@@ -103,14 +92,14 @@ static dram_status open_directory(run *r, bool resume)
     TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
     if (resume) {
         TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
-        TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
-        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step));
-        TRY(dram_metrics_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
+        TRY(dram_lines_truncate(r->metrics_path, r->state.step));
+        TRY(dram_lines_truncate(r->evaluations_path, r->state.step));
+        TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
     TRY_GOTO(dram_settle_write(r->loaded, &r->settled, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
-    status = dram_metrics_open(r->metrics_path, &r->metrics);
+    status = dram_lines_open(r->metrics_path, &r->metrics);
 done:
     dram_str_free(&yaml);
     dram_free(path);
@@ -304,7 +293,7 @@ static dram_status step(run *r, dram_metrics *m)
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->programs.accumulate;
     m->images_per_second = batch.count / seconds;
-    return dram_metrics_append(r->metrics, m);
+    return dram_metrics_append(&r->metrics, m);
 }
 
 static void report_progress(const run *r, const dram_metrics *m)
@@ -405,7 +394,7 @@ static void close_run(run *r)
 {
     dram_guard_close(r->guard, NULL);
     dram_loader_close(r->loader);
-    dram_metrics_close(r->metrics);
+    dram_lines_close(&r->metrics);
     dram_feed_close(&r->feed);
     dram_targets_close(&r->targets);
     dram_session_close(&r->session);

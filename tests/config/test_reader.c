@@ -15,7 +15,7 @@ static void test_defaults_load_without_a_file(void **state)
     assert_string_equal(cfg->student.arch, "regnety_004");
     assert_true(cfg->student.zero_init_last);
     assert_true(cfg->sam_distill.enabled);
-    assert_int_equal(cfg->sam_distill.loss.type, DRAM_SAM_LOSS_MSE);
+    assert_int_equal(cfg->sam_distill.loss.type, DRAM_DISTANCE_MSE);
     assert_int_equal(cfg->memory.budget, DRAM_BYTES_NONE);
     assert_int_equal(cfg->memory.may_change, 0);
     assert_true(cfg->memory.eager_free);
@@ -57,7 +57,7 @@ static void test_every_kind_of_value(void **state)
     assert_true(cfg->data.augment.scale_min == 1.0 && cfg->data.augment.scale_max == 1.0);
     assert_true(cfg->data.augment.flip == 1e-3 && cfg->data.augment.color_jitter == 0.0);
     assert_int_equal(cfg->data.classes, 12);
-    assert_int_equal(cfg->sam_distill.loss.type, DRAM_SAM_LOSS_HUBER);
+    assert_int_equal(cfg->sam_distill.loss.type, DRAM_DISTANCE_HUBER);
     assert_int_equal(cfg->optim.type, DRAM_OPTIM_SGD);
     assert_int_equal(cfg->memory.budget, DRAM_BYTES_AUTO);
     assert_string_equal(dram_config_where(cfg, "data.size"), "c.yaml:6:9");

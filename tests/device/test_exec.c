@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "device/exec.h"
 #include "device/testing.h"
 #include "ops/autodiff.h"

@@ -222,7 +222,8 @@ static void weights_have_their_types(void **state)
                           .images = 2};
     int before = t.slots.n, nodes = t.g->n_nodes;
     dram_val image = dram_image_build(t.g, "image", DRAM_BF16, t.pixels, t.valid);
-    dram_sam_vit_build(&student, dram_arch_find("vit_micro"), image);
+    dram_features features;
+    dram_trunk_build(&student, dram_arch_find("vit_micro"), image, &features);
     teacher_ok(t.g->status);
     for (int i = before; i < t.slots.n; i++) {
         assert_int_equal(t.slots.at[i]->dtype, DRAM_F32);

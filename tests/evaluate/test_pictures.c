@@ -6,12 +6,13 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "data/image.h"
 #include "evaluate/eval.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/features.h"
+#include "evaluate/palette.h"
 #include "evaluate/pca.h"
 #include "support/runs.h"
 

@@ -1,3 +1,4 @@
+#include "base/testing.h"
 #include "support/fakes.h"
 
 typedef struct {

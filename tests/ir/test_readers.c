@@ -1,4 +1,5 @@
 /* Who reads each value, and whose bytes an output takes over, in a graph and in a trace whose numbers are others. */
+#include "base/testing.h"
 #include "ir/readers.h"
 #include "support/fakes.h"
 

@@ -1,4 +1,5 @@
 /* The recompute planner: memory that is refused, chains that contradict themselves, schedules that cannot run. */
+#include "base/testing.h"
 #include "chains.h"
 
 /* Every request refused once: an error, nothing kept, and the same result when memory is there again. */

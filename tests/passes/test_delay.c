@@ -1,6 +1,7 @@
 /* delay: which nodes move, and where to. */
 #include "support/fakes.h"
 
+#include "base/testing.h"
 #include "passes/delay.h"
 
 /* "a b c": names of the nodes in their order. */

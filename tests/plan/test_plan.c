@@ -1,3 +1,4 @@
+#include "base/testing.h"
 #include "support/fakes.h"
 
 static dram_program *make(fake_fixture *f, bool in_place, bool eager_free)

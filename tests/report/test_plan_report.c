@@ -4,14 +4,17 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/testing.h"
 #include "plan/alive.h"
-#include "report/plan_report.h"
+#include "report/plan_dump.h"
+#include "report/plan_json.h"
+#include "report/plan_svg.h"
+#include "report/plan_text.h"
 
 typedef struct {
     dram_slots slots;
     dram_graph *graph[2];
     dram_plan *plan;
-    dram_lever levers[2];
     dram_plan_facts facts;
 } fixture;
 
@@ -29,24 +32,26 @@ static void open_fixture(fixture *f, int blocks)
     x = fake_node(g, DRAM_OP_relu, "second", -1, 0, 1, x, DRAM_NONE, DRAM_NONE);
     dram_graph_output(g, x);
     f->plan = fake_plan(f->graph, 2, &f->slots, true, true);
-    f->levers[0] = (dram_lever){.name = "eager_free",
-                                .setting = "on",
-                                .pulled = true,
-                                .saved_bytes = 4096,
-                                .effect = "exact",
-                                .set_by = "default"};
-    f->levers[1] = (dram_lever){.name = "accumulate",
-                                .setting = "1",
-                                .saved_bytes = -64,
-                                .added_flops = 1000000000,
-                                .effect = "quality",
-                                .set_by = "config"};
-    f->facts = (dram_plan_facts){.floor_bytes = 4160, .levers = f->levers, .n_levers = 2};
+    f->facts.levers[0] = (dram_lever){.name = "eager_free",
+                                      .setting = "on",
+                                      .pulled = true,
+                                      .saved_bytes = 4096,
+                                      .effect = "exact",
+                                      .set_by = "default"};
+    f->facts.levers[1] = (dram_lever){.name = "accumulate",
+                                      .setting = "1",
+                                      .saved_bytes = -64,
+                                      .added_flops = 1000000000,
+                                      .effect = "quality",
+                                      .set_by = "config"};
+    f->facts.floor_bytes = 4160;
+    f->facts.n_levers = 2;
 }
 
 static void close_fixture(fixture *f)
 {
     dram_plan_free(f->plan);
+    dram_plan_facts_free(&f->facts);
     for (int i = 0; i < 2; i++) dram_graph_free(f->graph[i]);
     dram_slots_free(&f->slots);
 }
@@ -79,7 +84,7 @@ static void the_report_has_the_promised_fields(void **state)
     const cJSON *item;
     f.facts.budget_bytes = 1000;
     f.facts.recompute_ratio = 0.25;
-    cJSON *root = dram_plan_report(f.plan, &f.facts);
+    cJSON *root = dram_plan_json(f.plan, &f.facts);
     assert_non_null(root);
     assert_true(cJSON_IsFalse(member(root, "fits")));
     assert_int_equal(number(root, "budget_bytes"), 1000);
@@ -94,17 +99,18 @@ static void the_report_has_the_promised_fields(void **state)
     assert_int_equal(sum, f.plan->max_live_bytes);
     assert_true(number(member(root, "categories"), "optimizer") > 0);
     assert_int_equal(number(root, "host_bytes"), 0);
+    assert_true(cJSON_IsNull(member(root, "cache")));
     assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 2);
     int i = 0;
     cJSON_ArrayForEach(item, member(root, "levers"))
     {
-        assert_string_equal(text(item, "name"), f.levers[i].name);
-        assert_string_equal(text(item, "setting"), f.levers[i].setting);
-        assert_int_equal(cJSON_IsTrue(member(item, "pulled")), f.levers[i].pulled);
-        assert_int_equal(number(item, "saved_bytes"), f.levers[i].saved_bytes);
-        assert_int_equal(number(item, "added_flops"), f.levers[i].added_flops);
-        assert_string_equal(text(item, "effect"), f.levers[i].effect);
-        assert_string_equal(text(item, "set_by"), f.levers[i++].set_by);
+        assert_string_equal(text(item, "name"), f.facts.levers[i].name);
+        assert_string_equal(text(item, "setting"), f.facts.levers[i].setting);
+        assert_int_equal(cJSON_IsTrue(member(item, "pulled")), f.facts.levers[i].pulled);
+        assert_int_equal(number(item, "saved_bytes"), f.facts.levers[i].saved_bytes);
+        assert_int_equal(number(item, "added_flops"), f.facts.levers[i].added_flops);
+        assert_string_equal(text(item, "effect"), f.facts.levers[i].effect);
+        assert_string_equal(text(item, "set_by"), f.facts.levers[i++].set_by);
     }
     i = 0;
     cJSON_ArrayForEach(item, member(root, "programs"))
@@ -129,8 +135,11 @@ static void fits_means_at_most_the_budget(void **state)
     open_fixture(&f, 4);
     for (int i = -1; i <= 2; i++) {
         int64_t budget = i == 2 ? 0 : f.plan->arena_bytes + i;
-        cJSON *root = dram_plan_report(f.plan, &(dram_plan_facts){.budget_bytes = budget});
+        const dram_plan_cache cache = {.directory = "c", .format = "int8", .image_bytes = 65};
+        cJSON *root = dram_plan_json(f.plan, &(dram_plan_facts){.budget_bytes = budget, .cache = cache});
         assert_non_null(root);
+        assert_string_equal(text(member(root, "cache"), "format"), "int8");
+        assert_int_equal(number(member(root, "cache"), "image_disk_bytes"), 65);
         assert_int_equal(cJSON_IsTrue(member(root, "fits")), i >= 0);
         assert_int_equal(cJSON_IsNull(member(root, "budget_bytes")), i == 2);
         assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 0);
@@ -263,7 +272,7 @@ static void the_process_on_a_gpu(void **state)
     char want[64];
     open_fixture(&f, 8);
     dram_str page = {0};
-    cJSON *root = dram_plan_report(f.plan, &f.facts);
+    cJSON *root = dram_plan_json(f.plan, &f.facts);
     assert_true(cJSON_IsNull(member(root, "process_bytes")) && cJSON_IsNull(member(root, "overhead_bytes")));
     cJSON_Delete(root);
     f.plan->profile.gpu = true;
@@ -271,7 +280,7 @@ static void the_process_on_a_gpu(void **state)
     f.plan->profile.loaded_bytes = 5 << 20;
     for (int measured = 0; measured < 2; measured++) {
         f.plan->profile.measured = measured;
-        root = dram_plan_report(f.plan, &f.facts);
+        root = dram_plan_json(f.plan, &f.facts);
         assert_int_equal(number(root, "process_bytes"), f.plan->arena_bytes + (8 << 20));
         assert_int_equal(number(member(root, "overhead_bytes"), "context"), 3 << 20);
         assert_int_equal(number(member(root, "overhead_bytes"), "libraries"), 5 << 20);
@@ -297,9 +306,9 @@ static void the_page_says_what_matters(void **state)
     f.facts.budget_bytes = f.plan->arena_bytes;
     f.facts.recompute_ratio = 0.125;
     f.facts.recompute_student_ratio = 0.25;
-    f.facts.recompute = "norms";
+    dram_str_add(&f.facts.recompute, "norms");
     f.facts.pulled = "accumulate=2";
-    f.facts.heading = "student  tiny";
+    dram_str_add(&f.facts.heading, "student  tiny");
     assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
     check_page(&page);
     assert_int_equal(strncmp(page.text, "student  tiny\nfits: ", 20), 0);
@@ -497,8 +506,7 @@ static void an_empty_program_is_told_too(void **state)
                 assert_null(xml_fault(out.text));
                 dram_str_free(&out);
             }
-            cJSON *report = dram_plan_report(plan, &(dram_plan_facts){.budget_bytes = 64}),
-                  *dump = dram_plan_dump(plan);
+            cJSON *report = dram_plan_json(plan, &(dram_plan_facts){.budget_bytes = 64}), *dump = dram_plan_dump(plan);
             assert_non_null(report);
             assert_non_null(dump);
             assert_true(cJSON_IsTrue(member(report, "fits")));
@@ -521,7 +529,7 @@ static bool produce(fixture *f, int kind)
     dram_status status = DRAM_ERR_MEMORY;
     switch (kind) {
     case JSON_REPORT:
-        tree = dram_plan_report(f->plan, &f->facts);
+        tree = dram_plan_json(f->plan, &f->facts);
         break;
     case JSON_DUMP:
         tree = dram_plan_dump(f->plan);

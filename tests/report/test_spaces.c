@@ -1,7 +1,10 @@
 /* What the reports of a plan say of several memory spaces. */
 #include "support/fakes.h"
 
-#include "report/plan_report.h"
+#include "report/plan_dump.h"
+#include "report/plan_json.h"
+#include "report/plan_svg.h"
+#include "report/plan_text.h"
 
 static const cJSON *named(const cJSON *array, const char *name)
 {
@@ -28,7 +31,7 @@ static void reports_tell_the_spaces(void **state)
     f->g->space = DRAM_SPACE_DEVICE;
     fake_node(f->g, DRAM_OP_relu, "near", -1, 64, 1, fake_copy(f, "c", h), NO, NO);
     fake_make(f, DRAM_PLAN_USUAL);
-    cJSON *dump = dram_plan_dump(f->plan), *report = dram_plan_report(f->plan, &facts);
+    cJSON *dump = dram_plan_dump(f->plan), *report = dram_plan_json(f->plan, &facts);
     assert_non_null(dump);
     assert_non_null(report);
     const cJSON *values = cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(dump, "programs"), 0), "values");

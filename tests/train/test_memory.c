@@ -25,7 +25,7 @@ int main(void)
 #include <stdatomic.h>
 #include <time.h>
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "feed/feed.h"
 #include "session/budget.h"
 #include "session/schedule.h"

@@ -20,7 +20,7 @@ int main(void)
 
 #else
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "device/device.h"
 #include "support/runs.h"
 

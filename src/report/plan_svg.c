@@ -1,8 +1,8 @@
+#include "report/plan_svg.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "report/plan_report.h"
 
 /* The sheet in pixels: the plot, and the legend to the right of it. */
 enum { SHEET_W = 1280, SHEET_H = 720, PLOT_X = 84, PLOT_Y = 76, PLOT_W = 900, PLOT_H = 572, LEGEND_X = 1008 };

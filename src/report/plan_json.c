@@ -1,4 +1,4 @@
-#include "report/plan_report.h"
+#include "report/plan_json.h"
 
 static bool add_bytes(cJSON *o, const char *key, int64_t value)
 {
@@ -73,7 +73,18 @@ static bool add_process(cJSON *root, const dram_plan *plan)
            cJSON_AddBoolToObject(o, "measured", p->measured);
 }
 
-cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
+/* What filling the cache takes, null without one. */
+static bool add_cache(cJSON *root, const dram_plan_cache *cache)
+{
+    if (!cache->directory) return cJSON_AddNullToObject(root, "cache") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(root, "cache");
+    return o && cJSON_AddStringToObject(o, "directory", cache->directory) &&
+           cJSON_AddStringToObject(o, "format", cache->format) &&
+           add_bytes(o, "fill_arena_bytes", cache->arena_bytes) && add_bytes(o, "fill_host_bytes", cache->host_bytes) &&
+           add_bytes(o, "image_disk_bytes", cache->image_bytes);
+}
+
+cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
 {
     cJSON *root = cJSON_CreateObject();
     bool fits = !f->budget_bytes || plan->arena_bytes <= f->budget_bytes;
@@ -85,9 +96,10 @@ cJSON *dram_plan_report(const dram_plan *plan, const dram_plan_facts *f)
         add_process(root, plan) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
-        add_text(root, "recompute", f->recompute) && add_text(root, "pulled", f->pulled) &&
+        add_text(root, "recompute", f->recompute.text) && add_text(root, "pulled", f->pulled) &&
         add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
-        add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) && add_programs(root, plan))
+        add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) && add_programs(root, plan) &&
+        add_cache(root, &f->cache))
         return root;
     cJSON_Delete(root);
     dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");

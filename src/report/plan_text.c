@@ -1,8 +1,9 @@
+#include "report/plan_text.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "plan/alive.h"
-#include "report/plan_report.h"
 
 enum { LARGEST = 8, WIDTH = 100 };
 
@@ -54,7 +55,7 @@ static void add_verdict(const page *p)
 {
     const dram_plan_facts *facts = p->facts;
     int64_t arena = p->plan->arena_bytes, budget = facts->budget_bytes;
-    if (facts->heading) dram_str_add(p->out, "%s\n", facts->heading);
+    if (facts->heading.text) dram_str_add(p->out, "%s\n", facts->heading.text);
     if (!budget) {
         add_bytes(p, "needs ", arena, "; no budget is set\n");
     } else if (arena <= budget) {
@@ -67,9 +68,9 @@ static void add_verdict(const page *p)
         add_bytes(p, " more than the budget of ", budget, "\n");
     }
     if (facts->pulled) dram_str_add(p->out, "  the planner pulled: %s\n", facts->pulled);
-    if (facts->recompute)
+    if (facts->recompute.text)
         dram_str_add(p->out, "  recompute: %s: %.1f %% of the student's FLOPs again, %.1f %% of the step's\n",
-                     facts->recompute, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
+                     facts->recompute.text, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
 }
 
 static void add_row(const page *p, const char *name, int64_t bytes, const char *remark)

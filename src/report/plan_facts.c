@@ -1,25 +1,10 @@
-#include "report/plan_page.h"
+#include "report/plan_facts.h"
 
 #include "feed/targets.h"
 #include "ir/op.h"
-#include "report/plan_report.h"
 #include "session/budget.h"
 #include "session/fit.h"
-#include "session/levers.h"
 #include "session/machine.h"
-
-/* What filling the cache takes; all 0 without one. */
-typedef struct {
-    int64_t arena_bytes, host_bytes;
-    int64_t image_bytes; /* of disk */
-} cache_facts;
-
-typedef struct {
-    dram_lever levers[DRAM_LEVERS];
-    dram_str heading, recompute;
-    cache_facts cache;
-    dram_plan_facts facts;
-} page_facts;
 
 static void describe_student(const dram_session *s, dram_str *text)
 {
@@ -51,18 +36,18 @@ static void describe_teacher(const dram_config *cfg, dram_str *text)
 /* "mse + 0.5 cosine + 2 cwd to the standardised embedding, temperature 4" */
 static void describe_embed_loss(const struct dram_config_sam_distill_loss *loss, dram_str *text)
 {
-    const struct {
-        dram_sam_loss type;
-        double weight;
-    } added[] = {{DRAM_SAM_LOSS_MSE, loss->add.mse},
-                 {DRAM_SAM_LOSS_COSINE, loss->add.cosine},
-                 {DRAM_SAM_LOSS_HUBER, loss->add.huber},
-                 {DRAM_SAM_LOSS_CWD, loss->add.cwd}};
-    dram_str_add(text, "%s", dram_sam_loss_word(loss->type));
-    for (size_t i = 0; i < sizeof added / sizeof added[0]; i++)
-        if (added[i].weight > 0) dram_str_add(text, " + %g %s", added[i].weight, dram_sam_loss_word(added[i].type));
+#define X(ID, WORD, NAME, TEMPERATURE) [ID] = TEMPERATURE,
+    static const bool has_temperature[] = {DRAM_DISTANCE_LIST(X)};
+#undef X
+    bool shows = has_temperature[loss->type];
+    dram_str_add(text, "%s", dram_distance_word(loss->type));
+    for (int d = 0; d < DRAM_DISTANCE_COUNT; d++) {
+        double weight = dram_config_added(loss, (dram_distance)d);
+        if (weight > 0) dram_str_add(text, " + %g %s", weight, dram_distance_word((dram_distance)d));
+        shows |= weight > 0 && has_temperature[d];
+    }
     dram_str_add(text, " to the %sembedding", loss->standardize ? "standardised " : "");
-    if (loss->type == DRAM_SAM_LOSS_CWD || loss->add.cwd > 0) dram_str_add(text, ", temperature %g", loss->temperature);
+    if (shows) dram_str_add(text, ", temperature %g", loss->temperature);
 }
 
 static void describe_losses(const dram_session *s, dram_str *text)
@@ -84,27 +69,28 @@ static void describe_losses(const dram_session *s, dram_str *text)
 }
 
 /* Plans the session that fills the cache, within the same budget. */
-static dram_status find_cache(const dram_session *s, cache_facts *cache)
+static dram_status find_cache(const dram_session *s, dram_plan_cache *cache)
 {
     dram_session fill;
     if (!s->programs.cached) return DRAM_OK;
     dram_config cfg = dram_targets_fill_config(s->cfg);
     cfg.memory.budget = s->budget ? s->budget : DRAM_BYTES_NONE;
     TRY(dram_budget_plan(&cfg, DRAM_SET_CACHE_FILL, 0, &fill));
-    *cache = (cache_facts){.arena_bytes = fill.plan->arena_bytes,
-                           .host_bytes = fill.plan->host_bytes,
-                           .image_bytes = dram_targets_image_bytes(s->cfg)};
+    *cache = (dram_plan_cache){.directory = s->cfg->sam_distill.cache,
+                               .format = dram_cache_format_word(s->cfg->sam_distill.cache_format),
+                               .arena_bytes = fill.plan->arena_bytes,
+                               .host_bytes = fill.plan->host_bytes,
+                               .image_bytes = dram_targets_image_bytes(s->cfg)};
     dram_session_close(&fill);
     return DRAM_OK;
 }
 
-static void describe_cache(const dram_session *s, const cache_facts *cache, dram_str *text)
+static void describe_cache(const dram_plan_cache *cache, dram_str *text)
 {
     char arena[32], image[32];
-    if (!s->programs.cached) return;
+    if (!cache->directory) return;
     dram_str_add(text, "cache    %s, %s of disk an image; filled before the first step, in an arena of %s\n",
-                 dram_cache_format_word(s->cfg->sam_distill.cache_format),
-                 dram_format_bytes(cache->image_bytes, image, sizeof image),
+                 cache->format, dram_format_bytes(cache->image_bytes, image, sizeof image),
                  dram_format_bytes(cache->arena_bytes + cache->host_bytes, arena, sizeof arena));
 }
 
@@ -169,62 +155,24 @@ static void describe_recompute(const dram_session *s, dram_str *text)
     if (s->cfg->memory.recompute_norms) dram_str_add(text, "norms and activations only");
 }
 
-static dram_status find_facts(const dram_session *s, page_facts *f)
+dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
 {
-    *f = (page_facts){0};
-    f->facts = (dram_plan_facts){.budget_bytes = s->budget, .pulled = s->pulled.text, .levers = f->levers};
-    TRY(dram_levers_floor(s->cfg, s->set, &f->facts.floor_bytes));
-    TRY(dram_levers(s, f->levers, &f->facts.n_levers));
-    TRY(find_cache(s, &f->cache));
-    count_flops(s, &f->facts);
-    describe_student(s, &f->heading);
-    describe_teacher(s->cfg, &f->heading);
-    describe_losses(s, &f->heading);
-    describe_cache(s, &f->cache, &f->heading);
-    describe_device(s, &f->heading);
-    describe_recompute(s, &f->recompute);
-    f->facts.heading = f->heading.text;
-    f->facts.recompute = f->recompute.text;
+    *facts = (dram_plan_facts){.budget_bytes = s->budget, .pulled = s->pulled.text};
+    TRY(dram_levers_floor(s->cfg, s->set, &facts->floor_bytes));
+    TRY(dram_levers(s, facts->levers, &facts->n_levers));
+    TRY(find_cache(s, &facts->cache));
+    count_flops(s, facts);
+    describe_student(s, &facts->heading);
+    describe_teacher(s->cfg, &facts->heading);
+    describe_losses(s, &facts->heading);
+    describe_cache(&facts->cache, &facts->heading);
+    describe_device(s, &facts->heading);
+    describe_recompute(s, &facts->recompute);
     return DRAM_OK;
 }
 
-static void free_facts(page_facts *f)
+void dram_plan_facts_free(dram_plan_facts *facts)
 {
-    dram_str_free(&f->heading);
-    dram_str_free(&f->recompute);
-}
-
-dram_status dram_plan_page(const dram_session *s, dram_str *out)
-{
-    page_facts f;
-    TRY(find_facts(s, &f));
-    dram_status status = dram_plan_text(s->plan, &f.facts, out);
-    free_facts(&f);
-    return status;
-}
-
-/* "cache": what filling it takes, or null. */
-static bool add_cache(cJSON *report, const dram_session *s, const cache_facts *cache)
-{
-    if (!s->programs.cached) return cJSON_AddNullToObject(report, "cache") != NULL;
-    cJSON *o = cJSON_AddObjectToObject(report, "cache");
-    return o && cJSON_AddStringToObject(o, "directory", s->cfg->sam_distill.cache) &&
-           cJSON_AddStringToObject(o, "format", dram_cache_format_word(s->cfg->sam_distill.cache_format)) &&
-           cJSON_AddNumberToObject(o, "fill_arena_bytes", (double)cache->arena_bytes) &&
-           cJSON_AddNumberToObject(o, "fill_host_bytes", (double)cache->host_bytes) &&
-           cJSON_AddNumberToObject(o, "image_disk_bytes", (double)cache->image_bytes);
-}
-
-cJSON *dram_plan_page_json(const dram_session *s)
-{
-    page_facts f;
-    if (find_facts(s, &f) != DRAM_OK) return NULL;
-    cJSON *report = dram_plan_report(s->plan, &f.facts);
-    if (report && !add_cache(report, s, &f.cache)) {
-        cJSON_Delete(report);
-        report = NULL;
-        dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");
-    }
-    free_facts(&f);
-    return report;
+    dram_str_free(&facts->heading);
+    dram_str_free(&facts->recompute);
 }

@@ -1,7 +1,6 @@
-#include <stdio.h>
+#include "report/plan_dump.h"
 
-#include "base/alloc.h"
-#include "report/plan_report.h"
+#include "base/str.h"
 
 typedef struct {
     const char *name;
