@@ -40,8 +40,8 @@ int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_rules *rules = dram_op_rules[node->op];
-    bool gpu = profile->gpu && dram_node_space(g, node) == DRAM_SPACE_DEVICE;
-    int64_t (*rule)(const dram_graph *, const dram_node *, const dram_profile *) =
-        gpu ? rules->workspace_gpu : rules->workspace;
-    return rule ? rule(g, node, profile) : 0;
+    if (!profile->gpu || dram_node_space(g, node) != DRAM_SPACE_DEVICE)
+        return rules->workspace ? rules->workspace(g, node, profile) : 0;
+    if (rules->by_library && rules->by_library(g, node)) return profile->library_bytes;
+    return rules->workspace_gpu ? rules->workspace_gpu(g, node) : 0;
 }

@@ -19,7 +19,9 @@ typedef struct {
     /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
     int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
     /* The same for its kernel on a GPU. */
-    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node);
+    /* Whether it is cuBLASLt's or cuDNN's there, which gets the profile's library_bytes instead. NULL: never. */
+    bool (*by_library)(const dram_graph *g, const dram_node *node);
 } dram_rules;
 
 /* What a pass may do with a node: the words of the op list's column `trait`, explained there. */
