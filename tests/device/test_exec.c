@@ -2,6 +2,7 @@
  * that run is planned too, with nothing shared and every node waited for. */
 #include "base/rng.h"
 #include "device/exec_net.h"
+#include "device/queued.h"
 #include "device/testing.h"
 #include "support/run_graph.h"
 
@@ -118,11 +119,9 @@ static void planned_step(dram_exec *e, const net *n, staged *at)
     ok(dram_exec_read(e, 1, n->io[1].logits, at->eval_logits, sizeof at->eval_logits));
 }
 
-static void run_plan(const net *n, const dram_plan *plan, bool poison, record *r)
+static void run_on(const net *n, const dram_plan *plan, dram_device *device, bool poison, record *r)
 {
-    dram_device *device;
     dram_exec *e;
-    ok(test_device_open(WORKERS, &device));
     ok(dram_exec_open(device, plan, &e));
     dram_exec_poison(e, poison);
     r->n_slots = n->slots.n;
@@ -145,6 +144,13 @@ static void run_plan(const net *n, const dram_plan *plan, bool poison, record *r
     assert_int_equal(device->bytes_now, plan->arena_bytes);
     dram_exec_close(e);
     assert_int_equal(device->bytes_now, 0);
+}
+
+static void run_plan(const net *n, const dram_plan *plan, bool poison, record *r)
+{
+    dram_device *device;
+    ok(test_device_open(WORKERS, &device));
+    run_on(n, plan, device, poison, r);
     dram_device_close(device);
 }
 
@@ -244,6 +250,33 @@ static void three_queues_change_no_bit(void **state)
     net_close(&n);
 }
 
+/* The same where each queue in turn is as far ahead of the others as the joins let it, or as far behind. */
+static void queues_keep_what_the_plan_counts_on(void **state)
+{
+    (void)state;
+    static const int orders[][DRAM_QUEUE_COUNT] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static record naive, planned;
+    if (test_on_gpu()) skip();
+    net n;
+    net_open(&n, false);
+    run_naive(&n, &naive);
+    for (int k = 0; k < 18; k++) {
+        dram_device *device;
+        scatter(n.step, k % DRAM_QUEUE_COUNT);
+        dram_plan *plan = plan_of(&n, usual);
+        ok(test_device_open(WORKERS, &device));
+        queued_begin(device, orders[k / DRAM_QUEUE_COUNT]);
+        run_on(&n, plan, device, false, &planned);
+        assert_true(queued.calls >= 20 * STEPS && queued.waits >= 20 * STEPS);
+        assert_int_equal(differing(&naive, &planned, &n.slots), 0);
+        record_free(&planned);
+        dram_device_close(device);
+        dram_plan_free(plan);
+    }
+    record_free(&naive);
+    net_close(&n);
+}
+
 /* The comparison would see a wrong plan: two values that are alive together, on the same bytes. */
 static void wrong_plan_is_seen(void **state)
 {
@@ -269,8 +302,11 @@ int main(void)
 {
     test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(planned_is_naive),     cmocka_unit_test(poison_changes_nothing),
-        cmocka_unit_test(levers_change_no_bit), cmocka_unit_test(three_queues_change_no_bit),
+        cmocka_unit_test(planned_is_naive),
+        cmocka_unit_test(poison_changes_nothing),
+        cmocka_unit_test(levers_change_no_bit),
+        cmocka_unit_test(three_queues_change_no_bit),
+        cmocka_unit_test(queues_keep_what_the_plan_counts_on),
         cmocka_unit_test(wrong_plan_is_seen),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
