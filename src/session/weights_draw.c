@@ -50,7 +50,7 @@ static dram_status draw_slot(dram_session *s, int index, float *piece)
     int64_t n = dram_elements(&slot->shape);
     if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
     snprintf(name, sizeof name, "%s/%s", slot->group, slot->name);
-    uint64_t seed = (uint64_t)(teacher ? s->cfg->sam_distill.teacher.seed : s->cfg->seed);
+    uint64_t seed = (uint64_t)(teacher ? s->cfg.sam_distill.teacher.seed : s->cfg.seed);
     dram_rng rng = dram_rng_make(seed, DRAM_RNG_INIT, dram_hash_name(name));
     for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
         int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;

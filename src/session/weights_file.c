@@ -28,8 +28,8 @@ typedef struct {
 /* The architecture that names a group's tensors; NULL for neck, heads and optimiser, whose names are dram's own. */
 static const dram_arch *arch_of(const dram_session *s, const char *group)
 {
-    if (strcmp(group, "teacher") == 0) return dram_arch_find(s->cfg->sam_distill.teacher.model_type);
-    if (strcmp(group, "student") == 0) return dram_arch_find(s->cfg->student.arch);
+    if (strcmp(group, "teacher") == 0) return dram_arch_find(s->cfg.sam_distill.teacher.model_type);
+    if (strcmp(group, "student") == 0) return dram_arch_find(s->cfg.student.arch);
     return NULL;
 }
 
@@ -234,16 +234,16 @@ static dram_status load_key(dram_session *s, const char *group, const char *key,
 {
     char where[1200];
     if (!file || !has_group(s, group)) return DRAM_OK;
-    snprintf(where, sizeof where, "%s: %s: ", dram_config_where(s->cfg, key), key);
+    snprintf(where, sizeof where, "%s: %s: ", dram_config_where(&s->cfg, key), key);
     return dram_weights_load(s, file, &group, 1, false, where);
 }
 
 dram_status dram_weights_load_config(dram_session *s)
 {
-    const char *teacher = s->cfg->sam_distill.teacher.weights;
-    if (s->cfg->sam_distill.enabled && teacher && strcmp(teacher, DRAM_WEIGHTS_RANDOM) != 0)
+    const char *teacher = s->cfg.sam_distill.teacher.weights;
+    if (s->cfg.sam_distill.enabled && teacher && strcmp(teacher, DRAM_WEIGHTS_RANDOM) != 0)
         TRY(load_key(s, "teacher", "sam_distill.teacher.weights", teacher));
-    return load_key(s, "student", "student.weights", s->cfg->student.weights);
+    return load_key(s, "student", "student.weights", s->cfg.student.weights);
 }
 
 dram_status dram_weights_load_trained(dram_session *s, const char *file)

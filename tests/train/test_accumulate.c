@@ -74,7 +74,7 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
         fail_msg("%s", dram_error_text());
     dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = 1};
-    dram_hyper(s.cfg, 0, 0, order.hyper);
+    dram_hyper(&s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     assert_int_equal(s.device->bytes_peak, s.plan->arena_bytes);
