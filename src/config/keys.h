@@ -121,7 +121,7 @@ dram_status dram_config_no_memory(void);
 /* Appends a value as YAML (one line, no newline). */
 dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out);
 
-/* All defaults, to be loaded from `file` (NULL: from none). *out is NULL on failure. */
+/* All defaults, to be loaded from `file` (NULL: from none). *out is the caller's to free, after a failure too. */
 dram_status dram_config_new(const char *file, dram_config **out);
 
 /* Takes over the value unless one of a higher rank is there; records where it came from. */

@@ -21,7 +21,7 @@ dram_status dram_config_load(const char *file, const char *const *overrides, int
     dram_config *cfg;
     dram_status status;
     *out = NULL;
-    TRY(dram_config_new(file, &cfg));
+    TRY_GOTO(dram_config_new(file, &cfg), fail);
     if (file) TRY_GOTO(dram_config_read_file(cfg, file), fail);
     for (int i = 0; i < n; i++) TRY_GOTO(dram_config_read_override(cfg, overrides[i]), fail);
     shorten_warmup(cfg);
