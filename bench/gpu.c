@@ -49,7 +49,7 @@ static bool is_small(void)
 static dram_status start(dram_session *s)
 {
     if (!s->plan->profile.gpu) return dram_fail(DRAM_ERR_CONFIG, "bench_gpu is for GPUs: device=cuda");
-    TRY(dram_machine_open(s->cfg, &s->plan->profile, &s->device));
+    TRY(dram_machine_open(&s->cfg, &s->plan->profile, &s->device));
     TRY(dram_exec_open(s->device, s->plan, &s->exec));
     return dram_weights_draw(s);
 }
@@ -85,7 +85,7 @@ static dram_status run_once(dram_session *s, double *seconds)
 static dram_status print_times(const dram_session *s, double seconds, int runs)
 {
     cJSON *o = cJSON_CreateObject();
-    int images = s->cfg->train.batch_size;
+    int images = s->cfg.train.batch_size;
     int64_t process = s->device->ops->process_bytes(s->device);
     bool good =
         o && cJSON_AddStringToObject(o, "device", s->device->name) && cJSON_AddNumberToObject(o, "seconds", seconds) &&
@@ -207,7 +207,7 @@ done:
 static dram_status find_rates(const dram_session *s, rates *r)
 {
     dram_device *d;
-    TRY(dram_machine_open(s->cfg, &s->plan->profile, &d));
+    TRY(dram_machine_open(&s->cfg, &s->plan->profile, &d));
     r->side = is_small() ? 64 : 8192;
     dram_status status = copy_rate(d, &r->copy);
     if (status == DRAM_OK) status = product_rate(d, DRAM_BF16, r->side, &r->product);
@@ -303,7 +303,7 @@ static dram_status print_kernels(dram_session *s)
     if (!g) g = s->programs.io[kinds[1]].graph;
     TRY(find_rates(s, &r));
     dram_machine_describe(&s->plan->profile, &machine);
-    TRY(dram_times_open(s->cfg->memory.profile, &machine, &times));
+    TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));
     seconds = calloc((size_t)g->n_nodes, sizeof *seconds);
     rows = calloc((size_t)g->n_nodes, sizeof *rows);
     if (!seconds || !rows) {

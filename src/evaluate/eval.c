@@ -22,7 +22,7 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
                                const float *logits, const dram_shape *shape, tally *t)
 {
     dram_label label;
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     int classes = s->programs.classes;
     const dram_logits at = dram_logits_of(sample, logits, shape);
     dram_label_rules rules = {.height = sample->full_height,
@@ -71,7 +71,7 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
         const dram_sample *sample = &batch->samples[i];
         const float *logits = t->logits + i * each;
         if (sample->has_label) TRY(count_image(s, dataset, sample, logits, &value->shape, t));
-        if (predictions) TRY(dram_predictions_write(predictions, s->cfg, sample, logits, &value->shape));
+        if (predictions) TRY(dram_predictions_write(predictions, &s->cfg, sample, logits, &value->shape));
     }
     return DRAM_OK;
 }
@@ -127,7 +127,7 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
                           const dram_predictions *predictions, dram_eval_result *result)
 {
     const dram_programs *p = &s->programs;
-    const dram_loader_params params = dram_datasets_params(s->cfg, p, dataset);
+    const dram_loader_params params = dram_datasets_params(&s->cfg, p, dataset);
     dram_loader *loader = NULL;
     dram_batch batch;
     tally t;

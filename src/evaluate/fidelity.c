@@ -142,7 +142,7 @@ static dram_status run_before(const dram_session *run, const dram_dataset *train
                               dram_fidelity *result)
 {
     dram_single s = {0};
-    dram_config cfg = *run->cfg;
+    dram_config cfg = run->cfg;
     dram_status status;
     int count = cfg.sam_distill.fidelity_images;
     cfg.memory.budget = DRAM_BYTES_NONE;
@@ -166,7 +166,7 @@ done:
 dram_status dram_fidelity_before(const dram_session *run, const dram_dataset *train, bool resume,
                                  const volatile sig_atomic_t *stop, dram_fidelity *result, bool *asked)
 {
-    const dram_config *cfg = run->cfg;
+    const dram_config *cfg = &run->cfg;
     *result = empty(cfg);
     *asked = cfg->sam_distill.fidelity_images > 0 && dram_fidelity_means_something(cfg) && !at_its_own(cfg, result);
     if (!*asked) return DRAM_OK;

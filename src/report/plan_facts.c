@@ -5,10 +5,11 @@
 #include "session/budget.h"
 #include "session/fit.h"
 #include "session/machine.h"
+#include "session/search.h"
 
 static void describe_student(const dram_session *s, dram_str *text)
 {
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     dram_str_add(text, "student  %s at %d, batch %d", cfg->student.arch, cfg->data.size, cfg->train.batch_size);
     if (cfg->train.accumulate > 1)
         dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->programs.batch);
@@ -52,7 +53,7 @@ static void describe_embed_loss(const struct dram_config_sam_distill_loss *loss,
 
 static void describe_losses(const dram_session *s, dram_str *text)
 {
-    const dram_config *cfg = s->cfg;
+    const dram_config *cfg = &s->cfg;
     const char *comma = "";
     dram_str_add(text, "losses   ");
     if (cfg->sam_distill.enabled) {
@@ -73,14 +74,14 @@ static dram_status find_cache(const dram_session *s, dram_plan_cache *cache)
 {
     dram_session fill;
     if (!s->programs.cached) return DRAM_OK;
-    dram_config cfg = dram_targets_fill_config(s->cfg);
+    dram_config cfg = dram_targets_fill_config(&s->cfg);
     cfg.memory.budget = s->budget ? s->budget : DRAM_BYTES_NONE;
     TRY(dram_budget_plan(&cfg, DRAM_SET_CACHE_FILL, 0, &fill));
-    *cache = (dram_plan_cache){.directory = s->cfg->sam_distill.cache,
-                               .format = dram_cache_format_word(s->cfg->sam_distill.cache_format),
+    *cache = (dram_plan_cache){.directory = s->cfg.sam_distill.cache,
+                               .format = dram_cache_format_word(s->cfg.sam_distill.cache_format),
                                .arena_bytes = fill.plan->arena_bytes,
                                .host_bytes = fill.plan->host_bytes,
-                               .image_bytes = dram_targets_image_bytes(s->cfg)};
+                               .image_bytes = dram_targets_image_bytes(&s->cfg)};
     dram_session_close(&fill);
     return DRAM_OK;
 }
@@ -98,7 +99,7 @@ static void describe_device(const dram_session *s, dram_str *text)
 {
     char why[320];
     int threads = s->plan->profile.workers;
-    bool gpu = dram_machine_gpu(s->cfg, why, sizeof why);
+    bool gpu = dram_machine_gpu(&s->cfg, why, sizeof why);
     if (gpu)
         dram_str_add(text, "device   cuda; %d CPU thread%s beside it\n", threads, threads == 1 ? "" : "s");
     else
@@ -152,18 +153,18 @@ static void describe_recompute(const dram_session *s, dram_str *text)
         if (runs > length) dram_str_add(text, ", %d forward runs more", runs - length);
         return;
     }
-    if (s->cfg->memory.recompute_norms) dram_str_add(text, "norms and activations only");
+    if (s->cfg.memory.recompute_norms) dram_str_add(text, "norms and activations only");
 }
 
 dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
 {
     *facts = (dram_plan_facts){.budget_bytes = s->budget, .pulled = s->pulled.text};
-    TRY(dram_levers_floor(s->cfg, s->set, &facts->floor_bytes));
+    TRY(dram_levers_floor(&s->cfg, s->set, &facts->floor_bytes));
     TRY(dram_levers(s, facts->levers, &facts->n_levers));
     TRY(find_cache(s, &facts->cache));
     count_flops(s, facts);
     describe_student(s, &facts->heading);
-    describe_teacher(s->cfg, &facts->heading);
+    describe_teacher(&s->cfg, &facts->heading);
     describe_losses(s, &facts->heading);
     describe_cache(&facts->cache, &facts->heading);
     describe_device(s, &facts->heading);

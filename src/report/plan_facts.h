@@ -3,7 +3,7 @@
 #ifndef DRAM_REPORT_PLAN_FACTS_H
 #define DRAM_REPORT_PLAN_FACTS_H
 
-#include "session/levers.h"
+#include "session/search.h"
 
 /* Without a cache all is 0. */
 typedef struct {

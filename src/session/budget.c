@@ -2,11 +2,11 @@
 
 #include "plan/alive.h"
 #include "session/fit.h"
-#include "session/levers.h"
+#include "session/search.h"
 
 dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *s)
 {
-    dram_config settled;
+    dram_config found;
     dram_str pulled = {0};
     dram_status status;
     int64_t budget = cfg->memory.budget;
@@ -17,8 +17,8 @@ dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64
     if (budget && s->plan->arena_bytes > budget) {
         int64_t arena = s->plan->arena_bytes;
         dram_session_close(s);
-        TRY_GOTO(dram_levers_fit(cfg, fit, arena, &settled, &pulled), failed);
-        TRY_GOTO(dram_fit_build(&settled, fit, s), failed);
+        TRY_GOTO(dram_levers_search(cfg, fit, arena, &found, &pulled), failed);
+        TRY_GOTO(dram_fit_build(&found, fit, s), failed);
     }
     s->pulled = pulled;
     s->budget = budget;
@@ -35,7 +35,7 @@ dram_status dram_budget_check(const dram_session *s, int64_t limit, const char *
     int64_t floor;
     dram_status status;
     if (s->plan->arena_bytes <= limit) return DRAM_OK;
-    TRY_GOTO(dram_levers_floor(s->cfg, s->set, &floor), done);
+    TRY_GOTO(dram_levers_floor(&s->cfg, s->set, &floor), done);
     TRY_GOTO(dram_levers_advice(s, limit, &advice), done);
     TRY_GOTO(dram_plan_alive(s->plan, 3, &alive), done);
     status = dram_fail(

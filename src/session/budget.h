@@ -5,7 +5,7 @@
 #include "session/session.h"
 
 /* Builds the graphs and plans them within memory.budget (`auto`: within auto_bytes, 0 = no limit), pulling levers as
- * session/levers.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan
+ * session/search.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan
  * found is given; dram_budget_check says so. DRAM_ERR_CONFIG: the config asks for what cannot be built. The
  * session must not be moved afterwards. */
 dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *session);

@@ -77,7 +77,7 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     dram_times_machine machine;
     dram_status status;
     dram_machine_describe(&s->plan->profile, &machine);
-    TRY(dram_machine_open(s->cfg, &s->plan->profile, &s->device));
+    TRY(dram_machine_open(&s->cfg, &s->plan->profile, &s->device));
     if (access(path, F_OK) == 0)
         TRY(dram_times_open(path, &machine, &t));
     else

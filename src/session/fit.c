@@ -102,19 +102,19 @@ typedef struct {
 static dram_status seconds_of(void *context, const dram_graph *g, double **seconds)
 {
     const asked *a = context;
-    return read_seconds(&a->s->settled, g, a->profile, seconds);
+    return read_seconds(&a->s->cfg, g, a->profile, seconds);
 }
 
 static dram_status schedule_for(void *context, dram_recompute *r, dram_chain_schedule *schedule)
 {
     const asked *a = context;
     int64_t slots = device_slots(&a->s->programs.slots, a->profile);
-    return choose(r, &a->s->settled, a->fit, slots, a->kind, schedule);
+    return choose(r, &a->s->cfg, a->fit, slots, a->kind, schedule);
 }
 
 static dram_status run_passes(dram_session *s, const dram_profile *profile, const dram_fit *fit, dram_program_kind kind)
 {
-    const dram_config *cfg = &s->settled;
+    const dram_config *cfg = &s->cfg;
     asked context = {.s = s, .profile = profile, .fit = fit, .kind = kind};
     const dram_passes passes = {.fuse = s->programs.fused || cfg->train.accumulate > 1,
                                 .recompute = {.norms = cfg->memory.recompute_norms,
@@ -132,11 +132,10 @@ static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_
     const dram_graph *graphs[DRAM_PROGRAM_COUNT];
     dram_status status;
     int n = 0;
-    *s = (dram_session){.settled = *cfg, .set = fit->set};
-    s->cfg = &s->settled;
+    *s = (dram_session){.cfg = *cfg, .set = fit->set};
     dram_profile profile;
     TRY(dram_machine_profile(cfg, &profile));
-    TRY(dram_programs_build(&s->settled, fit->set, &s->programs));
+    TRY(dram_programs_build(&s->cfg, fit->set, &s->programs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         if (!s->programs.io[k].graph) continue;
         graphs[n++] = s->programs.io[k].graph;
@@ -173,8 +172,8 @@ int64_t dram_fit_flops(const dram_session *s)
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (s->programs.io[k].graph) flops[k] = s->plan->programs[s->programs.io[k].index].flops;
     const dram_graph *distil = s->programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
-    double share = distil ? dram_teacher_share(s->cfg) : 0.0;
+    double share = distil ? dram_teacher_share(&s->cfg) : 0.0;
     int64_t step = (int64_t)(share * (double)flops[DRAM_PROGRAM_DISTIL_STEP] +
                              (1.0 - share) * (double)flops[DRAM_PROGRAM_PLAIN_STEP]);
-    return step * s->settled.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
+    return step * s->cfg.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
 }

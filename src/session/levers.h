@@ -1,44 +1,52 @@
-/* levers: every way to spend fewer bytes, what each saves and costs in this config, and the search for a plan within
- * the budget.
+/* levers: every way to spend fewer bytes, as settings of a config: how it stands, is pulled, released, and kept by a run
+ * that goes on. What each is worth, and the search for a plan within a budget: session/search.h.
  *
- * Exact levers leave every bit of the results as it is, and the planner pulls them by itself, in the order of their
- * price: those that cost nothing are on from the start, then recompute, then streaming of the teacher. Rounding and
- * quality levers are pulled only where memory.may_change names them.
+ * Exact levers leave every bit of the results as it is. Rounding and quality levers are pulled only where
+ * memory.may_change names them. The rows are in session/levers.def.
  */
 #ifndef DRAM_SESSION_LEVERS_H
 #define DRAM_SESSION_LEVERS_H
 
-#include "session/fit.h"
+#include "base/str.h"
+#include "config/config.h"
 
-/* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
-typedef struct {
-    const char *name; /* "in_place" */
-    char setting[24]; /* "on" */
-    bool pulled;
-    int64_t
-        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
-    int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
-    const char *effect;  /* on results: "exact", "rounding" or "quality" */
-    const char *set_by;  /* "default", "config" or "planner" */
-} dram_lever;
+/* Who pulls a lever that has no word in memory.may_change. */
+typedef enum {
+    DRAM_LEVER_AS_SET = -1,     /* nobody: it stays as the config has it */
+    DRAM_LEVER_BY_ITSELF = -2,  /* the planner, without leave */
+    DRAM_LEVER_IN_THE_PLAN = -3 /* recompute: every plan has as much of it as its bytes ask for (session/fit.h) */
+} dram_lever_leave;
 
-enum { DRAM_LEVERS = 15 };
+/* A lever is its index in levers.def, 0..DRAM_LEVERS - 1. */
+#define LEVER(...) +1
+enum {
+    DRAM_LEVERS = 0
+#include "session/levers.def"
+};
+#undef LEVER
 
-/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena.
- */
-dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
+const char *dram_lever_name(int lever); /* "in_place"; where memory.may_change has a word for it, that word */
+const char *dram_lever_key(int lever);  /* what a user sets: "memory.in_place" */
+const char *dram_lever_effect(int lever, const dram_config *cfg); /* on results: "exact", "rounding" or "quality" */
 
-/* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
- * fits fit.target bytes: `settled`, which shares its strings with cfg, and is the smallest that was found if none fits.
- * `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
-dram_status dram_levers_fit(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *settled,
-                            dram_str *pulled);
+bool dram_lever_is_recompute(int lever); /* which has no field of its own: what follows does nothing with it */
 
-/* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:
- * "memory.may_change: [accumulate] would fit it" or the like. */
-dram_status dram_levers_advice(const dram_session *session, int64_t target, dram_str *text);
+/* Whether the lever means something in this config; if so, whether it is pulled, and its setting ("on", "512"). */
+enum { DRAM_LEVER_SETTING = 24 };
+bool dram_lever_state(int lever, const dram_config *cfg, bool *pulled, char setting[DRAM_LEVER_SETTING]);
 
-/* The fewest bytes of the device's arena that exact levers can reach. */
-dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int64_t *bytes);
+/* Whether the planner may pull it: by itself, or because memory.may_change says so. */
+bool dram_lever_may_pull(int lever, const dram_config *cfg);
+
+/* Pulls it one step further; false: there is no step. Or lets it go. */
+bool dram_lever_pull(int lever, dram_config *cfg);
+void dram_lever_release(int lever, dram_config *cfg);
+
+/* Pulls all that the planner pulls without leave. */
+void dram_levers_pull_exact(dram_config *cfg);
+
+/* Sets the levers of `mask`, a set as memory.may_change is, to what they are in `before`, whose strings the config then
+ * shares. Adds the names of those that stood otherwise: "accumulate, precision". */
+void dram_levers_keep(dram_config *cfg, const dram_config *before, unsigned mask, dram_str *names);
 
 #endif

@@ -53,7 +53,7 @@ static dram_status plan_within(const dram_config *cfg, dram_program_set set, int
     within.memory.budget = room > 0 ? room : 1;
     for (int i = 0;; i++) {
         TRY(dram_budget_plan(&within, set, 0, s));
-        s->settled.memory.budget = cfg->memory.budget;
+        s->cfg.memory.budget = cfg->memory.budget;
         int64_t left = room - (taken(s) - s->plan->arena_bytes);
         if (s->plan->arena_bytes <= left || s->plan->arena_bytes > within.memory.budget || left < 1 || i == TRIES)
             return DRAM_OK;
@@ -84,10 +84,9 @@ static dram_status check_without_budget(const dram_session *s, int64_t free_byte
 {
     char need[32], have[32], less[32];
     dram_session other;
-    if (s->cfg->memory.budget != DRAM_BYTES_NONE || s->cfg->memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL)
-        return DRAM_OK;
+    if (s->cfg.memory.budget != DRAM_BYTES_NONE || s->cfg.memory.checkpoint != DRAM_CHECKPOINT_OPTIMAL) return DRAM_OK;
     int64_t waits = taken(s) - s->plan->arena_bytes;
-    TRY(dram_fit_build(s->cfg, (dram_fit){.set = s->set, .target = free_bytes - waits}, &other));
+    TRY(dram_fit_build(&s->cfg, (dram_fit){.set = s->set, .target = free_bytes - waits}, &other));
     int64_t bytes = taken(&other);
     dram_session_close(&other);
     if (bytes > free_bytes) return DRAM_OK;
@@ -133,9 +132,9 @@ dram_status dram_room_check(const dram_session *s)
     char kept[32], whose[120] = "the budget is", does[80] = "has free";
     dram_machine_room room;
     int64_t overhead = dram_machine_overhead(&s->plan->profile);
-    if (s->cfg->memory.budget == DRAM_BYTES_AUTO)
+    if (s->cfg.memory.budget == DRAM_BYTES_AUTO)
         snprintf(whose, sizeof whose, "the budget, what is free but for %s of %s, is",
-                 dram_format_bytes(reserve_of(s->cfg, &s->plan->profile), kept, sizeof kept),
+                 dram_format_bytes(reserve_of(&s->cfg, &s->plan->profile), kept, sizeof kept),
                  s->plan->profile.gpu ? "CUDA's libraries" : "the loader and the process");
     if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(dram_machine_look(&s->plan->profile, &room));

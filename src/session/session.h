@@ -13,11 +13,10 @@
 #include "session/programs.h"
 
 typedef struct {
-    const dram_config *cfg; /* = &settled */
-    dram_config settled; /* as it is run: what was loaded, and the levers that the planner pulled. Its strings are those
-                          * of the config that was planned, which outlives the session */
-    dram_str pulled;     /* those levers, for a person: "teacher_placement=stream"; empty: none */
-    int64_t budget;      /* bytes; 0: none */
+    dram_config cfg; /* as it is run: the config that was planned, and the levers that the planner pulled. Its strings
+                      * are those of that config, which outlives the session */
+    dram_str pulled; /* those levers, for a person: "teacher_placement=stream"; empty: none */
+    int64_t budget;  /* bytes; 0: none */
     dram_program_set set;
     dram_programs programs;
     dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */

@@ -1,8 +1,7 @@
 #include "session/settle.h"
 
-#include <string.h>
-
 #include "io/path.h"
+#include "session/levers.h"
 
 int64_t dram_settle_sample_bytes(const dram_config *cfg)
 {
@@ -33,51 +32,10 @@ void dram_settle_loader(dram_config *cfg, int cores, int64_t free_bytes)
     }
 }
 
-/* Makes a lever as it was; returns whether that is not what the config says. */
-static bool keep(dram_config *cfg, const dram_config *before, dram_may_change lever)
-{
-    const dram_config was = *cfg;
-    struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    switch (lever) {
-    case DRAM_MAY_CHANGE_PRECISION:
-        cfg->train.precision = before->train.precision;
-        sam->teacher.precision = before->sam_distill.teacher.precision;
-        return cfg->train.precision != was.train.precision ||
-               sam->teacher.precision != was.sam_distill.teacher.precision;
-    case DRAM_MAY_CHANGE_ACCUMULATE: /* which may have changed the group too */
-        cfg->train.accumulate = before->train.accumulate;
-        if (cfg->train.accumulate != was.train.accumulate) sam->teacher.group = before->sam_distill.teacher.group;
-        return cfg->train.accumulate != was.train.accumulate;
-    case DRAM_MAY_CHANGE_TEACHER_GROUP:
-        sam->teacher.group = before->sam_distill.teacher.group;
-        return sam->teacher.group != was.sam_distill.teacher.group;
-    case DRAM_MAY_CHANGE_OPTIM_STATE:
-        cfg->optim.state = before->optim.state;
-        return cfg->optim.state != was.optim.state;
-    case DRAM_MAY_CHANGE_SAM_INPUT_SIZE:
-        sam->sam_input_size = before->sam_distill.sam_input_size;
-        return sam->sam_input_size != was.sam_distill.sam_input_size;
-    case DRAM_MAY_CHANGE_MODEL_TYPE:
-        sam->teacher.model_type = before->sam_distill.teacher.model_type;
-        return strcmp(sam->teacher.model_type, was.sam_distill.teacher.model_type) != 0;
-    case DRAM_MAY_CHANGE_DISTILL_INTERVAL:
-        sam->distill_interval = before->sam_distill.distill_interval;
-        return !dram_steps_equal(&sam->distill_interval, &was.sam_distill.distill_interval);
-    case DRAM_MAY_CHANGE_SR_TARGET_SCALE:
-        cfg->resolution_distill.sr_target_scale = before->resolution_distill.sr_target_scale;
-        return cfg->resolution_distill.sr_target_scale != was.resolution_distill.sr_target_scale;
-    }
-    return false;
-}
-
 static dram_status keep_levers(dram_settled *s)
 {
-    enum { LEVERS = 32 };
     unsigned both = s->cfg.memory.may_change & s->before->memory.may_change;
-    for (int i = 0; i < LEVERS; i++) {
-        if (!(both >> i & 1u) || !keep(&s->cfg, s->before, (dram_may_change)i)) continue;
-        dram_str_add(&s->kept, "%s%s", s->kept.length ? ", " : "", dram_may_change_word((dram_may_change)i));
-    }
+    dram_levers_keep(&s->cfg, s->before, both, &s->kept);
     s->cfg.memory.may_change &= ~both;
     if (s->kept.failed) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of levers");
     if (s->cfg.train.batch_size % s->cfg.train.accumulate)
@@ -107,7 +65,7 @@ void dram_settle_free(dram_settled *s)
 dram_status dram_settle_write(const dram_config *loaded, const dram_settled *settled, const dram_session *session,
                               dram_str *yaml)
 {
-    dram_config cfg = *session->cfg;
+    dram_config cfg = session->cfg;
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
     if (session->pulled.length)

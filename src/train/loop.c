@@ -1,4 +1,4 @@
-/* The training loop and what surrounds it: datasets, run directory, metrics, checkpoints, summary. */
+/* Implements train.h: a run is planned, started, looped over and summed up (dram_train, at the end). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,8 +28,7 @@
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
-    dram_settled settled;      /* as it is planned */
-    const dram_config *cfg;    /* settled.cfg; once there is a plan session.cfg, with the levers that were pulled */
+    dram_settled chosen;       /* what is planned from it; once there is a plan, session.cfg is the config */
     const dram_hooks *hooks;
     dram_summary *summary;
     dram_session session;
@@ -50,7 +49,7 @@ typedef struct {
 /* The training stream from the state's position on. */
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
-    const dram_config *cfg = r->cfg;
+    const dram_config *cfg = &r->session.cfg;
     dram_loader_params params = dram_datasets_params(cfg, &r->session.programs, r->train);
     params.train = true;
     params.batch_size = cfg->train.batch_size;
@@ -84,7 +83,7 @@ static dram_status open_directory(run *r, bool resume)
     dram_str yaml = {0};
     char *path = NULL;
     dram_status status;
-    TRY(dram_rundir_open(r->cfg->run.dir, r->cfg->name, resume, &r->directory));
+    TRY(dram_rundir_open(r->session.cfg.run.dir, r->session.cfg.name, resume, &r->directory));
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
     TRY(dram_path_join(r->directory, "checkpoints", &r->checkpoints));
     TRY(dram_path_join(r->directory, "metrics.jsonl", &r->metrics_path));
@@ -97,7 +96,7 @@ static dram_status open_directory(run *r, bool resume)
         TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
-    TRY_GOTO(dram_settle_write(r->loaded, &r->settled, &r->session, &yaml), done);
+    TRY_GOTO(dram_settle_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
     status = dram_lines_open(r->metrics_path, &r->metrics);
 done:
@@ -106,8 +105,8 @@ done:
     return status;
 }
 
-/* The config as this run has it: settled, and checked as far as files and the machine go. */
-static dram_status settle(run *r, bool resume)
+/* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
+static dram_status choose(run *r, bool resume)
 {
     char *folder = NULL, *path = NULL;
     const dram_config *cfg = r->loaded;
@@ -117,8 +116,7 @@ static dram_status settle(run *r, bool resume)
     TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
     TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
     TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
-    status = dram_settle(cfg, resume ? path : NULL, &r->settled);
-    r->cfg = &r->settled.cfg;
+    status = dram_settle(cfg, resume ? path : NULL, &r->chosen);
 done:
     dram_free(folder);
     dram_free(path);
@@ -127,11 +125,23 @@ done:
 
 static void show_plan(void *context)
 {
-    run *r = context;
-    r->cfg = r->session.cfg;
-    if (!r->hooks) return;
+    const run *r = context;
     r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
+}
+
+/* From the config that was loaded to a plan. */
+static dram_status plan(run *r, bool resume)
+{
+    TRY(choose(r, resume));
+    TRY(dram_datasets_open(&r->chosen.cfg, false, &r->train));
+    TRY(dram_datasets_open(&r->chosen.cfg, true, &r->val));
+    r->state.dataset = r->train;
+    r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
+    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
+    TRY(dram_room_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
+    show_plan(r);
+    return DRAM_OK;
 }
 
 /* In an arena of its own, which is given back before the run's is taken. */
@@ -145,21 +155,15 @@ static dram_status check_fidelity(const run *r, bool resume)
     return DRAM_OK;
 }
 
-static dram_status prepare(run *r, bool resume)
+/* From the plan to the first step. */
+static dram_status start(run *r, bool resume)
 {
-    TRY(settle(r, resume));
-    TRY(dram_datasets_open(r->cfg, false, &r->train));
-    TRY(dram_datasets_open(r->cfg, true, &r->val));
-    r->state.dataset = r->train;
-    r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
-    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_room_plan(&r->settled.cfg, DRAM_SET_TRAIN, &r->session));
-    show_plan(r);
+    const dram_config *cfg = &r->session.cfg;
     TRY(dram_room_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
-    TRY(dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets));
-    TRY(dram_fill_missing(&r->settled.cfg, &r->targets, r->train, r->val, r->hooks->stop));
-    TRY(dram_room_start(&r->settled.cfg, &r->session, show_plan, r));
+    TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
+    TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
+    TRY(dram_room_start(&r->chosen.cfg, &r->session, show_plan, r));
     TRY(dram_feed_open(&r->session.programs, &r->feed));
     r->feed.targets = &r->targets;
     r->state.target = r->feed.kept;
@@ -229,13 +233,14 @@ static dram_status judge(run *r, const dram_step_order *order, const dram_step_r
 
 static dram_step_order order_of(const run *r)
 {
+    const dram_config *cfg = &r->session.cfg;
     bool teacher = r->session.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph &&
-                   dram_teacher_step(r->cfg, r->state.step) == r->state.step;
-    const dram_steps *interval = &r->cfg->sam_distill.distill_interval;
+                   dram_teacher_step(cfg, r->state.step) == r->state.step;
+    const dram_steps *interval = &cfg->sam_distill.distill_interval;
     dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = r->state.scaling.scale,
                              .sam_weight = interval->value[dram_steps_at(interval, r->state.step)]};
-    dram_hyper(r->cfg, r->state.step, r->state.scaling.skipped, order.hyper);
+    dram_hyper(cfg, r->state.step, r->state.scaling.skipped, order.hyper);
     return order;
 }
 
@@ -258,7 +263,8 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
 /* Whether a step trains the images of the step before, whose target is kept. */
 static bool is_reused(const run *r, int64_t step)
 {
-    return r->session.programs.reuse && step < r->cfg->train.steps && dram_teacher_step(r->cfg, step) != step;
+    const dram_config *cfg = &r->session.cfg;
+    return r->session.programs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
 }
 
 static dram_status next_batch(run *r)
@@ -301,7 +307,7 @@ static void report_progress(const run *r, const dram_metrics *m)
     if (!r->hooks->progress) return;
     const dram_progress progress = {
         .step = r->state.step,
-        .steps = r->cfg->train.steps,
+        .steps = r->session.cfg.train.steps,
         .loss = m->loss,
         .loss_task = m->loss_task,
         .loss_sam = m->loss_sam,
@@ -311,7 +317,7 @@ static void report_progress(const run *r, const dram_metrics *m)
         .loss_scale = m->loss_scale,
         .skipped_steps = r->state.scaling.skipped,
         .images_per_second = m->images_per_second,
-        .seconds_left = r->step_seconds * (double)(r->cfg->train.steps - r->state.step),
+        .seconds_left = r->step_seconds * (double)(r->session.cfg.train.steps - r->state.step),
         .planned_peak_bytes = m->planned_peak_bytes,
         .measured_peak_bytes = m->measured_peak_bytes,
         .teacher_ran = m->teacher_ran,
@@ -339,22 +345,24 @@ static bool is_due(int64_t step, int every)
 static dram_status loop(run *r)
 {
     dram_metrics m = {0};
+    const struct dram_config_run *due = &r->session.cfg.run;
+    int64_t steps = r->session.cfg.train.steps;
     /* A run that was stopped at a step with an evaluation has not made it. */
-    if (r->state.step < r->cfg->train.steps && is_due(r->state.step, r->cfg->run.eval_every)) TRY(evaluate(r));
-    while (r->state.step < r->cfg->train.steps) {
+    if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
+    while (r->state.step < steps) {
         TRY(step(r, &m));
         r->summary->final_loss = m.loss;
         report_progress(r, &m);
-        bool last = r->state.step == r->cfg->train.steps;
+        bool last = r->state.step == steps;
         bool stop = r->hooks->stop && *r->hooks->stop;
-        if (stop || last || is_due(r->state.step, r->cfg->run.save_every))
+        if (stop || last || is_due(r->state.step, due->save_every))
             TRY(dram_state_save(&r->session, r->checkpoints, &r->state));
         if (stop && !last) {
             r->summary->interrupted = true;
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                              (long long)r->state.step);
         }
-        if (is_due(r->state.step, r->cfg->run.eval_every)) TRY(evaluate(r));
+        if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
     TRY(dram_state_export(&r->session, r->directory));
     return evaluate(r);
@@ -406,7 +414,7 @@ static void close_run(run *r)
     dram_free(r->metrics_path);
     dram_free(r->evaluations_path);
     dram_free(r->memory_path);
-    dram_settle_free(&r->settled);
+    dram_settle_free(&r->chosen);
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
@@ -414,7 +422,8 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
     *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
     run r = {.loaded = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
     r.state.scaling = dram_scaling_begin();
-    dram_status status = prepare(&r, resume);
+    dram_status status = plan(&r, resume);
+    if (status == DRAM_OK) status = start(&r, resume);
     if (status == DRAM_OK) {
         double wall = dram_clock(), cpu = dram_process_cpu_seconds();
         status = loop(&r);

@@ -40,7 +40,7 @@ static bool add_skipped(cJSON *root, const dram_state *state)
 /* As text, since JSON's numbers are doubles. */
 static const char *seed_text(const dram_session *s, char out[32])
 {
-    snprintf(out, 32, "%lld", (long long)s->cfg->seed);
+    snprintf(out, 32, "%lld", (long long)s->cfg.seed);
     return out;
 }
 
@@ -121,7 +121,7 @@ dram_status dram_state_save(dram_session *s, const char *folder, const dram_stat
     TRY_GOTO(dram_dir_begin(&dir, path), done);
     TRY_GOTO(write_files(s, &dir, state), done);
     TRY_GOTO(dram_dir_commit(&dir), done);
-    status = dram_checkpoint_keep(folder, s->cfg->run.keep, state->step);
+    status = dram_checkpoint_keep(folder, s->cfg.run.keep, state->step);
 done:
     dram_dir_abort(&dir);
     dram_free(path);
@@ -206,7 +206,7 @@ dram_status dram_state_export(dram_session *s, const char *directory)
         char *path;
         int n = parts[i].with_group ? 2 : 1; /* neck and head, not sr */
         TRY(dram_path_join(directory, parts[i].file, &path));
-        dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group, s->cfg->run.export);
+        dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group, s->cfg.run.export);
         dram_free(path);
         TRY(status);
     }

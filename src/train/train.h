@@ -30,7 +30,7 @@ typedef struct {
 } dram_hooks;
 
 /* A whole run, its directory and files (see the README). Nothing is written before config, data, weights and plan have
- * been found good. The summary is filled as far as the run came. */
+ * been found good. The summary is filled as far as the run came. hooks is never NULL; {0} has none. */
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary);
 
 #endif

@@ -14,7 +14,7 @@
 #include "evaluate/eval_file.h"
 #include "feed/feed.h"
 #include "session/budget.h"
-#include "session/levers.h"
+#include "session/search.h"
 
 /* A number of line `step` of metrics.jsonl; NAN for null. */
 static double metric(void **state, const char *name, int step, const char *key)
@@ -208,11 +208,11 @@ static void nothing_of_the_teacher_in_the_plan(void **state)
     /* Nothing that the cache depends on was pulled, though the budget cannot be met. */
     assert_non_null(strstr(s.pulled.text, "precision=bf16"));
     assert_null(strchr(s.pulled.text, ','));
-    assert_int_equal(s.cfg->train.precision, DRAM_PRECISION_BF16);
-    assert_int_equal(s.cfg->sam_distill.teacher.precision, DRAM_PRECISION_FP32);
-    assert_int_equal(s.cfg->sam_distill.sam_input_size, 1024);
-    assert_string_equal(s.cfg->sam_distill.teacher.model_type, "vit_l");
-    assert_int_equal(s.cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_DEVICE);
+    assert_int_equal(s.cfg.train.precision, DRAM_PRECISION_BF16);
+    assert_int_equal(s.cfg.sam_distill.teacher.precision, DRAM_PRECISION_FP32);
+    assert_int_equal(s.cfg.sam_distill.sam_input_size, 1024);
+    assert_string_equal(s.cfg.sam_distill.teacher.model_type, "vit_l");
+    assert_int_equal(s.cfg.sam_distill.teacher.placement, DRAM_PLACEMENT_DEVICE);
     assert_int_equal(dram_levers(&s, rows, &n), DRAM_OK);
     assert_true(n > 3);
     for (int i = 0; i < n; i++)
@@ -221,10 +221,10 @@ static void nothing_of_the_teacher_in_the_plan(void **state)
     /* The session that fills it has the teacher, and takes what is exact to fit. */
     dram_config fill = dram_targets_fill_config(cfg);
     assert_int_equal(dram_budget_plan(&fill, DRAM_SET_CACHE_FILL, 0, &s), DRAM_OK);
-    assert_int_equal(s.cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
-    assert_int_equal(s.cfg->sam_distill.teacher.precision, DRAM_PRECISION_FP32);
-    assert_int_equal(s.cfg->sam_distill.sam_input_size, 1024);
-    assert_string_equal(s.cfg->sam_distill.teacher.model_type, "vit_l");
+    assert_int_equal(s.cfg.sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
+    assert_int_equal(s.cfg.sam_distill.teacher.precision, DRAM_PRECISION_FP32);
+    assert_int_equal(s.cfg.sam_distill.sam_input_size, 1024);
+    assert_string_equal(s.cfg.sam_distill.teacher.model_type, "vit_l");
     dram_session_close(&s);
     assert_int_equal(dram_targets_image_bytes(cfg), DRAM_CACHE_HEADER + 64 * 64 * 256 * 2);
     dram_config_free(cfg);

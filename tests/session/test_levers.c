@@ -9,7 +9,7 @@
 
 #include "session/budget.h"
 #include "session/fit.h"
-#include "session/levers.h"
+#include "session/search.h"
 #include "support/runs.h"
 
 /* A teacher whose weights count beside the student's activations. */
@@ -151,15 +151,15 @@ static void exact_levers_come_first(void **state)
     assert_true(s->plan->arena_bytes <= all - all / 20);
     assert_null(s->pulled.text);
     assert_true(s->recomputed_flops[DRAM_PROGRAM_DISTIL_STEP] > 0);
-    assert_int_equal(s->cfg->train.accumulate, 1);
-    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
+    assert_int_equal(s->cfg.train.accumulate, 1);
+    assert_int_equal(dram_levers_floor(&s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     close_plan(s, cfg);
     /* The floor: streaming too, and it is met. */
     assert_true(floor < all);
     s = plan_within(state, floor, "memory.may_change=[accumulate,precision]", &cfg);
     assert_true(s->plan->arena_bytes <= floor);
     assert_string_equal(s->pulled.text, "teacher_placement=stream");
-    assert_int_equal(s->cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
+    assert_int_equal(s->cfg.sam_distill.teacher.placement, DRAM_PLACEMENT_STREAM);
     assert_int_equal(cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_DEVICE);
     close_plan(s, cfg);
 }
@@ -170,7 +170,7 @@ static void others_need_leave(void **state)
     dram_config *cfg;
     int64_t floor;
     dram_session *s = plan_within(state, 1 << 20, "", &cfg); /* far too little */
-    assert_int_equal(dram_levers_floor(s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
+    assert_int_equal(dram_levers_floor(&s->cfg, DRAM_SET_TRAIN, &floor), DRAM_OK);
     assert_int_equal(s->plan->arena_bytes, floor); /* the smallest there is */
     assert_int_equal(dram_budget_check(s, 1 << 20, "the budget is"), DRAM_ERR_FIT);
     const char *text = dram_error_text();
@@ -186,13 +186,13 @@ static void others_need_leave(void **state)
     assert_true(s->plan->arena_bytes <= target);
     assert_non_null(strstr(s->pulled.text, "precision=bf16"));
     assert_null(strstr(s->pulled.text, "accumulate"));
-    assert_int_equal(s->cfg->train.precision, DRAM_PRECISION_BF16);
+    assert_int_equal(s->cfg.train.precision, DRAM_PRECISION_BF16);
     close_plan(s, cfg);
     s = plan_within(state, target, "memory.may_change=[accumulate,distill_interval]", &cfg);
     assert_true(s->plan->arena_bytes <= target);
     assert_non_null(strstr(s->pulled.text, "accumulate="));
     assert_null(strstr(s->pulled.text, "distill_interval")); /* it saves no byte */
-    assert_true(s->cfg->train.accumulate > 1);
+    assert_true(s->cfg.train.accumulate > 1);
     close_plan(s, cfg);
 }
 
@@ -228,14 +228,58 @@ static void what_cannot_be_built_is_no_lever(void **state)
     dram_config_free(cfg);
 }
 
+/* Every lever, moved and kept: pulled it says so, and released it stands as before; what a run that goes on keeps of its
+ * first part is what was pulled there, under the word that memory.may_change has for it. */
+static void every_lever_is_pulled_released_and_kept(void **state)
+{
+    char setting[DRAM_LEVER_SETTING], first[DRAM_LEVER_SETTING];
+    bool pulled;
+    int words = 0;
+    dram_config *cfg = run_config(state, "kept",
+                                  "task.enabled=true sam_distill.teacher.model_type=vit_h train.batch_size=4 "
+                                  "sam_distill.sam_input_size=1024 resolution_distill.sr_target_scale=2 "
+                                  "optim.clip_norm=0");
+    for (int i = 0; i < DRAM_LEVERS; i++) {
+        dram_config other = *cfg, kept = *cfg;
+        dram_str names = {0};
+        if (dram_lever_is_recompute(i)) continue;
+        assert_true(dram_lever_state(i, cfg, &pulled, first));
+        dram_lever_release(i, &other);
+        assert_true(dram_lever_pull(i, &other));
+        assert_true(dram_lever_state(i, &other, &pulled, setting));
+        assert_true(pulled);
+        for (int word = 0; word < 32; word++) {
+            dram_config asked = *cfg;
+            asked.memory.may_change = 1u << word;
+            if (!dram_lever_may_pull(i, &asked) || strcmp(dram_lever_name(i), "teacher_placement") == 0) continue;
+            words++;
+            assert_string_equal(dram_lever_name(i), dram_may_change_word((dram_may_change)word));
+            dram_levers_keep(&kept, &other, ~(1u << word), &names);
+            assert_string_not_equal(names.text ? names.text : "", dram_lever_name(i));
+            kept = *cfg;
+            dram_str_free(&names);
+            dram_levers_keep(&kept, &other, 1u << word, &names);
+            assert_string_equal(names.text, dram_lever_name(i));
+            assert_true(dram_lever_state(i, &kept, &pulled, first));
+            assert_string_equal(first, setting);
+            dram_str_free(&names);
+        }
+        dram_lever_release(i, &other);
+        assert_true(dram_lever_state(i, &other, &pulled, setting));
+        assert_false(pulled);
+    }
+#define COUNT(ID, WORD) +1
+    assert_int_equal(words, 0 DRAM_MAY_CHANGE_LIST(COUNT));
+#undef COUNT
+    dram_config_free(cfg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_differences_of_plans),
-        cmocka_unit_test(what_cannot_be_built_is_no_lever),
-        cmocka_unit_test(what_they_change),
-        cmocka_unit_test(exact_levers_come_first),
-        cmocka_unit_test(others_need_leave),
+        cmocka_unit_test(rows_are_differences_of_plans),    cmocka_unit_test(every_lever_is_pulled_released_and_kept),
+        cmocka_unit_test(what_cannot_be_built_is_no_lever), cmocka_unit_test(what_they_change),
+        cmocka_unit_test(exact_levers_come_first),          cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

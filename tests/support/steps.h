@@ -1,5 +1,5 @@
-/* steps: single steps of a session, from samples made here. Include after cmocka.h and support/runs.h; link dram_train.
- */
+/* steps: single steps of a session, from samples made here. Include after cmocka.h and support/runs.h; link
+ * dram_train. */
 #ifndef DRAM_TESTS_STEPS_H
 #define DRAM_TESTS_STEPS_H
 
@@ -46,7 +46,7 @@ static inline step_run *step_open(void **state, const char *set)
         fail_msg("%s", dram_error_text());
     s->order.kind = s->session.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     s->order.loss_scale = 1;
-    dram_hyper(s->session.cfg, 0, 0, s->order.hyper);
+    dram_hyper(&s->session.cfg, 0, 0, s->order.hyper);
     return s;
 }
 

@@ -74,7 +74,7 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
         fail_msg("%s", dram_error_text());
     dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = 1};
-    dram_hyper(s.cfg, 0, 0, order.hyper);
+    dram_hyper(&s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     assert_int_equal(s.device->bytes_peak, s.plan->arena_bytes);
@@ -177,8 +177,8 @@ static void ignored_pixels(void **state)
     compare(state, RAW_TASK "sam_distill.enabled=false resolution_distill.enabled=false", false, 4);
 }
 
-/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the batch.
- */
+/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the
+ * batch. */
 static void with_batch_norm(void **state)
 {
     compare(state, REGNET "train.batch_size=4 optim.type=sgd optim.lr=0.1 optim.weight_decay=0", true, 2);

@@ -136,7 +136,7 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
     int batch = s->programs.batch;
     float count = dram_feed_label_count(&s->programs, samples, 2), one = 1;
     assert_int_equal(dram_feed_batch(s, feed, kind, 0, samples, batch, count), DRAM_OK);
-    dram_hyper(s->cfg, step, 0, hyper);
+    dram_hyper(&s->cfg, step, 0, hyper);
     if (io->seed != DRAM_NONE)
         assert_int_equal(dram_exec_write(s->exec, io->index, io->seed, &one, sizeof one), DRAM_OK);
     if (io->unscale != DRAM_NONE)

@@ -195,7 +195,7 @@ static void probe_open(void **state, probe *p, const char *set)
     dram_features f = {0};
     *p = (probe){.cfg = run_config(state, "probe", set)};
     dram_session *s = &p->s;
-    s->cfg = p->cfg;
+    s->cfg = *p->cfg;
     dram_ops_init();
     ok(dram_graph_new("probe", &s->programs.slots, &p->g));
     p->g->detached = true;
