@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Do the plans and the weights of this tree equal those of another commit, bit for bit? same.sh [--quick] COMMIT
+# Do the plans and the weights of this tree equal those of another commit, bit for bit?
 #
 # Both are built here as release builds without CUDA kernels, and compared:
 #   plans     `dram plan --dump` of every config of configs/ and bench/, on 2 threads, on 5, and for a GPU (device=cuda); one
@@ -11,14 +11,13 @@
 #
 # SAME_DIR (build/same) keeps the commit's tree and build for the next call; several trees may share one. SAME_PROGRAM is a program
 # of this tree to take instead of one built into build/same-now.
+# usage: same.sh [--quick] COMMIT
 set -euo pipefail
-usage() { echo "usage: same.sh [--quick] COMMIT"; exit "$1"; }
+. "$(dirname "$0")/lib.sh"
+arguments 1 2 "$@"
 quick=
-case ${1:-} in
-  --help) usage 0 ;;
-  --quick) quick=1; shift ;;
-esac
-[ $# = 1 ] || usage 2 >&2
+[ "$1" = --quick ] && { quick=1; shift; }
+[ $# = 1 ] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 here=$PWD
 commit=$(git rev-parse --verify --quiet "$1^{commit}") || { echo "same.sh: git knows no commit $1" >&2; exit 2; }

@@ -29,11 +29,13 @@ static dram_status write_svg(const dram_session *s, const char *path)
     return status;
 }
 
-static dram_status print_json(const dram_session *s)
+/* One value of it, or all where `key` is NULL. */
+static dram_status print_json(const dram_session *s, const char *key)
 {
     dram_plan_facts facts;
     dram_status status = dram_plan_facts_find(s, &facts);
-    if (status == DRAM_OK) status = dram_print_json(dram_plan_json(s->plan, &facts));
+    cJSON *report = status == DRAM_OK ? dram_plan_json(s->plan, &facts) : NULL;
+    if (status == DRAM_OK) status = key ? dram_print_value(report, key) : dram_print_json(report);
     dram_plan_facts_free(&facts);
     return status;
 }
@@ -61,12 +63,12 @@ static void note_machine(const dram_session *s)
                 dram_format_bytes(memory.device_free, have, sizeof have));
 }
 
-static dram_status show(const dram_session *s, bool json, const char *dump, const char *svg)
+static dram_status show(const dram_session *s, bool json, const char *key, const char *dump, const char *svg)
 {
     if (dump) TRY(write_dump(s, dump));
     if (svg) TRY(write_svg(s, svg));
     if (json)
-        TRY(print_json(s));
+        TRY(print_json(s, key));
     else
         TRY(dram_print_page(s, stdout));
     note_machine(s);
@@ -96,9 +98,10 @@ static dram_status calibrate(const dram_config *cfg)
 dram_status dram_command_plan(int argc, char **argv)
 {
     bool json = false, timed = false, help;
-    const char *dump = NULL, *svg = NULL;
+    const char *key = NULL, *dump = NULL, *svg = NULL;
     const dram_option options[] = {
         {"--json", NULL, "print one JSON object", &json, NULL},
+        {"--get", "KEY", "with --json, print one value of it: programs.distil_step.peak_bytes", NULL, &key},
         {"--calibrate", NULL, "run the step here to time its nodes, keep the times in memory.profile, plan by them",
          &timed, NULL},
         {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &dump},
@@ -107,13 +110,14 @@ dram_status dram_command_plan(int argc, char **argv)
     dram_words words;
     dram_config *cfg;
     dram_session session;
-    TRY(dram_parse("plan", argc, argv, options, 4, 1, &words, &help));
+    TRY(dram_parse("plan", argc, argv, options, 5, 1, &words, &help));
     if (help) return DRAM_OK;
+    if (key && !json) return dram_fail(DRAM_ERR_CONFIG, "plan: --get takes a value out of --json, which is missing");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_status status = timed ? calibrate(cfg) : DRAM_OK;
     if (status == DRAM_OK) status = dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
-        status = show(&session, json, dump, svg);
+        status = show(&session, json, key, dump, svg);
         dram_session_close(&session);
     }
     dram_config_free(cfg);

@@ -49,8 +49,6 @@ static dram_status check_losses(const dram_config *cfg)
     if (!sam->enabled && !without_teacher)
         return dram_config_fail(cfg, "sam_distill.enabled",
                                 "there is no loss to train on; enable sam_distill, resolution_distill or task");
-    if (cfg->task.enabled && !cfg->data.train.labels)
-        return dram_config_fail(cfg, "task.enabled", "the task learns from labels; set data.train.labels");
     if (cfg->task.enabled && cfg->data.classes < 2)
         return dram_config_fail(cfg, "task.enabled", "the task needs 2 classes or more; set data.classes (it is %d)",
                                 cfg->data.classes);

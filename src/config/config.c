@@ -15,11 +15,12 @@ struct dram_config_origin {
     int *rank;    /* for each key: of the source that set it */
 };
 
-static dram_status make_defaults(const char *file, dram_config *cfg)
+dram_status dram_config_new(const char *file, dram_config **out)
 {
-    struct dram_config_origin *origin = dram_calloc(1, sizeof *origin);
+    dram_config *cfg = *out = dram_calloc(1, sizeof *cfg);
+    if (!cfg) return dram_config_no_memory();
+    struct dram_config_origin *origin = cfg->origin = dram_calloc(1, sizeof *origin);
     if (!origin) return dram_config_no_memory();
-    cfg->origin = origin;
     origin->where = dram_calloc((size_t)dram_n_keys, sizeof *origin->where);
     origin->rank = dram_calloc((size_t)dram_n_keys, sizeof *origin->rank);
     if (!origin->where || !origin->rank) return dram_config_no_memory();
@@ -46,17 +47,6 @@ void dram_config_free(dram_config *cfg)
         dram_free(origin);
     }
     dram_free(cfg);
-}
-
-dram_status dram_config_new(const char *file, dram_config **out)
-{
-    *out = dram_calloc(1, sizeof **out);
-    if (!*out) return dram_config_no_memory();
-    dram_status status = make_defaults(file, *out);
-    if (status == DRAM_OK) return DRAM_OK;
-    dram_config_free(*out);
-    *out = NULL;
-    return status;
 }
 
 dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, const dram_key_place *place, int rank)
@@ -87,6 +77,11 @@ const char *dram_config_where(const dram_config *cfg, const char *key)
     int index = dram_key_find(key);
     const char *where = index < 0 ? NULL : cfg->origin->where[index];
     return where ? where : "default";
+}
+
+bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other)
+{
+    return cfg->origin->rank[dram_key_find(key)] > cfg->origin->rank[dram_key_find(other)];
 }
 
 dram_status dram_config_fail(const dram_config *cfg, const char *key, const char *format, ...)

@@ -23,6 +23,8 @@ dram_status dram_config_check_inputs(const dram_config *cfg, bool training)
 {
     if (training && !cfg->data.train.images)
         return dram_config_fail(cfg, "data.train.images", "training needs a folder of images; name one");
+    if (training && cfg->task.enabled && !cfg->data.train.labels)
+        return dram_config_fail(cfg, "task.enabled", "the task learns from labels; set data.train.labels");
     if (!training && !cfg->data.val.images)
         return dram_config_fail(cfg, "data.val.images", "evaluation needs a folder of images; name one");
     if (cfg->sam_distill.enabled && !cfg->sam_distill.teacher.weights)

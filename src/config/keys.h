@@ -121,11 +121,14 @@ dram_status dram_config_no_memory(void);
 /* Appends a value as YAML (one line, no newline). */
 dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out);
 
-/* All defaults, to be loaded from `file` (NULL: from none). *out is NULL on failure. */
+/* All defaults, to be loaded from `file` (NULL: from none). *out is the caller's to free, after a failure too. */
 dram_status dram_config_new(const char *file, dram_config **out);
 
 /* Takes over the value unless one of a higher rank is there; records where it came from. */
 dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, const dram_key_place *place, int rank);
+
+/* True if `key` was set by a source that wins over the one that set `other`. */
+bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other);
 
 /* Fails with what an unknown key was probably meant to be. */
 dram_status dram_key_unknown(const char *path, const dram_key_place *place);

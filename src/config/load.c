@@ -1,13 +1,19 @@
 /* From a file and overrides to a checked config. */
 #include <string.h>
 
+#include "base/log.h"
 #include "config/keys.h"
 
-/* Defaults that follow from other keys: the default warm-up is no longer than the run. */
-static void settle_defaults(dram_config *cfg)
+/* Who shortens a run shortens its warm-up: a smaller train.steps wins over one of a base, of a file when it stands on the
+ * command line, and over the default. */
+static void shorten_warmup(dram_config *cfg)
 {
-    bool by_default = strcmp(dram_config_where(cfg, "optim.warmup_steps"), "default") == 0;
-    if (by_default && cfg->optim.warmup_steps > cfg->train.steps) cfg->optim.warmup_steps = cfg->train.steps;
+    const char *where = dram_config_where(cfg, "optim.warmup_steps");
+    int steps = cfg->train.steps, warmup = cfg->optim.warmup_steps;
+    if (warmup <= steps || !dram_config_outranks(cfg, "train.steps", "optim.warmup_steps")) return;
+    if (strcmp(where, "default") != 0)
+        dram_info("the warm-up is shortened to train.steps, %d: optim.warmup_steps is %d in %s", steps, warmup, where);
+    cfg->optim.warmup_steps = steps;
 }
 
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out)
@@ -15,10 +21,10 @@ dram_status dram_config_load(const char *file, const char *const *overrides, int
     dram_config *cfg;
     dram_status status;
     *out = NULL;
-    TRY(dram_config_new(file, &cfg));
+    TRY_GOTO(dram_config_new(file, &cfg), fail);
     if (file) TRY_GOTO(dram_config_read_file(cfg, file), fail);
     for (int i = 0; i < n; i++) TRY_GOTO(dram_config_read_override(cfg, overrides[i]), fail);
-    settle_defaults(cfg);
+    shorten_warmup(cfg);
     TRY_GOTO(dram_config_check(cfg), fail);
     *out = cfg;
     return DRAM_OK;

@@ -22,7 +22,7 @@ typedef struct {
 /* Lists the folders; files are sorted by name, byte by byte. The labelled subset is exactly round(label_fraction * n)
  * of the n label files, those with the smallest key drawn from (seed, DRAM_RNG_LABELS, stem): it does not depend on
  * other files' names, and a larger fraction contains a smaller one.
- *   DRAM_ERR_CONFIG  label_fraction is out of range (it is read if there are labels); a folder is missing, unreadable or
+ *   DRAM_ERR_CONFIG  label_fraction is out of range (read if there are labels); a folder is missing, unreadable or
  *                    empty; a label is missing (the text names the first such images and says how many they are).
  *   DRAM_ERR_MEMORY  memory is out. */
 dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **out);

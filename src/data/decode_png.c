@@ -10,8 +10,8 @@
 /* Text, profiles and the like of one file may take this much. */
 enum { CHUNK_LIMIT = 64 << 20 };
 
-/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no context.
- */
+/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no
+ * context. */
 static _Thread_local bool starved;
 
 static void *hook_check(void *memory)
@@ -191,8 +191,8 @@ static dram_status read_ids(const dram_source *source, spng_ctx *png, const stru
     size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
     bool whole = header->interlace_method != 0;
     int error = 0;
-    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as zero
-     */
+    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
+     * zero */
     uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
     if (!packed) return png_error(source, SPNG_EMEM);
     if (whole)

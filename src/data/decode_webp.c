@@ -37,8 +37,8 @@ static dram_status find_orientation(const uint8_t *bytes, size_t n, int *orienta
     return DRAM_OK;
 }
 
-/* Bytes of libwebp's own buffers: lossless holds the whole image as ARGB, a lossy one a few rows and its alpha twice.
- */
+/* Bytes of libwebp's own buffers: lossless holds the whole image as ARGB, a lossy one a few rows and its alpha
+ * twice. */
 static int64_t library_bytes(const WebPBitstreamFeatures *features)
 {
     int64_t pixels = (int64_t)features->width * features->height;

@@ -21,6 +21,6 @@ int64_t dram_host_group_limit_under(const char *root);
 
 /* Bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use: a read of something dead
  * shows. */
-void dram_exec_junk(dram_exec *exec, bool on);
+void dram_exec_poison(dram_exec *exec, bool on);
 
 #endif

@@ -9,9 +9,10 @@
 #include "base/distance.h"
 #include "model/model.h"
 
-/* The embedding of a network that teaches (model/family.h) on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
- * -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the image's square is only a corner of the
- * canvas, its t cells are cut out of the embedding; when t != g they are resampled bilinearly.
+/* The embedding of a network that teaches (model/family.h), on a grid of g cells and in the teacher's type: staged
+ * pixels u8 [N,T,T,3] and valid i32 [N,2] -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the
+ * image's square is only a corner of the canvas, its t cells are cut out of the embedding. When t != g they are
+ * resampled bilinearly.
  *
  * Placement. device: teacher->space and run_space DEVICE. stream: space HOST, run_space DEVICE: the weights come
  * through the arena. host: both HOST: what is staged, the weights and all values are in the host's space, and the

@@ -31,17 +31,6 @@ void dram_node_timed(const dram_node *node, int value[DRAM_TIMED])
     for (int i = 0; i < DRAM_TIMED; i++) value[i] = dram_op_rows[node->op].time >> i & 1 ? all[i] : 0;
 }
 
-bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to)
-{
-    if (!(dram_op_rows[node->op].alias >> k & 1)) return false;
-    if (from->kind != DRAM_VALUE_TEMP || from->slot != DRAM_NONE || from->output) return false;
-    if (from->space != to->space || from->dtype != to->dtype) return false;
-    if (dram_elements(&from->shape) != dram_elements(&to->shape)) return false;
-    for (int j = 0; j < node->n_in; j++)
-        if (j != k && in[j] == in[k]) return false;
-    return true;
-}
-
 int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 {
     const dram_rules *rules = dram_op_rules[node->op];
@@ -51,8 +40,8 @@ int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_rules *rules = dram_op_rules[node->op];
-    bool gpu = profile->gpu && dram_node_space(g, node) == DRAM_SPACE_DEVICE;
-    int64_t (*rule)(const dram_graph *, const dram_node *, const dram_profile *) =
-        gpu ? rules->workspace_gpu : rules->workspace;
-    return rule ? rule(g, node, profile) : 0;
+    if (!profile->gpu || dram_node_space(g, node) != DRAM_SPACE_DEVICE)
+        return rules->workspace ? rules->workspace(g, node, profile) : 0;
+    if (rules->by_library && rules->by_library(g, node)) return profile->library_bytes;
+    return rules->workspace_gpu ? rules->workspace_gpu(g, node) : 0;
 }

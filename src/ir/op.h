@@ -19,7 +19,9 @@ typedef struct {
     /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
     int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
     /* The same for its kernel on a GPU. */
-    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node);
+    /* Whether it is cuBLASLt's or cuDNN's there, which gets the profile's library_bytes instead. NULL: never. */
+    bool (*by_library)(const dram_graph *g, const dram_node *node);
 } dram_rules;
 
 /* What a pass may do with a node: the words of the op list's column `trait`, explained there. */
@@ -57,11 +59,6 @@ bool dram_node_updates(const dram_node *node);
 /* stride, pad, groups, heads, window, act, mode: those that the node's time depends on, 0 for the others. */
 enum { DRAM_TIMED = 7 };
 void dram_node_timed(const dram_node *node, int value[DRAM_TIMED]);
-
-/* Whether output 0 of the node may take over the bytes of input k, which are those of `from`, for `to`: op, types and
- * sizes allow it, nobody keeps `from`, and no other input is the same value. `in` names the inputs, in whatever
- * numbers; whether this is the last reader is the caller's to know. */
-bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to);
 
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
 extern const dram_rules *const *dram_op_rules;

@@ -1,5 +1,5 @@
-/* family: what a kind of network is. A family is a row of DRAM_FAMILY_LIST and a file of its name, src/model/NAME.c, which
- * defines `const dram_family dram_family_NAME`. Without the file the program does not link.
+/* family: what a kind of network is. A family is a row of DRAM_FAMILY_LIST and a file of its name, src/model/NAME.c,
+ * which defines `const dram_family dram_family_NAME`. Without the file the program does not link.
  *
  * All that dram knows of a family is in that value: nothing outside its file asks which family a network is of.
  */

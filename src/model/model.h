@@ -33,7 +33,7 @@ typedef struct {
     dram_space space; /* of frozen weights: DEVICE, or HOST, whence they pass through the arena a block at a time */
     dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
     int images;           /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
-    int deepest;          /* RegNet: stride of the last tap that is wanted; 0: all */
+    int deepest;          /* stride of the last tap that is wanted, where there are several; 0: all */
     bool zero_init_last;  /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 

@@ -51,10 +51,7 @@ typedef struct {
 
 static const dram_arch archs[] = {
 #define X(NAME, W0, WA, WM, GROUP, DEPTH, SE, MIN_RATIO)                                                               \
-    {.name = #NAME,                                                                                                    \
-     .family = &dram_family_regnet,                                                                                    \
-     .blocks = DEPTH,                                                                                                  \
-     .numbers = &(const width_rule){W0, WA, WM, GROUP, SE, MIN_RATIO}},
+    {#NAME, &dram_family_regnet, DEPTH, 0, &(const width_rule){W0, WA, WM, GROUP, SE, MIN_RATIO}},
     REGNET_LIST(X)
 #undef X
 };

@@ -30,11 +30,7 @@ typedef struct {
 
 static const dram_arch archs[] = {
 #define X(NAME, DIM, HEADS, BLOCKS, G0, G1, G2, G3, NATIVE)                                                            \
-    {.name = #NAME,                                                                                                    \
-     .family = &dram_family_sam_vit,                                                                                   \
-     .blocks = BLOCKS,                                                                                                 \
-     .native = NATIVE,                                                                                                 \
-     .numbers = &(const sizes){DIM, HEADS, {G0, G1, G2, G3}}},
+    {#NAME, &dram_family_sam_vit, BLOCKS, NATIVE, &(const sizes){DIM, HEADS, {G0, G1, G2, G3}}},
     VIT_LIST(X)
 #undef X
 };

@@ -83,11 +83,10 @@ static void study_readers(dram_blocks *b)
     for (int s = 1; s <= b->length; s++)
         for (int i = b->stage[s].forward; i < b->stage[s].forward_end; i++)
             for (int o = 0; o < g->nodes[i]->n_out; o++) b->of_value[g->nodes[i]->out[o]] = s;
-    for (int v = 0; v < g->n_values; v++) b->last_reader[v] = b->last_outsider[v] = -1;
+    for (int v = 0; v < g->n_values; v++) b->last_outsider[v] = DRAM_NONE;
     for (int i = 0; i < g->n_nodes; i++)
         for (int k = 0; k < g->nodes[i]->n_in; k++) {
             dram_val v = g->nodes[i]->in[k];
-            if (v != DRAM_NONE) b->last_reader[v] = i;
             if (v != DRAM_NONE && b->of_node[i] == 0) b->last_outsider[v] = i;
             int s = v == DRAM_NONE ? 0 : b->of_value[v], at = b->of_node[i];
             if (s == 0 || at == s) continue;
@@ -108,12 +107,12 @@ dram_status dram_blocks_open(const dram_graph *g, dram_blocks *b)
     b->of_value = dram_calloc((size_t)g->n_values + 1, sizeof *b->of_value);
     b->is_next = dram_calloc((size_t)g->n_values + 1, sizeof *b->is_next);
     b->is_pinned = dram_calloc((size_t)g->n_values + 1, sizeof *b->is_pinned);
-    b->last_reader = dram_calloc((size_t)g->n_values + 1, sizeof *b->last_reader);
     b->last_outsider = dram_calloc((size_t)g->n_values + 1, sizeof *b->last_outsider);
-    if (!b->of_node || !b->of_value || !b->is_next || !b->is_pinned || !b->last_reader || !b->last_outsider) {
+    if (!b->of_node || !b->of_value || !b->is_next || !b->is_pinned || !b->last_outsider) {
         status = dram_fail(DRAM_ERR_MEMORY, "no memory to study %s", g->name);
         goto failed;
     }
+    TRY_GOTO(dram_readers_find(g, &b->readers), failed);
     if (g->backward_begin) {
         TRY_GOTO(number_stages(b), failed);
         TRY_GOTO(check_stages(b), failed);
@@ -132,7 +131,7 @@ void dram_blocks_close(dram_blocks *b)
     dram_free(b->of_value);
     dram_free(b->is_next);
     dram_free(b->is_pinned);
-    dram_free(b->last_reader);
+    dram_readers_free(&b->readers);
     dram_free(b->last_outsider);
     *b = (dram_blocks){0};
 }

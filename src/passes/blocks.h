@@ -1,9 +1,11 @@
-/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them. Internal to src/passes.
- */
+/* blocks: what recompute knows of a graph: its chain of blocks, and what each value is to them.
+ *
+ * Internal to src/passes. */
 #ifndef DRAM_PASSES_BLOCKS_H
 #define DRAM_PASSES_BLOCKS_H
 
 #include "ir/op.h"
+#include "ir/readers.h"
 #include "passes/chain.h"
 
 enum { DRAM_BLOCK_NODES = 64 }; /* of a block's forward that may be made again, as bits of a mask */
@@ -13,8 +15,8 @@ typedef struct {
     int forward, forward_end;
     int backward, backward_end;
     int n_options;
-    uint64_t
-        remade[DRAM_CHAIN_OPTIONS + 1]; /* bit i: node forward + i is made again under the option; the last: tried */
+    /* Of each option, bit i: node forward + i is made again under it. The last is the one that is being tried. */
+    uint64_t remade[DRAM_CHAIN_OPTIONS + 1];
 } dram_block_stage;
 
 typedef struct {
@@ -25,8 +27,8 @@ typedef struct {
     int *of_value;           /* stage in whose forward a value is made; 0: of none */
     bool *is_next;           /* read by the next stage's forward: (a part of) x[s] */
     bool *is_pinned;         /* made in a stage and read beyond the next one */
-    int *last_reader;        /* node that reads a value last, -1: none */
-    int *last_outsider;      /* the same among the nodes of no stage */
+    dram_readers readers;
+    int *last_outsider; /* the last reader among the nodes of no stage, DRAM_NONE */
 } dram_blocks;
 
 dram_status dram_blocks_open(const dram_graph *g, dram_blocks *blocks);

@@ -67,19 +67,6 @@ dram_status dram_chain_check(const dram_chain *chain)
     return DRAM_OK;
 }
 
-double dram_chain_ideal(const dram_chain *chain)
-{
-    double time = 0;
-    for (int s = 1; s <= chain->length; s++) {
-        const dram_chain_stage *stage = &chain->stage[s];
-        double least = INFINITY;
-        for (int k = 0; k < stage->n_options; k++)
-            least = fmin(least, stage->option[k].forward + stage->option[k].backward);
-        time += least;
-    }
-    return time;
-}
-
 /* SAVE of all stages first..last. */
 static dram_status save_all(dram_chain_schedule *schedule, int first, int last)
 {

@@ -23,7 +23,7 @@
 enum { DRAM_CHAIN_OPTIONS = 12, DRAM_CHAIN_MAX_LENGTH = 1024 };
 #define DRAM_CHAIN_MAX_BYTES ((int64_t)1 << 50)
 
-/* What a forward may keep for its backward. */
+/* A save-option: what a forward may keep for its backward. */
 typedef struct {
     int64_t kept;          /* bytes kept after the forward, x[s] included (unless it is pinned) */
     double forward;        /* time */
@@ -38,10 +38,10 @@ typedef struct {
     double forward;     /* time of a forward that keeps nothing but its output */
     int64_t plain_peak; /* peak of that forward beyond x[s-1]; at least x */
     bool pinned;        /* x[s] is kept from its first making on, outside of these numbers: re-makings begin from it */
-    int64_t held; /* further bytes alive for as long as d[s] is the gradient that was reached: gradients of the weights
-                   * of the stages above s, gradients that wait at taps below. They count for every operation between
-                   * the backward of s+1 and that of s, both forward ones and that of s; nothing before the loss. What
-                   * stays after the backward of 1 belongs into its backward_peak. */
+    /* Further bytes alive while d[s] is the gradient that was reached: gradients of the weights of the stages above s,
+     * and gradients that wait at taps below. They count from after the backward of s+1 (the loss) to the end of that of
+     * s. What stays after the backward of 1 belongs into its backward_peak. */
+    int64_t held;
     int n_options;
     dram_chain_option option[DRAM_CHAIN_OPTIONS];
 } dram_chain_stage;
@@ -81,23 +81,19 @@ dram_status dram_chain_add(dram_chain_schedule *schedule, dram_chain_kind kind, 
 /* Refuses numbers that are negative, too large (DRAM_CHAIN_MAX_BYTES), not finite, or against what the structs say. */
 dram_status dram_chain_check(const dram_chain *chain);
 
-/* The tables for all budgets up to `bytes` (below 0: nothing fits). Memory is counted in units of the greatest common
- * divisor of all sizes. Where that makes more than max_slots of them, in `bytes` or in what the fastest schedule needs
- * if that is less, the unit is the max_slots-th part of those bytes, rounded up, and every size is rounded up to units:
- * never more bytes than asked for, but perhaps a slot lost for each value alive. A budget is rounded down to units. The
- * chain is copied. Takes at most about 2 max_slots length^2 bytes, mostly a third of it, and time as max_slots
+/* The tables for all budgets up to `bytes` (below 0: nothing fits), in at most max_slots units of memory. Where the sizes
+ * would need more units, they are rounded up to larger ones: no schedule needs more bytes than asked for, but one that
+ * just fits may be missed. The chain is copied. Takes at most about 2 max_slots length^2 bytes, and time as max_slots
  * length^3. */
 typedef struct dram_chain_solution dram_chain_solution;
 dram_status dram_chain_solve(const dram_chain *chain, int64_t bytes, int max_slots, dram_chain_solution **solution);
 void dram_chain_solution_free(dram_chain_solution *solution); /* NULL is allowed */
 
-/* Least time within `bytes` (no more than solved for: more counts as that); INFINITY when nothing fits. Does not rise
- * with bytes. The tables are in float: right to about 1e-5 of it, exact where sums of the times are exact in float. */
+/* Least time within `bytes` (no more than solved for: more counts as that), to about 1e-5 of it. INFINITY when nothing
+ * fits. Does not rise with bytes. */
 double dram_chain_time(const dram_chain_solution *solution, int64_t bytes);
 
-/* The schedule of that time; among equal ones a SAVE comes before a split, the first option before later ones, and the
- * smallest split before larger. Nothing is emitted for a pinned x[s] once it was made, except a SAVE of s.
- * DRAM_ERR_FIT, with the bytes needed, when nothing fits. */
+/* The schedule of that time, always the same one among equals. DRAM_ERR_FIT, with the bytes needed, when nothing fits. */
 dram_status dram_chain_emit(const dram_chain_solution *solution, int64_t bytes, dram_chain_schedule *schedule);
 
 /* Schedules that need no solving; all SAVE under option 0. stored: everything is kept. blocks: the input of every block
@@ -113,12 +109,7 @@ dram_status dram_chain_sqrt(const dram_chain *chain, dram_chain_schedule *schedu
 dram_status dram_chain_simulate(const dram_chain *chain, const dram_chain_schedule *schedule, int64_t *peak,
                                 double *time);
 
-/* The fewest bytes in which a solved schedule runs: the bounds of the dynamic program, without its times. It is never
- * above, and where early stages need much beside later gradients (plain_peak, held) below, the peak of the schedule
- * that keeps nothing, for which there is a closed form. */
+/* The fewest bytes in which a solved schedule runs. */
 dram_status dram_chain_floor(const dram_chain *chain, int64_t *bytes);
-
-/* Time without making anything again. */
-double dram_chain_ideal(const dram_chain *chain);
 
 #endif

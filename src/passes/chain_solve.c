@@ -39,7 +39,7 @@ struct dram_chain_solution {
     double scale;        /* time = scaled time * scale; a power of two */
     level *level;        /* [n + 1] */
     row *rows;           /* [s * (n + 1) + t] */
-    float *cell;
+    float *cell;         /* scaled times; sums of them are right to about 1e-5 */
 };
 
 typedef dram_chain_solution solution;
@@ -225,6 +225,8 @@ void dram_chain_solution_free(dram_chain_solution *c)
     dram_free(c);
 }
 
+/* The bounds of the dynamic program, without its times. Where early stages need much beside later gradients (plain_peak,
+ * held), that is less than the peak of the schedule that keeps nothing. */
 dram_status dram_chain_floor(const dram_chain *chain, int64_t *bytes)
 {
     solution *c = NULL;
@@ -319,7 +321,9 @@ static void fill_row(solution *c, int s, int t, candidate *list)
     }
 }
 
-/* The unit; then rows cut at what `bytes` can reach. */
+/* Memory is counted in units of the greatest common divisor of all sizes. Where that makes more than max_slots of them,
+ * in `bytes` or in what the fastest schedule needs if that is less, the unit is about the max_slots-th part of those
+ * bytes. Sizes are then rounded up to units, and budgets down. */
 static void choose_unit(solution *c, const dram_chain *chain, int max_slots, candidate *list)
 {
     set_levels(c, chain, 1);
@@ -395,7 +399,8 @@ typedef struct {
     dram_chain_schedule *schedule;
 } emitter;
 
-/* The first best candidate at (s, t, m), m being at least the row's low. */
+/* The first best candidate at (s, t, m), m being at least the row's low: a SAVE before a split, the first option before
+ * later ones, the smallest split before larger. */
 static candidate best_candidate(const emitter *e, int s, int t, int64_t m)
 {
     const solution *c = e->solution;

@@ -127,7 +127,7 @@ static void study_gradients(dram_recompute *r, int s, int *n_start, int64_t *inc
         for (int o = 0; o < g->nodes[i]->n_out; o++) {
             dram_val v = g->nodes[i]->out[o];
             bool to_update = r->blocks.last_outsider[v] >= stage->backward_end;
-            if (r->blocks.last_reader[v] < stage->backward_end) continue;
+            if (r->blocks.readers.last[v] < stage->backward_end) continue;
             r->keep[v] = true;
             if (to_update) *weights += r->big[v];
         }

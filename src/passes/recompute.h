@@ -39,7 +39,8 @@ const dram_chain *dram_recompute_chain(const dram_recompute *recompute);
 int dram_recompute_plain_option(const dram_recompute *recompute);
 
 /* Most bytes alive at a node under the schedule, slots not counted, and FLOPs spent again. Exact: what dram_plan_make
- * will find. An empty schedule (n = 0) stands for "stored" with the plain option. */
+ * will find, except for what a queue beside compute holds until it is joined. An empty schedule (n = 0) stands for
+ * "stored" with the plain option. */
 dram_status dram_recompute_measure(dram_recompute *recompute, const dram_chain_schedule *schedule, int64_t *live_bytes,
                                    int64_t *added_flops);
 

@@ -1,3 +1,4 @@
+/* Finds the schedule for so many bytes: the solver proposes, the real program is measured. */
 #include <math.h>
 #include <stddef.h>
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ir/readers.h"
 
 dram_status dram_trace_open(const dram_graph *g, dram_trace *t)
 {
@@ -40,8 +41,8 @@ dram_status dram_trace_add(dram_trace *t, int index, bool copy, const int *in, i
     room = room && dram_grow(&origin, &t->values_room, t->n_values + DRAM_MAX_OUT, sizeof *t->origin);
     t->origin = origin;
     if (!room) return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
-    dram_step *step = &t->step[t->n++];
-    *step = (dram_step){.node = index, .copy = copy};
+    dram_trace_step *step = &t->step[t->n++];
+    *step = (dram_trace_step){.node = index, .copy = copy};
     memcpy(step->in, in, (size_t)node->n_in * sizeof *in);
     for (int o = 0; o < node->n_out; o++) {
         step->out[o] = copy ? t->n_values++ : node->out[o];
@@ -57,21 +58,6 @@ enum { NOT_COUNTED = -2, TO_THE_END = INT32_MAX };
 static int64_t bytes_of(const dram_trace *t, const dram_trace_sizes *sizes, int v)
 {
     return sizes->bytes[t->origin[v]];
-}
-
-/* The input whose bytes output 0 of the step takes over, as the plan will have it. */
-static int taken_over(const dram_trace *t, const dram_trace_sizes *sizes, int i)
-{
-    const dram_step *step = &t->step[i];
-    const dram_node *node = t->g->nodes[step->node];
-    const dram_value *out = t->g->values[t->origin[step->out[0]]];
-    if (!sizes->in_place || dram_op_updates(node->op, 0) != DRAM_NONE) return DRAM_NONE;
-    for (int k = 0; k < node->n_in; k++) {
-        int v = step->in[k];
-        if (v == DRAM_NONE || t->last[v] != i) continue;
-        if (dram_op_may_take(node, step->in, k, t->g->values[t->origin[v]], out)) return v;
-    }
-    return DRAM_NONE;
 }
 
 static dram_status find_last(dram_trace *t, int from, int to, const int *start, int n_start,
@@ -101,13 +87,14 @@ dram_status dram_trace_peak(dram_trace *t, const dram_trace_sizes *sizes, int fr
 {
     int64_t live = 0;
     TRY(find_last(t, from, to, start, n_start, keeps, context));
+    const dram_lives lives = {.g = t->g, .origin = t->origin, .last = t->last};
     for (int s = 0; s < n_start; s++)
         if (t->last[start[s]] >= from) live += bytes_of(t, sizes, start[s]);
     *peak = live;
     for (int i = from; i < to; i++) {
-        const dram_step *step = &t->step[i];
+        const dram_trace_step *step = &t->step[i];
         const dram_node *node = t->g->nodes[step->node];
-        int taken = taken_over(t, sizes, i);
+        int taken = sizes->in_place ? dram_takes_over(&lives, i, node, step->in, step->out) : DRAM_NONE;
         for (int o = 0; o < node->n_out; o++) {
             bool own = dram_op_updates(node->op, o) == DRAM_NONE && !(o == 0 && taken != DRAM_NONE);
             if (own) live += bytes_of(t, sizes, step->out[o]);
@@ -153,7 +140,7 @@ dram_status dram_trace_apply(const dram_trace *t, dram_graph *g)
     g->detached = true;
     for (int v = 0; v < t->n_values; v++) real[v] = t->origin[v];
     for (int i = 0; i < t->n; i++) {
-        const dram_step *step = &t->step[i];
+        const dram_trace_step *step = &t->step[i];
         dram_node *node = g->nodes[step->node];
         dram_val in[DRAM_MAX_IN], out[DRAM_MAX_OUT];
         for (int k = 0; k < node->n_in; k++) in[k] = step->in[k] == DRAM_NONE ? DRAM_NONE : real[step->in[k]];

@@ -1,5 +1,6 @@
-/* trace: the nodes of a program in the order in which they will run, some of them more than once. Internal to src/passes.
+/* trace: the nodes of a program in the order in which they will run, some of them more than once.
  *
+ * Internal to src/passes.
  * Values have numbers of their own: those of the graph, and behind them one for each output of a repeated node.
  */
 #ifndef DRAM_PASSES_TRACE_H
@@ -11,11 +12,11 @@ typedef struct {
     int node;  /* of the graph */
     bool copy; /* a repetition: its outputs are values of the trace's own */
     int in[DRAM_MAX_IN], out[DRAM_MAX_OUT];
-} dram_step;
+} dram_trace_step;
 
 typedef struct {
     const dram_graph *g;
-    dram_step *step;
+    dram_trace_step *step;
     int n, room;
     int *origin; /* of a value: the graph's value that it is or repeats */
     int n_values, values_room;

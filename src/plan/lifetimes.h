@@ -4,20 +4,11 @@
 
 #include "plan/plan.h"
 
-static inline bool dram_of_teacher(const dram_value *v)
-{
-    return v->category == DRAM_CATEGORY_TEACHER_ACTIVATIONS;
-}
-
-/* An update must come after every reader of what it overwrites: a reader after it would see the new bytes. */
-dram_status dram_check_updates(const dram_graph *g);
-
 /* First and last node of each value: from its producer (the program's start for a staged input) to its last reader, or to
- * where the queues join. */
-dram_status dram_lifetimes_find(dram_program *p, dram_plan_options options);
-
-/* Then the alias of each value: what it updates, or the input that dies where it is made and whose bytes it may have. */
-void dram_aliases_choose(dram_program *p, dram_plan_options options);
+ * where the queues join. Its alias: what it updates, or the input that dies where it is made and whose bytes it may have.
+ * done[n_nodes]: the node to whose end each node holds its workspace: itself on the compute queue, else that join.
+ * Refuses a graph that reads a value after its update, or updates it while another queue may still be at it. */
+dram_status dram_lifetimes_find(dram_program *p, dram_plan_options options, int32_t *done);
 
 /* storage[n_values]: the value that has the bytes in the first place. Chains of aliases are followed once. */
 void dram_storage_find(const dram_program *p, dram_val *storage);

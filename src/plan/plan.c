@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ir/readers.h"
 #include "plan/lifetimes.h"
 
 static bool has_slot_bytes(const dram_value *v)
@@ -38,6 +39,7 @@ typedef struct {
     dram_buffer *buffers; /* of one space */
     int32_t *owner;       /* of each buffer: a value, or -1 - node for its workspace, or REGION */
     int32_t *buffer_of;   /* of each value that is an owner */
+    int32_t *done;        /* of each node: to whose end it holds its workspace */
     int n;
 } layout;
 
@@ -74,7 +76,7 @@ static void list_buffers(layout *l, dram_space space, part which)
     if (which == TEACHERS) return;
     for (int i = 0; i < g->n_nodes; i++)
         if (p->workspace_bytes[i] && dram_node_space(g, g->nodes[i]) == space)
-            add_buffer(l, -1 - i, p->workspace_bytes[i], i, i);
+            add_buffer(l, -1 - i, p->workspace_bytes[i], i, l->done[i]);
 }
 
 static dram_status place(layout *l, dram_placement *placement)
@@ -199,6 +201,7 @@ static void close_layout(layout *l)
     dram_free(l->buffers);
     dram_free(l->owner);
     dram_free(l->buffer_of);
+    dram_free(l->done);
 }
 
 static dram_status open_layout(layout *l, const dram_plan *plan, const dram_graph *g, dram_program *p)
@@ -213,7 +216,9 @@ static dram_status open_layout(layout *l, const dram_plan *plan, const dram_grap
     l->buffers = dram_calloc(n_values + n_nodes, sizeof *l->buffers);
     l->owner = dram_calloc(n_values + n_nodes, sizeof *l->owner);
     l->buffer_of = dram_calloc(n_values, sizeof *l->buffer_of);
-    if (p->value && p->workspace_offset && p->workspace_bytes && l->storage && l->buffers && l->owner && l->buffer_of)
+    l->done = dram_calloc(n_nodes, sizeof *l->done);
+    if (p->value && p->workspace_offset && p->workspace_bytes && l->storage && l->buffers && l->owner && l->buffer_of &&
+        l->done)
         return DRAM_OK;
     return dram_fail(DRAM_ERR_MEMORY, "no memory to plan %s", g->name);
 }
@@ -223,7 +228,6 @@ static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram
     dram_status status;
     layout l;
     TRY_GOTO(open_layout(&l, plan, g, p), done);
-    TRY_GOTO(dram_check_updates(g), done);
     TRY_GOTO(check_spaces(g), done);
     for (int v = 0; v < g->n_values; v++)
         p->value[v].bytes = dram_aligned(&plan->profile, dram_value_bytes(g->values[v]));
@@ -231,8 +235,7 @@ static dram_status plan_program(const dram_plan *plan, const dram_graph *g, dram
         p->workspace_bytes[i] = dram_aligned(&plan->profile, dram_node_workspace(g, g->nodes[i], &plan->profile));
         p->flops += dram_node_flops(g, g->nodes[i]);
     }
-    TRY_GOTO(dram_lifetimes_find(p, plan->options), done);
-    dram_aliases_choose(p, plan->options);
+    TRY_GOTO(dram_lifetimes_find(p, plan->options, l.done), done);
     dram_storage_find(p, l.storage);
     TRY_GOTO(place_spaces(&l), done);
     find_floor(p);

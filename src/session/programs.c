@@ -313,18 +313,12 @@ static dram_status build_updates(builder *b, int *n_built)
     return build_program(b, DRAM_PROGRAM_PLAIN_UPDATE, n_built);
 }
 
+/* No graph, and none of the values. */
 static void clear_io(dram_io *io)
 {
-    *io = (dram_io){.index = DRAM_NONE};
-    dram_val *const values[] = {&io->image,         &io->image_valid, &io->teacher_image,
-                                &io->teacher_valid, &io->target,      &io->sam_weight,
-                                &io->labels,        &io->label_count, &io->mask,
-                                &io->sr_mask,       &io->hyper,       &io->loss,
-                                &io->loss_task,     &io->loss_sam,    &io->loss_resolution,
-                                &io->clip,          &io->embedding,   &io->student_embedding,
-                                &io->logits,        &io->cosine_gap,  &io->mse,
-                                &io->seed,          &io->unscale};
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) *values[i] = DRAM_NONE;
+    _Static_assert(DRAM_NONE == -1, "all of its bits are set");
+    memset(io, 0xff, sizeof *io);
+    io->graph = NULL;
 }
 
 /* Sizes, and which networks there are. */

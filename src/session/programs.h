@@ -45,8 +45,29 @@ static inline int dram_teacher_grid(const dram_config *cfg)
 }
 
 /* A graph, and its values that the host writes or reads; DRAM_NONE where the program has no such value.
- * N micro-batch, S student's side, T side of the teacher's canvas, t = sam_input_size/16, g = S/16, r =
- * dram_resolution_grid(). */
+ * N micro-batch, S student's side, T side of the teacher's canvas, t = sam_input_size/16, g = S/16,
+ * r = dram_resolution_grid().
+ *
+ * Which program has which, `fill` being the cache fill:
+ *
+ *                       distil plain update evaluation fill fidelity  condition
+ *  image, image_valid     x      x              x              x
+ *  teacher_image, _valid  x                     x       x      x      distil, evaluation: not cached
+ *  target                 x      x              x                     distil, evaluation: cached; plain: reuse
+ *  mask                   x      x              x              x      a teacher; plain: reuse
+ *  sam_weight             x                                           scale_with_interval
+ *  labels, label_count    x      x                                    task
+ *  sr_mask                x      x                                    resolution distillation
+ *  seed                   x      x                                    fp16
+ *  hyper, clip            x      x     x                              steps: A = 1; update: A > 1
+ *  unscale                x      x     x                              as hyper, and fp16
+ *  embedding              x                     x       x             distil: reuse, not cached; evaluation: features
+ *  student_embedding                            x                     features
+ *  loss, loss_*           x      x                                    a term: where its loss is enabled
+ *  logits                                       x                     task
+ *  cosine_gap                                   x              x      a teacher
+ *  mse                                          x                     a teacher
+ */
 typedef struct {
     dram_graph *graph; /* NULL: absent */
     int index;         /* in the plan */
@@ -55,25 +76,23 @@ typedef struct {
     dram_val image_valid;   /* i32 [N,2]: height and width of the valid part */
     dram_val teacher_image; /* u8 [N,T,T,3] */
     dram_val teacher_valid; /* i32 [N,2] */
-    dram_val target;     /* the teacher's embedding where none runs: from the cache f16 [N,t,t,256], or f32 [N,g,g,256],
-                          * the `embedding` of the last distil step */
-    dram_val sam_weight; /* f32 [1]: what loss_sam is multiplied by besides its weight */
-    dram_val labels;     /* u8 [N,S,S] */
-    dram_val label_count; /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
-    dram_val mask;        /* f32 [N,g,g] */
-    dram_val sr_mask;     /* f32 [N,r,r] */
-    dram_val hyper;       /* f32 [4]: lr, 1/(1-beta1^t), 1/(1-beta2^t), 0 */
-    dram_val seed;        /* f32 [1] (fp16): loss scale over A */
-    dram_val unscale;     /* f32 [1] (fp16): 1 over the loss scale */
+    dram_val target;        /* from the cache: f16 [N,t,t,256]; the last distil step's `embedding`: f32 [N,g,g,256] */
+    dram_val sam_weight;    /* f32 [1]: what loss_sam is multiplied by besides its weight */
+    dram_val labels;        /* u8 [N,S,S] */
+    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
+    dram_val mask;          /* f32 [N,g,g] */
+    dram_val sr_mask;       /* f32 [N,r,r] */
+    dram_val hyper;         /* f32 [4]: what dram_hyper (session/schedule.h) gives */
+    dram_val seed;          /* f32 [1]: loss scale over A */
+    dram_val unscale;       /* f32 [1]: 1 over the loss scale */
     /* read */
-    dram_val embedding; /* the teacher's: f32 [N,g,g,256] of a distil step that is to be reused and of features, f32
-                         * [N,t,t,256] of cache fill */
-    dram_val student_embedding;                          /* f32 [N,g,g,256] (features) */
+    dram_val embedding;                                  /* the teacher's: f32 [N,g,g,256]; cache fill: [N,t,t,256] */
+    dram_val student_embedding;                          /* f32 [N,g,g,256] */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
     dram_val clip;                                       /* f32 [2]: gradient norm, without the loss scale; factor */
-    dram_val logits;                                     /* f32 [N,h,w,K] (evaluation) */
-    dram_val cosine_gap, mse;                            /* f32 [1] (evaluation): 1 - cosine, and MSE, to the teacher;
-                                                          * fidelity: between the teacher's two embeddings */
+    dram_val logits;                                     /* f32 [N,h,w,K] */
+    dram_val cosine_gap, mse; /* f32 [1]: 1 - cosine, and MSE, of the student's embedding to the teacher's;
+                               * fidelity: of the teacher's two embeddings */
 } dram_io;
 
 typedef struct {

@@ -21,7 +21,7 @@ void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyp
     /* The kernel decays by the betas as floats, so they are corrected for as floats. */
     hyper[1] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta1, t)));
     hyper[2] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta2, t)));
-    hyper[3] = 0.0f;
+    hyper[3] = 0.0f; /* no kernel reads it; the input keeps its four numbers because every plan shows their bytes */
 }
 
 int64_t dram_teacher_step(const dram_config *cfg, int64_t step)

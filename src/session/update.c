@@ -74,17 +74,6 @@ static void update_weight(builder *b, dram_val weight, dram_val gradient, dram_v
         weight, gradient, m, v, b->io->hyper, clip);
 }
 
-static dram_val add_squares(builder *b, dram_val gradient, dram_val before)
-{
-    return DRAM_CALL(b->g, sumsq, "squares", NULL, gradient, before);
-}
-
-static dram_val clip_of(builder *b, dram_val squares)
-{
-    return DRAM_CALL(b->g, clip_factor, "clip", DRAM_ATTR(.clip = (float)b->cfg->optim.clip_norm), squares,
-                     b->io->unscale);
-}
-
 static void add_inputs(builder *b)
 {
     b->io->hyper = dram_graph_input(b->g, "hyper", DRAM_F32, DRAM_SHAPE(4));
@@ -97,24 +86,21 @@ static int by_time(const void *left, const void *right)
     return a->made != b->made ? (a->made < b->made ? -1 : 1) : a->place - b->place;
 }
 
-/* The norm over all gradients, then one update a weight. Without clipping the squares are added in the order in which
- * the gradients come, so that a fused update need not wait, and has the norm's bits; with it, in the order of first
- * use. */
+/* The norm over all gradients, then one update a weight; fused, a weight's update follows the norm of the gradients so
+ * far. Without clipping the squares are added in the order in which the gradients come, so that a fused update need not
+ * wait, and has the norm's bits. With clipping they are added in the order of first use. */
 static void update_all(builder *b, trained *t, int n)
 {
     dram_val squares = DRAM_NONE, clip = DRAM_NONE;
     if (n == 0) dram_graph_fail(b->g, "nothing is trained");
     if (b->cfg->optim.clip_norm == 0) qsort(t, (size_t)n, sizeof *t, by_time);
-    if (b->p->fused) {
-        for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
-            squares = add_squares(b, t[i].gradient, squares);
-            clip = clip_of(b, squares);
-            update_weight(b, t[i].weight, t[i].gradient, clip);
-        }
-    } else {
-        for (int i = 0; i < n && b->g->status == DRAM_OK; i++) squares = add_squares(b, t[i].gradient, squares);
-        clip = clip_of(b, squares);
-        for (int i = 0; i < n && b->g->status == DRAM_OK; i++) update_weight(b, t[i].weight, t[i].gradient, clip);
+    for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
+        squares = DRAM_CALL(b->g, sumsq, "squares", NULL, t[i].gradient, squares);
+        if (!b->p->fused && i + 1 < n) continue;
+        clip = DRAM_CALL(b->g, clip_factor, "clip", DRAM_ATTR(.clip = (float)b->cfg->optim.clip_norm), squares,
+                         b->io->unscale);
+        for (int k = b->p->fused ? i : 0; k <= i && b->g->status == DRAM_OK; k++)
+            update_weight(b, t[k].weight, t[k].gradient, clip);
     }
     b->io->clip = clip;
     dram_graph_output(b->g, clip); /* which looks at the status first */

@@ -91,7 +91,7 @@ dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_or
     text[0] = '\0';
     for (int k = 0; k < s->graphs.accumulate && v == DRAM_NONE; k++) {
         TRY(stage(s, feed, order, samples, count, k));
-        TRY(dram_exec_trace(s->exec, io->index, &node, &v));
+        TRY(dram_exec_find_nonfinite(s->exec, io->index, &node, &v));
     }
     if (v == DRAM_NONE) return DRAM_OK;
     const dram_value *value = dram_value_at(io->graph, v);

@@ -76,8 +76,8 @@ static void a_group_as_large_as_the_batch_changes_nothing(void **state)
     teacher_close(&all);
 }
 
-/* Another group is another shape of matrix product, so sums are taken in another order: a share of the numbers' size.
- */
+/* Another group is another shape of matrix product, so sums are taken in another order: a share of the numbers'
+ * size. */
 static void groups_differ_by_rounding(void **state)
 {
     (void)state;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "base/testing.h"
 #include "helpers.h"
 #include "io/lines.h"
 #include "io/path.h"

@@ -136,8 +136,7 @@ bool optest_done(dram_op op); /* whether optest_run was called for it */
 /* 0, or 1 after printing: whether `checked` cases of it executed `op` at least once. */
 int optest_executed(dram_op checked, dram_op op);
 
-/* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not, and n = 0
- * gives
+/* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not; n = 0 gives
  * 1. `worst` receives the largest share of the allowed error that was used. */
 int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
                        double *worst);

@@ -315,4 +315,18 @@ static inline void parse_schedule(const char *text, dram_chain_schedule *schedul
     }
 }
 
+/* Time without making anything again. */
+static inline double ideal_time(const dram_chain *chain)
+{
+    double time = 0;
+    for (int s = 1; s <= chain->length; s++) {
+        const dram_chain_stage *stage = &chain->stage[s];
+        double least = INFINITY;
+        for (int k = 0; k < stage->n_options; k++)
+            least = fmin(least, stage->option[k].forward + stage->option[k].backward);
+        time += least;
+    }
+    return time;
+}
+
 #endif

@@ -58,7 +58,7 @@ static void test_golden_uniform(void **state)
     expect_all(&chain, 9, 9, 14, "S1 K2 K3 S4 L B4 S3 B3 S2 B2 B1", 9); /* of equal ones the first */
     expect_all(&chain, 10, 10, 13, "S1 S2 K3 S4 L B4 S3 B3 B2 B1", 10);
     expect_all(&chain, 11, 14, 12, "S1 S2 S3 S4 L B4 B3 B2 B1", 11);
-    assert_true(dram_chain_ideal(&chain) == 12);
+    assert_true(ideal_time(&chain) == 12);
     assert_int_equal(dram_chain_floor(&chain, &floor), DRAM_OK);
     assert_int_equal(floor, 6);
     assert_int_equal(closed_floor(&chain), 6);
@@ -109,7 +109,7 @@ static void test_golden_options(void **state)
     expect_all(&chain, 18, 20, 21, NULL, 0);
     expect_all(&chain, 21, 23, 18.5, "S1.1 S2 S3 L B3 B2 B1.1", 21);
     expect_all(&chain, 24, 40, 18, "S1 S2 S3 L B3 B2 B1", 24);
-    assert_true(dram_chain_ideal(&chain) == 18);
+    assert_true(ideal_time(&chain) == 18);
 }
 
 /* A pinned x[2]: it is never made again, and stages above it begin there. Held bytes: nothing is re-run while they are
@@ -159,8 +159,8 @@ static void test_golden_extended(void **state)
     expect_all(&chain, 9, 9, 10, "K1 S2 S3 L B3 B2 S1 B1", 9);
 }
 
-/* x[1] is pinned, so x[2] can be made beside d[3], where stage 1 has no room; nor has it beside d[1], only beside d[2].
- */
+/* x[1] is pinned, so x[2] can be made beside d[3], where stage 1 has no room; nor has it beside d[1], only beside
+ * d[2]. */
 static void test_golden_pinned(void **state)
 {
     (void)state;
@@ -273,7 +273,7 @@ static void check_chain(const dram_chain *c)
     assert_true(isinf(dram_chain_time(solution, floor - 1)) && isfinite(dram_chain_time(solution, floor)));
     check_budget(c, solution, floor);
     check_budget(c, less, floor);
-    assert_true(dram_chain_time(one, most) <= dram_chain_ideal(&single));
+    assert_true(dram_chain_time(one, most) <= ideal_time(&single));
     dram_chain_solution_free(solution);
     dram_chain_solution_free(one);
     dram_chain_solution_free(less);
@@ -432,7 +432,7 @@ static void test_fixed_schedules(void **state)
     expect_made(&chain, dram_chain_stored, "L");
     expect_made(&chain, dram_chain_blocks, "L");
     expect_made(&chain, dram_chain_sqrt, "L");
-    assert_true(dram_chain_ideal(&chain) == 0);
+    assert_true(ideal_time(&chain) == 0);
     chain.loss_peak = 4;
     expect_all(&chain, 0, 4, INFINITY, NULL, 0);
     expect_all(&chain, 5, 9, 0, "L", 5);
@@ -480,7 +480,7 @@ static void test_long(void **state)
     dram_chain chain = {.input = 3000, .loss_peak = 5000, .length = LENGTH, .stage = stage};
     dram_chain_solution *solution;
     int64_t all = stored_peak(&chain), peak;
-    double before = INFINITY, time, ideal = dram_chain_ideal(&chain);
+    double before = INFINITY, time, ideal = ideal_time(&chain);
     assert_int_equal(dram_chain_solve(&chain, 2 * all, 3000, &solution), DRAM_OK);
     for (int percent = 10; percent <= 110; percent += 10) {
         dram_chain_schedule schedule;

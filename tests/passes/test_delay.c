@@ -38,8 +38,8 @@ static void close_graph(fixture *f)
     dram_slots_free(&f->slots);
 }
 
-/* small (64) -> shortcut (4096), read by sum at the end. `in`: bytes of what it is made of; `block` of the last node.
- */
+/* small (64) -> shortcut (4096), read by sum at the end. `in`: bytes of what it is made of; `block` of the last
+ * node. */
 static void build(fixture *f, int in, int block)
 {
     open_graph(f);

@@ -1,4 +1,4 @@
-/* Several memory spaces, the copy queue, and the teacher's bytes kept apart: exact offsets by hand. */
+/* Several memory spaces and queues, and the teacher's bytes kept apart: exact lifetimes and offsets by hand. */
 #include "support/fakes.h"
 
 static dram_val input(fake_fixture *f, const char *name, int bytes)
@@ -108,8 +108,8 @@ static void a_copy_that_nobody_reads_lives_to_the_end(void **state)
     assert_lives(p, c, 1, 3);
 }
 
-/* A copy of a copy is on the same queue: the first reader beside it is the join of the second alone. */
-static void copies_of_one_queue_do_not_join(void **state)
+/* A copy of a copy is on the same queue, which runs in order: who waits for the second has waited for the first. */
+static void a_copy_of_a_copy_joins_with_it(void **state)
 {
     fake_fixture *f = *state;
     dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO); /* 0 */
@@ -119,8 +119,98 @@ static void copies_of_one_queue_do_not_join(void **state)
     NODE(f->g, sum_batch, "g", 64, 1, e, NO, NO);                               /* 5 */
     dram_program *p = fake_make(f, DRAM_PLAN_USUAL);
     assert_lives(p, d, 2, 4);
-    assert_lives(p, c, 1, 5); /* its own first reader on the compute queue: none */
-    assert_lives(p, a, 0, 5);
+    assert_lives(p, c, 1, 4);
+    assert_lives(p, a, 0, 4);
+}
+
+static dram_val on_comm(fake_fixture *f, dram_val v)
+{
+    f->g->nodes[f->g->values[v]->producer]->queue = DRAM_QUEUE_COMM;
+    return v;
+}
+
+/* Each queue joins where compute first reads what it brought, and holds what it reads, writes and works in until then. */
+static void three_queues_join_one_by_one(void **state)
+{
+    fake_fixture *f = *state;
+    dram_val w = fake_slot_in(f, "teacher", "w", 256, DRAM_CATEGORY_TEACHER_WEIGHTS, DRAM_SPACE_HOST);
+    dram_val x = input(f, "x", 64);
+    dram_val a = NODE(f->g, sum_batch, "a", 256, 1, x, NO, NO);                               /* 0 */
+    dram_val r = on_comm(f, fake_node(f->g, DRAM_OP_sum_batch, "r", 256, 512, 1, a, NO, NO)); /* 1: with a workspace */
+    dram_val b = NODE(f->g, sum_batch, "b", 256, 1, x, NO, NO);                               /* 2 */
+    dram_val c = fake_copy(f, "c", w);                                                        /* 3 */
+    dram_val d = NODE(f->g, add, "d", 256, 2, b, c, NO);                                      /* 4: joins the copy */
+    dram_val e = NODE(f->g, sum_batch, "e", 256, 1, d, NO, NO);                               /* 5 */
+    dram_val h = NODE(f->g, add, "h", 256, 2, e, r, NO);                                      /* 6: joins comm */
+    dram_val i = NODE(f->g, sum_batch, "i", 512, 1, h, NO, NO);                               /* 7 */
+    dram_program *p = fake_make(f, DRAM_PLAN_USUAL);
+    assert_lives(p, x, 0, 2);
+    assert_lives(p, a, 0, 6);
+    assert_lives(p, r, 1, 6);
+    assert_lives(p, b, 2, 4);
+    assert_lives(p, c, 3, 4);
+    assert_lives(p, d, 4, 5);
+    assert_lives(p, e, 5, 6);
+    assert_lives(p, h, 6, 7);
+    assert_lives(p, i, 7, 7);
+    assert_int_equal(p->value[d].alias, b);
+    assert_int_equal(p->value[h].alias, e);
+    assert_int_equal(p->placement.max_live, 256 + 256 + 512 + 256 + 256); /* a, r and its workspace, b, c */
+    assert_int_equal(p->placement.max_live_at, 3);
+    int64_t work = p->workspace_offset[1];
+    const dram_val beside[] = {a, r, b, c, d, e};
+    for (int k = 0; k < 6; k++)
+        assert_true(p->value[beside[k]].offset + 256 <= work || work + 512 <= p->value[beside[k]].offset);
+}
+
+/* Comm, then the copy queue, then compute: who waits for the copy has waited for what the copy waited for. */
+static void a_join_passes_through_another_queue(void **state)
+{
+    fake_fixture *f = *state;
+    dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO); /* 0 */
+    dram_val r = on_comm(f, NODE(f->g, sum_batch, "r", 256, 1, a, NO, NO));     /* 1 */
+    dram_val c = fake_copy(f, "c", r);                                          /* 2 */
+    dram_val b = NODE(f->g, sum_batch, "b", 256, 1, a, NO, NO);                 /* 3 */
+    dram_val d = NODE(f->g, add, "d", 64, 2, b, c, NO);                         /* 4 */
+    NODE(f->g, sum_batch, "e", 64, 1, d, NO, NO);                               /* 5 */
+    dram_program *p = fake_make(f, DRAM_PLAN_USUAL);
+    assert_lives(p, a, 0, 4);
+    assert_lives(p, r, 1, 4);
+    assert_lives(p, c, 2, 4);
+}
+
+/* Nobody waits before the end, so the last node takes nothing over, though it reads the value last. */
+static void what_never_joins_is_not_taken(void **state)
+{
+    fake_fixture *f = *state;
+    dram_val a = NODE(f->g, sum_batch, "a", 256, 1, input(f, "x", 64), NO, NO);
+    dram_val r = on_comm(f, fake_node(f->g, DRAM_OP_sum_batch, "r", 64, 128, 1, a, NO, NO));
+    dram_val e = NODE(f->g, relu, "e", -1, 1, a, NO, NO);
+    dram_program *p = fake_make(f, DRAM_PLAN_USUAL);
+    assert_lives(p, a, 0, 2);
+    assert_lives(p, r, 1, 2);
+    assert_int_equal(p->value[e].alias, DRAM_NONE);
+    assert_int_equal(p->placement.max_live, 256 + 64 + 128 + 256);
+}
+
+/* An update waits for the join of a queue that may still be at the bytes; on that queue itself it comes in order. */
+static void an_update_waits_for_the_join(void **state)
+{
+    fake_fixture *f = *state;
+    dram_profile profile = dram_profile_cpu(1);
+    const dram_graph *list[] = {f->g};
+    dram_val acc = fake_slot(f->g, "optimizer", "acc", 64, DRAM_CATEGORY_OPTIMIZER);
+    dram_val r = on_comm(f, NODE(f->g, sum_batch, "r", 64, 1, acc, NO, NO)); /* 0 */
+    dram_val late = NODE(f->g, clear, "late", -1, 1, acc, NO, NO);           /* 1 */
+    NODE(f->g, sum_batch, "join", 64, 1, r, NO, NO);                         /* 2 */
+    assert_int_equal(f->g->status, DRAM_OK);
+    assert_int_equal(dram_plan_make(list, 1, &f->slots, &profile, DRAM_PLAN_USUAL, &f->plan), DRAM_ERR_INTERNAL);
+    assert_non_null(strstr(dram_error_text(), "late updates optimizer.acc while r may still be at it"));
+    dram_error_clear();
+    on_comm(f, late);
+    dram_program *p = fake_make(f, DRAM_PLAN_USUAL);
+    assert_lives(p, r, 0, 2);
+    assert_int_equal(p->value[late].alias, acc);
 }
 
 /* Whether two values share bytes. */
@@ -238,11 +328,20 @@ static void the_teachers_bytes_may_be_kept_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(each_space_has_its_arena),           TEST(a_copy_is_on_its_queue),
-        TEST(a_copy_holds_its_bytes_to_the_join), TEST(a_copy_that_nobody_reads_lives_to_the_end),
-        TEST(copies_of_one_queue_do_not_join),    TEST(streamed_weights_take_turns),
-        TEST(spaces_mix_in_copies_alone),         TEST(a_slot_in_two_spaces_is_refused),
-        TEST(an_update_stays_in_its_space),       TEST(the_teachers_bytes_may_be_kept_apart),
+        TEST(each_space_has_its_arena),
+        TEST(a_copy_is_on_its_queue),
+        TEST(a_copy_holds_its_bytes_to_the_join),
+        TEST(a_copy_that_nobody_reads_lives_to_the_end),
+        TEST(a_copy_of_a_copy_joins_with_it),
+        TEST(three_queues_join_one_by_one),
+        TEST(a_join_passes_through_another_queue),
+        TEST(what_never_joins_is_not_taken),
+        TEST(an_update_waits_for_the_join),
+        TEST(streamed_weights_take_turns),
+        TEST(spaces_mix_in_copies_alone),
+        TEST(a_slot_in_two_spaces_is_refused),
+        TEST(an_update_stays_in_its_space),
+        TEST(the_teachers_bytes_may_be_kept_apart),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);
 }

@@ -1,5 +1,5 @@
-/* steps: single steps of a session, from samples made here. Include after cmocka.h and support/runs.h; link dram_train.
- */
+/* steps: single steps of a session, from samples made here. Include after cmocka.h and support/runs.h; link
+ * dram_train. */
 #ifndef DRAM_TESTS_STEPS_H
 #define DRAM_TESTS_STEPS_H
 

@@ -177,8 +177,8 @@ static void ignored_pixels(void **state)
     compare(state, RAW_TASK "sam_distill.enabled=false resolution_distill.enabled=false", false, 4);
 }
 
-/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the batch.
- */
+/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the
+ * batch. */
 static void with_batch_norm(void **state)
 {
     compare(state, REGNET "train.batch_size=4 optim.type=sgd optim.lr=0.1 optim.weight_decay=0", true, 2);

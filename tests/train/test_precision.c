@@ -154,8 +154,8 @@ static void note_info(void *context, dram_log_level level, const char *message)
     if (infos++ == 0) snprintf(first_info, sizeof first_info, "%s", message);
 }
 
-/* A loss that is far too heavy: the first steps overflow, are skipped, counted and written down, and the run recovers.
- */
+/* A loss that is far too heavy: the first steps overflow, are skipped, counted and written down, and the run
+ * recovers. */
 static void overflow_recovers(void **state)
 {
     static const char set[] = TASK_ONLY "train.steps=14 train.precision=fp16 task.weight=1e3";

@@ -1,6 +1,6 @@
 /* Thousands of small steps, with loading, evaluation, checkpoints and the guard: memory is flat. DRAM_SOAK_STEPS says
- * how many; scripts/check_all.sh asks for 10,000. Only in a build without sanitizers, which keep memory of their own.
- */
+ * how many; scripts/check_all.sh asks for 10,000. Only in a build without sanitizers, which keep memory of their
+ * own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

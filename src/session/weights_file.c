@@ -1,113 +1,16 @@
-#include "session/weights.h"
-
-#include <math.h>
+/* Weights from safetensors files and into them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/half.h"
-#include "base/rng.h"
 #include "io/path.h"
 #include "io/safetensors.h"
 #include "model/family.h"
 #include "model/guess.h"
+#include "session/slot_floats.h"
+#include "session/weights.h"
 
-enum { PIECE = 65536, NAME_SIZE = 256 }; /* elements moved at once; longest name */
-
-/* ---- numbers of a slot's own type ---- */
-
-static bool is_float(dram_dtype dtype)
-{
-    return dtype == DRAM_F32 || dtype == DRAM_F16 || dtype == DRAM_BF16;
-}
-
-/* Writes `count` elements of a slot of floats from `at` on, rounded to its type. The piece is spent: it is rounded
- * where it lies, each element to a place that has been read already. */
-static dram_status put_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
-{
-    dram_dtype dtype = s->graphs.slots.at[index]->dtype;
-    int64_t each = dram_dtype_bytes(dtype);
-    for (int64_t i = 0; dtype != DRAM_F32 && i < count; i++) {
-        uint16_t h = dtype == DRAM_BF16 ? dram_f32_to_bf16(piece[i]) : dram_f32_to_f16(piece[i]);
-        if (dtype == DRAM_F16 && isfinite(piece[i]) && (h & 0x7fff) == 0x7c00)
-            return dram_fail(DRAM_ERR_FORMAT, "%s has the number %g, which is too large for fp16: take bf16 or fp32",
-                             s->graphs.slots.at[index]->name, (double)piece[i]);
-        memcpy((char *)piece + each * i, &h, sizeof h);
-    }
-    return dram_exec_write_slot(s->exec, index, at * each, piece, count * each);
-}
-
-/* Reads them, widened from the last on for the same reason. */
-static dram_status get_floats(dram_session *s, int index, int64_t at, int64_t count, float *piece)
-{
-    dram_dtype dtype = s->graphs.slots.at[index]->dtype;
-    int64_t each = dram_dtype_bytes(dtype);
-    TRY(dram_exec_read_slot(s->exec, index, at * each, piece, count * each));
-    for (int64_t i = count - 1; dtype != DRAM_F32 && i >= 0; i--) {
-        uint16_t h;
-        memcpy(&h, (const char *)piece + each * i, sizeof h);
-        piece[i] = dtype == DRAM_BF16 ? dram_bf16_to_f32(h) : dram_f16_to_f32(h);
-    }
-    return DRAM_OK;
-}
-
-/* ---- drawing ---- */
-
-static double draw(const dram_slot *slot, dram_rng *rng)
-{
-    switch (slot->init) {
-    case DRAM_INIT_ONE:
-        return 1.0;
-    case DRAM_INIT_NORMAL:
-        return slot->init_std * dram_rng_normal(rng);
-    case DRAM_INIT_TRUNC_NORMAL:
-        for (;;) { /* within two standard deviations */
-            double x = dram_rng_normal(rng);
-            if (fabs(x) <= 2.0) return slot->init_std * x;
-        }
-    default:
-        return 0.0;
-    }
-}
-
-/* A state that is no float begins at zero. */
-static dram_status zero_slot(dram_session *s, int index, float *piece)
-{
-    const dram_slot *slot = s->graphs.slots.at[index];
-    int64_t bytes = dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype);
-    memset(piece, 0, PIECE * sizeof *piece);
-    for (int64_t at = 0; at < bytes; at += PIECE)
-        TRY(dram_exec_write_slot(s->exec, index, at, piece, bytes - at < PIECE ? bytes - at : PIECE));
-    return DRAM_OK;
-}
-
-static dram_status draw_slot(dram_session *s, int index, float *piece)
-{
-    char name[NAME_SIZE];
-    const dram_slot *slot = s->graphs.slots.at[index];
-    bool teacher = strcmp(slot->group, "teacher") == 0;
-    int64_t n = dram_elements(&slot->shape);
-    if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
-    snprintf(name, sizeof name, "%s/%s", slot->group, slot->name);
-    uint64_t seed = (uint64_t)(teacher ? s->cfg.sam_distill.teacher.seed : s->cfg.seed);
-    dram_rng rng = dram_rng_make(seed, DRAM_RNG_INIT, dram_hash_name(name));
-    for (int64_t at = 0; at < n; at += PIECE) {
-        int64_t count = n - at < PIECE ? n - at : PIECE;
-        for (int64_t i = 0; i < count; i++) piece[i] = (float)draw(slot, &rng);
-        TRY(put_floats(s, index, at, count, piece));
-    }
-    return DRAM_OK;
-}
-
-dram_status dram_weights_draw(dram_session *s)
-{
-    dram_status status = DRAM_OK;
-    float *piece = dram_alloc(PIECE * sizeof *piece);
-    if (!piece) return dram_fail(DRAM_ERR_MEMORY, "no memory to draw the weights");
-    for (int i = 0; i < s->graphs.slots.n && status == DRAM_OK; i++) status = draw_slot(s, i, piece);
-    dram_free(piece);
-    return status;
-}
+enum { NAME_SIZE = 256 };
 
 /* ---- names ---- */
 
@@ -250,10 +153,10 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slot, name));
     int64_t n = dram_elements(&slot->shape);
     if (slot->layout == DRAM_LAYOUT_SAME) {
-        for (int64_t at = 0; at < n; at += PIECE) {
-            int64_t count = n - at < PIECE ? n - at : PIECE;
+        for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
+            int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
             TRY(dram_st_read_f32(f->file, tensor, at, count, piece));
-            TRY(put_floats(f->s, index, at, count, piece));
+            TRY(dram_slot_write_floats(f->s, index, at, count, piece));
         }
         return DRAM_OK;
     }
@@ -262,7 +165,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
     TRY_GOTO(dram_st_read_f32(f->file, tensor, 0, n, both), done);
     dram_from_file_order(slot, 4, both, both + n);
-    status = put_floats(f->s, index, 0, n, both + n);
+    status = dram_slot_write_floats(f->s, index, 0, n, both + n);
 done:
     dram_free(both);
     return status;
@@ -294,7 +197,7 @@ static dram_status load_file(dram_session *s, const char *path, const char *cons
     dram_status status;
     TRY(dram_st_open(path, &file));
     weight_file f = {.s = s, .file = file, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
-    float *piece = dram_alloc(PIECE * sizeof *piece);
+    float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
     if (!piece) {
         status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
         goto done;
@@ -370,12 +273,12 @@ static dram_status read_source(void *context, int64_t offset, int64_t count, voi
 {
     source *from = context;
     const dram_slot *slot = from->s->graphs.slots.at[from->index];
-    if (slot->layout == DRAM_LAYOUT_SAME) return get_floats(from->s, from->index, offset, count, out);
+    if (slot->layout == DRAM_LAYOUT_SAME) return dram_slot_read_floats(from->s, from->index, offset, count, out);
     if (offset == 0) {
         int64_t n = dram_elements(&slot->shape);
         float *both = dram_alloc((size_t)n * 2 * sizeof *both);
         if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", slot->name);
-        dram_status status = get_floats(from->s, from->index, 0, n, both + n);
+        dram_status status = dram_slot_read_floats(from->s, from->index, 0, n, both + n);
         if (status != DRAM_OK) {
             dram_free(both);
             return status;
