@@ -6,8 +6,8 @@
 #include "session/schedule.h"
 #include "session/times.h"
 
-/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
- * number. */
+/* Brings a schedule that was made for another chain to this one. An option that is not there becomes the plain one.
+ * Where the blocks differ in number, the schedule stays empty. */
 static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
 {
     const dram_chain *chain = dram_recompute_chain(r);
@@ -24,7 +24,7 @@ static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *fr
     return DRAM_OK;
 }
 
-/* Where a schedule names no choice, a block that is saved keeps what is kept without recompute too. */
+/* The fixed schedules choose no options: a block that is saved keeps what is kept without recompute too. */
 static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule)
 {
     for (int i = 0; i < schedule->n; i++)
