@@ -16,7 +16,7 @@ typedef struct {
 
 struct dram_times {
     entry *at; /* sorted by key */
-    int n, room;
+    int n, capacity;
     dram_times_process process;
 };
 
@@ -57,9 +57,9 @@ static dram_status append(dram_times *t, const char *key, double seconds)
 {
     void *items = t->at;
     char *copy = dram_strdup(key);
-    bool room = dram_grow(&items, &t->room, t->n + 1, sizeof *t->at);
+    bool grown = dram_grow(&items, &t->capacity, t->n + 1, sizeof *t->at);
     t->at = items;
-    if (!room || !copy) {
+    if (!grown || !copy) {
         dram_free(copy);
         return dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
     }

@@ -8,8 +8,8 @@
 
 #include "device/cpu_kernels.h"
 #include "session/budget.h"
+#include "session/build.h"
 #include "session/calibrate.h"
-#include "session/fit.h"
 #include "support/runs.h"
 
 #define SET "data.size=128 student.arch=regnety_002 threads=1 "
@@ -32,7 +32,7 @@ static void times_are_taken_and_used(void **state)
     assert_int_equal(dram_times_open(file, &here, &times), DRAM_OK);
     dram_session s;
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
-    const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    const dram_graph *g = s.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     double *seconds = calloc((size_t)g->n_nodes, sizeof *seconds), sum = 0;
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_OK);
     for (int i = 0; i < g->n_nodes; i++) {
@@ -98,7 +98,7 @@ static void bad_files_are_refused(void **state)
     dram_session s;
     double seconds[4096];
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
-    const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    const dram_graph *g = s.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     assert_in_range(g->n_nodes, 1, 4096);
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_ERR_CONFIG);
     dram_error_clear();
