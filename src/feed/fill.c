@@ -33,9 +33,7 @@ typedef struct {
 
 static dram_status want(wanted_list *list, dram_hash128 key, bool val, int index, bool flip)
 {
-    void *items = list->items;
-    if (!dram_grow(&items, &list->room, list->n + 1, sizeof *list->items)) return no_memory();
-    list->items = items;
+    if (!DRAM_GROW(list->items, list->room, list->n + 1)) return no_memory();
     list->items[list->n++] = (wanted_item){.key = key, .val = val, .item = {.index = index, .flip = flip}};
     return DRAM_OK;
 }

@@ -95,9 +95,7 @@ static dram_status add_entry(dram_cache *c, dram_hash128 key, int64_t slot)
 
 static dram_status add_spare(dram_cache *c, int64_t slot)
 {
-    void *items = c->spare;
-    if (!dram_grow(&items, &c->spare_room, c->n_spare + 1, sizeof *c->spare)) return no_memory(c);
-    c->spare = items;
+    if (!DRAM_GROW(c->spare, c->spare_room, c->n_spare + 1)) return no_memory(c);
     c->spare[c->n_spare++] = (int)slot;
     return DRAM_OK;
 }
