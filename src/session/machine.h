@@ -21,6 +21,9 @@ dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profil
 /* Whose times a file of times must hold for that profile: this machine's, or any GPU's where there is none here. */
 void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine);
 
+/* Reads the file that memory.profile names, for that profile: dram_times_close. *times is NULL where none is named. */
+dram_status dram_machine_times(const dram_config *cfg, const dram_profile *profile, dram_times **times);
+
 /* Memory in bytes, now. On the CPU what a device has is the host's, and `apart` is false. */
 typedef struct {
     bool apart;
