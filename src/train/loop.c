@@ -305,23 +305,12 @@ static dram_status step(run *r, dram_metrics *m)
 static void report_progress(const run *r, const dram_metrics *m)
 {
     if (!r->hooks->progress) return;
-    const dram_progress progress = {
-        .step = r->state.step,
-        .steps = r->session.cfg.train.steps,
-        .loss = m->loss,
-        .loss_task = m->loss_task,
-        .loss_sam = m->loss_sam,
-        .loss_resolution = m->loss_resolution,
-        .lr = m->lr,
-        .grad_norm = m->grad_norm,
-        .loss_scale = m->loss_scale,
-        .skipped_steps = r->state.scaling.skipped,
-        .images_per_second = m->images_per_second,
-        .seconds_left = r->step_seconds * (double)(r->session.cfg.train.steps - r->state.step),
-        .planned_peak_bytes = m->planned_peak_bytes,
-        .measured_peak_bytes = m->measured_peak_bytes,
-        .teacher_ran = m->teacher_ran,
-    };
+    int64_t steps = r->session.cfg.train.steps;
+    const dram_progress progress = {.done = r->state.step,
+                                    .steps = steps,
+                                    .seconds_left = r->step_seconds * (double)(steps - r->state.step),
+                                    .skipped_steps = r->state.scaling.skipped,
+                                    .metrics = *m};
     r->hooks->progress(r->hooks->context, &progress);
 }
 
@@ -357,11 +346,9 @@ static dram_status loop(run *r)
         bool stop = r->hooks->stop && *r->hooks->stop;
         if (stop || last || is_due(r->state.step, due->save_every))
             TRY(dram_checkpoint_save(&r->session, r->checkpoints, &r->state));
-        if (stop && !last) {
-            r->summary->interrupted = true;
+        if (stop && !last)
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                              (long long)r->state.step);
-        }
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
     TRY(dram_student_export(&r->session, r->directory));
