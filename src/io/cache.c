@@ -365,7 +365,7 @@ void dram_cache_close(dram_cache *c)
     dram_free(c);
 }
 
-dram_status dram_cache_check_room(const dram_cache *c, int64_t records, int64_t *need, int64_t *free_bytes)
+dram_status dram_cache_check_disk(const dram_cache *c, int64_t records, int64_t *need, int64_t *free_bytes)
 {
     char asked[32], has[32];
     struct statvfs info;
