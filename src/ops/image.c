@@ -20,9 +20,4 @@ static dram_status image_norm_shape(dram_graph *g, const dram_node *node, dram_v
     return DRAM_OK;
 }
 
-static int64_t image_norm_flops(const dram_graph *g, const dram_node *node)
-{
-    return 2 * dram_elements(dram_in_shape(g, node, 0));
-}
-
-const dram_rules dram_rules_image_norm = {.shape = image_norm_shape, .flops = image_norm_flops};
+const dram_rules dram_rules_image_norm = {.shape = image_norm_shape, .flops_each = 2};
