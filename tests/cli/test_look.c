@@ -9,27 +9,10 @@
 
 #include "cli/commands.h"
 
-static const char run_yaml[] = "name: net\n"
-                               "threads: 2\n"
-                               "data:\n"
-                               "  size: 64\n"
-                               "  prefetch: 4\n"
-                               "  train: {images: scenes/images, labels: scenes/labels}\n"
-                               "  val: {images: scenes/images, labels: scenes/labels}\n"
-                               "  classes: 12\n"
-                               "student: {arch: regnetx_002}\n"
-                               "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
-                               "task: {enabled: true}\n"
-                               "optim: {warmup_steps: 1}\n"
-                               "train: {steps: 2, batch_size: 2}\n"
-                               "run: {log_every: 1}\n";
-
 static int setup(void **state)
 {
-    if (tempdir_make(state) != 0) return -1;
-    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
-    dram_ok(state, "synth scenes --count 2 --seed 3");
-    dram_ok(state, "train run.yaml sam_distill.fidelity_images=0");
+    if (dram_setup(state, 2) != 0) return -1;
+    dram_ok(state, "train run.yaml train.steps=2");
     assert_string_equal(complained, "");
     assert_null(strstr(printed, "fidelity"));
     assert_null(strstr(printed, "scale")); /* not in fp32 */
@@ -194,7 +177,7 @@ static void fidelity_of_a_run(void **state)
 /* The loss scale is shown where there is one, and how many steps were skipped for it. */
 static void fp16_says_its_scale(void **state)
 {
-    dram_ok(state, "train run.yaml name=half sam_distill.fidelity_images=0 train.precision=fp16 train.steps=3");
+    dram_ok(state, "train run.yaml name=half train.precision=fp16");
     for (const char *line = printed; (line = strstr(line, "\nstep ")); line++) {
         if (strstr(line, " evaluated ") && strstr(line, " evaluated ") < strchr(line + 1, '\n')) continue;
         const char *scale = strstr(line, "  scale "), *end = strchr(line + 1, '\n');
