@@ -27,14 +27,16 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "bench.h"
-#include "train/calibrate.h"
-#include "train/machine.h"
-#include "train/weights.h"
+#include "session/calibrate.h"
+#include "session/machine.h"
+#include "session/weights.h"
 
 #ifdef DRAM_BENCH_CUDA
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/context.h"
+#include "session/budget.h"
+#include "session/update.h"
 #endif
 
 enum { WARM = 3, MOST_RUNS = 50, LEAST_RUNS = 5, SECONDS = 5 };
@@ -47,7 +49,7 @@ static bool is_small(void)
 static dram_status start(dram_session *s)
 {
     if (!s->plan->profile.gpu) return dram_fail(DRAM_ERR_CONFIG, "bench_gpu is for GPUs: device=cuda");
-    TRY(dram_machine_open(s->cfg, &s->plan->profile, &s->device));
+    TRY(dram_machine_open(&s->cfg, &s->plan->profile, &s->device));
     TRY(dram_exec_open(s->device, s->plan, &s->exec));
     return dram_weights_draw(s);
 }
@@ -71,7 +73,7 @@ static dram_status run_program(dram_session *s, const dram_io *io, int times, do
 /* What is run for train.batch_size images. */
 static dram_status run_once(dram_session *s, double *seconds)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     *seconds = 0;
     if (p->io[DRAM_PROGRAM_CACHE_FILL].graph) return run_program(s, &p->io[DRAM_PROGRAM_CACHE_FILL], 1, seconds);
     dram_program_kind kind = p->io[DRAM_PROGRAM_DISTIL_STEP].graph ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
@@ -83,7 +85,7 @@ static dram_status run_once(dram_session *s, double *seconds)
 static dram_status print_times(const dram_session *s, double seconds, int runs)
 {
     cJSON *o = cJSON_CreateObject();
-    int images = s->cfg->train.batch_size;
+    int images = s->cfg.train.batch_size;
     int64_t process = s->device->ops->process_bytes(s->device);
     bool good =
         o && cJSON_AddStringToObject(o, "device", s->device->name) && cJSON_AddNumberToObject(o, "seconds", seconds) &&
@@ -205,7 +207,7 @@ done:
 static dram_status find_rates(const dram_session *s, rates *r)
 {
     dram_device *d;
-    TRY(dram_machine_open(s->cfg, &s->plan->profile, &d));
+    TRY(dram_machine_open(&s->cfg, &s->plan->profile, &d));
     r->side = is_small() ? 64 : 8192;
     dram_status status = copy_rate(d, &r->copy);
     if (status == DRAM_OK) status = product_rate(d, DRAM_BF16, r->side, &r->product);
@@ -297,11 +299,11 @@ static dram_status print_kernels(dram_session *s)
     rates r;
     double *seconds = NULL;
     row *rows = NULL;
-    const dram_graph *g = s->programs.io[kinds[0]].graph;
-    if (!g) g = s->programs.io[kinds[1]].graph;
+    const dram_graph *g = s->graphs.io[kinds[0]].graph;
+    if (!g) g = s->graphs.io[kinds[1]].graph;
     TRY(find_rates(s, &r));
     dram_machine_describe(&s->plan->profile, &machine);
-    TRY(dram_times_open(s->cfg->memory.profile, &machine, &times));
+    TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));
     seconds = calloc((size_t)g->n_nodes, sizeof *seconds);
     rows = calloc((size_t)g->n_nodes, sizeof *rows);
     if (!seconds || !rows) {
@@ -330,7 +332,7 @@ static dram_status with_session(const char *what, const dram_config *cfg)
         TRY(dram_calibrate(cfg, cfg->memory.profile, &found));
         stored.memory.checkpoint = DRAM_CHECKPOINT_NONE; /* the nodes that were timed */
     }
-    TRY(dram_session_plan(&stored, teacher ? DRAM_SET_CACHE_FILL : DRAM_SET_TRAIN, 0, &s));
+    TRY(dram_budget_plan(&stored, teacher ? DRAM_SET_CACHE_FILL : DRAM_SET_TRAIN, 0, &s));
     dram_status status = kernels ? print_kernels(&s) : time_programs(&s);
     dram_session_close(&s);
     return status;
@@ -351,25 +353,32 @@ static dram_status hold(dram_device *d, int64_t leave)
     return DRAM_OK;
 }
 
-/* Opens the GPU, and holds it where bytes, a number of bytes that are to be left, are named. */
-static dram_status with_device(const char *bytes)
+/* Holds the GPU's memory but for a number of bytes. */
+static dram_status hold_all_but(const char *bytes)
 {
     dram_device *d;
     int64_t leave = 0;
-    if (bytes && !dram_parse_bytes(bytes, &leave))
+    if (!dram_parse_bytes(bytes, &leave))
         return dram_fail(DRAM_ERR_CONFIG, "bench_gpu hold: \"%s\" is no number of bytes", bytes);
     TRY(dram_device_open_cuda(0, 1, &d));
-    if (!bytes) printf("%s, %lld bytes\n", d->name, (long long)d->profile.memory_bytes);
-    dram_status status = bytes ? hold(d, leave) : DRAM_OK;
+    dram_status status = hold(d, leave);
     dram_device_close(d);
     return status;
+}
+
+static dram_status name_device(void)
+{
+    dram_cuda_card card;
+    TRY(dram_device_cuda_card(0, &card));
+    printf("%s, %lld bytes\n", card.name, (long long)card.total_bytes);
+    return DRAM_OK;
 }
 
 static dram_status command(int argc, char **argv)
 {
     dram_config *cfg;
-    if (argc == 2 && strcmp(argv[1], "device") == 0) return with_device(NULL);
-    if (argc == 3 && strcmp(argv[1], "hold") == 0) return with_device(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "device") == 0) return name_device();
+    if (argc == 3 && strcmp(argv[1], "hold") == 0) return hold_all_but(argv[2]);
     if (argc < 3 ||
         (strcmp(argv[1], "teacher") != 0 && strcmp(argv[1], "step") != 0 && strcmp(argv[1], "kernels") != 0))
         return dram_fail(DRAM_ERR_CONFIG,

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # dram against PyTorch on a GPU, the same work: SAM's forward at 1024, a student's step, the whole distil step; then the
-# share of the copy bandwidth and of the matrix rate that each op reaches. gpu.sh [--small] [FOLDER]
+# share of the copy bandwidth and of the matrix rate that each op reaches.
 #
 # The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
 # dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
 # says why. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit the time or the GPU is left out and named.
 # --small: tiny shapes and no PyTorch, for the simulated GPU.
+# usage: gpu.sh [--small] [FOLDER]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
 small=
 [ "${1:-}" = --small ] && { small=1; export DRAM_BENCH_SMALL=1; shift; }
@@ -17,8 +20,8 @@ deadline=$((SECONDS + ${DRAM_BENCH_SECONDS:-220}))
 mkdir -p "$out"
 [ -x "$bench" ] || { echo "gpu.sh: $bench is missing: scripts/build.sh release bench_gpu, or name a build in DRAM_BUILD" >&2; exit 1; }
 
-# number FILE KEY: a number out of a JSON object on one line
-number() { sed -n "s/.*\"$2\": *\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
+# number FILE KEY: a number of the object that a program printed; nothing where it printed words
+number() { jq -rR --arg key "$2" 'fromjson? | .[$key]? // empty' "$1"; }
 cell() { awk -v x="$1" -v by="$2" -v format="$3" 'BEGIN { if (x == "") print "-"; else printf format "\n", x / by }'; }
 
 # timed FILE COMMAND...: its output into FILE, within the time that is left; says why where there is none

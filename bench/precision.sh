@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # fp32 against bf16 on a CPU: images a second and planned peak of a ViT and of a RegNet in training, the networks of
-# configs/camvid on synthetic scenes. precision.sh prints the table; precision.sh --write puts it into docs/benchmarks.md.
+# configs/camvid on synthetic scenes. It prints the table; --write puts it into docs/benchmarks.md.
+# usage: precision.sh [--write]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write=
 [ "${1:-}" = --write ] && write=1
 find_dram
@@ -20,8 +22,8 @@ run() {
     data.train.images="$scenes/images" data.train.labels="$scenes/labels" data.val.images=none data.val.labels=none \
     data.classes=12 run.save_every=0 run.eval_every=0 optim.warmup_steps=5 >"$out/log" 2>&1 || { cat "$out/log" >&2; exit 1; }
   tail -n 1 "$out/run/metrics.jsonl" >"$out/last"
-  number "$out/last" images_per_second >"$out/speed"
-  number "$out/last" planned_peak_bytes >"$out/peak"
+  value "$out/last" images_per_second >"$out/speed"
+  value "$out/last" planned_peak_bytes >"$out/peak"
 }
 
 # rows NAME CONFIG KEY=VALUE...: a row for one thread and one for two

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # How far runs part by rounding alone: one recipe (bench/rounding.yaml), 50 steps of it in bf16 with each of the CPU's
 # instruction sets that processor and build have; with --cuda on the GPU too (DRAM=build/sim/dram: the simulated one).
-# rounding.sh [--cuda] prints a table; with --write it goes into docs/cuda.md.
+# It prints a table; with --write that goes into docs/cuda.md.
+# usage: rounding.sh [--cuda] [--write]
 set -euo pipefail
+. "$(dirname "$0")/../scripts/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write= cuda=
 for word; do
   case $word in
     --write) write=1 ;;
     --cuda) cuda=1 ;;
-    *) echo "rounding.sh: $word: [--cuda] [--write]" >&2; exit 2 ;;
+    *) usage >&2; exit 2 ;;
   esac
 done
 find_dram
@@ -37,17 +39,15 @@ if [ "$cuda" ]; then
   ways+=(GPU)
 fi
 
+losses() { jq -r '[.loss, .loss_task, .loss_sam, .loss_resolution] | @tsv' "$out/$1/metrics.jsonl"; }
+
 # compare A B: for each loss, the largest difference of a step in epsilons of bf16 (2^-7, relative), and the root of the mean square
 compare() {
-  paste "$out/$1/metrics.jsonl" "$out/$2/metrics.jsonl" | awk '
-    function value(line, key) {
-      match(line, "\"" key "\":[-+0-9.e]+")
-      return substr(line, RSTART + length(key) + 3, RLENGTH - length(key) - 3) + 0
-    }
-    BEGIN { FS = "\t"; n = split("loss loss_task loss_sam loss_resolution", keys, " ") }
+  paste <(losses "$1") <(losses "$2") | awk '
     {
+      n = NF / 2
       for (k = 1; k <= n; k++) {
-        d = (value($1, keys[k]) - value($2, keys[k])) / value($1, keys[k])
+        d = ($k - $(n + k)) / $k
         if (d < 0) d = -d
         if (d > most[k]) most[k] = d
         sum[k] += d * d

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What each lever is worth: one recipe (bench/ablation.yaml), levers off to on one by one, every row run and measured.
-# ablation.sh [STEPS] prints the table; ablation.sh --write [STEPS] puts it into docs/tiers.md.
+# It prints the table; --write puts it into docs/tiers.md. STEPS: of each row (5).
+# usage: ablation.sh [--write] [STEPS]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 write=
 [ "${1:-}" = --write ] && { write=1; shift; }
 steps=${1:-5}
@@ -24,17 +26,17 @@ row() {
   # From recompute on, a row gets three quarters of what it takes without recompute, or its floor if that is more.
   if [ "$budget" != none ]; then
     "$dram" plan bench/ablation.yaml "${pulled[@]}" --json >"$out/plan" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
-    budget=$(calc '%.0f' "int($(number "$out/plan" arena_bytes) * 0.75)")
-    [ "$budget" -ge "$(number "$out/plan" floor_bytes)" ] || budget=$(number "$out/plan" floor_bytes)
+    budget=$(calc '%.0f' "int($(value "$out/plan" arena_bytes) * 0.75)")
+    [ "$budget" -ge "$(value "$out/plan" floor_bytes)" ] || budget=$(value "$out/plan" floor_bytes)
   fi
   local run=("$dram" train bench/ablation.yaml "${pulled[@]}" "memory.budget=$budget" "train.steps=$steps"
     "run.dir=$out" "name=row$rows" --json)
   "${run[@]}" >"$out/summary" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
   # Median of the steps after the first.
-  seconds=$(sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/row$rows/metrics.jsonl" | tail -n +2 | sort -g |
+  seconds=$(column "$out/row$rows/metrics.jsonl" images_per_second | tail -n +2 | sort -g |
     awk '{ v[NR] = $1 } END { print 4 / v[int((NR + 1) / 2)] }')
   # All threads, the loader's too: what others do on the machine hardly shows in it.
-  processor=$(calc %.6g "$(number "$out/summary" cpu_utilization) * $(nproc) * 4 / $(number "$out/summary" images_per_second)")
+  processor=$(calc %.6g "$(value "$out/summary" cpu_utilization) * $(nproc) * 4 / $(value "$out/summary" images_per_second)")
   if [ $rows = 0 ]; then
     same="-"
     first=$processor
@@ -43,9 +45,9 @@ row() {
     cmp -s "$out/row0/student.safetensors" "$out/row$rows/student.safetensors" && same=yes
   fi
   printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n' "$label" "$effect" \
-    "$(mib "$(number "$out/summary" planned_peak_bytes)")" "$(mib "$(number "$out/summary" measured_peak_bytes)")" \
-    "$(mib "$(number "$out/summary" process_peak_rss_bytes)" %.0f)" "$(calc %.2f "$seconds")" \
-    "$(calc %.2f "$processor")" "$(calc %.2f "$processor / $first")" "$(calc %.7f "$(number "$out/summary" final_loss)")" "$same"
+    "$(mib "$(value "$out/summary" planned_peak_bytes)")" "$(mib "$(value "$out/summary" measured_peak_bytes)")" \
+    "$(mib "$(value "$out/summary" process_peak_rss_bytes)" %.0f)" "$(calc %.2f "$seconds")" \
+    "$(calc %.2f "$processor")" "$(calc %.2f "$processor / $first")" "$(calc %.7f "$(value "$out/summary" final_loss)")" "$same"
   [ $rows = 0 ] || rm -r "$out/row$rows"
   rows=$((rows + 1))
 }

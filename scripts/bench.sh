@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# dram against PyTorch (CPU) on the same work, in turn: step time and peak resident memory. bench.sh [ROUNDS] [STEPS]
+# dram against PyTorch (CPU) on the same work, in turn: step time and peak resident memory.
 # PyTorch comes from PyPI into build/bench-venv (several GB), or from the environment DRAM_BENCH_VENV names.
+# usage: bench.sh [ROUNDS] [STEPS]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 2 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 rounds=${1:-3}
 steps=${2:-5}
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Builds one preset of CMakePresets.json (release when none is named) into build/PRESET: build.sh [PRESET [TARGET ...]]
+# Builds one preset of CMakePresets.json (release when none is named) into build/PRESET.
+# usage: build.sh [PRESET [TARGET ...]]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 any "$@"
 cd "$(dirname "$0")/.."
 preset=${1:-release}
 cmake --preset "$preset" -G Ninja >/dev/null

@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # The tables of docs/claims.md: rules of thumb about memory, checked. Plans, but for two short runs where time is the claim.
-# claims.sh prints them; claims.sh --write puts them into the page.
+# It prints them; --write puts them into the page.
+# usage: claims.sh [--write] [SECTION ...]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 any "$@"
+write=
+[ "${1:-}" = --write ] && { write=1; shift; }
+sections=(half_side canvas model_type interval sr_scale precision patches prefetch) # some take up plans of those before them
+for word; do [[ " ${sections[*]} " == *" $word "* ]] || { usage >&2; exit 2; }; done
+[ $# = 0 ] || sections=("$@")
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 find_dram
 bench_scenes
 
@@ -18,12 +25,12 @@ plan() {
 teacher() {
   plan "$1" data.size=32 student.arch=regnety_002 task.enabled=false resolution_distill.enabled=false "${@:2}"
 }
-weights() { number "$out/$1" teacher_weights; }
-activations() { number "$out/$1" teacher_activations; }
+weights() { value "$out/$1" categories.teacher_weights; }
+activations() { value "$out/$1" categories.teacher_activations; }
 both() { calc %.0f "$(weights "$1") + $(activations "$1")"; }
-peak() { number "$out/$1" planned_peak_bytes; }
-least() { number "$out/$1" floor_bytes; }
-flops() { program "$out/$1" "${2:-distil_step}" flops; }
+peak() { value "$out/$1" planned_peak_bytes; }
+least() { value "$out/$1" floor_bytes; }
+flops() { value "$out/$1" "programs.${2:-distil_step}.flops"; }
 # FLOPs of a step, the mean over an interval of two.
 mean_flops() { calc %.0f "($(flops "$1") + $(flops "$1" plain_step)) / 2"; }
 
@@ -96,7 +103,7 @@ model_type() {
 seconds() {
   local odd
   for odd in 0 1; do
-    sed -n 's/.*"images_per_second":\([0-9.e+-]*\).*/\1/p' "$out/$1/metrics.jsonl" |
+    column "$out/$1/metrics.jsonl" images_per_second |
       awk -v odd="$odd" 'NR > 2 && NR % 2 == odd' | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
   done | awk -v batch="$2" '{ s += batch / $1 } END { print s / NR }'
 }
@@ -119,8 +126,8 @@ interval() {
   compare "floor, MiB" m "$(least full)" "$(least every_second)"
   compare "TFLOP a step, the mean" t "$(flops full)" "$(mean_flops every_second)"
   s() { calc %.2f "$1"; }
-  compare "measured on a small run: peak, MiB" m "$(number "$out/one.json" measured_peak_bytes)" \
-    "$(number "$out/two.json" measured_peak_bytes)"
+  compare "measured on a small run: peak, MiB" m "$(value "$out/one.json" measured_peak_bytes)" \
+    "$(value "$out/two.json" measured_peak_bytes)"
   compare "measured on a small run: seconds a step, the mean" s "$(seconds one 4)" "$(seconds two 4)"
 }
 
@@ -142,12 +149,12 @@ precision() {
   plan f16 train.precision=fp16 sam_distill.teacher.precision=fp16
   echo "| MiB | fp32 | fp16 | saved | bf16 | saved |"
   echo "|---|---:|---:|---:|---:|---:|"
-  category() { compare "$1" m "$(number "$out/f32" "$2")" "$(number "$out/f16" "$2")" "$(number "$out/full" "$2")"; }
+  category() { compare "$1" m "$(value "$out/f32" "$2")" "$(value "$out/f16" "$2")" "$(value "$out/full" "$2")"; }
   category "planned peak" planned_peak_bytes
-  category "of it activations" activations
-  category "teacher weights" teacher_weights
-  category "student weights" student_weights
-  category "optimiser" optimizer
+  category "of it activations" categories.activations
+  category "teacher weights" categories.teacher_weights
+  category "student weights" categories.student_weights
+  category "optimiser" categories.optimizer
   category "floor" floor_bytes
 }
 
@@ -192,9 +199,8 @@ prefetch() {
   done
 }
 
-sections=(half_side canvas model_type interval sr_scale precision patches prefetch)
 for s in "${sections[@]}"; do
-  if [ "${1:-}" = --write ]; then
+  if [ "$write" ]; then
     "$s" >"$out/section.md"
     write_section docs/claims.md "$s" <"$out/section.md"
   else

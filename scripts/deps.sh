@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: docs/dependencies.md says what each is for.
+# usage: deps.sh
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 0 "$@"
 
 packages=(gcc g++ libc6-dev cmake ninja-build pkg-config
   libyaml-dev libopenblas-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libcjson-dev libxxhash-dev
-  libcmocka-dev)
+  libcmocka-dev jq)
 
 missing=()
 for package in "${packages[@]}"; do

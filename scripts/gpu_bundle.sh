@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Packs what scripts/gpu_check.sh needs for a GPU machine that has no compiler and no package registry: the release build
-# with CUDA, its tests, the shared libraries that it uses, configs and scripts. gpu_bundle.sh [FILE] (build/gpu-bundle.tar.xz)
+# with CUDA, its tests, the shared libraries that it uses, configs and scripts. FILE is
+# build/gpu-bundle.tar.xz if none is named.
 #
 # There: tar xf gpu-bundle.tar.xz && dram-gpu/scripts/gpu_check.sh. That machine must have what is too large to bring, or is
 # its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13 and libcudnn.so.9 with its parts (hundreds
 # of MB; a system's packages or those of a PyTorch for CUDA 13 will do), glibc and libstdc++ at least as new as here, bash,
 # coreutils and awk. Without PyTorch (python3 with torch and timm) the benchmark is dram's alone.
 # DRAM_BUILD names a build to pack as it is, instead of build/release made here.
+# usage: gpu_bundle.sh [FILE]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
 file=${1:-build/gpu-bundle.tar.xz}
 read -ra programs <scripts/gpu_programs.txt
@@ -27,16 +31,17 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/dram-gpu
-mkdir -p "$tree/build/release/tests" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
+mkdir -p "$tree/build/release/tests" "$tree/bin" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
 for p in "${programs[@]}"; do
   [ "${p#test_}" = "$p" ] || p=tests/$p
   strip -o "$tree/build/release/$p" "$build/$p"
 done
 cp -r configs "$tree/configs"
-cp scripts/gpu_check.sh scripts/gpu_programs.txt "$tree/scripts"
+cp scripts/gpu_check.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
+cp "$(command -v jq)" "$tree/bin"
 # Not the C and C++ libraries: those that CUDA's own need are there.
-ldd "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
+ldd "$tree"/bin/jq "$tree"/build/release/{dram,bench_gpu,tests/*} | awk '/=> \// { print $3 }' |
   sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' | xargs -I{} cp -L {} "$tree/lib/"
 cat >"$tree/dram" <<'EOF'
 #!/bin/sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that is to be seen on a GPU, in one call: ops and gradients, whole runs against the CPU's, planned against measured
-# memory, the tiers on a GPU made as small as they are for, the benchmark. gpu_check.sh [--small] [FOLDER]
+# memory, the tiers on a GPU made as small as they are for, the benchmark.
 #
 # A short table is printed last; FOLDER (build/gpu-check of this tree) keeps everything that was said; that of an earlier
 # check is replaced, another one refused. GPU_CHECK_SECONDS (470) is the time for it all: what does not fit is left out and
@@ -10,7 +10,10 @@
 #
 # Of the memory, the arena must agree with its plan to the byte; the process, where its overhead was measured and the driver
 # counts this process by itself, may take 2 % more than its plan.
+# usage: gpu_check.sh [--small] [FOLDER]
 set -uo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 2 "$@"
 small=
 [ "${1:-}" = --small ] && { small=1; shift; }
 out=${1:+$(realpath -m -- "$1")}
@@ -30,6 +33,8 @@ for program in $(cat scripts/gpu_programs.txt); do
   exit 1
 done
 
+export PATH="$PATH:$PWD/bin" # a bundle's own jq
+command -v jq >/dev/null || { echo "gpu_check: jq is not installed"; exit 1; }
 # CUDA's libraries: the system's; where those do not do, the ones of python3's PyTorch, if it is for the same CUDA. A
 # bundle's own stand behind.
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$PWD/lib"
@@ -58,8 +63,6 @@ mkdir -p "$out" || exit 1
 { echo "$card"; date -u; nvidia-smi 2>/dev/null; uname -sr; } >"$out/machine.txt"
 "$dram" doctor >"$out/doctor.txt" 2>&1
 
-number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
-mib() { awk -v b="${1:-0}" 'BEGIN { printf "%.1f MiB", b / 1048576 }'; }
 last() { tail -n 1 "$1" | cut -c 1-100; }
 
 table=()
@@ -141,17 +144,17 @@ tiny=()
 # compare_memory NAME SUMMARY BEGIN: a run's planned against its measured bytes
 compare_memory() {
   local name=$1 file=$2 begin=$3 planned measured process driver result=FAILED
-  planned=$(number "$file" planned_peak_bytes)
-  measured=$(number "$file" measured_peak_bytes)
-  process=$(number "$file" planned_bytes)
-  driver=$(number "$file" measured_bytes)
+  planned=$(value "$file" planned_peak_bytes)
+  measured=$(value "$file" measured_peak_bytes)
+  process=$(value "$file" gpu_process.planned_bytes)
+  driver=$(value "$file" gpu_process.measured_bytes)
   local says
-  says="arena $(mib "$planned"), measured $(mib "$measured")"
-  says+="; process $(mib "$process"), by the driver $([ -n "$driver" ] && mib "$driver" || echo "not counted")"
+  says="arena $(mib "${planned:-0}") MiB, measured $(mib "${measured:-0}") MiB; process $(mib "${process:-0}") MiB, by the driver "
+  if [ -n "$driver" ]; then says+="$(mib "$driver") MiB"; else says+="not counted"; fi
   [ -n "$planned" ] && [ "$planned" = "$measured" ] && result=ok
-  if ! grep -q '"overhead_measured":[[:space:]]*true' "$file"; then
+  if [ "$(value "$file" gpu_process.overhead_measured)" != true ]; then
     says+=", assumed"
-  elif grep -q '"counted":[[:space:]]*"process"' "$file" && awk "BEGIN { exit !($driver > 1.02 * $process) }"; then
+  elif [ "$(value "$file" gpu_process.counted)" = process ] && awk "BEGIN { exit !($driver > 1.02 * $process) }"; then
     result=FAILED
   fi
   row "$name" $result $((SECONDS - begin)) "$says"

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# A scatter plot as SVG: plot.sh X_TITLE Y_TITLE, with lines "x y label" on standard input.
+# A scatter plot as SVG of lines "x y label" on standard input.
+# usage: plot.sh X_TITLE Y_TITLE <POINTS
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 2 2 "$@"
 awk -v x_title="$1" -v y_title="$2" '
   # A round step for about n marks over a range.
   function step(range, n, s) {

@@ -1,17 +1,14 @@
 #!/usr/bin/env bash
 # From a bare Debian machine to a trained student: dependencies, build, synthetic scenes, training, evaluation.
+# usage: quickstart.sh
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 0 "$@"
 cd "$(dirname "$0")/.."
 
-scripts/deps.sh
-scripts/build.sh release dram
-dram=build/release/dram
-
-# The scenes are always the same; the held-out ones are of another seed than those trained on.
-mkdir -p scenes
-"$dram" synth scenes/train --count 800 --seed 1
-"$dram" synth scenes/val --count 64 --seed 2
-
+find_dram
+scenes train 800 1
+scenes val 64 2 # held out: of another seed
 rm -rf runs/quickstart
 "$dram" train configs/quickstart.yaml
 "$dram" eval configs/quickstart.yaml --weights runs/quickstart/student.safetensors

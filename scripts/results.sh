@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md. results.sh CAMVID [GROUP...]
+# Does it teach? CamVid, runs of configs/camvid, tables and plots of docs/results.md.
 # CAMVID: a folder with train/images, train/labels, val/images and val/labels. Groups: main, draws, labels, interval, size,
 # scale, loss, speed; all by default; a run's name (embedding-s2) is a group too. JOBS runs are made at once (2), each on
 # one thread; `speed` times the configs one after the other, and wants a core for itself. A run that is kept in
 # docs/results is not made again, one that was stopped goes on, and the page is written from what there is:
-# `results.sh --page` does that alone.
+# `--page` does that alone.
+# usage: results.sh CAMVID [GROUP ...] | --page
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 1 any "$@"
+camvid=$(realpath -m -- "$1")
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 kept=docs/results
-runs=runs/camvid
+runs=runs/results
 
 # settings NAME: what makes this run another one than configs/camvid/student.yaml. A name is WHAT-sSEED.
 settings() {
@@ -113,13 +116,13 @@ time_runs() {
     "$dram" train configs/camvid/student.yaml name=speed run.dir="$runs" "${data[@]}" seed=1 "${pulled[@]}" data.val.images=none \
       data.val.labels=none train.steps=50 run.log_every=50 --json >/dev/null 2>"$runs/speed.log" || { tail -n 3 "$runs/speed.log" >&2; exit 1; }
     # The mean of N steps' images a second is the batch over their mean time.
-    lines=$(tail -n 40 "$runs/speed/metrics.jsonl" | sed 's/.*"images_per_second":\([0-9.e+]*\).*/\1/')
+    lines=$(column "$runs/speed/metrics.jsonl" images_per_second | tail -n 40)
     echo "$name $(awk '{ s += 1 / $1 } END { printf "%.1f", NR / s }' <<<"$lines")" >>"$kept/speed"
   done
 }
 
 missing="*No such run is kept yet.*"
-miou() { number "$kept/$1.json" miou; }
+miou() { value "$kept/$1.json" eval.miou; }
 speed() { awk -v name="$1" '$1 == name { print $2; found = 1 } END { if (!found) print "-" }' "$kept/speed" 2>/dev/null || echo -; }
 there() { [ -f "$kept/$1.json" ]; }
 
@@ -133,7 +136,7 @@ spread() {
 each() {
   local seed
   for seed in 1 2 3; do
-    if there "$1-s$seed"; then number "$kept/$1-s$seed.json" "${2:-miou}"; fi
+    if there "$1-s$seed"; then value "$kept/$1-s$seed.json" "eval.${2:-miou}"; fi
   done
 }
 
@@ -190,7 +193,7 @@ draws() {
 
 cosine() {
   local value
-  value=$(number "$kept/$1.json" embedding_cosine)
+  value=$(value "$kept/$1.json" eval.embedding_cosine)
   if [ -n "$value" ]; then calc %.3f "$value"; else echo "-"; fi
 }
 
@@ -214,7 +217,7 @@ lever_table() {
 
 teacher() {
   there teacher || { echo "$missing"; return; }
-  echo "The teacher: $(calc %.1f "100 * $(miou teacher)") mIoU on the same images, at $(number "$kept/teacher.json" steps) steps."
+  echo "The teacher: $(calc %.1f "100 * $(miou teacher)") mIoU on the same images, at $(value "$kept/teacher.json" steps) steps."
 }
 
 interval() { lever_table "teacher runs on" embedding-s1="every step" interval2-s1="every 2nd" interval4-s1="every 4th" interval8-s1="every 8th"; }
@@ -222,7 +225,7 @@ size() { lever_table "teacher's input" size256-s1=256 embedding-s1=320 size512-s
 scale() { lever_table "\`sr_target_scale\`" scale1.2-s1=1.2 both-s1=1.5 scale2.0-s1=2.0; }
 loss() { lever_table "loss" embedding-s1=mse cosine-s1=cosine cwd-s1=cwd; }
 
-planned() { mib "$(number "$kept/$1.json" planned_peak_bytes)"; }
+planned() { mib "$(value "$kept/$1.json" planned_peak_bytes)"; }
 
 # points OF: "x y label" of every lever's run, x being what `OF NAME` says of it
 points() {
@@ -241,13 +244,17 @@ plots() {
   printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
 }
 
-# The README's sentence, and the picture of every seed of every student
+# The README's table, and the picture of every seed of every student
 headline() {
-  echo "On CamVid, with labels for 37 of 367 photographs, a RegNetY-200MF reaches an mIoU of $(seeds alone) % from labels alone,"
-  echo "$(seeds resolution) with resolution distillation, $(seeds embedding) with the embedding of a teacher that saw all labels, and"
-  echo "$(seeds both) with both: mean and spread of three seeds, equal steps, on 101 held-out photographs. With all labels it"
-  echo "reaches $(seeds alone-all) alone and $(seeds embedding-all) with the embedding loss. Which 37 have labels matters: the embedding loss gains"
-  echo "$(gain embedding alone) here, and $(gain embedding-draw1 alone-draw1) and $(gain embedding-draw3 alone-draw3) with two other draws."
+  echo "| a RegNetY-200MF learns from | labels for 37 photographs | labels for all 367 |"
+  echo "|---|---:|---:|"
+  echo "| labels only | $(seeds alone) | $(seeds alone-all) |"
+  echo "| and the teacher's embedding | $(seeds embedding) | $(seeds embedding-all) |"
+  echo "| and itself at full resolution | $(seeds resolution) | $(seeds resolution-all) |"
+  echo "| and both | $(seeds both) | $(seeds both-all) |"
+  echo
+  echo "Which 37 have labels matters: the embedding gains $(gain embedding alone) here, and $(gain embedding-draw1 alone-draw1) and" \
+    "$(gain embedding-draw3 alone-draw3) with two other draws."
 }
 
 headline_plot() {
@@ -270,11 +277,12 @@ page() {
   plots | write_section docs/results.md plots
 }
 
-if [ "${1:-}" = --page ]; then
+if [ "$1" = --page ]; then
+  [ $# = 1 ] || { usage >&2; exit 2; }
   page
   exit
 fi
-camvid=${1:?"results.sh CAMVID [GROUP...]: the folder with train and val"}
+[ -d "$camvid/train/images" ] || { echo "results.sh: $camvid/train/images is no folder" >&2; exit 2; }
 shift
 data=(data.train.images="$camvid/train/images" data.train.labels="$camvid/train/labels"
   data.val.images="$camvid/val/images" data.val.labels="$camvid/val/labels")

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Collects nvcc's reports of a build into BUILD/cuda_resources.txt, a line a kernel, and fails when a kernel of attention
-# spills registers: spills.sh BUILD
+# spills registers.
+# usage: spills.sh BUILD
 set -euo pipefail
-build=${1:?"spills.sh BUILD"}
+. "$(dirname "$0")/lib.sh"
+arguments 1 1 "$@"
+build=$1
 out=$build/cuda_resources.txt
 find "$build" -name '*.ptxas' -print0 | sort -z | xargs -0 -r cat | c++filt | awk '
   /Compiling entry function/ { architecture = $0; sub(/.* for /, "", architecture); gsub(/\x27/, "", architecture) }

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# A strip plot as SVG: strip.sh Y_TITLE, with lines "group value" on standard input. A dot a value, a bar at the mean;
+# A strip plot as SVG of lines "group value" on standard input. A dot a value, a bar at the mean;
 # groups stand in the order in which they first come. An underscore in a group's name is a space.
+# usage: strip.sh Y_TITLE <VALUES
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 1 1 "$@"
 awk -v y_title="$1" '
   function py(y) { return top + high - (y - y0) / (y1 - y0) * high }
   { if (!($1 in n)) { order[++groups] = $1 }

@@ -1,24 +1,17 @@
 #!/usr/bin/env bash
-# What a finished run learned, what it took, and where its files are: summary.sh RUN_DIRECTORY
+# What a finished run learned, what it took, and where its files are.
+# usage: summary.sh RUN_DIRECTORY
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 1 1 "$@"
 run=$1
 
-# number FILE KEY: the value of a top-level or nested key that is a number
-number() { sed -n "s/.*\"$2\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$1" | head -n 1; }
-mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
-
-summary=$run/summary.json
-evaluations=$run/evaluations.jsonl
-# field LINE KEY: a number of one line of JSON, with at most four digits behind the point
-field() { grep -o "\"$2\":[-0-9.e+]*" <<<"$1" | cut -d: -f2 | awk '{ print $1 == int($1) ? $1 : sprintf("%.4f", $1) }'; }
-first=$(head -n 1 "$evaluations")
-last=$(tail -n 1 "$evaluations")
+# at FIRST_OR_LAST KEY: a number of that evaluation, with at most four digits behind the point
+at() { "$1" -n 1 "$run/evaluations.jsonl" | value - "$2" | awk '{ print $1 == int($1) ? $1 : sprintf("%.4f", $1) }'; }
+took() { echo "$(mib "$(value "$run/summary.json" "$1")") MiB"; }
 
 echo
-echo "learned: held-out embedding MSE $(field "$first" embedding_mse) at step $(field "$first" step)," \
-  "$(field "$last" embedding_mse) at step $(field "$last" step);" \
-  "mIoU $(field "$last" miou), embedding cosine $(field "$last" embedding_cosine) on $(field "$last" images) scenes"
-echo "memory:  planned $(mib "$(number "$summary" planned_peak_bytes)")," \
-  "measured $(mib "$(number "$summary" measured_peak_bytes)")," \
-  "process $(mib "$(number "$summary" process_peak_rss_bytes)")"
+echo "learned: held-out embedding MSE $(at head embedding_mse) at step $(at head step), $(at tail embedding_mse) at step $(at tail step);" \
+  "mIoU $(at tail miou), embedding cosine $(at tail embedding_cosine) on $(at tail images) scenes"
+echo "memory:  planned $(took planned_peak_bytes), measured $(took measured_peak_bytes), process $(took process_peak_rss_bytes)"
 echo "files:   $run/student.safetensors (timm names), $run/heads.safetensors, $run/metrics.jsonl, $run/summary.json"

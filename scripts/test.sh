@@ -2,24 +2,25 @@
 # Dependencies, build, every test: the suite under ASan, UBSan and LeakSanitizer, what threads share under TSan, a build
 # with clang where there is one, and everything as a release build. Under 15 minutes on two cores. scripts/check_all.sh
 # runs what takes longer.
+# usage: test.sh
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 0 "$@"
 cd "$(dirname "$0")/.."
 
 scripts/deps.sh
 scripts/build.sh asan
-# One instruction set is enough here, and whole runs take minutes under a sanitizer: scripts/check_all.sh does those too.
+# tests/CMakeLists.txt says which tests have which label. One instruction set is enough here, and whole runs take minutes
+# under a sanitizer: scripts/check_all.sh does those too.
 # ops/both is ops/all and ops/cuda, the latter on the simulated GPU, where train/cuda_graph and cli/cuda run too.
-slow='ops/all|ops/cuda|cli/(commands|look|process|runs)|distill/placement|model/(adamw|vit_b)'
-slow="$slow|train/(cache$|cache_bad|calibrate|cuda$|failures|fidelity|files|interval|levers|losses|own_teacher|partial|pictures"
-slow="$slow|precision|recompute|results|resume|room|soak|teacher|update|weights)"
-ctest --test-dir build/asan --output-on-failure -j "$(nproc)" -E "$slow"
+ctest --test-dir build/asan --no-tests=error --output-on-failure -j "$(nproc)" -LE '^slow$'
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
-ctest --test-dir build/tsan --output-on-failure -R '^(base/pool|data/loader|device/exec|train/guard)$'
+ctest --test-dir build/tsan --no-tests=error --output-on-failure -L '^threads$'
 if command -v clang >/dev/null; then # the program, and what would show another order of evaluation
   scripts/build.sh clang dram test_data_synth
-  ctest --test-dir build/clang --output-on-failure -R '^data/synth$'
+  ctest --test-dir build/clang --no-tests=error --output-on-failure -L '^clang$'
 else
   echo "test.sh: skipped clang, it is not installed"
 fi
 scripts/build.sh release
-ctest --test-dir build/release --output-on-failure -j "$(nproc)"
+ctest --test-dir build/release --no-tests=error --output-on-failure -j "$(nproc)"

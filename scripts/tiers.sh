@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # The tables of docs/tiers.md and docs/memory.md that are planned, nothing run: every tier, and what a budget costs.
-# tiers.sh prints them; tiers.sh --write puts them into the pages, and remakes docs/arena.svg.
+# It prints them; --write puts them into the pages, and remakes docs/arena.svg.
+# usage: tiers.sh [--write]
 set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
-. scripts/report.sh
 find_dram
 
 out=$(mktemp -d)
@@ -24,23 +26,23 @@ row() {
   echo
 }
 key() { awk -v key="$1" '$1 == key ":" { print $2; exit }' "$out/$2.yaml"; }
-bytes() { gib "$(number "$out/$2" "$1")"; }
+bytes() { gib "$(value "$out/$2" "$1")"; }
 # Of the card's N * 10^9 bytes.
-reserve() { gib "$(calc '%.0f' "${1%gb} * 1e9 - $(number "$out/$1" budget_bytes)")"; }
-megabytes() { mib "$(number "$out/$2" "$1")" %.0f; }
-above_live() { calc '%.2f %%' "100 * ($(number "$out/$1" arena_bytes) / $(number "$out/$1" max_live_bytes) - 1)"; }
-saved() { gib "$(lever "$out/$2" "$1" saved_bytes)"; }
-setting() { lever "$out/$2" "$1" setting; }
-flops() { calc '%.1f' "$(program "$out/$1" distil_step flops) / 1e12"; }
+reserve() { gib "$(calc '%.0f' "${1%gb} * 1e9 - $(value "$out/$1" budget_bytes)")"; }
+megabytes() { mib "$(value "$out/$2" "categories.$1")" %.0f; }
+above_live() { calc '%.2f %%' "100 * ($(value "$out/$1" arena_bytes) / $(value "$out/$1" max_live_bytes) - 1)"; }
+saved() { gib "$(value "$out/$2" "levers.$1.saved_bytes")"; }
+setting() { value "$out/$2" "levers.$1.setting"; }
+flops() { calc '%.1f' "$(value "$out/$1" programs.distil_step.flops) / 1e12"; }
 # An interval of 2 leaves out half of the teacher's FLOPs.
-teacher_flops() { calc '%.1f' "-2 * $(lever "$out/$1" distill_interval added_flops) / 1e12"; }
-recomputed() { calc '%.2f %%' "100 * $(number "$out/$1" recompute_ratio)"; }
+teacher_flops() { calc '%.1f' "-2 * $(value "$out/$1" levers.distill_interval.added_flops) / 1e12"; }
+recomputed() { calc '%.2f %%' "100 * $(value "$out/$1" recompute_ratio)"; }
 # The teacher has no backward, so what is spent again is the student's: its forward, backward and update.
 recomputed_of_student() {
   local ratio all teacher
-  ratio=$(number "$out/$1" recompute_ratio)
-  all=$(program "$out/$1" distil_step flops)
-  teacher=$(calc '%.0f' "-2 * $(lever "$out/$1" distill_interval added_flops)")
+  ratio=$(value "$out/$1" recompute_ratio)
+  all=$(value "$out/$1" programs.distil_step.flops)
+  teacher=$(calc '%.0f' "-2 * $(value "$out/$1" levers.distill_interval.added_flops)")
   calc '%.1f %%' "100 * $ratio * $all / ($all - (1 + $ratio) * $teacher)"
 }
 
@@ -86,9 +88,9 @@ budgets() {
   for b in none 4GiB 3GiB 2GiB 1GiB; do
     "$dram" plan bench/recipe.yaml threads=2 "memory.budget=$b" --json >"$out/$b" 2>"$out/log" ||
       { cat "$out/log" >&2; exit 1; }
-    pulled=$(lever "$out/$b" teacher_placement setting)
-    again=$(calc '%.2f %%' "100 * $(number "$out/$b" recompute_ratio)")
-    printf '| %s | %s | %s | %s |\n' "${b/GiB/ GiB}" "$(mib "$(number "$out/$b" planned_peak_bytes)")" "$pulled" "$again"
+    pulled=$(value "$out/$b" levers.teacher_placement.setting)
+    again=$(calc '%.2f %%' "100 * $(value "$out/$b" recompute_ratio)")
+    printf '| %s | %s | %s | %s |\n' "${b/GiB/ GiB}" "$(mib "$(value "$out/$b" planned_peak_bytes)")" "$pulled" "$again"
   done
 }
 
@@ -97,9 +99,9 @@ alone() {
   local model
   peak() {
     "$dram" plan bench/recipe.yaml threads=2 data.size=32 student.arch=regnety_002 task.enabled=false \
-      resolution_distill.enabled=false sam_distill.teacher.model_type="$model" "$@" --json >"$out/alone" 2>"$out/log" ||
-      { cat "$out/log" >&2; exit 1; }
-    mib "$(number "$out/alone" planned_peak_bytes)"
+      resolution_distill.enabled=false sam_distill.teacher.model_type="$model" "$@" --json --get planned_peak_bytes \
+      >"$out/alone" 2>"$out/log" || { cat "$out/log" >&2; exit 1; }
+    mib "$(cat "$out/alone")"
   }
   echo "| planned MiB | all images at once | \`teacher.group: 1\` | and \`placement: stream\` |"
   echo "|---|---:|---:|---:|"

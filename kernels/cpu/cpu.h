@@ -37,11 +37,6 @@ static inline int64_t dram_min(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static inline int64_t dram_ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* How element-wise kernels cut n elements into tasks: pieces of 32 Ki elements keep both cores busy and the pool's
  * overhead (about a microsecond a call) out of sight. Independent of the number of workers. */
 enum { DRAM_PIECE = 32768 };

@@ -65,7 +65,7 @@ template <typename U, int N> static dram_status crop_in(const dram_kernel_args *
     const int64_t pack = (int64_t)sizeof(U) * N, row = bytes_of(out) / rows / pack;
     const int64_t x_row = bytes_of(x) / (x->shape.dim[0] * x_height) / pack;
     const unsigned block = dram_map_block(row);
-    const dim3 grid((unsigned)dram_blocks(row, block), (unsigned)(rows < 65535 ? rows : 65535));
+    const dim3 grid((unsigned)dram_ceil_div(row, block), (unsigned)(rows < 65535 ? rows : 65535));
     return dram_launch(args, crop_kernel<U, N>, grid, dim3(block), 0, static_cast<const U *>(x->data),
                        static_cast<U *>(out->data), (unsigned)rows, row, x_row, (unsigned)height, x_height);
 }

@@ -198,7 +198,7 @@ template <typename SUMS> static dram_status run_sums(const dram_kernel_args *arg
     const dram_columns of = columns_of(args, SUMS::V);
     const int64_t parts = parts_of(args, of.channels);
     return dram_launch(args, sums_kernel<SUMS>, dim3((unsigned)parts, (unsigned)of.chunks),
-                       (unsigned)(of.wide * of.high), 0, sums, of, dram_blocks(of.rows, parts),
+                       (unsigned)(of.wide * of.high), 0, sums, of, dram_ceil_div(of.rows, parts),
                        (double *)args->workspace);
 }
 
@@ -207,7 +207,7 @@ static dram_status run_totals(const dram_kernel_args *args,
                               const params &n)
 {
     const int64_t channels = dram_last(&args->in[0].shape, 0), rows = dram_elements(&args->in[0].shape) / channels;
-    return dram_launch(args, kernel, (unsigned)dram_blocks(channels, DRAM_TOTAL_COLUMNS),
+    return dram_launch(args, kernel, (unsigned)dram_ceil_div(channels, DRAM_TOTAL_COLUMNS),
                        DRAM_TOTAL_COLUMNS * DRAM_TOTAL_SLICES, 0, (const double *)args->workspace,
                        parts_of(args, channels), channels, n, (float *)args->out[0].data, (float *)args->out[1].data,
                        (double)rows);
@@ -259,7 +259,7 @@ DRAM_CUDA_KERNEL(bn_running)
 {
     enum { BLOCK = 128 };
     const int64_t channels = args->in[0].shape.dim[0];
-    return dram_launch(args, running_kernel, (unsigned)dram_blocks(channels, BLOCK), BLOCK, 0,
+    return dram_launch(args, running_kernel, (unsigned)dram_ceil_div(channels, BLOCK), BLOCK, 0,
                        (const float *)args->in[0].data, (const float *)args->in[1].data,
                        (const float *)args->in[2].data, (const float *)args->in[3].data, (float *)args->out[0].data,
                        (float *)args->out[1].data, args->attr->momentum, args->attr->scale, channels);

@@ -162,7 +162,7 @@ static dram_status forward(const dram_kernel_args *args, const dram_cuda_conv *v
     int64_t n = (int64_t)pixels * v->o;
     if (v->groups > 1 || depth > SMALL_DEPTH)
         return dram_launch(args, any_forward<T>, dram_grid(args, n, THREADS), THREADS, 0, *v, x, weight, bias, y, n);
-    dim3 grid(dram_grid(args, pixels, THREADS / 32 * SMALL_PIXELS), (unsigned)dram_blocks(v->o, 32));
+    dim3 grid(dram_grid(args, pixels, THREADS / 32 * SMALL_PIXELS), (unsigned)dram_ceil_div(v->o, 32));
     return dram_launch(args, small_forward<T>, grid, THREADS, (size_t)depth * SMALL_STEP * sizeof(float), *v, x, weight,
                        bias, y, pixels);
 }
@@ -185,9 +185,9 @@ static dram_status wgrad(const dram_kernel_args *args, const dram_cuda_conv *v, 
 {
     int lines = v->n * v->oh, n = v->o * v->kh * v->kw * v->ci;
     int parts = dram_cuda_conv_parts(args, v, lines < MOST_PARTS ? lines : MOST_PARTS);
-    int each = (int)dram_blocks(lines, parts);
-    parts = (int)dram_blocks(lines, each);
-    dim3 grid((unsigned)dram_blocks(n, THREADS), (unsigned)parts);
+    int each = (int)dram_ceil_div(lines, parts);
+    parts = (int)dram_ceil_div(lines, each);
+    dim3 grid((unsigned)dram_ceil_div(n, THREADS), (unsigned)parts);
     TRY(dram_launch(args, any_wgrad<T>, grid, THREADS, 0, *v, (const T *)x, (const T *)y,
                     parts > 1 ? (float *)args->workspace : dw, each));
     return parts > 1 ? dram_cuda_conv_add_parts(args, v, parts, dw) : DRAM_OK;
@@ -203,7 +203,7 @@ dram_status dram_cuda_conv_add_parts(const dram_kernel_args *args, const dram_cu
     int n = v->o * v->kh * v->kw * v->ci;
     static_assert(THREADS == DRAM_TOTAL_COLUMNS * DRAM_TOTAL_SLICES, "a thread for each slice of each column");
     if (parts >= MANY_PARTS)
-        return dram_launch(args, add_many_parts, (unsigned)dram_blocks(n, DRAM_TOTAL_COLUMNS), THREADS, 0, part, parts,
-                           n, dw);
+        return dram_launch(args, add_many_parts, (unsigned)dram_ceil_div(n, DRAM_TOTAL_COLUMNS), THREADS, 0, part,
+                           parts, n, dw);
     return dram_launch(args, add_few_parts, dram_grid(args, n, THREADS), THREADS, 0, part, parts, n, dw);
 }

@@ -299,17 +299,17 @@ static int odd_packs(int channels)
 template <typename T> static void plan(group_job<T> *j, int lines)
 {
     int width = j->ci > j->co ? j->ci : j->co, most = MOST_CHANNELS / width;
-    j->bundles = (int)dram_blocks(j->groups, most);
-    j->bundle = (int)dram_blocks(j->groups, j->bundles);
+    j->bundles = (int)dram_ceil_div(j->groups, most);
+    j->bundle = (int)dram_ceil_div(j->groups, j->bundles);
     j->lines = lines;
     j->x_lines = (lines - 1) * j->stride + j->kh;
     j->x_across = (ACROSS - 1) * j->stride + j->kw;
     j->x_step = odd_packs(j->bundle * j->ci);
     j->y_step = odd_packs(j->bundle * j->co);
     j->packs = j->kh * j->kw * j->ci / PACK;
-    j->quads = (int)dram_blocks(j->packs, QUAD);
-    j->down = (int)dram_blocks(j->oh, lines);
-    j->across = (int)dram_blocks(j->ow, ACROSS);
+    j->quads = (int)dram_ceil_div(j->packs, QUAD);
+    j->down = (int)dram_ceil_div(j->oh, lines);
+    j->across = (int)dram_ceil_div(j->ow, ACROSS);
     j->tiles = j->n * j->down * j->across;
     j->by_across = division_by(j->across);
     j->by_down = division_by(j->down);
@@ -445,8 +445,8 @@ template <typename T, int WIDE>
 static dram_status launch_wgrad(const dram_kernel_args *args, const dram_cuda_conv *v, group_job<T> j, float *dw)
 {
     int parts = dram_cuda_conv_parts(args, v, j.tiles);
-    j.tiles_each = (int)dram_blocks(j.tiles, parts);
-    parts = (int)dram_blocks(j.tiles, j.tiles_each);
+    j.tiles_each = (int)dram_ceil_div(j.tiles, parts);
+    parts = (int)dram_ceil_div(j.tiles, j.tiles_each);
     j.out = parts > 1 ? args->workspace : dw;
     TRY(dram_launch(args, group_wgrad<T, WIDE>, dim3((unsigned)parts, (unsigned)j.bundles), WGRAD_THREADS,
                     wgrad_bytes(&j), j));

@@ -266,8 +266,8 @@ enum { ENOUGH_BLOCKS = 192 };
 template <typename T, typename S, template <typename, typename> class Job>
 static dram_status launch(const dram_kernel_args *args, common<T> j, unsigned y, unsigned z)
 {
-    int64_t tiles = dram_blocks(j.columns, S::COLUMNS) * dram_blocks(j.rows, S::ROWS);
-    j.tiles = division_by((int)dram_blocks(j.columns, S::COLUMNS));
+    int64_t tiles = dram_ceil_div(j.columns, S::COLUMNS) * dram_ceil_div(j.rows, S::ROWS);
+    j.tiles = division_by((int)dram_ceil_div(j.columns, S::COLUMNS));
     return dram_launch(args, tile_kernel<T, S, Job>, dim3((unsigned)(tiles * j.v.groups), y, z), S::THREADS, S::BYTES,
                        j);
 }
@@ -276,7 +276,7 @@ template <typename T, template <typename, typename> class Job>
 static dram_status choose_tile(const dram_kernel_args *args, const common<T> &j, unsigned y, unsigned z)
 {
     if (j.columns <= narrow::COLUMNS) return launch<T, narrow, Job>(args, j, y, z);
-    int64_t blocks = dram_blocks(j.columns, large::COLUMNS) * dram_blocks(j.rows, large::ROWS) * j.v.groups * y * z;
+    int64_t blocks = dram_ceil_div(j.columns, large::COLUMNS) * dram_ceil_div(j.rows, large::ROWS) * j.v.groups * y * z;
     if (j.columns > square::COLUMNS && j.rows > square::ROWS && blocks >= ENOUGH_BLOCKS)
         return launch<T, large, Job>(args, j, y, z);
     return launch<T, square, Job>(args, j, y, z);
@@ -334,7 +334,7 @@ static dram_status dgrad(const dram_kernel_args *args, const dram_cuda_conv *v, 
     j.acc = (const T *)acc;
     j.out = dx;
     j.rows =
-        v->n * (int)dram_blocks(v->h, v->stride_y) * (int)dram_blocks(v->w, v->stride_x); /* of the largest phase */
+        v->n * (int)dram_ceil_div(v->h, v->stride_y) * (int)dram_ceil_div(v->w, v->stride_x); /* of the largest phase */
     j.columns = v->ci;
     return choose_tile<T, dgrad_job>(args, j, (unsigned)(v->stride_y * v->stride_x), 1);
 }
@@ -353,13 +353,13 @@ template <typename T>
 static dram_status wgrad(const dram_kernel_args *args, const dram_cuda_conv *v, const void *x, const void *y, float *dw)
 {
     common<T> j = describe<T>(v);
-    int pixels = v->n * v->oh * v->ow, parts = dram_cuda_conv_parts(args, v, dram_blocks(pixels, DEPTH));
+    int pixels = v->n * v->oh * v->ow, parts = dram_cuda_conv_parts(args, v, dram_ceil_div(pixels, DEPTH));
     j.x = (const T *)x;
     j.y = (const T *)y;
     j.rows = v->kh * v->kw * v->ci;
     j.columns = v->co;
-    j.part_pixels = (int)dram_blocks(dram_blocks(pixels, DEPTH), parts) * DEPTH;
-    parts = (int)dram_blocks(pixels, j.part_pixels);
+    j.part_pixels = (int)dram_ceil_div(dram_ceil_div(pixels, DEPTH), parts) * DEPTH;
+    parts = (int)dram_ceil_div(pixels, j.part_pixels);
     j.out = parts > 1 ? args->workspace : dw;
     TRY((choose_tile<T, wgrad_job>(args, j, 1, (unsigned)parts)));
     return parts > 1 ? dram_cuda_conv_add_parts(args, v, parts, dw) : DRAM_OK;

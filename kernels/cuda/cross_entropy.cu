@@ -229,7 +229,7 @@ static job job_of(const dram_kernel_args *args)
 DRAM_CUDA_KERNEL(cross_entropy)
 {
     job j = job_of(args);
-    const int64_t parts = dram_blocks(j.height, LABEL_ROWS);
+    const int64_t parts = dram_ceil_div(j.height, LABEL_ROWS);
     double *part = (double *)args->workspace;
     fit(&j, LOSS_FLOATS, 0, 0, 0);
     TRY(dram_launch(args, loss_kernel, dim3((unsigned)parts, (unsigned)j.images), BLOCK,
@@ -394,13 +394,13 @@ DRAM_CUDA_KERNEL(cross_entropy_grad)
     j.tile_columns = (int)(touched > 3 ? touched : 3);
     if (j.tile_columns > room) j.tile_columns = (int)(room > 1 ? room : 1);
     if (j.tile_columns > j.w) j.tile_columns = j.w;
-    const int64_t across = dram_blocks(j.w, j.tile_columns);
-    j.tile_columns = (int)dram_blocks(j.w, across);
-    j.tile_rows = j.images * across * dram_blocks(j.h, 8) < FEW_BLOCKS ? 4 : 8;
+    const int64_t across = dram_ceil_div(j.w, j.tile_columns);
+    j.tile_columns = (int)dram_ceil_div(j.w, across);
+    j.tile_rows = j.images * across * dram_ceil_div(j.h, 8) < FEW_BLOCKS ? 4 : 8;
     fit(&j, GRAD_FLOATS, 2, 1, 2 * j.tile_columns * j.classes + j.tile_columns + 2);
-    return dram_launch(
-        args, j.at_once == j.classes ? gradient_kernel<true> : gradient_kernel<false>,
-        dim3((unsigned)dram_blocks(j.w, j.tile_columns), (unsigned)dram_blocks(j.h, j.tile_rows), (unsigned)j.images),
-        BLOCK, (size_t)floats_of_shared(j) * sizeof(float), j, (const float *)args->in[2].data,
-        (const float *)args->in[3].data, (float *)args->out[0].data);
+    return dram_launch(args, j.at_once == j.classes ? gradient_kernel<true> : gradient_kernel<false>,
+                       dim3((unsigned)dram_ceil_div(j.w, j.tile_columns), (unsigned)dram_ceil_div(j.h, j.tile_rows),
+                            (unsigned)j.images),
+                       BLOCK, (size_t)floats_of_shared(j) * sizeof(float), j, (const float *)args->in[2].data,
+                       (const float *)args->in[3].data, (float *)args->out[0].data);
 }

@@ -192,16 +192,11 @@ static inline const dram_cuda_context *dram_context(const dram_kernel_args *args
     return static_cast<const dram_cuda_context *>(args->device);
 }
 
-static inline int64_t dram_blocks(int64_t n, int64_t each)
-{
-    return (n + each - 1) / each;
-}
-
 /* Blocks of a grid-stride loop over n items, `each` for a block in one round: as many as keep the device full and no
  * more. Results must not depend on it. */
 static inline unsigned dram_grid(const dram_kernel_args *args, int64_t n, int64_t each)
 {
-    int64_t blocks = dram_blocks(n, each), full = (int64_t)dram_context(args)->multiprocessors * 16;
+    int64_t blocks = dram_ceil_div(n, each), full = (int64_t)dram_context(args)->multiprocessors * 16;
     return (unsigned)(blocks < 1 ? 1 : blocks < full ? blocks : full);
 }
 

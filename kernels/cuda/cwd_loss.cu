@@ -183,7 +183,7 @@ DRAM_CUDA_KERNEL(cwd_loss)
     const sums *part = (const sums *)args->workspace;
     double *divergence = (double *)((sums *)args->workspace + columns * parts), temperature = (double)args->attr->scale;
     TRY(run_sums(args, j, parts));
-    TRY(dram_launch(args, divergence_kernel, (unsigned)dram_blocks(columns, COLUMNS_BLOCK), COLUMNS_BLOCK, 0, j, part,
+    TRY(dram_launch(args, divergence_kernel, (unsigned)dram_ceil_div(columns, COLUMNS_BLOCK), COLUMNS_BLOCK, 0, j, part,
                     parts, divergence));
     return dram_launch(args, loss_total, 1, TOTAL_BLOCK, 0, (const double *)divergence, columns,
                        temperature * temperature / (double)columns, (float *)args->out[0].data);
@@ -231,7 +231,7 @@ template <int V>
 static dram_status run_gradient(const dram_kernel_args *args, const job &j, const shares *share, const float *acc)
 {
     const dram_columns of = dram_columns_of(j.cells, j.channels, V);
-    const dim3 grid((unsigned)dram_blocks(j.cells, (int64_t)of.high * EACH), (unsigned)of.chunks, (unsigned)j.images);
+    const dim3 grid((unsigned)dram_ceil_div(j.cells, (int64_t)of.high * EACH), (unsigned)of.chunks, (unsigned)j.images);
     return dram_launch(args, gradient_kernel<V>, grid, (unsigned)(of.wide * of.high), 0, j, of, share, acc,
                        (float *)args->out[0].data);
 }
@@ -245,7 +245,7 @@ DRAM_CUDA_KERNEL(cwd_loss_grad)
     const float *acc = (const float *)args->in[4].data;
     shares *share = (shares *)((sums *)args->workspace + columns * parts);
     TRY(run_sums(args, j, parts));
-    TRY(dram_launch(args, shares_kernel, (unsigned)dram_blocks(columns, COLUMNS_BLOCK), COLUMNS_BLOCK, 0, j, part,
+    TRY(dram_launch(args, shares_kernel, (unsigned)dram_ceil_div(columns, COLUMNS_BLOCK), COLUMNS_BLOCK, 0, j, part,
                     parts, (const float *)args->in[3].data, (double)args->attr->scale / (double)columns, share));
     if (dram_columns_whole<float>(args)) return run_gradient<4>(args, j, share, acc);
     return run_gradient<1>(args, j, share, acc);

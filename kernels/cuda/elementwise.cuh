@@ -39,7 +39,7 @@ template <typename... P> static inline bool dram_packable(const P *...p)
 /* A block's threads for `items` of them: whole warps, no more than DRAM_MAP_BLOCK. */
 static inline unsigned dram_map_block(int64_t items)
 {
-    int64_t warps = dram_blocks(items, DRAM_WARP), most = DRAM_MAP_BLOCK / DRAM_WARP;
+    int64_t warps = dram_ceil_div(items, DRAM_WARP), most = DRAM_MAP_BLOCK / DRAM_WARP;
     return (unsigned)((warps < 1 ? 1 : warps < most ? warps : most) * DRAM_WARP);
 }
 
@@ -47,7 +47,7 @@ static inline unsigned dram_map_block(int64_t items)
 template <typename... P, typename... G>
 static dram_status dram_launch_map(const dram_kernel_args *args, void (*kernel)(P...), int64_t n, int each, G... given)
 {
-    const int64_t packs = dram_blocks(n, each);
+    const int64_t packs = dram_ceil_div(n, each);
     const unsigned block = dram_map_block(packs);
     if (n <= 0) return DRAM_OK;
     return dram_launch(args, kernel, dim3(dram_grid(args, packs, (int64_t)block * DRAM_MAP_PACKS)), dim3(block), 0,

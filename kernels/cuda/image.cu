@@ -44,7 +44,7 @@ template <typename T> static dram_status norm_of(const dram_kernel_args *args)
     if (rows <= 0 || width <= 0) return DRAM_OK;
     DRAM_PACKED(dram_packable(x, out) && width % dram_vector<T> == 0, T, N, {
         const unsigned block = dram_map_block(width / N);
-        const dim3 grid((unsigned)dram_blocks(width / N, block), (unsigned)(rows < 65535 ? rows : 65535));
+        const dim3 grid((unsigned)dram_ceil_div(width / N, block), (unsigned)(rows < 65535 ? rows : 65535));
         return dram_launch(args, norm_kernel<T, N>, grid, dim3(block), 0, x, valid, out, (unsigned)rows,
                            (unsigned)shape->dim[1], (int)width, values);
     });

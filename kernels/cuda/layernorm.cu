@@ -329,7 +329,7 @@ DRAM_CUDA_KERNEL(layernorm_grad)
 {
     const matrix m = matrix_of(args);
     TRY(grad_of_x(args, m));
-    return dram_launch(args, total_kernel, (unsigned)dram_blocks(2 * m.c, DRAM_TOTAL_COLUMNS),
+    return dram_launch(args, total_kernel, (unsigned)dram_ceil_div(2 * m.c, DRAM_TOTAL_COLUMNS),
                        DRAM_TOTAL_COLUMNS * DRAM_TOTAL_SLICES, 0, (const float *)args->workspace,
                        (int64_t)parts_of(args, m), (int64_t)m.c, (float *)args->out[1].data,
                        (float *)args->out[2].data);

@@ -153,14 +153,14 @@ template <typename T, int V> static dram_status sum_columns(const dram_kernel_ar
     const dram_tensor *dy = &args->in[0];
     int columns = (int)last(dy), lanes = 1, parts = (int)(args->workspace_bytes / (columns * (int64_t)sizeof(double)));
     while (lanes < DRAM_WARP && lanes * V < columns) lanes *= 2;
-    int64_t rows_each = dram_blocks(rows(dy), parts);
+    int64_t rows_each = dram_ceil_div(rows(dy), parts);
     double *part = (double *)args->workspace;
-    parts = (int)dram_blocks(rows(dy), rows_each);
-    dim3 grid((unsigned)dram_blocks(columns, lanes * V), (unsigned)parts);
+    parts = (int)dram_ceil_div(rows(dy), rows_each);
+    dim3 grid((unsigned)dram_ceil_div(columns, lanes * V), (unsigned)parts);
     TRY(dram_launch(args, column_sums<T, V>, grid, THREADS, 0, (const T *)dy->data, rows(dy), columns, lanes, rows_each,
                     part));
-    return dram_launch(args, column_totals, (unsigned)dram_blocks(columns, DRAM_TOTAL_COLUMNS), THREADS, 0, part, parts,
-                       columns, (const float *)args->in[1].data, (float *)args->out[0].data);
+    return dram_launch(args, column_totals, (unsigned)dram_ceil_div(columns, DRAM_TOTAL_COLUMNS), THREADS, 0, part,
+                       parts, columns, (const float *)args->in[1].data, (float *)args->out[0].data);
 }
 
 DRAM_CUDA_KERNEL(bias_grad)

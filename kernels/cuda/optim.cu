@@ -54,7 +54,7 @@ DRAM_CUDA_KERNEL(sumsq)
     const float *g = static_cast<const float *>(args->in[0].data);
     const float *acc = static_cast<const float *>(args->in[1].data);
     float *out = static_cast<float *>(args->out[0].data);
-    const int64_t n = dram_elements(&args->in[0].shape), pieces = dram_blocks(n, SUM_PIECE);
+    const int64_t n = dram_elements(&args->in[0].shape), pieces = dram_ceil_div(n, SUM_PIECE);
     double *part = pieces > 1 ? static_cast<double *>(args->workspace) : NULL;
     void (*const kernel)(const float *, int64_t, double *, const float *, float *) =
         dram_packable(g) ? sumsq_kernel<dram_vector<float>> : sumsq_kernel<1>;
@@ -174,7 +174,7 @@ static dram_status run_updates(const dram_kernel_args *const *args, int n, void 
         if (t.tensors == UPDATE_TENSORS || memcmp(&common, &t.common, sizeof common) != 0) TRY(launch());
         t.common = common;
         x.first = (int)blocks;
-        blocks += dram_blocks(x.n, UPDATE_PIECE);
+        blocks += dram_ceil_div(x.n, UPDATE_PIECE);
         t.tensor[t.tensors++] = x;
     }
     return launch();

@@ -87,8 +87,8 @@ static dram_status sum_images(const dram_kernel_args *args, const void *other, f
     const int64_t images = shape->dim[0], channels = shape->dim[3];
     const int64_t room = args->workspace_bytes / (images * channels * (int64_t)sizeof(double));
     sum_job j = {(int)(shape->dim[1] * shape->dim[2]), 0, 0, factor};
-    j.pixels_per_part = (int)dram_blocks(j.pixels, room > 1 ? room : 1);
-    j.parts = (int)dram_blocks(j.pixels, j.pixels_per_part);
+    j.pixels_per_part = (int)dram_ceil_div(j.pixels, room > 1 ? room : 1);
+    j.parts = (int)dram_ceil_div(j.pixels, j.pixels_per_part);
     double *part = j.parts > 1 ? static_cast<double *>(args->workspace) : NULL;
     DRAM_PACKED(dram_packable(x, y) && channels % dram_vector<T> == 0, T, N, {
         const dram_columns of = dram_columns_of(j.pixels_per_part, channels, N);
@@ -96,7 +96,7 @@ static dram_status sum_images(const dram_kernel_args *args, const void *other, f
                         dim3((unsigned)(of.wide * of.high)), 0, x, y, of, j, part, out));
         if (!part) return DRAM_OK;
         const int64_t n = images * channels;
-        return dram_launch(args, sum_parts_kernel<T>, dim3((unsigned)dram_blocks(n, DRAM_TOTAL_COLUMNS)),
+        return dram_launch(args, sum_parts_kernel<T>, dim3((unsigned)dram_ceil_div(n, DRAM_TOTAL_COLUMNS)),
                            dim3(DRAM_TOTAL_COLUMNS * DRAM_TOTAL_SLICES), 0, part, out, n, channels, j);
     });
 }
@@ -155,7 +155,7 @@ static dram_status spread(const dram_kernel_args *args, const void *numbers, flo
     T *out = static_cast<T *>(args->out[0].data);
     DRAM_PACKED(dram_packable(s, x, acc, out) && channels % dram_vector<T> == 0, T, N, {
         const dram_columns of = dram_columns_of(pixels, channels, N);
-        const int64_t pieces = dram_blocks(pixels, (int64_t)of.high * PIXELS_A_THREAD);
+        const int64_t pieces = dram_ceil_div(pixels, (int64_t)of.high * PIXELS_A_THREAD);
         return dram_launch(args, spread_kernel<T, N>,
                            dim3((unsigned)pieces, (unsigned)of.chunks, (unsigned)shape->dim[0]),
                            dim3((unsigned)(of.wide * of.high)), 0, s, factor, x, acc, out, of);

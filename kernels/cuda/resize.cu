@@ -198,18 +198,18 @@ template <typename T> static dram_status gather(const dram_kernel_args *args, co
     const axis &columns = j.columns;
     const int64_t rows = j.n * j.rows.n, tile = columns.n < TILE ? columns.n : (int64_t)TILE;
     const int64_t chunk = j.c < CHUNK ? j.c : (int64_t)CHUNK;
-    int64_t span = dram_blocks((tile - 1) * columns.sources, columns.n) + 1 + columns.taps;
+    int64_t span = dram_ceil_div((tile - 1) * columns.sources, columns.n) + 1 + columns.taps;
     if (span > columns.sources) span = columns.sources;
     const int64_t shared = span * chunk * (int64_t)sizeof(float);
     if (j.rows.taps * columns.taps > FEW_TAPS && shared <= SEPARABLE_BYTES) {
-        const dim3 grid((unsigned)dram_blocks(columns.n, tile), grid_rows(rows), (unsigned)dram_blocks(j.c, chunk));
+        const dim3 grid((unsigned)dram_ceil_div(columns.n, tile), grid_rows(rows), (unsigned)dram_ceil_div(j.c, chunk));
         return dram_launch(args, separable_kernel<T>, grid, dim3(dram_map_block(span * chunk)), (size_t)shared, x, acc,
                            out, j, (int)tile, (int)chunk);
     }
     DRAM_PACKED(dram_packable(x, acc, out) && j.c % dram_vector<T> == 0, T, N, {
         const int64_t packs = columns.n * (j.c / N);
         const unsigned block = dram_map_block(packs);
-        return dram_launch(args, direct_kernel<T, N>, dim3((unsigned)dram_blocks(packs, block), grid_rows(rows)),
+        return dram_launch(args, direct_kernel<T, N>, dim3((unsigned)dram_ceil_div(packs, block), grid_rows(rows)),
                            dim3(block), 0, x, acc, out, j);
     });
 }
@@ -218,8 +218,8 @@ template <typename T> static dram_status gather(const dram_kernel_args *args, co
 static int most_taps(const scaling &s)
 {
     const int64_t from = s.transposed ? s.out : s.in, to = s.transposed ? s.in : s.out;
-    int64_t taps = s.mode == DRAM_RESIZE_BICUBIC_AA ? (from > to ? dram_blocks(4 * from, to) + 1 : 5)
-                   : s.transposed                   ? dram_blocks(2 * from, to) + 1
+    int64_t taps = s.mode == DRAM_RESIZE_BICUBIC_AA ? (from > to ? dram_ceil_div(4 * from, to) + 1 : 5)
+                   : s.transposed                   ? dram_ceil_div(2 * from, to) + 1
                                                     : 2;
     return (int)(taps < from ? taps : from);
 }
@@ -254,7 +254,7 @@ static dram_status resample(const dram_kernel_args *args, const void *onto, bool
     j.columns = place_axis(columns, &room);
     const int64_t weights = (int64_t)j.rows.n * j.rows.taps + (int64_t)j.columns.n * j.columns.taps;
     const unsigned block = dram_map_block(weights);
-    TRY(dram_launch(args, weights_kernel, dim3((unsigned)dram_blocks(weights, block)), dim3(block), 0, rows, j.rows,
+    TRY(dram_launch(args, weights_kernel, dim3((unsigned)dram_ceil_div(weights, block)), dim3(block), 0, rows, j.rows,
                     columns, j.columns));
     DRAM_FLOAT_TYPES(args->in[0].dtype, T, return gather<T>(args, onto, j));
 }

@@ -60,12 +60,12 @@ DRAM_CUDA_KERNEL(channel_stats)
     double *part = static_cast<double *>(args->workspace);
     const int64_t channels = dram_last(&args->in[0].shape, 0), cells = dram_elements(&args->in[1].shape);
     const int64_t room = args->workspace_bytes / ((2 * channels + 1) * (int64_t)sizeof(double));
-    const int64_t cells_per_part = dram_blocks(cells, room), parts = dram_blocks(cells, cells_per_part);
+    const int64_t cells_per_part = dram_ceil_div(cells, room), parts = dram_ceil_div(cells, cells_per_part);
     DRAM_PACKED(dram_packable(x) && channels % dram_vector<float> == 0, float, N, {
         const dram_columns of = dram_columns_of(cells, channels, N);
         TRY(dram_launch(args, stats_kernel<N>, dim3((unsigned)parts, (unsigned)of.chunks),
                         dim3((unsigned)(of.wide * of.high)), 0, x, mask, part, of, cells_per_part));
-        return dram_launch(args, stats_end_kernel, dim3((unsigned)dram_blocks(channels, DRAM_TOTAL_COLUMNS)),
+        return dram_launch(args, stats_end_kernel, dim3((unsigned)dram_ceil_div(channels, DRAM_TOTAL_COLUMNS)),
                            dim3(DRAM_TOTAL_COLUMNS * DRAM_TOTAL_SLICES), 0, part, parts, channels, mean, var);
     });
 }
@@ -103,7 +103,7 @@ static dram_status standardize_all(const dram_kernel_args *args, const void *mea
     const int64_t channels = dram_last(shape, 0), cells = dram_elements(shape) / channels;
     DRAM_PACKED(dram_packable(x, mean, var, out) && channels % dram_vector<float> == 0, float, N, {
         const dram_columns of = dram_columns_of(cells, channels, N);
-        const int64_t pieces = dram_blocks(cells, (int64_t)of.high * CELLS_A_THREAD);
+        const int64_t pieces = dram_ceil_div(cells, (int64_t)of.high * CELLS_A_THREAD);
         return dram_launch(args, standardize_kernel<N>, dim3((unsigned)pieces, (unsigned)of.chunks),
                            dim3((unsigned)(of.wide * of.high)), 0, x, mean, var, out, of, args->attr->eps);
     });

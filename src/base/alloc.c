@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/testing.h"
+
 static _Atomic int64_t calls, bytes_now, bytes_peak;
 static _Atomic int64_t fail_after = -1;
 

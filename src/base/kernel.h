@@ -64,4 +64,10 @@ typedef dram_status (*dram_kernel)(const dram_kernel_args *args);
  * writes, none has a workspace, and their attributes and sizes may differ. */
 typedef dram_status (*dram_kernel_many)(const dram_kernel_args *const *args, int n);
 
+/* How many pieces of b there are in a, the last one perhaps smaller. */
+static inline int64_t dram_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 #endif

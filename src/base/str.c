@@ -74,6 +74,12 @@ const char *dram_nearest(const char *name, const char *const *names, int n)
     return best;
 }
 
+int dram_stem(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name ? (int)(dot - name) : (int)strlen(name);
+}
+
 char *dram_format_bytes(int64_t bytes, char *out, size_t size)
 {
     static const char *const unit[] = {"KiB", "MiB", "GiB", "TiB"};

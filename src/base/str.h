@@ -1,4 +1,4 @@
-/* str: growable text, and the nearest of some names (for "did you mean"). */
+/* str: growable text, the nearest of some names (for "did you mean"), stems of file names, sizes in bytes as text. */
 #ifndef DRAM_BASE_STR_H
 #define DRAM_BASE_STR_H
 
@@ -20,6 +20,9 @@ void dram_str_free(dram_str *s); /* leaves {0} */
 /* The entry of names[0..n) with the smallest edit distance to `name`, or NULL when none is near enough to be meant
  * (distance above a third of the name's length, at least 2, and below its length). */
 const char *dram_nearest(const char *name, const char *const *names, int n);
+
+/* Length of a file's name without its extension; a leading dot begins none. */
+int dram_stem(const char *name);
 
 /* "7.00 GiB", "512 B": at most `size` bytes into out, which is returned. */
 char *dram_format_bytes(int64_t bytes, char *out, size_t size);

@@ -3,10 +3,9 @@
 #define DRAM_CLI_COMMAND_H
 
 #include <cjson/cJSON.h>
-#include <stdbool.h>
+#include <stdio.h>
 
-#include "base/status.h"
-#include "config/config.h"
+#include "session/session.h"
 
 /* An option of a command: either a switch or one that takes a value (--dump FILE). */
 typedef struct {
@@ -46,8 +45,15 @@ dram_status dram_parse(const char *command, int argc, char **argv, const dram_op
 dram_status dram_parse_paths(const char *command, int argc, char **argv, const dram_option *options, int n_options,
                              int words, dram_words *out, bool *help);
 
+/* Prints the page of a session's plan (report/plan_text.h). */
+dram_status dram_print_page(const dram_session *session, FILE *out);
+
 /* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */
 dram_status dram_print_json(cJSON *tree);
+
+/* The same for the value at `key`: a dot goes into an object, or to the object of that "name" in a list; text is printed
+ * without its quotes. DRAM_ERR_CONFIG for a key that is not there names those of its level. */
+dram_status dram_print_value(cJSON *tree, const char *key);
 
 /* Writes text to a file for the user; the error names the file. */
 dram_status dram_write_text(const char *path, const char *text);

@@ -1,3 +1,4 @@
+/* dram config: prints the resolved config, the schema that editors use, or the table of all keys. */
 #include <stdio.h>
 
 #include "cli/command.h"

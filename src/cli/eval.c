@@ -1,11 +1,13 @@
+/* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
 #include <math.h>
 #include <stdio.h>
 
 #include "cli/command.h"
 #include "cli/progress.h"
-#include "train/fidelity.h"
-#include "train/predictions.h"
-#include "train/report.h"
+#include "evaluate/eval_file.h"
+#include "evaluate/fidelity.h"
+#include "evaluate/palette.h"
+#include "report/summary.h"
 #include "train/train.h"
 
 /* With predictions, the colour of a class is named beside it. */

@@ -1,8 +1,9 @@
+/* dram features: writes pictures of what teacher and student make of images. */
 #include <math.h>
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "train/features.h"
+#include "evaluate/features.h"
 
 static void print_picture(void *context, const dram_features_picture *p)
 {

@@ -1,3 +1,4 @@
+/* The program: finds the command, prints its error, exits with its status. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,8 @@ const dram_command dram_commands[] = {
      "a picture of teacher and student embeddings side by side for each image", dram_command_features},
     {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png",
      dram_command_synth},
-    {"config", "CONFIG [key=value ...] | --schema", "the resolved config, or the schema editors can use",
-     dram_command_config},
+    {"config", "CONFIG [key=value ...] | --schema | --keys",
+     "the resolved config, the schema editors can use, or all keys", dram_command_config},
     {"doctor", "", "devices, free memory, libraries, and what dram would choose", dram_command_doctor},
 };
 const int dram_commands_count = sizeof dram_commands / sizeof dram_commands[0];
@@ -26,7 +27,7 @@ static void print_usage(FILE *out)
 {
     fprintf(out, "dram %s: memory-lean distillation, planned to the byte before the first step\n\n", DRAM_VERSION);
     for (int i = 0; i < dram_commands_count; i++)
-        fprintf(out, "  dram %-8s %-40s %s\n", dram_commands[i].name, dram_commands[i].usage, dram_commands[i].summary);
+        fprintf(out, "  dram %-8s %-41s %s\n", dram_commands[i].name, dram_commands[i].usage, dram_commands[i].summary);
     fprintf(out,
             "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
             "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"

@@ -1,9 +1,11 @@
+/* Reads a command's words, and prints what several commands print. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
+#include "report/plan_text.h"
 
 static void print_command_usage(const char *name, const dram_option *options, int n)
 {
@@ -95,14 +97,83 @@ dram_status dram_parse_paths(const char *command, int argc, char **argv, const d
     return parse(command, argc, argv, options, n_options, words, true, out, help);
 }
 
+dram_status dram_print_page(const dram_session *session, FILE *out)
+{
+    dram_plan_facts facts;
+    dram_str text = {0};
+    dram_status status = dram_plan_facts_find(session, &facts);
+    if (status == DRAM_OK) status = dram_plan_text(session->plan, &facts, &text);
+    if (status == DRAM_OK) {
+        fputs(text.text, out);
+        fflush(out);
+    }
+    dram_str_free(&text);
+    dram_plan_facts_free(&facts);
+    return status;
+}
+
+/* Prints `part` of a tree (NULL: memory was out) and frees the tree. */
+static dram_status print_part(cJSON *tree, const cJSON *part)
+{
+    char *text = part ? cJSON_Print(part) : NULL;
+    if (cJSON_IsString(part))
+        puts(part->valuestring);
+    else if (text)
+        puts(text);
+    cJSON_free(text);
+    cJSON_Delete(tree);
+    return text ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory to print the result");
+}
+
 dram_status dram_print_json(cJSON *tree)
 {
-    char *text = tree ? cJSON_Print(tree) : NULL;
+    return print_part(tree, tree);
+}
+
+/* What a child of an object or list is called; NULL: nothing. */
+static const char *name_of(const cJSON *parent, const cJSON *child)
+{
+    return cJSON_IsArray(parent) ? cJSON_GetStringValue(cJSON_GetObjectItem(child, "name")) : child->string;
+}
+
+static dram_status no_such_value(const char *key, const char *part, int length, const cJSON *parent)
+{
+    const cJSON *child;
+    dram_str names = {0};
+    cJSON_ArrayForEach(child, parent)
+    {
+        const char *name = name_of(parent, child);
+        if (name) dram_str_add(&names, "%s%s", names.text ? ", " : "; there are ", name);
+    }
+    dram_status status = dram_fail(DRAM_ERR_CONFIG, "--get %s: there is no \"%.*s\"%s", key, length, part,
+                                   names.text ? names.text : " in a single value");
+    dram_str_free(&names);
+    return status;
+}
+
+static dram_status find_value(const cJSON *tree, const char *key, const cJSON **found)
+{
+    for (const char *part = key;; part += strcspn(part, ".") + 1) {
+        int length = (int)strcspn(part, ".");
+        const cJSON *child;
+        cJSON_ArrayForEach(child, tree)
+        {
+            const char *name = name_of(tree, child);
+            if (name && (int)strlen(name) == length && strncmp(name, part, (size_t)length) == 0) break;
+        }
+        if (!child) return no_such_value(key, part, length, tree);
+        *found = tree = child;
+        if (part[length] == '\0') return DRAM_OK;
+    }
+}
+
+dram_status dram_print_value(cJSON *tree, const char *key)
+{
+    const cJSON *found = NULL;
+    dram_status status = tree ? find_value(tree, key, &found) : DRAM_OK;
+    if (status == DRAM_OK) return print_part(tree, found);
     cJSON_Delete(tree);
-    if (!text) return dram_fail(DRAM_ERR_MEMORY, "no memory to print the result");
-    puts(text);
-    cJSON_free(text);
-    return DRAM_OK;
+    return status;
 }
 
 dram_status dram_write_text(const char *path, const char *text)

@@ -1,10 +1,13 @@
+/* dram plan: prints, draws or dumps the plan of a run, and says whether it fits. */
 #include <stdio.h>
 
 #include "cli/command.h"
-#include "cli/plan_page.h"
-#include "plan/report.h"
-#include "train/calibrate.h"
-#include "train/machine.h"
+#include "report/plan_dump.h"
+#include "report/plan_json.h"
+#include "report/plan_svg.h"
+#include "session/budget.h"
+#include "session/calibrate.h"
+#include "session/machine.h"
 
 static dram_status write_dump(const dram_session *s, const char *path)
 {
@@ -26,39 +29,50 @@ static dram_status write_svg(const dram_session *s, const char *path)
     return status;
 }
 
+/* One value of it, or all where `key` is NULL. */
+static dram_status print_json(const dram_session *s, const char *key)
+{
+    dram_plan_facts facts;
+    dram_status status = dram_plan_facts_find(s, &facts);
+    cJSON *report = status == DRAM_OK ? dram_plan_json(s->plan, &facts) : NULL;
+    if (status == DRAM_OK) status = key ? dram_print_value(report, key) : dram_print_json(report);
+    dram_plan_facts_free(&facts);
+    return status;
+}
+
 /* The plan holds for the CPU or the GPU of any machine; whether it would run here is a note, no verdict. */
 static void note_machine(const dram_session *s)
 {
     char need[32], have[32];
     const char *whose = s->plan->profile.gpu ? "this machine's GPU" : "this machine";
-    dram_machine_room room;
-    if (dram_machine_look(&s->plan->profile, &room) != DRAM_OK) {
+    dram_machine_memory memory;
+    if (dram_machine_read_memory(&s->plan->profile, &memory) != DRAM_OK) {
         fprintf(stderr, "note: %s; `dram train` would refuse here\n", dram_error_text());
         dram_error_clear();
         return;
     }
     int64_t bytes =
-        s->plan->arena_bytes + (room.apart ? 0 : s->plan->host_bytes) + dram_machine_overhead(&s->plan->profile);
-    if (s->budget > room.device_total)
+        s->plan->arena_bytes + (memory.apart ? 0 : s->plan->host_bytes) + dram_machine_overhead(&s->plan->profile);
+    if (s->budget > memory.device_total)
         fprintf(stderr, "note: the budget is %s and %s has %s: `dram train` would refuse here\n",
                 dram_format_bytes(s->budget, need, sizeof need), whose,
-                dram_format_bytes(room.device_total, have, sizeof have));
-    else if (bytes > room.device_free)
+                dram_format_bytes(memory.device_total, have, sizeof have));
+    else if (bytes > memory.device_free)
         fprintf(stderr, "note: the plan needs %s and %s has %s free: `dram train` would refuse here\n",
                 dram_format_bytes(bytes, need, sizeof need), whose,
-                dram_format_bytes(room.device_free, have, sizeof have));
+                dram_format_bytes(memory.device_free, have, sizeof have));
 }
 
-static dram_status show(const dram_session *s, bool json, const char *dump, const char *svg)
+static dram_status show(const dram_session *s, bool json, const char *key, const char *dump, const char *svg)
 {
     if (dump) TRY(write_dump(s, dump));
     if (svg) TRY(write_svg(s, svg));
     if (json)
-        TRY(dram_print_json(dram_plan_page_json(s)));
+        TRY(print_json(s, key));
     else
-        TRY(dram_plan_page(s, stdout));
+        TRY(dram_print_page(s, stdout));
     note_machine(s);
-    return s->budget ? dram_session_check_fit(s, s->budget, "the budget is") : DRAM_OK;
+    return s->budget ? dram_budget_check(s, s->budget, "the budget is") : DRAM_OK;
 }
 
 /* Times the step's nodes on this machine, and says how the times are put to use. */
@@ -84,9 +98,10 @@ static dram_status calibrate(const dram_config *cfg)
 dram_status dram_command_plan(int argc, char **argv)
 {
     bool json = false, timed = false, help;
-    const char *dump = NULL, *svg = NULL;
+    const char *key = NULL, *dump = NULL, *svg = NULL;
     const dram_option options[] = {
         {"--json", NULL, "print one JSON object", &json, NULL},
+        {"--get", "KEY", "with --json, print one value of it: programs.distil_step.peak_bytes", NULL, &key},
         {"--calibrate", NULL, "run the step here to time its nodes, keep the times in memory.profile, plan by them",
          &timed, NULL},
         {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &dump},
@@ -95,13 +110,14 @@ dram_status dram_command_plan(int argc, char **argv)
     dram_words words;
     dram_config *cfg;
     dram_session session;
-    TRY(dram_parse("plan", argc, argv, options, 4, 1, &words, &help));
+    TRY(dram_parse("plan", argc, argv, options, 5, 1, &words, &help));
     if (help) return DRAM_OK;
+    if (key && !json) return dram_fail(DRAM_ERR_CONFIG, "plan: --get takes a value out of --json, which is missing");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_status status = timed ? calibrate(cfg) : DRAM_OK;
-    if (status == DRAM_OK) status = dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &session);
+    if (status == DRAM_OK) status = dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
-        status = show(&session, json, dump, svg);
+        status = show(&session, json, key, dump, svg);
         dram_session_close(&session);
     }
     dram_config_free(cfg);

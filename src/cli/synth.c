@@ -1,3 +1,4 @@
+/* dram synth: writes synthetic scenes with labels. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
+/* dram train: runs a training, and shows how it goes. */
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "cli/plan_page.h"
 #include "cli/progress.h"
-#include "train/report.h"
+#include "report/summary.h"
 #include "train/train.h"
 
 static volatile sig_atomic_t stop_asked;
@@ -31,7 +31,7 @@ static void catch_signals(void)
 static void show_plan(void *context, const dram_session *session)
 {
     const dram_progress_view *view = context;
-    dram_plan_page(session, view->out);
+    dram_print_page(session, view->out);
 }
 
 static void print_process(const dram_gpu_process *p)

@@ -31,13 +31,9 @@ static dram_status check_data(const dram_config *cfg)
 static dram_status check_embed_loss(const dram_config *cfg)
 {
     const struct dram_config_sam_distill_loss *loss = &cfg->sam_distill.loss;
-    const double added[] = {[DRAM_SAM_LOSS_MSE] = loss->add.mse,
-                            [DRAM_SAM_LOSS_COSINE] = loss->add.cosine,
-                            [DRAM_SAM_LOSS_HUBER] = loss->add.huber,
-                            [DRAM_SAM_LOSS_CWD] = loss->add.cwd};
-    const char *word = dram_sam_loss_word(loss->type);
+    const char *word = dram_distance_word(loss->type);
     char key[64];
-    if (added[loss->type] == 0) return DRAM_OK;
+    if (dram_config_added(loss, loss->type) == 0) return DRAM_OK;
     snprintf(key, sizeof key, "sam_distill.loss.add.%s", word);
     return dram_config_fail(cfg, key,
                             "%s is sam_distill.loss.type already, with weight 1; set this to 0, or type to another "
@@ -53,8 +49,6 @@ static dram_status check_losses(const dram_config *cfg)
     if (!sam->enabled && !without_teacher)
         return dram_config_fail(cfg, "sam_distill.enabled",
                                 "there is no loss to train on; enable sam_distill, resolution_distill or task");
-    if (cfg->task.enabled && !cfg->data.train.labels)
-        return dram_config_fail(cfg, "task.enabled", "the task learns from labels; set data.train.labels");
     if (cfg->task.enabled && cfg->data.classes < 2)
         return dram_config_fail(cfg, "task.enabled", "the task needs 2 classes or more; set data.classes (it is %d)",
                                 cfg->data.classes);

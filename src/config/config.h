@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "config/enums.h"
+#include "config/steps.h"
 
 /* A size in bytes that is a keyword. */
 #define DRAM_BYTES_NONE ((int64_t)-1)
@@ -20,22 +21,6 @@
 
 /* sam_distill.teacher.weights when the weights are drawn. No file has this name: input paths are absolute. */
 #define DRAM_WEIGHTS_RANDOM "random"
-
-/* A number that may change as the run goes on: value[i] from step from[i] on. from[0] is 0, from rises, n is 1 at
- * least.
- */
-enum { DRAM_STEPS = 16 };
-typedef struct {
-    int64_t from[DRAM_STEPS];
-    int value[DRAM_STEPS];
-    int n;
-} dram_steps;
-
-/* Index of the entry that holds at a step; the largest value; the one and only entry `value`. */
-int dram_steps_at(const dram_steps *steps, int64_t step);
-int dram_steps_most(const dram_steps *steps);
-dram_steps dram_steps_always(int value);
-bool dram_steps_equal(const dram_steps *a, const dram_steps *b);
 
 typedef struct dram_config {
 #define BASE(PATH, HELP)
@@ -70,6 +55,10 @@ void dram_config_free(dram_config *cfg); /* NULL is allowed */
  * weights are given, and every input path that is set and used exists. */
 dram_status dram_config_check_inputs(const dram_config *cfg, bool training);
 
+/* The config of programs that take one image at a time and train nothing: a batch of 1, no cache, no weights that
+ * training began from. Its strings are those of cfg. */
+dram_config dram_config_one_image(const dram_config *cfg);
+
 /* "file.yaml:12:9", "command line" or "default": where the value of a key (its full path) came from. Lives as long as
  * the config. */
 const char *dram_config_where(const dram_config *cfg, const char *key);
@@ -82,6 +71,9 @@ dram_status dram_config_fail(const dram_config *cfg, const char *key, const char
 #define X(TYPE, LIST) const char *TYPE##_word(TYPE value);
 DRAM_ENUM_LISTS(X)
 #undef X
+
+/* The weight of a distance in sam_distill.loss.add; 0: it is not used there. */
+double dram_config_added(const struct dram_config_sam_distill_loss *loss, dram_distance distance);
 
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that

@@ -2,6 +2,8 @@
 #ifndef DRAM_CONFIG_ENUMS_H
 #define DRAM_CONFIG_ENUMS_H
 
+#include "base/distance.h"
+
 #define DRAM_RUN_DEVICE_LIST(X)                                                                                        \
     X(DRAM_RUN_DEVICE_AUTO, "auto")                                                                                    \
     X(DRAM_RUN_DEVICE_CPU, "cpu")                                                                                      \
@@ -20,12 +22,6 @@
 #define DRAM_BETWEEN_LIST(X)                                                                                           \
     X(DRAM_BETWEEN_NONE, "none")                                                                                       \
     X(DRAM_BETWEEN_REUSE, "reuse")
-
-#define DRAM_SAM_LOSS_LIST(X)                                                                                          \
-    X(DRAM_SAM_LOSS_MSE, "mse")                                                                                        \
-    X(DRAM_SAM_LOSS_COSINE, "cosine")                                                                                  \
-    X(DRAM_SAM_LOSS_HUBER, "huber")                                                                                    \
-    X(DRAM_SAM_LOSS_CWD, "cwd")
 
 #define DRAM_CACHE_FORMAT_LIST(X)                                                                                      \
     X(DRAM_CACHE_FORMAT_FP16, "fp16")                                                                                  \
@@ -70,12 +66,11 @@
     X(DRAM_MAY_CHANGE_SR_TARGET_SCALE, "sr_target_scale")
 
 /* Every list above, with the C type made from it. */
-#define DRAM_ENUM_LISTS(X)                                                                                             \
+#define DRAM_CONFIG_ENUM_LISTS(X)                                                                                      \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
-    X(dram_sam_loss, DRAM_SAM_LOSS_LIST)                                                                               \
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
@@ -88,7 +83,10 @@
 
 #define DRAM_ENUM_ID(ID, WORD) ID,
 #define X(TYPE, LIST) typedef enum { LIST(DRAM_ENUM_ID) } TYPE;
-DRAM_ENUM_LISTS(X)
+DRAM_CONFIG_ENUM_LISTS(X)
 #undef X
+
+/* All types whose values are words. */
+#define DRAM_ENUM_LISTS(X) DRAM_CONFIG_ENUM_LISTS(X) X(dram_distance, DRAM_DISTANCE_LIST)
 
 #endif

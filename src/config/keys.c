@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 
-#define WORD(ID, TEXT) [ID] = TEXT,
+#define WORD(ID, TEXT, ...) [ID] = TEXT,
 #define X(TYPE, LIST)                                                                                                  \
     static const char *const TYPE##_words[] = {LIST(WORD)};                                                            \
     const char *TYPE##_word(TYPE value)                                                                                \
@@ -43,6 +43,14 @@ const dram_key dram_keys[] = {
 #include "config/keys.def"
 };
 const int dram_n_keys = sizeof dram_keys / sizeof dram_keys[0];
+
+double dram_config_added(const struct dram_config_sam_distill_loss *loss, dram_distance distance)
+{
+#define X(ID, WORD, NAME, ...) [ID] = loss->add.NAME,
+    const double added[] = {DRAM_DISTANCE_LIST(X)};
+#undef X
+    return added[distance];
+}
 
 int dram_key_find(const char *path)
 {
@@ -134,7 +142,7 @@ void dram_key_describe(const dram_key *key, dram_str *out)
     }
 }
 
-void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value)
+void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *value)
 {
     char *field = (char *)cfg + key->offset;
     switch (key->kind) {
@@ -172,10 +180,10 @@ void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value
     }
 }
 
-dram_value dram_key_get(const dram_config *cfg, const dram_key *key)
+dram_key_value dram_key_get(const dram_config *cfg, const dram_key *key)
 {
     const char *field = (const char *)cfg + key->offset;
-    dram_value value = {0};
+    dram_key_value value = {0};
     switch (key->kind) {
     case DRAM_KEY_BASE:
     case DRAM_KEY_SECTION:
@@ -212,37 +220,10 @@ dram_value dram_key_get(const dram_config *cfg, const dram_key *key)
     return value;
 }
 
-dram_value dram_key_default(const dram_key *key)
+dram_key_value dram_key_default(const dram_key *key)
 {
-    return (dram_value){.integer = key->default_integer,
-                        .real = key->default_real,
-                        .text = key->text,
-                        .steps = dram_steps_always((int)key->default_integer)};
-}
-
-int dram_steps_at(const dram_steps *steps, int64_t step)
-{
-    int i = steps->n - 1;
-    while (i > 0 && steps->from[i] > step) i--;
-    return i;
-}
-
-int dram_steps_most(const dram_steps *steps)
-{
-    int most = steps->value[0];
-    for (int i = 1; i < steps->n; i++)
-        if (steps->value[i] > most) most = steps->value[i];
-    return most;
-}
-
-dram_steps dram_steps_always(int value)
-{
-    return (dram_steps){.value = {value}, .n = 1};
-}
-
-bool dram_steps_equal(const dram_steps *a, const dram_steps *b)
-{
-    bool equal = a->n == b->n;
-    for (int i = 0; i < a->n && equal; i++) equal = a->from[i] == b->from[i] && a->value[i] == b->value[i];
-    return equal;
+    return (dram_key_value){.integer = key->default_integer,
+                            .real = key->default_real,
+                            .text = key->text,
+                            .steps = dram_steps_always((int)key->default_integer)};
 }

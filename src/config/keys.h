@@ -49,14 +49,14 @@ typedef struct {
     double real;
     char *text;
     dram_steps steps;
-} dram_value;
+} dram_key_value;
 
 /* Where a value was written. line 0: nowhere in particular; file NULL: the command line. */
 typedef struct {
     const char *file;
     const char *folder; /* absolute; where relative input paths start */
     int line, column;   /* from 1 */
-} dram_place;
+} dram_key_place;
 
 /* One plain or quoted word of YAML. */
 typedef struct {
@@ -93,38 +93,45 @@ void dram_key_describe_range(const dram_key *key, dram_str *out);
 
 /* Moves a value between a struct and the outside. set takes over value->text; get lends it. default's text is lent by
  * the row: duplicate before set. */
-void dram_key_set(dram_config *cfg, const dram_key *key, const dram_value *value);
-dram_value dram_key_get(const dram_config *cfg, const dram_key *key);
-dram_value dram_key_default(const dram_key *key);
+void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *value);
+dram_key_value dram_key_get(const dram_config *cfg, const dram_key *key);
+dram_key_value dram_key_default(const dram_key *key);
 
 /* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the
  * caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
-dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value);
+dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_key_place *place,
+                          dram_key_value *value);
 
 /* Adds "from step `from` on: value" to a STEPS value: fails unless the first is 0 and they rise. */
-dram_status dram_value_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_place *place,
-                                dram_steps *steps);
+dram_status dram_key_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_key_place *place,
+                              dram_steps *steps);
 
 /* Fails at `place`: "expected ..., found FOUND". */
-dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found);
+dram_status dram_key_unexpected(const dram_key *key, const dram_key_place *place, const char *found);
 
 /* Fails with DRAM_ERR_CONFIG and the line "where: key: text"; where may be "", key may be NULL. */
 dram_status dram_config_error(const char *where, const char *key, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
 /* The same with "file:line:column" for where. */
-dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
+dram_status dram_key_fail(const dram_key_place *place, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 dram_status dram_config_no_memory(void);
 
 /* Appends a value as YAML (one line, no newline). */
-dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_str *out);
+dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out);
+
+/* All defaults, to be loaded from `file` (NULL: from none). *out is the caller's to free, after a failure too. */
+dram_status dram_config_new(const char *file, dram_config **out);
 
 /* Takes over the value unless one of a higher rank is there; records where it came from. */
-dram_status dram_config_put(dram_config *cfg, int index, dram_value *value, const dram_place *place, int rank);
+dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, const dram_key_place *place, int rank);
+
+/* True if `key` was set by a source that wins over the one that set `other`. */
+bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other);
 
 /* Fails with what an unknown key was probably meant to be. */
-dram_status dram_key_unknown(const char *path, const dram_place *place);
+dram_status dram_key_unknown(const char *path, const dram_key_place *place);
 
 /* Reads a file with its bases; reads one override. */
 dram_status dram_config_read_file(dram_config *cfg, const char *file);

@@ -17,12 +17,12 @@ enum { MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_R
 typedef struct {
     yaml_parser_t parser;
     dram_config *cfg;
-    dram_place place;     /* of the event last looked at */
+    dram_key_place place; /* of the event last looked at */
     const char *override; /* path of the key, on the command line */
     int rank;             /* 0 for the file itself, -1 for its base, ... */
     bool *seen;           /* for each key: it is in this file already */
     char *base;           /* as written; owned */
-    dram_place base_place;
+    dram_key_place base_place;
 } reader;
 
 static void look_at(reader *r, const yaml_mark_t *mark)
@@ -38,13 +38,13 @@ static dram_status syntax_error(reader *r)
     if (p->error == YAML_MEMORY_ERROR) return dram_config_no_memory();
     r->place.line = 0;
     if (p->error == YAML_READER_ERROR)
-        return dram_place_fail(&r->place, r->override, "not valid YAML: %s at byte %zu", problem, p->problem_offset);
+        return dram_key_fail(&r->place, r->override, "not valid YAML: %s at byte %zu", problem, p->problem_offset);
     look_at(r, &p->problem_mark);
     const char *advice = strstr(problem, "cannot start any token")
                              ? " (indent with spaces, not tabs; quote a word that begins with @, ` or %)"
                              : "";
-    if (!p->context) return dram_place_fail(&r->place, r->override, "not valid YAML: %s%s", problem, advice);
-    return dram_place_fail(&r->place, r->override, "not valid YAML: %s, %s%s", problem, p->context, advice);
+    if (!p->context) return dram_key_fail(&r->place, r->override, "not valid YAML: %s%s", problem, advice);
+    return dram_key_fail(&r->place, r->override, "not valid YAML: %s, %s%s", problem, p->context, advice);
 }
 
 /* The next event, checked for what a config has no use of. yaml_event_delete it, whatever is returned. */
@@ -76,8 +76,8 @@ static dram_status next_event(reader *r, const char *path, yaml_event_t *event)
         break;
     }
     if (anchor)
-        return dram_place_fail(&r->place, path, "anchors and aliases (& and *) are not supported; use base: to share");
-    if (tag) return dram_place_fail(&r->place, path, "tags (!) are not supported");
+        return dram_key_fail(&r->place, path, "anchors and aliases (& and *) are not supported; use base: to share");
+    if (tag) return dram_key_fail(&r->place, path, "tags (!) are not supported");
     return DRAM_OK;
 }
 
@@ -88,20 +88,20 @@ static dram_scalar scalar_of(const yaml_event_t *event)
                          .plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE};
 }
 
-static dram_status read_list(reader *r, const dram_key *key, dram_value *value)
+static dram_status read_list(reader *r, const dram_key *key, dram_key_value *value)
 {
-    *value = (dram_value){0};
+    *value = (dram_key_value){0};
     for (;;) {
         yaml_event_t event;
-        dram_value one = {0};
+        dram_key_value one = {0};
         dram_status status = next_event(r, key->path, &event);
         bool end = status == DRAM_OK && event.type == YAML_SEQUENCE_END_EVENT;
         if (status == DRAM_OK && !end) {
             dram_scalar word = scalar_of(&event);
             if (event.type == YAML_SCALAR_EVENT)
-                status = dram_value_read(key, &word, &r->place, &one);
+                status = dram_key_read(key, &word, &r->place, &one);
             else
-                status = dram_value_unexpected(key, &r->place, "a list or a mapping inside the list");
+                status = dram_key_unexpected(key, &r->place, "a list or a mapping inside the list");
         }
         yaml_event_delete(&event);
         if (status != DRAM_OK || end) return status;
@@ -112,11 +112,11 @@ static dram_status read_list(reader *r, const dram_key *key, dram_value *value)
 static dram_status read_scalar(reader *r, int index, const dram_scalar *s)
 {
     const dram_key *key = &dram_keys[index];
-    dram_place place = r->place;
-    dram_value value;
+    dram_key_place place = r->place;
+    dram_key_value value;
     if (key->kind == DRAM_KEY_SECTION && dram_scalar_classify(s) == DRAM_SCALAR_NULL) return DRAM_OK;
-    if (key->kind == DRAM_KEY_CHOICES) return dram_value_unexpected(key, &place, "a single value (write it in [ ])");
-    TRY(dram_value_read(key, s, &place, &value));
+    if (key->kind == DRAM_KEY_CHOICES) return dram_key_unexpected(key, &place, "a single value (write it in [ ])");
+    TRY(dram_key_read(key, s, &place, &value));
     if (key->kind != DRAM_KEY_BASE) return dram_config_put(r->cfg, index, &value, &place, r->rank);
     r->base = value.text;
     r->base_place = place;
@@ -131,7 +131,7 @@ static dram_status next_word(reader *r, const dram_key *key, yaml_event_t *event
     TRY(next_event(r, key->path, event));
     *end = event->type == YAML_MAPPING_END_EVENT;
     if (*end || event->type == YAML_SCALAR_EVENT) return DRAM_OK;
-    return dram_value_unexpected(key, &r->place, "a list or a mapping inside the mapping");
+    return dram_key_unexpected(key, &r->place, "a list or a mapping inside the mapping");
 }
 
 /* {step: number, ...} */
@@ -143,40 +143,40 @@ static dram_status read_steps(reader *r, const dram_key *key, dram_steps *steps)
     while (status == DRAM_OK && !end) {
         yaml_event_t from = {0}, number = {0};
         status = next_word(r, key, &from, &end);
-        dram_place place = r->place;
+        dram_key_place place = r->place;
         if (status == DRAM_OK && !end) {
-            dram_value value;
+            dram_key_value value;
             status = next_word(r, key, &number, &end);
             dram_scalar step = scalar_of(&from), word = scalar_of(&number);
             if (status == DRAM_OK && strchr(step.text, ':'))
-                status = dram_place_fail(&place, key->path, "write a space after each colon: {0: 1, 1000: 4}");
-            if (status == DRAM_OK) status = dram_value_read(key, &word, &r->place, &value);
-            if (status == DRAM_OK) status = dram_value_add_step(key, &step, value.integer, &place, steps);
+                status = dram_key_fail(&place, key->path, "write a space after each colon: {0: 1, 1000: 4}");
+            if (status == DRAM_OK) status = dram_key_read(key, &word, &r->place, &value);
+            if (status == DRAM_OK) status = dram_key_add_step(key, &step, value.integer, &place, steps);
         }
         yaml_event_delete(&from);
         yaml_event_delete(&number);
     }
-    if (status == DRAM_OK && steps->n == 0) return dram_value_unexpected(key, &r->place, "an empty mapping");
+    if (status == DRAM_OK && steps->n == 0) return dram_key_unexpected(key, &r->place, "an empty mapping");
     return status;
 }
 
 static dram_status read_value(reader *r, int index, const yaml_event_t *event)
 {
     const dram_key *key = &dram_keys[index];
-    dram_place place = r->place;
+    dram_key_place place = r->place;
     if (event->type == YAML_SCALAR_EVENT) {
         dram_scalar s = scalar_of(event);
         return read_scalar(r, index, &s);
     }
     if (event->type == YAML_MAPPING_START_EVENT) {
-        dram_value value = {0};
+        dram_key_value value = {0};
         if (key->kind == DRAM_KEY_SECTION) return read_mapping(r, key->path);
-        if (key->kind != DRAM_KEY_STEPS) return dram_value_unexpected(key, &place, "a mapping");
+        if (key->kind != DRAM_KEY_STEPS) return dram_key_unexpected(key, &place, "a mapping");
         TRY(read_steps(r, key, &value.steps));
         return dram_config_put(r->cfg, index, &value, &place, r->rank);
     }
-    if (key->kind != DRAM_KEY_CHOICES) return dram_value_unexpected(key, &place, "a list");
-    dram_value value;
+    if (key->kind != DRAM_KEY_CHOICES) return dram_key_unexpected(key, &place, "a list");
+    dram_key_value value;
     TRY(read_list(r, key, &value));
     return dram_config_put(r->cfg, index, &value, &place, r->rank);
 }
@@ -186,16 +186,16 @@ static dram_status find_key(reader *r, const char *section, const yaml_event_t *
 {
     char path[PATH_ROOM];
     const char *section_name = *section ? section : NULL;
-    if (event->type != YAML_SCALAR_EVENT) return dram_place_fail(&r->place, section_name, "a key must be one word");
+    if (event->type != YAML_SCALAR_EVENT) return dram_key_fail(&r->place, section_name, "a key must be one word");
     dram_scalar s = scalar_of(event);
     snprintf(path, sizeof path, "%s%s%.64s", section, *section ? "." : "", s.text);
-    if (strlen(s.text) != s.length) return dram_place_fail(&r->place, path, "a zero byte is not allowed");
+    if (strlen(s.text) != s.length) return dram_key_fail(&r->place, path, "a zero byte is not allowed");
     if (strchr(s.text, '.'))
-        return dram_place_fail(&r->place, path,
-                               "a name with dots is for the command line; in a file write one key inside the other");
+        return dram_key_fail(&r->place, path,
+                             "a name with dots is for the command line; in a file write one key inside the other");
     *index = dram_key_find(path);
     if (*index < 0) return dram_key_unknown(path, &r->place);
-    if (r->seen[*index]) return dram_place_fail(&r->place, path, "this key is given twice");
+    if (r->seen[*index]) return dram_key_fail(&r->place, path, "this key is given twice");
     r->seen[*index] = true;
     return DRAM_OK;
 }
@@ -224,8 +224,8 @@ static dram_status read_root(reader *r, int index, const yaml_event_t *event)
     if (event->type == YAML_MAPPING_START_EVENT) return read_mapping(r, "");
     dram_scalar s = scalar_of(event);
     if (event->type == YAML_SCALAR_EVENT && dram_scalar_classify(&s) == DRAM_SCALAR_NULL) return DRAM_OK;
-    return dram_place_fail(&r->place, NULL, "expected keys and values at the top, found %s",
-                           event->type == YAML_SCALAR_EVENT ? "a single value" : "a list");
+    return dram_key_fail(&r->place, NULL, "expected keys and values at the top, found %s",
+                         event->type == YAML_SCALAR_EVENT ? "a single value" : "a list");
 }
 
 /* One document at most; none is an empty file, or a missing value. */
@@ -237,7 +237,7 @@ static dram_status read_stream(reader *r, int index)
         dram_status status = next_event(r, r->override, &event);
         yaml_event_type_t type = event.type;
         if (status == DRAM_OK && type == YAML_DOCUMENT_START_EVENT) {
-            if (any) status = dram_place_fail(&r->place, r->override, "there must be one document only");
+            if (any) status = dram_key_fail(&r->place, r->override, "there must be one document only");
             any = true;
         } else if (status == DRAM_OK && type != YAML_STREAM_START_EVENT && type != YAML_STREAM_END_EVENT &&
                    type != YAML_DOCUMENT_END_EVENT) {
@@ -272,7 +272,7 @@ free_seen:
 typedef struct open_file {
     const char *name;
     const struct open_file *user; /* the file that names this one as its base */
-    dram_place named_at;          /* where; file NULL for the first */
+    dram_key_place named_at;      /* where; file NULL for the first */
     int depth;
     dev_t device;
     ino_t inode;
@@ -280,9 +280,9 @@ typedef struct open_file {
 
 static dram_status cannot_use(const open_file *f, const char *why)
 {
-    dram_place whole_file = {.file = f->name};
-    if (!f->user) return dram_place_fail(&whole_file, NULL, "%s", why);
-    return dram_place_fail(&f->named_at, "base", "%s: %s", f->name, why);
+    dram_key_place whole_file = {.file = f->name};
+    if (!f->user) return dram_key_fail(&whole_file, NULL, "%s", why);
+    return dram_key_fail(&f->named_at, "base", "%s: %s", f->name, why);
 }
 
 /* Reads the whole file, at most MAX_FILE_BYTES; *text is dram_free'd by the caller. */
@@ -392,11 +392,11 @@ dram_status dram_config_read_override(dram_config *cfg, const char *override)
     reader r = {.cfg = cfg, .place = {.folder = folder}, .override = path, .rank = COMMAND_LINE_RANK};
     const char *equals = strchr(override, '=');
     if (!equals || equals == override)
-        return dram_place_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
+        return dram_key_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
     snprintf(path, sizeof path, "%.*s", (int)(equals - override < PATH_ROOM ? equals - override : PATH_ROOM), override);
     int index = dram_key_find(path);
     if (index < 0) return dram_key_unknown(path, &r.place);
-    if (dram_keys[index].kind == DRAM_KEY_BASE) return dram_place_fail(&r.place, path, "works in a file only");
+    if (dram_keys[index].kind == DRAM_KEY_BASE) return dram_key_fail(&r.place, path, "works in a file only");
     if (!getcwd(folder, sizeof folder))
         return dram_fail(DRAM_ERR_IO, "cannot find the working directory: %s", strerror(errno));
     return read_text(&r, equals + 1, strlen(equals + 1), index);

@@ -28,7 +28,7 @@ dram_status dram_config_error(const char *where, const char *key, const char *fo
     return dram_fail(DRAM_ERR_CONFIG, "%s", text);
 }
 
-dram_status dram_place_fail(const dram_place *place, const char *key, const char *format, ...)
+dram_status dram_key_fail(const dram_key_place *place, const char *key, const char *format, ...)
 {
     char where[PATH_MAX];
     va_list args;
@@ -90,20 +90,20 @@ dram_scalar_kind dram_scalar_classify(const dram_scalar *s)
     return classify_number(s->text);
 }
 
-dram_status dram_value_unexpected(const dram_key *key, const dram_place *place, const char *found)
+dram_status dram_key_unexpected(const dram_key *key, const dram_key_place *place, const char *found)
 {
     dram_str expected = {0};
     dram_key_describe(key, &expected);
     if (expected.failed)
         dram_config_no_memory();
     else
-        dram_place_fail(place, key->path, "expected %s, found %s", expected.text, found);
+        dram_key_fail(place, key->path, "expected %s, found %s", expected.text, found);
     dram_status status = expected.failed ? DRAM_ERR_MEMORY : DRAM_ERR_CONFIG;
     dram_str_free(&expected);
     return status;
 }
 
-static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const dram_place *place)
+static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const dram_key_place *place)
 {
     char found[160];
     bool wants_text = key->kind == DRAM_KEY_TEXT || key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT;
@@ -123,10 +123,10 @@ static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const d
         snprintf(found, sizeof found, "the text \"%.60s\"", s->text);
         break;
     }
-    return dram_value_unexpected(key, place, found);
+    return dram_key_unexpected(key, place, found);
 }
 
-static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const dram_place *place)
+static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const dram_key_place *place)
 {
     dram_str range = {0};
     dram_key_describe_range(key, &range);
@@ -136,13 +136,13 @@ static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const
     if (range.failed)
         dram_config_no_memory();
     else
-        dram_place_fail(place, key->path, "%.60s is out of range: expected a %s %s", s->text, noun, range.text);
+        dram_key_fail(place, key->path, "%.60s is out of range: expected a %s %s", s->text, noun, range.text);
     dram_status status = range.failed ? DRAM_ERR_MEMORY : DRAM_ERR_CONFIG;
     dram_str_free(&range);
     return status;
 }
 
-static dram_status read_integer(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+static dram_status read_integer(const dram_key *key, const dram_scalar *s, const dram_key_place *place, int64_t *out)
 {
     if (dram_scalar_classify(s) != DRAM_SCALAR_INTEGER) return wrong_type(key, s, place);
     errno = 0;
@@ -152,7 +152,7 @@ static dram_status read_integer(const dram_key *key, const dram_scalar *s, const
     return DRAM_OK;
 }
 
-static dram_status read_real(const dram_key *key, const dram_scalar *s, const dram_place *place, double *out)
+static dram_status read_real(const dram_key *key, const dram_scalar *s, const dram_key_place *place, double *out)
 {
     dram_scalar_kind kind = dram_scalar_classify(s);
     if (kind != DRAM_SCALAR_INTEGER && kind != DRAM_SCALAR_REAL) return wrong_type(key, s, place);
@@ -165,7 +165,7 @@ static dram_status read_real(const dram_key *key, const dram_scalar *s, const dr
     return DRAM_OK;
 }
 
-static dram_status read_bytes(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+static dram_status read_bytes(const dram_key *key, const dram_scalar *s, const dram_key_place *place, int64_t *out)
 {
     if (s->plain && dram_key_has_keyword(key, s->text)) {
         *out = strcmp(s->text, "auto") == 0 ? DRAM_BYTES_AUTO : DRAM_BYTES_NONE;
@@ -207,7 +207,7 @@ static char *absolute_path(const char *folder, const char *text)
     return path;
 }
 
-static dram_status read_text(const dram_key *key, const dram_scalar *s, const dram_place *place, char **out)
+static dram_status read_text(const dram_key *key, const dram_scalar *s, const dram_key_place *place, char **out)
 {
     *out = NULL;
     bool keyword = s->plain && dram_key_has_keyword(key, s->text);
@@ -216,13 +216,13 @@ static dram_status read_text(const dram_key *key, const dram_scalar *s, const dr
     /* A shell eats quotes, so on the command line a number may stand for a text. */
     bool number = kind == DRAM_SCALAR_INTEGER || kind == DRAM_SCALAR_REAL;
     if (kind != DRAM_SCALAR_TEXT && !(number && !place->file)) return wrong_type(key, s, place);
-    if (s->length == 0) return dram_place_fail(place, key->path, "must not be empty");
+    if (s->length == 0) return dram_key_fail(place, key->path, "must not be empty");
     bool resolve = key->kind == DRAM_KEY_INPUT && !keyword;
     *out = resolve ? absolute_path(place->folder, s->text) : dram_strdup(s->text);
     return *out ? DRAM_OK : dram_config_no_memory();
 }
 
-static dram_status read_word(const dram_key *key, const dram_scalar *s, const dram_place *place, int64_t *out)
+static dram_status read_word(const dram_key *key, const dram_scalar *s, const dram_key_place *place, int64_t *out)
 {
     if (dram_scalar_classify(s) != DRAM_SCALAR_TEXT) return wrong_type(key, s, place);
     for (int i = 0; i < key->n_words; i++) {
@@ -238,37 +238,36 @@ static dram_status read_word(const dram_key *key, const dram_scalar *s, const dr
     }
     const char *nearest = dram_nearest(s->text, key->words, key->n_words);
     if (nearest)
-        dram_place_fail(place, key->path, "unknown value \"%.60s\", did you mean %s? It may be: %s", s->text, nearest,
-                        all.text);
+        dram_key_fail(place, key->path, "unknown value \"%.60s\", did you mean %s? It may be: %s", s->text, nearest,
+                      all.text);
     else
-        dram_place_fail(place, key->path, "unknown value \"%.60s\"; it may be: %s", s->text, all.text);
+        dram_key_fail(place, key->path, "unknown value \"%.60s\"; it may be: %s", s->text, all.text);
     dram_str_free(&all);
     return DRAM_ERR_CONFIG;
 }
 
-dram_status dram_value_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_place *place,
-                                dram_steps *steps)
+dram_status dram_key_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_key_place *place,
+                              dram_steps *steps)
 {
     const dram_key step = {.path = key->path, .kind = DRAM_KEY_INT64, .high = INT_MAX, .multiple = 1, .keywords = ""};
     int64_t at = 0;
     TRY(read_integer(&step, from, place, &at));
     int n = steps->n;
-    if (n == 0 && at != 0)
-        return dram_place_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
+    if (n == 0 && at != 0) return dram_key_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
     if (n > 0 && at <= steps->from[n - 1])
-        return dram_place_fail(place, key->path, "the steps must rise: %.60s comes after %lld", from->text,
-                               (long long)steps->from[n - 1]);
-    if (n == DRAM_STEPS) return dram_place_fail(place, key->path, "at most %d steps", DRAM_STEPS);
+        return dram_key_fail(place, key->path, "the steps must rise: %.60s comes after %lld", from->text,
+                             (long long)steps->from[n - 1]);
+    if (n == DRAM_STEPS) return dram_key_fail(place, key->path, "at most %d steps", DRAM_STEPS);
     steps->from[n] = at;
     steps->value[n] = (int)value;
     steps->n++;
     return DRAM_OK;
 }
 
-dram_status dram_value_read(const dram_key *key, const dram_scalar *s, const dram_place *place, dram_value *value)
+dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_key_place *place, dram_key_value *value)
 {
-    *value = (dram_value){0};
-    if (strlen(s->text) != s->length) return dram_place_fail(place, key->path, "a zero byte is not allowed");
+    *value = (dram_key_value){0};
+    if (strlen(s->text) != s->length) return dram_key_fail(place, key->path, "a zero byte is not allowed");
     switch (key->kind) {
     case DRAM_KEY_SECTION:
         break;

@@ -124,7 +124,7 @@ static void write_steps(const dram_steps *steps, dram_str *out)
     dram_str_add(out, "}");
 }
 
-dram_status dram_value_write(const dram_key *key, const dram_value *value, dram_str *out)
+dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out)
 {
     dram_status status = DRAM_OK;
     switch (key->kind) {
@@ -170,9 +170,9 @@ dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
         if (key->kind == DRAM_KEY_BASE) continue; /* its keys are here already */
         dram_str_add(out, "%*s%s:", 2 * dram_key_depth(key->path), "", dram_key_name(key->path));
         if (key->kind != DRAM_KEY_SECTION) {
-            dram_value value = dram_key_get(cfg, key);
+            dram_key_value value = dram_key_get(cfg, key);
             dram_str_add(out, " ");
-            TRY(dram_value_write(key, &value, out));
+            TRY(dram_key_write(key, &value, out));
         }
         dram_str_add(out, "\n");
     }
@@ -184,7 +184,7 @@ dram_status dram_config_markdown(dram_str *out)
     dram_str_add(out, "| key | value | default | meaning |\n|---|---|---|---|\n");
     for (int i = 0; i < dram_n_keys; i++) {
         const dram_key *key = &dram_keys[i];
-        dram_value value = dram_key_default(key);
+        dram_key_value value = dram_key_default(key);
         bool has_default = key->kind != DRAM_KEY_SECTION && key->kind != DRAM_KEY_BASE;
         if (key->kind == DRAM_KEY_SECTION) {
             dram_str_add(out, "| **`%s`** | | | **%s** |\n", key->path, key->help);
@@ -193,7 +193,7 @@ dram_status dram_config_markdown(dram_str *out)
         dram_str_add(out, "| `%s` | ", key->path);
         dram_key_describe(key, out);
         dram_str_add(out, " | %s", has_default ? "`" : "");
-        if (has_default) TRY(dram_value_write(key, &value, out));
+        if (has_default) TRY(dram_key_write(key, &value, out));
         dram_str_add(out, "%s | %s |\n", has_default ? "`" : "", key->help);
     }
     return out->failed ? dram_config_no_memory() : DRAM_OK;

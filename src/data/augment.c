@@ -104,3 +104,14 @@ dram_status dram_geometry_label(const dram_geometry *g, const dram_label *label,
     *pixels = count;
     return DRAM_OK;
 }
+
+void dram_valid_mask(int size, int height, int width, int cells, float *mask)
+{
+    for (int i = 0; i < cells; i++)
+        for (int j = 0; j < cells; j++) {
+            /* twice the middle of the cell against twice the extent, in integers */
+            bool in = (int64_t)(2 * i + 1) * size < (int64_t)2 * height * cells &&
+                      (int64_t)(2 * j + 1) * size < (int64_t)2 * width * cells;
+            mask[i * cells + j] = in ? 1.0f : 0.0f;
+        }
+}

@@ -37,9 +37,13 @@ dram_geometry dram_geometry_fit(int full_height, int full_width);
 dram_geometry dram_geometry_draw(const dram_augment *augment, uint64_t seed, uint64_t sample, int full_height,
                                  int full_width);
 
-/* Valid pixels of a square of `size` (int(x * size / square + 0.5), 1..size); the rest, right and bottom, is padding.
- */
+/* Valid pixels of a square of `size` (int(x * size / square + 0.5), 1..size); the rest, right and bottom, is
+ * padding. */
 void dram_geometry_valid(const dram_geometry *g, int size, int *valid_height, int *valid_width);
+
+/* mask[cells*cells]: 1 where the middle of a cell lies on image, for an image whose valid part is height x width of a
+ * square of `size` pixels. This is the valid area, downsampled bilinearly, above one half. */
+void dram_valid_mask(int size, int height, int width, int cells, float *mask);
 
 /* Renders the image, with colour jitter, as a square of `size` at the top left of a canvas of that side or more: out u8
  * [canvas,canvas,3], padding bytes 0. DRAM_ERR_MEMORY only. */

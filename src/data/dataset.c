@@ -172,7 +172,7 @@ static dram_status choose_labels(dram_dataset *d, const dram_dataset_params *par
         item *it = &d->items[i];
         if (!it->has_label) continue;
         strcpy(stem, it->name);
-        *strrchr(stem, '.') = '\0';
+        stem[dram_stem(stem)] = '\0';
         dram_rng r = dram_rng_make(params->seed, DRAM_RNG_LABELS, dram_hash_name(stem));
         it->key = dram_rng_u64(&r);
         order[n++] = it;
@@ -258,6 +258,6 @@ const char *dram_dataset_image_path(const dram_dataset *d, int i, char *out, int
 const char *dram_dataset_label_path(const dram_dataset *d, int i, char *out, int room)
 {
     const char *name = d->items[i].name;
-    snprintf(out, (size_t)room, "%s/%.*s.png", d->labels, (int)(strrchr(name, '.') - name), name);
+    snprintf(out, (size_t)room, "%s/%.*s.png", d->labels, dram_stem(name), name);
     return out;
 }

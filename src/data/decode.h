@@ -1,4 +1,4 @@
-/* decode: what the decoders of image.h share. Internal to src/data. */
+/* decode: one decoder a format, called by image.c, and what the decoders share. Internal to src/data. */
 #ifndef DRAM_DATA_DECODE_H
 #define DRAM_DATA_DECODE_H
 
@@ -31,9 +31,6 @@ dram_status dram_check_memory(const dram_source *source, int height, int width, 
 
 /* Sets full and decoded size and the scales of an image that the decoded pixels cover exactly. */
 void dram_image_sized(dram_image *image, int full_height, int full_width, int height, int width);
-
-/* Largest size of the same shape with height * width <= max_pixels (0: no limit), sides at least 1. */
-void dram_shrunk_size(int height, int width, int64_t max_pixels, int *out_height, int *out_width);
 
 /* Sets *orientation (1..8) from an EXIF block of n bytes, with or without its "Exif\0\0" (EXIF 2.3, tag 0x0112); 1 if
  * it has none or is damaged. DRAM_ERR_MEMORY only. */

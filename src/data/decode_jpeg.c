@@ -1,10 +1,11 @@
+/* JPEG to RGB by libjpeg-turbo: scaled by its DCT, its memory estimated from the markers before it is asked. */
 #include <stdbool.h>
 #include <string.h>
 #include <turbojpeg.h>
 
 #include "base/alloc.h"
 #include "data/decode.h"
-#include "data/shrink.h"
+#include "data/downscale.h"
 
 /* What the markers before the first scan say (ITU T.81, annex B). */
 typedef struct {
@@ -135,12 +136,12 @@ static dram_status decode(const dram_source *source, tjhandle handle, const jpeg
     tjscalingfactor factor = pick_factor(info->height, info->width, source->limits.max_pixels);
     int h = TJSCALED(info->height, factor), w = TJSCALED(info->width, factor);
     int small_h, small_w, bytes_per_pixel = info->components == 4 ? 4 : 3;
-    dram_shrunk_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    dram_downscaled_size(h, w, source->limits.max_pixels, &small_h, &small_w);
     bool shrink = small_h < h || small_w < w;
     size_t size = (size_t)h * (size_t)w * (size_t)bytes_per_pixel;
     int64_t small = (int64_t)small_h * small_w * 3;
     int64_t first = library_bytes(info) + (int64_t)size;
-    int64_t second = shrink ? (int64_t)size + dram_shrink_bytes(small_w) : 0;
+    int64_t second = shrink ? (int64_t)size + dram_downscale_bytes(small_w) : 0;
     if (turned && second < 2 * small) second = 2 * small;
     TRY(dram_check_memory(source, info->height, info->width, first > second ? first : second));
 
@@ -151,7 +152,7 @@ static dram_status decode(const dram_source *source, tjhandle handle, const jpeg
                       TJFLAG_LIMITSCANS) != 0)
         return library_error(source, handle);
     if (format == TJPF_CMYK) cmyk_to_rgb(out->pixels, (size_t)h * (size_t)w);
-    if (shrink) TRY(dram_shrink_in_place(out->pixels, h, w, small_h, small_w));
+    if (shrink) TRY(dram_downscale_in_place(out->pixels, h, w, small_h, small_w));
     if ((size_t)small < size) {
         uint8_t *less = dram_realloc(out->pixels, (size_t)small);
         if (less) out->pixels = less;

@@ -1,16 +1,17 @@
+/* PNG to RGB, and PNG labels to class ids, by libspng, row by row. */
 #include <spng.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "data/decode.h"
-#include "data/shrink.h"
+#include "data/downscale.h"
 
 /* Text, profiles and the like of one file may take this much. */
 enum { CHUNK_LIMIT = 64 << 20 };
 
-/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no context.
- */
+/* Set when memory was refused to libspng or to its zlib, which call that a damaged stream; the hooks carry no
+ * context. */
 static _Thread_local bool starved;
 
 static void *hook_check(void *memory)
@@ -115,7 +116,7 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
                                dram_image *out, int small_h, int small_w)
 {
     dram_status status;
-    dram_shrink shrink = {0};
+    dram_downscale shrink = {0};
     int h = (int)header->height, w = (int)header->width;
     bool shrinks = small_h < h || small_w < w;
     size_t stride;
@@ -129,18 +130,18 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
         status = png_error(source, SPNG_EMEM);
         goto done;
     }
-    if (shrinks) TRY_GOTO(dram_shrink_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
+    if (shrinks) TRY_GOTO(dram_downscale_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
     int error = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
     for (int y = 0; y < h && !error; y++) {
         error = spng_decode_row(png, row, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
         if (error) break;
         convert(&by, row, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
-        if (shrinks) dram_shrink_push(&shrink, rgb);
+        if (shrinks) dram_downscale_push(&shrink, rgb);
     }
     status = error ? png_error(source, error) : DRAM_OK;
 done:
-    dram_shrink_end(&shrink);
+    dram_downscale_end(&shrink);
     dram_free(rgb);
     dram_free(row);
     return status;
@@ -154,10 +155,10 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
     int small_h, small_w;
     TRY_GOTO(open_png(source, &png, &header), done);
     int h = (int)header.height, w = (int)header.width;
-    dram_shrunk_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    dram_downscaled_size(h, w, source->limits.max_pixels, &small_h, &small_w);
     bool whole = header.interlace_method != 0; /* Adam7 gives the image in seven passes */
     size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
-    int64_t scratch = library_bytes(&header) + dram_shrink_bytes(small_w);
+    int64_t scratch = library_bytes(&header) + dram_downscale_bytes(small_w);
     TRY_GOTO(dram_check_memory(source, h, w, (int64_t)(whole ? full : small) + scratch), done);
     out->pixels = dram_alloc(whole ? full : small);
     if (!out->pixels) {
@@ -171,7 +172,7 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
             goto done;
         }
         if (small < full) {
-            TRY_GOTO(dram_shrink_in_place(out->pixels, h, w, small_h, small_w), done);
+            TRY_GOTO(dram_downscale_in_place(out->pixels, h, w, small_h, small_w), done);
             uint8_t *less = dram_realloc(out->pixels, small);
             if (less) out->pixels = less;
         }
@@ -190,8 +191,8 @@ static dram_status read_ids(const dram_source *source, spng_ctx *png, const stru
     size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
     bool whole = header->interlace_method != 0;
     int error = 0;
-    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as zero
-     */
+    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
+     * zero */
     uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
     if (!packed) return png_error(source, SPNG_EMEM);
     if (whole)

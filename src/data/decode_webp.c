@@ -1,8 +1,10 @@
+/* WebP to RGB by libwebp, which scales while it decodes. */
 #include <string.h>
 #include <webp/decode.h>
 
 #include "base/alloc.h"
 #include "data/decode.h"
+#include "data/downscale.h"
 
 static dram_status webp_error(const dram_source *source, VP8StatusCode code)
 {
@@ -35,8 +37,8 @@ static dram_status find_orientation(const uint8_t *bytes, size_t n, int *orienta
     return DRAM_OK;
 }
 
-/* Bytes of libwebp's own buffers: lossless holds the whole image as ARGB, a lossy one a few rows and its alpha twice.
- */
+/* Bytes of libwebp's own buffers: lossless holds the whole image as ARGB, a lossy one a few rows and its alpha
+ * twice. */
 static int64_t library_bytes(const WebPBitstreamFeatures *features)
 {
     int64_t pixels = (int64_t)features->width * features->height;
@@ -54,7 +56,7 @@ dram_status dram_decode_webp(const dram_source *source, dram_image *out, int *or
     if (code != VP8_STATUS_OK) return webp_error(source, code);
     if (config.input.has_animation) return dram_bad_image(source, "animated WebP; a still image is needed");
     TRY(find_orientation(source->bytes, source->n, orientation));
-    dram_shrunk_size(config.input.height, config.input.width, source->limits.max_pixels, &h, &w);
+    dram_downscaled_size(config.input.height, config.input.width, source->limits.max_pixels, &h, &w);
     size_t size = (size_t)h * (size_t)w * 3;
     int64_t first = (int64_t)size + library_bytes(&config.input), second = *orientation != 1 ? 2 * (int64_t)size : 0;
     TRY(dram_check_memory(source, config.input.height, config.input.width, first > second ? first : second));

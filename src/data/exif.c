@@ -1,3 +1,4 @@
+/* The one tag of EXIF that changes an image: its orientation (decode.h). */
 #include <libexif/exif-data.h>
 #include <string.h>
 

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,52 +9,6 @@
 
 #include "base/alloc.h"
 #include "data/decode.h"
-
-dram_status dram_bad_image(const dram_source *source, const char *reason)
-{
-    return dram_fail(DRAM_ERR_FORMAT, "%s: %s", source->name, reason);
-}
-
-dram_status dram_check_memory(const dram_source *source, int height, int width, int64_t bytes)
-{
-    int64_t need = bytes + (int64_t)source->n, limit = source->limits.max_bytes;
-    if (limit > 0 && need > limit)
-        return dram_fail(
-            DRAM_ERR_FORMAT,
-            "%s: %dx%d pixels: decoding it needs %lld MiB of host memory, the limit is %lld MiB; scale the "
-            "file down",
-            source->name, width, height, (long long)((need + (1 << 20) - 1) >> 20), (long long)(limit >> 20));
-    return DRAM_OK;
-}
-
-void dram_image_sized(dram_image *image, int full_height, int full_width, int height, int width)
-{
-    image->full_height = full_height;
-    image->full_width = full_width;
-    image->height = height;
-    image->width = width;
-    image->scale_y = (double)height / full_height;
-    image->scale_x = (double)width / full_width;
-}
-
-void dram_shrunk_size(int height, int width, int64_t max_pixels, int *out_height, int *out_width)
-{
-    *out_height = height;
-    *out_width = width;
-    if (max_pixels <= 0 || (int64_t)height * width <= max_pixels) return;
-    double scale = sqrt((double)max_pixels / ((double)height * width));
-    int h = (int)(height * scale), w = (int)(width * scale);
-    if (h < 1) h = 1;
-    if (w < 1) w = 1;
-    while ((int64_t)h * w > max_pixels) { /* one side was raised to 1, or the root rounded up */
-        if (h > w)
-            h = (int)(max_pixels / w < h ? max_pixels / w : h - 1);
-        else
-            w = (int)(max_pixels / h < w ? max_pixels / h : w - 1);
-    }
-    *out_height = h;
-    *out_width = w;
-}
 
 /* Turns the pixels as EXIF orientation 2..8 says; counts and origin follow. */
 static dram_status orient(dram_image *image, int orientation)

@@ -1,3 +1,4 @@
+/* The writing half of image.h: JPEG and PNG files. */
 #include <errno.h>
 #include <spng.h>
 #include <stdio.h>

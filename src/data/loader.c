@@ -187,8 +187,8 @@ static slot *free_slot(dram_loader *l)
     return NULL;
 }
 
-/* Positions are taken in order, so the smallest missing one always has a slot: holes of left-out images cannot block.
- */
+/* Positions are taken in order, so the smallest missing one always has a slot: holes of left-out images cannot
+ * block. */
 static void *work(void *context)
 {
     worker *w = context;

@@ -85,8 +85,8 @@ void dram_loader_release(dram_loader *loader);
 int dram_loader_skipped(const dram_loader *loader);
 bool dram_loader_is_skipped(const dram_loader *loader, int index);
 
-/* For a stream that goes on where another stopped: this image was counted there. To be called before the first batch.
- */
+/* For a stream that goes on where another stopped: this image was counted there. To be called before the first
+ * batch. */
 void dram_loader_count_skipped(dram_loader *loader, int index);
 
 /* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. Same

@@ -1,4 +1,4 @@
-/* A CUDA GPU as a device: one cudaMalloc for each arena, two streams, copies through pinned staging, the kernels of
+/* A CUDA GPU as a device: one cudaMalloc for each arena, a stream for each queue, copies through pinned staging, the kernels of
  * kernels/cuda, whole programs as CUDA graphs. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
@@ -16,17 +16,17 @@
 
 /* Host memory goes to the device and back in pieces through this much pinned memory. Two halves: while one is on its
  * way, the host fills the other. 2 MiB take 0.1 ms at 20 GB/s, far more than a copy's overhead. */
-enum { STAGING_HALF = 2 << 20, LEAST_CAPABILITY = 80, QUEUES = 2 };
+enum { STAGING_HALF = 2 << 20, LEAST_CAPABILITY = 80 };
 
 typedef struct {
     dram_device base; /* first: a dram_device * is one of these */
     int index;
-    cudaStream_t stream[QUEUES];
-    cudaEvent_t passed[QUEUES]; /* recorded in join() */
-    cudaEvent_t staged[2];      /* the copy out of, or into, that half is done */
+    cudaStream_t stream[DRAM_QUEUE_COUNT];
+    cudaEvent_t passed[DRAM_QUEUE_COUNT]; /* recorded in join() */
+    cudaEvent_t staged[2];                /* the copy out of, or into, that half is done */
     char *staging;
     dram_cuda_opened libraries;
-    dram_cuda_context context[QUEUES];
+    dram_cuda_context context[DRAM_QUEUE_COUNT];
 } cuda_device;
 
 /* Returns a failing call of the runtime with its place, its expression and CUDA's text. */
@@ -39,7 +39,7 @@ typedef struct {
 static dram_status failed(cudaError_t error, const char *call, const char *file, int line)
 {
     const char *name = strrchr(file, '/');
-    cudaGetLastError(); /* a failure that is not the device's end is not to be found again later */
+    cudaGetLastError(); /* forgets the error, which the next call would report as its own; one that ended the device stays */
     return dram_fail(error == cudaErrorMemoryAllocation ? DRAM_ERR_FIT : DRAM_ERR_RUN, "%s:%d: %s: CUDA says: %s",
                      name ? name + 1 : file, line, call, cudaGetErrorString(error));
 }
@@ -93,7 +93,7 @@ static void cuda_release(dram_device *device, dram_space space, void *memory, in
 
 static dram_status cuda_finish(dram_device *device)
 {
-    for (int q = 0; q < QUEUES; q++) CUDA(cudaStreamSynchronize(of(device)->stream[q]));
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) CUDA(cudaStreamSynchronize(of(device)->stream[q]));
     return DRAM_OK;
 }
 
@@ -207,7 +207,7 @@ static void cuda_close(dram_device *device)
     cuda_device *d = of(device);
     dram_cuda_context *context = &d->context[DRAM_QUEUE_COMPUTE];
     const dram_cuda_libraries *libs = &d->libraries.functions;
-    for (int q = 0; q < QUEUES; q++)
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++)
         if (d->stream[q]) cudaStreamSynchronize(d->stream[q]);
     if (context->choices) dram_cuda_choices_close(context->choices, libs);
     if (context->dnn) libs->cudnn_Destroy(context->dnn);
@@ -216,7 +216,7 @@ static void cuda_close(dram_device *device)
     if (d->staging) cudaFreeHost(d->staging);
     for (int k = 0; k < 2; k++)
         if (d->staged[k]) cudaEventDestroy(d->staged[k]);
-    for (int q = 0; q < QUEUES; q++) {
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         if (d->passed[q]) cudaEventDestroy(d->passed[q]);
         if (d->stream[q]) cudaStreamDestroy(d->stream[q]);
     }
@@ -233,6 +233,7 @@ static const dram_device_ops cuda_ops = {
     .free_bytes = cuda_free_bytes,
     .process_bytes = cuda_process_bytes,
     .close = cuda_close,
+    .asynchronous = true,
     .shared = cuda_shared,
     .join = cuda_join,
     .finish = cuda_finish,
@@ -348,11 +349,10 @@ static dram_status describe(cuda_device *d, int index)
     TRY(dram_device_cuda_card(index, &card));
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
-    d->base.profile.memory_bytes = card.total_bytes;
     d->base.counted = dram_cuda_usage_counted(index);
     d->base.context_bytes = dram_cuda_usage_of_context(index);
     d->index = index;
-    for (int q = 0; q < QUEUES; q++) {
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         d->context[q].multiprocessors = card.multiprocessors;
         d->context[q].shared_bytes = shared;
     }
@@ -362,7 +362,7 @@ static dram_status describe(cuda_device *d, int index)
 static dram_status open_queues(cuda_device *d)
 {
     void *staging = NULL;
-    for (int q = 0; q < QUEUES; q++) {
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         CUDA(cudaStreamCreateWithFlags(&d->stream[q], cudaStreamNonBlocking));
         CUDA(cudaEventCreateWithFlags(&d->passed[q], cudaEventDisableTiming));
         d->context[q].stream = d->stream[q];

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/str.h"
+#include "device/testing.h"
 
 static _Atomic int64_t all_devices_have = -1;
 

@@ -16,16 +16,19 @@
 
 typedef struct dram_device dram_device;
 
-/* Whose count of a GPU's memory it is: there is none; by how much what all together have of the GPU has grown since
- * this process came to it, where its driver does not list processes (in a container, for example); the driver's of this
- * process. */
-typedef enum { DRAM_COUNTED_NOT, DRAM_COUNTED_GPU, DRAM_COUNTED_PROCESS } dram_counted;
+/* Whose count of a GPU's memory it is. */
+typedef enum {
+    DRAM_COUNTED_NOT, /* there is none */
+    DRAM_COUNTED_GPU, /* by how much what all processes have of the GPU has grown since this one came to it: the driver
+                          * does not list processes, in a container for example */
+    DRAM_COUNTED_PROCESS /* the driver's, of this process */
+} dram_counted;
 const char *dram_counted_word(dram_counted counted); /* "process", "gpu"; NULL for none */
 
 /* What a device has to provide. `space` is never DRAM_SPACE_COUNT. */
 typedef struct {
-    dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes,
-                         void **memory); /* aligned as the profile says */
+    /* Aligned as the profile says. */
+    dram_status (*alloc)(dram_device *device, dram_space space, int64_t bytes, void **memory);
     void (*release)(dram_device *device, dram_space space, void *memory, int64_t bytes);
     dram_status (*write)(dram_device *device, void *to, const void *host, int64_t bytes);  /* returns when done */
     dram_status (*read)(dram_device *device, void *host, const void *from, int64_t bytes); /* returns when done */
@@ -36,7 +39,8 @@ typedef struct {
     int64_t (*process_bytes)(dram_device *device);
     void (*close)(dram_device *device);
 
-    /* The rest is of devices whose work is done beside the host; NULL on the CPU. */
+    /* Work is done beside the host, in queues. Without it, a kernel's work is done when it returns, and the rest is NULL. */
+    bool asynchronous;
     void *(*shared)(dram_device *device, dram_queue queue); /* dram_kernel_args.device of that queue's kernels */
     dram_status (*join)(dram_device *device, dram_queue from, dram_queue to); /* later work of `to` waits for `from` */
     dram_status (*finish)(dram_device *device); /* waits for all queues; what went wrong in them shows here */
@@ -93,8 +97,5 @@ void dram_device_release(dram_device *device, dram_space space, void *memory, in
 /* The most bytes, of at most `bytes`, that the device gives in one piece now, to 1/256 of them. It finds out by trying;
  * nothing stays taken or is counted, and an error that is held stays. */
 int64_t dram_device_most(dram_device *device, dram_space space, int64_t bytes);
-
-/* For tests: every device gives `bytes` at most in all, as one that has no more; -1 (the default): what it has. */
-void dram_device_limit(int64_t bytes);
 
 #endif

@@ -5,20 +5,22 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "device/testing.h"
 
 typedef struct {
     dram_kernel kernel;
     dram_kernel_args args;
     dram_queue queue;
-    bool on_host;    /* a CPU's kernel beside a GPU */
-    bool joins_copy; /* reads what the copy queue brings, and nothing before it has waited for that */
-    int together;    /* nodes from here on that go in one call of `many`; 1: this one alone */
+    bool on_host;   /* a CPU's kernel beside a GPU */
+    unsigned waits; /* bit q: its queue has to wait for queue q before it */
+    int together;   /* nodes from here on that go in one call of `many`; 1: this one alone */
     dram_kernel_many many;
 } call;
 
 typedef struct {
     call *calls;                   /* one a node */
     const dram_kernel_args **args; /* theirs, side by side */
+    unsigned queues;               /* bit q: it has nodes on queue q, which runs beside compute */
     bool fixed;                    /* can be recorded: no node of it runs on the host */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
@@ -29,7 +31,7 @@ struct dram_exec {
     const dram_plan *plan;
     char *arena[DRAM_SPACE_COUNT]; /* NULL: the plan has nothing there */
     bound_program *programs;
-    bool junk;
+    bool poison;
 };
 
 static dram_tensor bind_value(const dram_exec *exec, const dram_program *p, dram_val v)
@@ -40,12 +42,25 @@ static dram_tensor bind_value(const dram_exec *exec, const dram_program *p, dram
         .data = exec->arena[value->space] + p->value[v].offset, .dtype = value->dtype, .shape = value->shape};
 }
 
-/* Two queues, in the order of the graph. A copy takes bytes that are free by that order, so it waits for all compute
- * before it. Compute waits for the copy queue where it reads what came from there since it last did. */
-static dram_status bind_queues(const dram_exec *exec, const dram_program *p, bound_program *bound)
+/* What a node needs to have run: of each queue the last node, -1 for none. A node beside compute takes bytes that are
+ * free by the order of the graph, so it needs all compute before it. Each needs what made what it reads. */
+static void find_needs(const dram_graph *g, const dram_node *node, int last_compute, int need[DRAM_QUEUE_COUNT])
+{
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) need[q] = -1;
+    if (node->queue != DRAM_QUEUE_COMPUTE) need[DRAM_QUEUE_COMPUTE] = last_compute;
+    for (int k = 0; k < node->n_in; k++) {
+        int32_t from = node->in[k] == DRAM_NONE ? DRAM_NONE : g->values[node->in[k]]->producer;
+        if (from != DRAM_NONE && from > need[g->nodes[from]->queue]) need[g->nodes[from]->queue] = from;
+    }
+}
+
+/* Which queues each node's own has to wait for: those of what it needs, unless it has waited for them since. */
+static void bind_queues(const dram_exec *exec, const dram_program *p, bound_program *bound)
 {
     const dram_graph *g = p->graph;
-    int joined = -1; /* the last node that waited for the copy queue */
+    int waited[DRAM_QUEUE_COUNT][DRAM_QUEUE_COUNT]; /* the first queue for the second, last at this node */
+    int need[DRAM_QUEUE_COUNT], last_compute = -1;
+    memset(waited, -1, sizeof waited);
     bound->fixed = true;
     for (int i = 0; i < g->n_nodes; i++) {
         const dram_node *node = g->nodes[i];
@@ -55,13 +70,17 @@ static dram_status bind_queues(const dram_exec *exec, const dram_program *p, bou
         if (c->on_host) continue;
         c->queue = node->queue;
         c->args.device = exec->device->ops->shared(exec->device, c->queue);
-        for (int k = 0; k < node->n_in && c->queue == DRAM_QUEUE_COMPUTE; k++) {
-            int32_t from = node->in[k] == DRAM_NONE ? DRAM_NONE : g->values[node->in[k]]->producer;
-            if (from != DRAM_NONE && g->nodes[from]->queue == DRAM_QUEUE_COPY && from > joined) c->joins_copy = true;
-        }
-        if (c->joins_copy) joined = i;
+        find_needs(g, node, last_compute, need);
+        for (unsigned q = 0; q < DRAM_QUEUE_COUNT; q++)
+            if (q != c->queue && need[q] > waited[c->queue][q]) {
+                c->waits |= 1u << q;
+                waited[c->queue][q] = i;
+            }
+        if (c->queue == DRAM_QUEUE_COMPUTE)
+            last_compute = i;
+        else
+            bound->queues |= 1u << c->queue;
     }
-    return DRAM_OK;
 }
 
 static bool overlap(const dram_tensor *a, const dram_tensor *b)
@@ -86,10 +105,10 @@ static bool writes_into(const dram_kernel_args *a, const dram_kernel_args *b)
 
 /* Whether node i can go with the `together` nodes before it, which have its op: in one queue, without a wait between
  * them, and whatever their order. */
-static bool joins(const call *calls, int i, int together)
+static bool goes_with(const call *calls, int i, int together)
 {
     const call *c = &calls[i];
-    if (c->on_host || c->joins_copy || c->args.workspace || c->queue != calls[i - together].queue) return false;
+    if (c->on_host || c->waits || c->args.workspace || c->queue != calls[i - together].queue) return false;
     for (int k = i - together; k < i; k++)
         if (writes_into(&calls[k].args, &c->args) || writes_into(&c->args, &calls[k].args)) return false;
     return true;
@@ -105,7 +124,8 @@ static void bind_together(const dram_exec *exec, const dram_program *p, bound_pr
         calls[i].together = 1;
         calls[i].many = exec->device->many ? exec->device->many[op] : NULL;
         if (!calls[i].many || calls[i].on_host || calls[i].args.workspace) continue;
-        for (int k = i + 1; k < g->n_nodes && g->nodes[k]->op == op && joins(calls, k, k - i); k++) calls[i].together++;
+        for (int k = i + 1; k < g->n_nodes && g->nodes[k]->op == op && goes_with(calls, k, k - i); k++)
+            calls[i].together++;
     }
 }
 
@@ -130,7 +150,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         c->args.pool = exec->device->pool;
         bound->args[i] = &c->args;
     }
-    if (exec->device->ops->finish) TRY(bind_queues(exec, p, bound));
+    if (exec->device->ops->asynchronous) bind_queues(exec, p, bound);
     bind_together(exec, p, bound);
     return DRAM_OK;
 }
@@ -178,9 +198,9 @@ void dram_exec_close(dram_exec *exec)
     dram_free(exec);
 }
 
-void dram_exec_junk(dram_exec *exec, bool on)
+void dram_exec_poison(dram_exec *exec, bool on)
 {
-    exec->junk = on;
+    exec->poison = on;
 }
 
 static dram_status fill(dram_exec *exec, dram_space space, void *at, int64_t bytes)
@@ -191,7 +211,7 @@ static dram_status fill(dram_exec *exec, dram_space space, void *at, int64_t byt
 }
 
 /* Overwrites what died at node i: values whose storage nobody took over. */
-static dram_status junk_dead(dram_exec *exec, const dram_program *p, int i)
+static dram_status poison_dead(dram_exec *exec, const dram_program *p, int i)
 {
     const dram_graph *g = p->graph;
     const dram_node *node = g->nodes[i];
@@ -208,17 +228,22 @@ static dram_status junk_dead(dram_exec *exec, const dram_program *p, int i)
 
 static dram_status finish(const dram_exec *exec)
 {
-    return exec->device->ops->finish ? exec->device->ops->finish(exec->device) : DRAM_OK;
+    const dram_device_ops *ops = exec->device->ops;
+    return ops->asynchronous ? ops->finish(exec->device) : DRAM_OK;
 }
 
-/* Has a node's queue wait for what the node needs. */
+/* Has queue `to` wait for each queue of the mask. */
+static dram_status join(const dram_exec *exec, unsigned queues, dram_queue to)
+{
+    for (unsigned q = 0; q < DRAM_QUEUE_COUNT; q++)
+        if (queues >> q & 1) TRY(exec->device->ops->join(exec->device, (dram_queue)q, to));
+    return DRAM_OK;
+}
+
+/* Has a node's queue wait for what the node needs; a node on the host may write over what a queue still reads. */
 static dram_status wait_for_needs(const dram_exec *exec, const call *c)
 {
-    const dram_device_ops *ops = exec->device->ops;
-    if (c->on_host) TRY(finish(exec)); /* copies out of the bytes that it may write over */
-    if (c->queue == DRAM_QUEUE_COPY && ops->join) TRY(ops->join(exec->device, DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY));
-    if (c->joins_copy) TRY(ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE));
-    return DRAM_OK;
+    return c->on_host ? finish(exec) : join(exec, c->waits, c->queue);
 }
 
 /* Hands a node to its queue. */
@@ -239,41 +264,43 @@ static dram_status run_node(dram_exec *exec, int program, int i)
 {
     const dram_program *p = &exec->plan->programs[program];
     const call *c = &exec->programs[program].calls[i];
-    if (exec->junk && c->args.workspace)
+    if (exec->poison && c->args.workspace)
         TRY(fill(exec, dram_node_space(p->graph, p->graph->nodes[i]), c->args.workspace, c->args.workspace_bytes));
     dram_status status = issue(exec, c);
     if (status == DRAM_OK) status = finish(exec);
     if (status != DRAM_OK) return name_node(p, i, status);
-    return exec->junk ? junk_dead(exec, p, i) : DRAM_OK;
+    return exec->poison ? poison_dead(exec, p, i) : DRAM_OK;
 }
 
 static dram_status issue_all(const dram_exec *exec, int program)
 {
     const dram_program *p = &exec->plan->programs[program];
     const bound_program *bound = &exec->programs[program];
-    const dram_device_ops *ops = exec->device->ops;
     for (int i = 0; i < p->graph->n_nodes; i += bound->calls[i].together) {
         const call *c = &bound->calls[i];
         dram_status status = wait_for_needs(exec, c);
         if (status == DRAM_OK) status = c->together > 1 ? c->many(bound->args + i, c->together) : c->kernel(&c->args);
         if (status != DRAM_OK) return name_node(p, i, status);
     }
-    return ops->join ? ops->join(exec->device, DRAM_QUEUE_COPY, DRAM_QUEUE_COMPUTE) : DRAM_OK;
+    return join(exec, bound->queues, DRAM_QUEUE_COMPUTE);
 }
 
-/* Writes the program down. What fails while that goes on must not leave the device recording. */
+/* Writes the program down. What fails while that goes on must not leave the device recording. A queue becomes a part of
+ * the record by waiting for compute, and the record ends when compute has waited for all of them. */
 static dram_status record(dram_exec *exec, int program)
 {
     const dram_device_ops *ops = exec->device->ops;
+    bound_program *bound = &exec->programs[program];
     void *made = NULL;
+    dram_status status = DRAM_OK;
     TRY(ops->record_begin(exec->device));
-    /* The copy queue joins the record here, and ends in it: it may have nothing to do. */
-    dram_status status = ops->join(exec->device, DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY);
+    for (unsigned q = 0; q < DRAM_QUEUE_COUNT && status == DRAM_OK; q++)
+        if (bound->queues >> q & 1) status = ops->join(exec->device, DRAM_QUEUE_COMPUTE, (dram_queue)q);
     if (status == DRAM_OK) status = issue_all(exec, program);
     dram_status ended = ops->record_end(exec->device, &made);
     if (status == DRAM_OK) status = ended;
     if (status == DRAM_OK)
-        exec->programs[program].record = made;
+        bound->record = made;
     else if (made)
         ops->record_free(exec->device, made);
     return status;
@@ -282,7 +309,7 @@ static dram_status record(dram_exec *exec, int program)
 dram_status dram_exec_run(dram_exec *exec, int program)
 {
     bound_program *bound = &exec->programs[program];
-    if (exec->junk) {
+    if (exec->poison) {
         for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
         return DRAM_OK;
     }
@@ -322,13 +349,6 @@ static dram_status get(dram_exec *exec, dram_space space, int64_t offset, void *
     return DRAM_OK;
 }
 
-static bool updates_something(const dram_node *node)
-{
-    for (int o = 0; o < node->n_out; o++)
-        if (dram_op_updates(node->op, o) != DRAM_NONE) return true;
-    return false;
-}
-
 static bool is_finite(dram_dtype dtype, const void *numbers, int64_t n)
 {
     const uint16_t *half = numbers;
@@ -340,8 +360,8 @@ static bool is_finite(dram_dtype dtype, const void *numbers, int64_t n)
     return good;
 }
 
-/* Looks at a value through a host buffer of TRACE_BYTES. */
-enum { TRACE_BYTES = 1 << 16 };
+/* Looks at a value through a host buffer of LOOK_BYTES. */
+enum { LOOK_BYTES = 1 << 16 };
 
 static dram_status look_at(dram_exec *exec, const dram_program *p, dram_val v, void *buffer, bool *finite)
 {
@@ -349,25 +369,25 @@ static dram_status look_at(dram_exec *exec, const dram_program *p, dram_val v, v
     int64_t bytes = dram_value_bytes(value), each = dram_dtype_bytes(value->dtype);
     *finite = true;
     if (value->dtype != DRAM_F32 && value->dtype != DRAM_F16 && value->dtype != DRAM_BF16) return DRAM_OK;
-    for (int64_t at = 0; at < bytes && *finite; at += TRACE_BYTES) {
-        int64_t n = bytes - at < TRACE_BYTES ? bytes - at : TRACE_BYTES;
+    for (int64_t at = 0; at < bytes && *finite; at += LOOK_BYTES) {
+        int64_t n = bytes - at < LOOK_BYTES ? bytes - at : LOOK_BYTES;
         TRY(get(exec, value->space, p->value[v].offset + at, buffer, n));
         *finite = is_finite(value->dtype, buffer, n / each);
     }
     return DRAM_OK;
 }
 
-dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value)
+dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dram_val *value)
 {
     const dram_program *p = &exec->plan->programs[program];
     const bound_program *bound = &exec->programs[program];
     dram_status status = DRAM_OK;
-    void *buffer = dram_alloc(TRACE_BYTES);
+    void *buffer = dram_alloc(LOOK_BYTES);
     *node = *value = DRAM_NONE;
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
     for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
         const dram_node *n = p->graph->nodes[i];
-        if (updates_something(n)) continue;
+        if (dram_node_updates(n)) continue;
         TRY_GOTO(issue(exec, &bound->calls[i]), done);
         TRY_GOTO(finish(exec), done);
         for (int o = 0; o < n->n_out && *node == DRAM_NONE; o++) {

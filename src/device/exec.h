@@ -2,9 +2,10 @@
  *
  * Opening takes the arenas (one allocation for each memory space that the plan uses) and binds every node to its kernel
  * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes are
- * handed to their queues in the order of the graph; copies run beside compute where a device can. Neighbours of one op
- * that have nothing to do with each other (the updates of weights) go in one call where the device has a kernel for
- * many; bits do not depend on it. A program's second run is recorded where the device can, and later ones replay it.
+ * handed to their queues in the order of the graph; queues run side by side where a device can (plan/plan.h says what
+ * orders them). Neighbours of one op that have nothing to do with each other (the updates of weights) go in one call
+ * where the device has a kernel for many; bits do not depend on it. A program's second run is recorded where the device
+ * can, and later ones replay it.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -42,10 +43,6 @@ dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void 
  * that updates something in place (slots stay as they are) and stops at the first other node that gives a number that
  * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. The staged inputs must
  * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
-dram_status dram_exec_trace(dram_exec *exec, int program, int *node, dram_val *value);
-
-/* For tests: bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use, so
- * that a read of something dead shows. */
-void dram_exec_junk(dram_exec *exec, bool on);
+dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dram_val *value);
 
 #endif

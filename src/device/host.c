@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "device/testing.h"
+
 enum { TEXT_ROOM = 16384, PATH_ROOM = 1024 };
 
 /* The beginning of a small file. False: it cannot be read. */

@@ -24,12 +24,4 @@ int64_t dram_process_peak_rss(void);
 /* Processor time that this process has taken, all threads together. */
 double dram_process_cpu_seconds(void);
 
-/* For tests: the machine says that it has so much, free and in all; -1 (the default): what it has. */
-void dram_host_pretend(int64_t free_bytes, int64_t total_bytes);
-
-/* For tests: the first three with the files /proc/meminfo, /proc/self/cgroup and /sys/fs/cgroup below `root`. */
-int64_t dram_host_free_under(const char *root);
-int64_t dram_host_total_under(const char *root);
-int64_t dram_host_group_limit_under(const char *root);
-
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "model/family.h"
 #include "ops/call.h"
 
 /* The host runs on what is staged in its own memory. */
@@ -44,7 +45,7 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
     graph->space = teacher->run_space;
     stage_in(graph, pixels, graph->space);
     stage_in(graph, valid, graph->space);
-    dram_val embedding = dram_sam_vit_embed(teacher, arch, pixels, valid);
+    dram_val embedding = arch->family->embed(teacher, arch, pixels, valid);
     if (graph->status == DRAM_OK && dram_shape_of(graph, embedding)->dim[1] != t)
         embedding = DRAM_CALL(graph, crop, "teacher_padding_cut", DRAM_ATTR(.out_h = t, .out_w = t), embedding);
     embedding = to_grid(graph, embedding, g);
@@ -85,22 +86,53 @@ static void standardize_embeddings(dram_graph *graph, dram_val *embedding, dram_
     *embedding = standardized(graph, "embedding_standardized", *embedding, stats);
 }
 
-static dram_val distance(dram_graph *graph, const char *name, dram_distance which, const dram_embed_choice *choice,
-                         dram_val embedding, dram_val target, dram_val mask)
+/* The two sides of a distance, f32 [N,g,g,256], and their mask. */
+typedef struct {
+    dram_graph *graph;
+    const char *name; /* of the node */
+    double temperature;
+    dram_val embedding, target, mask;
+} sides;
+
+static dram_val embed_loss(const sides *s, dram_embed_mode mode)
 {
-    static const dram_embed_mode mode[] = {[DRAM_DISTANCE_MSE] = DRAM_EMBED_MSE,
-                                           [DRAM_DISTANCE_COSINE] = DRAM_EMBED_COSINE,
-                                           [DRAM_DISTANCE_HUBER] = DRAM_EMBED_HUBER};
-    if (which == DRAM_DISTANCE_CWD)
-        return DRAM_CALL(graph, cwd_loss, name, DRAM_ATTR(.scale = (float)choice->temperature), embedding, target,
-                         mask);
-    return DRAM_CALL(graph, embed_loss, name, DRAM_ATTR(.mode = mode[which]), embedding, target, mask);
+    return DRAM_CALL(s->graph, embed_loss, s->name, DRAM_ATTR(.mode = mode), s->embedding, s->target, s->mask);
 }
+
+static dram_val mse_distance(const sides *s)
+{
+    return embed_loss(s, DRAM_EMBED_MSE);
+}
+
+static dram_val cosine_distance(const sides *s)
+{
+    return embed_loss(s, DRAM_EMBED_COSINE);
+}
+
+static dram_val huber_distance(const sides *s)
+{
+    return embed_loss(s, DRAM_EMBED_HUBER);
+}
+
+static dram_val cwd_distance(const sides *s)
+{
+    return DRAM_CALL(s->graph, cwd_loss, s->name, DRAM_ATTR(.scale = (float)s->temperature), s->embedding, s->target,
+                     s->mask);
+}
+
+static const struct {
+    const char *name;
+    dram_val (*build)(const sides *s);
+} distances[] = {
+#define X(ID, WORD, NAME, ...) [ID] = {"loss_sam." WORD, NAME##_distance},
+    DRAM_DISTANCE_LIST(X)
+#undef X
+};
+_Static_assert((int)DRAM_DISTANCE_COUNT <= 8, "one weighted_sum adds them up");
 
 dram_val dram_embed_term(dram_graph *graph, const dram_embed_choice *choice, dram_val embedding, dram_val target,
                          dram_val mask)
 {
-    static const char *const name[] = {"loss_sam.mse", "loss_sam.cosine", "loss_sam.huber", "loss_sam.cwd"};
     dram_val term[DRAM_DISTANCE_COUNT];
     dram_attr attr = {0};
     int chosen = 0, n = 0;
@@ -109,7 +141,12 @@ dram_val dram_embed_term(dram_graph *graph, const dram_embed_choice *choice, dra
     for (int k = 0; k < DRAM_DISTANCE_COUNT; k++) {
         if (!(choice->weight[k] > 0)) continue;
         bool alone = chosen == 1 && choice->weight[k] == 1.0;
-        term[n] = distance(graph, alone ? "loss_sam" : name[k], (dram_distance)k, choice, embedding, target, mask);
+        term[n] = distances[k].build(&(sides){.graph = graph,
+                                              .name = alone ? "loss_sam" : distances[k].name,
+                                              .temperature = choice->temperature,
+                                              .embedding = embedding,
+                                              .target = target,
+                                              .mask = mask});
         if (alone) return term[n];
         attr.weight[n++] = (float)choice->weight[k];
     }
@@ -173,15 +210,4 @@ dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lift
         high = standardized(graph, "features_standardized", high, stats);
     }
     return DRAM_CALL(graph, embed_loss, "loss_resolution", DRAM_ATTR(.mode = DRAM_EMBED_COSINE), lifted, high, mask);
-}
-
-void dram_valid_mask(int size, int height, int width, int cells, float *mask)
-{
-    for (int i = 0; i < cells; i++)
-        for (int j = 0; j < cells; j++) {
-            /* twice the middle of the cell against twice the extent, in integers */
-            bool in = (int64_t)(2 * i + 1) * size < (int64_t)2 * height * cells &&
-                      (int64_t)(2 * j + 1) * size < (int64_t)2 * width * cells;
-            mask[i * cells + j] = in ? 1.0f : 0.0f;
-        }
 }

@@ -6,11 +6,13 @@
 #ifndef DRAM_DISTILL_DISTILL_H
 #define DRAM_DISTILL_DISTILL_H
 
+#include "base/distance.h"
 #include "model/model.h"
 
-/* The teacher's embedding on a grid of g cells, in the teacher's type: staged pixels u8 [N,T,T,3] and valid i32 [N,2]
- * -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the image's square is only a corner of the
- * canvas, its t cells are cut out of the embedding; when t != g they are resampled bilinearly.
+/* The embedding of a network that teaches (model/family.h), on a grid of g cells and in the teacher's type: staged
+ * pixels u8 [N,T,T,3] and valid i32 [N,2] -> [N,g,g,256]. Detached, and accounted as teacher activations. Where the
+ * image's square is only a corner of the canvas, its t cells are cut out of the embedding. When t != g they are
+ * resampled bilinearly.
  *
  * Placement. device: teacher->space and run_space DEVICE. stream: space HOST, run_space DEVICE: the weights come
  * through the arena. host: both HOST: what is staged, the weights and all values are in the host's space, and the
@@ -22,21 +24,10 @@ dram_val dram_teacher_target(const dram_build *teacher, const dram_arch *arch, d
 /* The same from an embedding that is staged, [N,t,t,256] of any float type -> f32 [N,g,g,256]. */
 dram_val dram_staged_target(dram_graph *graph, dram_val embedding, int g);
 
-/* How the student's embedding may be held against the target. MSE, COSINE (1 - cos over the channels of a cell) and
- * HUBER (delta 1) are means over cells and channels; CWD is channel-wise distillation ("Channel-wise Knowledge
- * Distillation for Dense Prediction", Shu et al. 2021): for each channel the KL divergence of softmaxes over the cells.
- */
-typedef enum {
-    DRAM_DISTANCE_MSE,
-    DRAM_DISTANCE_COSINE,
-    DRAM_DISTANCE_HUBER,
-    DRAM_DISTANCE_CWD,
-    DRAM_DISTANCE_COUNT
-} dram_distance;
-
+/* How the student's embedding is held against the target (base/distance.h). */
 typedef struct {
     double weight[DRAM_DISTANCE_COUNT]; /* 0: the distance takes no part */
-    double temperature;                 /* CWD's */
+    double temperature;                 /* CWD divides both sides by it before its softmax */
     /* Both sides are first standardised, each channel by the target's mean and variance over the valid cells of the
      * micro-batch, so that loud channels do not drown the others (after "PHI-S: Distribution Balancing for Label-Free
      * Multi-Teacher Distillation", Ranzinger et al. 2024, which weighs several ways to do so). */
@@ -62,9 +53,5 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
  * nothing, and features that become alike everywhere earn nothing. */
 dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lifted, const dram_features *features,
                               dram_val mask);
-
-/* mask[cells*cells]: 1 where the middle of a cell lies on image, for an image whose valid part is height x width of a
- * square of `size` pixels. This is the valid area, downsampled bilinearly, above one half. */
-void dram_valid_mask(int size, int height, int width, int cells, float *mask);
 
 #endif

@@ -107,16 +107,6 @@ bool dram_cache_has(const dram_cache *c, dram_hash128 key)
     return c->room && entry_of(c->table, c->room, key)->slot >= 0;
 }
 
-int dram_cache_count(const dram_cache *c)
-{
-    return c->count;
-}
-
-int64_t dram_cache_record_bytes(const dram_cache *c)
-{
-    return (int64_t)sizeof(header) + c->payload_bytes;
-}
-
 /* ---- the file ---- */
 
 static dram_status lock(const dram_cache *c)
@@ -160,6 +150,11 @@ static uint64_t check_of(const header *h)
     return dram_hash_64(h, offsetof(header, check));
 }
 
+static int64_t record_bytes(const dram_cache *c)
+{
+    return (int64_t)sizeof(header) + c->payload_bytes;
+}
+
 static dram_status write_header(const dram_cache *c, int64_t slot, dram_hash128 key, uint64_t payload_hash,
                                 record_state state)
 {
@@ -170,14 +165,14 @@ static dram_status write_header(const dram_cache *c, int64_t slot, dram_hash128 
                 .slot = (uint64_t)slot,
                 .state = state};
     h.check = check_of(&h);
-    return write_at(c, slot * dram_cache_record_bytes(c), &h, sizeof h);
+    return write_at(c, slot * record_bytes(c), &h, sizeof h);
 }
 
 /* *sound: there is a header of this record, whatever its state. */
 static dram_status read_header(const dram_cache *c, int64_t slot, header *h, bool *sound)
 {
     int64_t got;
-    TRY(read_at(c, slot * dram_cache_record_bytes(c), h, sizeof *h, &got));
+    TRY(read_at(c, slot * record_bytes(c), h, sizeof *h, &got));
     *sound = got == sizeof *h && h->magic == MAGIC && h->slot == (uint64_t)slot && h->check == check_of(h);
     if (!*sound || h->made_by == c->made_by) return DRAM_OK;
     return dram_fail(
@@ -192,7 +187,7 @@ static dram_status read_header(const dram_cache *c, int64_t slot, header *h, boo
 static dram_status count_records(const dram_cache *c, int64_t *whole, int64_t *all)
 {
     struct stat info;
-    int64_t each = dram_cache_record_bytes(c);
+    int64_t each = record_bytes(c);
     if (fstat(c->fd, &info) != 0) return dram_fail(DRAM_ERR_IO, "%s: cannot look at this file: %m", c->path);
     *whole = info.st_size / each;
     *all = *whole + (info.st_size % each != 0);
@@ -379,7 +374,7 @@ dram_status dram_cache_check_room(const dram_cache *c, int64_t records, int64_t 
     while (fstatvfs(c->fd, &info) != 0)
         if (errno != EINTR) return dram_fail(DRAM_ERR_IO, "%s: cannot ask how much disk is free: %m", c->path);
     int64_t more = records > c->n_spare ? records - c->n_spare : 0; /* the others' places are taken already */
-    *need = more * dram_cache_record_bytes(c);
+    *need = more * record_bytes(c);
     *free_bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
     if (*need <= *free_bytes) return DRAM_OK;
     return dram_fail(DRAM_ERR_CONFIG, "%s: %" PRId64 " embeddings take %s, and %s of this disk are free", c->path,
@@ -399,7 +394,7 @@ static dram_status put_locked(dram_cache *c, dram_hash128 key, const void *paylo
     uint64_t hash = dram_hash_64(payload, (size_t)c->payload_bytes);
     if (slot > INT32_MAX) return dram_fail(DRAM_ERR_FORMAT, "%s: this cache is full", c->path);
     TRY(write_header(c, slot, key, hash, STATE_WRITING));
-    TRY(write_at(c, slot * dram_cache_record_bytes(c) + (int64_t)sizeof(header), payload, c->payload_bytes));
+    TRY(write_at(c, slot * record_bytes(c) + (int64_t)sizeof(header), payload, c->payload_bytes));
     TRY(write_header(c, slot, key, hash, STATE_DONE));
     if (c->n_spare)
         c->n_spare--;
@@ -422,7 +417,7 @@ static dram_status read_record(const dram_cache *c, int64_t slot, dram_hash128 k
     int64_t got;
     TRY(read_header(c, slot, &h, good));
     if (!*good) return DRAM_OK;
-    TRY(read_at(c, slot * dram_cache_record_bytes(c) + (int64_t)sizeof h, payload, c->payload_bytes, &got));
+    TRY(read_at(c, slot * record_bytes(c) + (int64_t)sizeof h, payload, c->payload_bytes, &got));
     *good = h.state == STATE_DONE && same_key(h.key, key) && got == c->payload_bytes &&
             h.payload_hash == dram_hash_64(payload, (size_t)c->payload_bytes);
     return DRAM_OK;

@@ -41,8 +41,6 @@ dram_status dram_cache_open(const char *directory, const dram_cache_fact *facts,
                             dram_cache **cache);
 void dram_cache_close(dram_cache *cache); /* NULL is allowed */
 
-int dram_cache_count(const dram_cache *cache); /* records that are done, as far as is known here */
-int64_t dram_cache_record_bytes(const dram_cache *cache);
 bool dram_cache_has(const dram_cache *cache, dram_hash128 key);
 
 /* Learns of the records that other processes have added. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,14 +155,6 @@ dram_status dram_json_number(const cJSON *object, const char *path, const char *
     const cJSON *item;
     TRY(member(object, path, key, cJSON_Number, "a number", &item));
     *value = item->valuedouble;
-    return DRAM_OK;
-}
-
-dram_status dram_json_bool(const cJSON *object, const char *path, const char *key, bool *value)
-{
-    const cJSON *item;
-    TRY(member(object, path, key, cJSON_True | cJSON_False, "true or false", &item));
-    *value = cJSON_IsTrue(item);
     return DRAM_OK;
 }
 

@@ -7,7 +7,6 @@
 #define DRAM_IO_JSON_H
 
 #include <cjson/cJSON.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,7 +30,6 @@ dram_status dram_json_read(const char *path, cJSON **root);
 dram_status dram_json_int(const cJSON *object, const char *path, const char *key, int64_t low, int64_t high,
                           int64_t *value);
 dram_status dram_json_number(const cJSON *object, const char *path, const char *key, double *value);
-dram_status dram_json_bool(const cJSON *object, const char *path, const char *key, bool *value);
 dram_status dram_json_text(const cJSON *object, const char *path, const char *key, const char **value);
 
 #endif

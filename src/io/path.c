@@ -43,12 +43,6 @@ const char *dram_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-int dram_path_stem(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && dot != name ? (int)(dot - name) : (int)strlen(name);
-}
-
 bool dram_path_exists(const char *path)
 {
     struct stat info;

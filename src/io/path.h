@@ -16,9 +16,6 @@ dram_status dram_path_folder(const char *path, char **folder);
 /* The last part of a path: what follows its last slash. */
 const char *dram_path_name(const char *path);
 
-/* Length of a name without its extension; a leading dot begins none. */
-int dram_path_stem(const char *name);
-
 bool dram_path_exists(const char *path); /* whatever it is, a dangling link too */
 
 /* Makes a folder and those above it; it may exist. */

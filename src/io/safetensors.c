@@ -299,11 +299,6 @@ void dram_st_close(dram_st *st)
     dram_free(st);
 }
 
-const char *dram_st_path(const dram_st *st)
-{
-    return st->path;
-}
-
 int dram_st_count(const dram_st *st)
 {
     return st->count;

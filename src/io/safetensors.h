@@ -1,9 +1,10 @@
 /* safetensors: reads and writes weight files (the container of huggingface/safetensors).
  *
- * A file is an 8-byte little-endian length N, N bytes of JSON {"name": {"dtype", "shape", "data_offsets": [begin,
- * end]},
- * "__metadata__": {text: text}}, then the data, row-major, without holes. Nothing is mapped: reads go through a small
- * buffer, so that a file costs its header in memory and no more.
+ * A file is an 8-byte little-endian length N, N bytes of JSON, then the data, row-major, without holes:
+ *
+ *     {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {text: text}}
+ *
+ * Nothing is mapped: reads go through a small buffer, so that a file costs its header in memory and no more.
  *
  * Errors name the file. DRAM_ERR_CONFIG: it cannot be opened. DRAM_ERR_FORMAT: it is not a whole, sound safetensors
  * file, or a tensor's dtype is not the one asked for. DRAM_ERR_IO: the system failed.
@@ -40,8 +41,6 @@ typedef struct dram_st dram_st;
 /* Reads and checks the header: *st is to be closed. Any thread may read from an open file, several at a time. */
 dram_status dram_st_open(const char *path, dram_st **st);
 void dram_st_close(dram_st *st); /* NULL is allowed */
-
-const char *dram_st_path(const dram_st *st);
 
 /* Tensors 0 .. count - 1, sorted by name. Valid until the file is closed. */
 int dram_st_count(const dram_st *st);

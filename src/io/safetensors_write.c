@@ -1,3 +1,4 @@
+/* The writing half of io/safetensors.h: the header is laid out first, then the data goes out piece by piece. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -205,7 +205,7 @@ static dram_node *new_node(dram_graph *g, dram_op op, const char *name, const dr
     dram_node *node = dram_calloc(1, sizeof *node);
     if (!node) return NULL;
     node->op = op;
-    node->queue = op == DRAM_OP_copy ? DRAM_QUEUE_COPY : DRAM_QUEUE_COMPUTE;
+    node->queue = dram_op_rows[op].queue;
     node->block = g->block;
     node->name = unique_name(g, g->scope, name);
     if (!node->name) {

@@ -26,7 +26,7 @@ enum { DRAM_NONE = -1 };
 /* Where a value's bytes are, and which queue a node runs on. A value that is read on another queue than the one that
  * made it lives until the event that joins the two. */
 typedef enum { DRAM_SPACE_DEVICE, DRAM_SPACE_PINNED, DRAM_SPACE_HOST, DRAM_SPACE_COUNT } dram_space;
-typedef enum { DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY, DRAM_QUEUE_COMM } dram_queue;
+typedef enum { DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY, DRAM_QUEUE_COMM, DRAM_QUEUE_COUNT } dram_queue;
 
 /* The byte account's categories, with the names of `dram plan --json`. */
 #define DRAM_CATEGORY_LIST(X)                                                                                          \

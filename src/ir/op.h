@@ -3,34 +3,7 @@
 #define DRAM_IR_OP_H
 
 #include "ir/graph.h"
-
-/* What the planner knows of a device: plain data, so a plan needs no device. */
-typedef struct {
-    char name[64];
-    bool gpu;                   /* what is in the device's space runs there; what is in host space runs on the CPU */
-    int64_t align;              /* bytes; every offset and size is a multiple of it */
-    int workers;                /* compute threads of the CPU, each with scratch of its own */
-    int64_t scratch_per_worker; /* bytes an op may ask for a worker */
-    int64_t library_bytes;      /* of a GPU: what a call of cuBLAS or cuDNN may ask for */
-    int64_t memory_bytes;       /* of the device; 0 = not known */
-    /* Of a GPU: what of its memory a process takes beside the arena, for the driver's context and for the libraries and
-     * kernels as they are loaded. No offset depends on it. */
-    int64_t context_bytes, loaded_bytes;
-    bool measured; /* those two, on the card; false: assumed */
-} dram_profile;
-
-/* Bytes rounded up to the profile's alignment. */
-static inline int64_t dram_aligned(const dram_profile *profile, int64_t bytes)
-{
-    return (bytes + profile->align - 1) / profile->align * profile->align;
-}
-
-/* The CPU with `workers` threads. */
-dram_profile dram_profile_cpu(int workers);
-
-/* A CUDA GPU, any, beside a CPU with `workers` threads. Nothing that a plan is made of depends on the card, so one
- * holds on all. */
-dram_profile dram_profile_cuda(int workers);
+#include "ir/profile.h"
 
 typedef struct dram_backward dram_backward; /* ops/autodiff.h */
 
@@ -46,8 +19,22 @@ typedef struct {
     /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
     int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
     /* The same for its kernel on a GPU. */
-    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
+    int64_t (*workspace_gpu)(const dram_graph *g, const dram_node *node);
+    /* Whether it is cuBLASLt's or cuDNN's there, which gets the profile's library_bytes instead. NULL: never. */
+    bool (*by_library)(const dram_graph *g, const dram_node *node);
 } dram_rules;
+
+/* What a pass may do with a node: the words of the op list's column `trait`, explained there. */
+typedef enum { DRAM_TRAIT_PLAIN, DRAM_TRAIT_CHEAP, DRAM_TRAIT_PRODUCT, DRAM_TRAIT_ONCE, DRAM_TRAIT_UPDATE } dram_trait;
+
+/* The words of the column `time`: bits of dram_node_timed's attributes. */
+typedef enum {
+    DRAM_TIME_SHAPES = 0x00,
+    DRAM_TIME_CONV = 0x07,
+    DRAM_TIME_HEADS = 0x18,
+    DRAM_TIME_ACT = 0x20,
+    DRAM_TIME_MODE = 0x40
+} dram_time;
 
 /* A row of the op list. */
 typedef struct {
@@ -55,7 +42,10 @@ typedef struct {
     int min_in, max_in, n_out;
     unsigned saved_in, saved_out, alias;
     const char *updates;
-    bool differentiable;
+    bool differentiable, many;
+    dram_trait trait;
+    dram_queue queue;
+    dram_time time;
 } dram_op_row;
 
 extern const dram_op_row dram_op_rows[DRAM_OP_COUNT];
@@ -63,10 +53,12 @@ extern const dram_op_row dram_op_rows[DRAM_OP_COUNT];
 /* The input whose bytes output o always takes over, DRAM_NONE if it has bytes of its own. */
 int dram_op_updates(dram_op op, int o);
 
-/* Whether output 0 of the node may take over the bytes of input k, which are those of `from`, for `to`: op, types and
- * sizes allow it, nobody keeps `from`, and no other input is the same value. `in` names the inputs, in whatever
- * numbers; whether this is the last reader is the caller's to know. */
-bool dram_op_may_take(const dram_node *node, const dram_val *in, int k, const dram_value *from, const dram_value *to);
+/* Whether the node overwrites anything: one of its outputs takes over an input's bytes always. */
+bool dram_node_updates(const dram_node *node);
+
+/* stride, pad, groups, heads, window, act, mode: those that the node's time depends on, 0 for the others. */
+enum { DRAM_TIMED = 7 };
+void dram_node_timed(const dram_node *node, int value[DRAM_TIMED]);
 
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
 extern const dram_rules *const *dram_op_rules;

@@ -1,3 +1,4 @@
+/* The table of what outlives a program, found by group and name. */
 #include <string.h>
 
 #include "base/alloc.h"

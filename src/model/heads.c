@@ -1,7 +1,7 @@
 /* What stands on the student's features: the neck to the teacher's embedding, the segmentation head, and the
  * super-resolution head. Their names and shapes are our own. */
 #include <math.h>
-#include <stddef.h>
+#include <stdio.h>
 
 #include "model/layers.h"
 #include "ops/call.h"
@@ -13,13 +13,13 @@ static dram_val conv(const dram_layers *l, const char *name, dram_val x, int out
 {
     double fan_in = (double)kernel * kernel * dram_channels(l, x);
     return dram_layer_conv(l, name, x,
-                           (dram_conv){.out = out,
-                                       .kernel = kernel,
-                                       .stride = 1,
-                                       .groups = 1,
-                                       .bias = bias,
-                                       .init = DRAM_INIT_NORMAL,
-                                       .std = (float)sqrt(gain / fan_in)});
+                           (dram_conv_layer){.out = out,
+                                             .kernel = kernel,
+                                             .stride = 1,
+                                             .groups = 1,
+                                             .bias = bias,
+                                             .init = DRAM_INIT_NORMAL,
+                                             .std = (float)sqrt(gain / fan_in)});
 }
 
 /* The tap of that stride, DRAM_NONE when there is none. */
@@ -51,9 +51,13 @@ dram_val dram_neck_build(const dram_build *b, const dram_features *f)
     return x;
 }
 
-/* A ViT has no batch norm, and its head brings none: its statistics never depend on the batch. */
-static dram_val vit_norm_relu(const dram_layers *l, const char *name, dram_val x)
+/* part.bn or part.norm of x (+ residual), and a ReLU. */
+static dram_val norm_relu(const dram_layers *l, bool batch, const char *part, dram_val x, dram_val residual)
 {
+    char name[32];
+    snprintf(name, sizeof name, "%s.%s", part, batch ? "bn" : "norm");
+    if (batch) return dram_layer_bn(l, name, x, residual, DRAM_ACT_RELU, DRAM_INIT_ONE);
+    if (residual != DRAM_NONE) x = DRAM_CALL(l->g, add, part, NULL, x, residual);
     return DRAM_CALL(l->g, relu, "relu", NULL, dram_layer_norm(l, name, x));
 }
 
@@ -61,21 +65,19 @@ dram_val dram_seg_head_build(const dram_build *b, const dram_features *f, dram_v
 {
     if (b->g->status != DRAM_OK) return DRAM_NONE;
     dram_layers l = dram_layers_enter(b);
-    dram_val fine = tap_at(f, 8), x;
-    bool vit = fine == DRAM_NONE;
-    dram_val top =
-        conv(&l, "top", neck, DECODER_CHANNELS, 1, 1, false); /* before it is enlarged: a quarter of the work */
-    if (vit) {
-        top = dram_layer_resize(&l, "up", top, 2 * dram_dim(&l, neck, 1), 2 * dram_dim(&l, neck, 2));
-        x = vit_norm_relu(&l, "merge.norm", top);
+    dram_val fine = tap_at(f, 8);
+    /* Before it is enlarged: a quarter of the work. */
+    dram_val x = conv(&l, "top", neck, DECODER_CHANNELS, 1, 1, false);
+    if (fine == DRAM_NONE) {
+        x = dram_layer_resize(&l, "up", x, 2 * dram_dim(&l, neck, 1), 2 * dram_dim(&l, neck, 2));
+        x = norm_relu(&l, f->batch_norm, "merge", x, DRAM_NONE);
     } else {
-        top = dram_layer_resize(&l, "up", top, dram_dim(&l, fine, 1), dram_dim(&l, fine, 2));
+        dram_val top = dram_layer_resize(&l, "up", x, dram_dim(&l, fine, 1), dram_dim(&l, fine, 2));
         x = conv(&l, "lateral", fine, DECODER_CHANNELS, 1, 1, false);
-        x = dram_layer_bn(&l, "merge.bn", x, top, DRAM_ACT_RELU, DRAM_INIT_ONE);
+        x = norm_relu(&l, f->batch_norm, "merge", x, top);
     }
     x = conv(&l, "refine.conv", x, DECODER_CHANNELS, 3, 2, false);
-    x = vit ? vit_norm_relu(&l, "refine.norm", x)
-            : dram_layer_bn(&l, "refine.bn", x, DRAM_NONE, DRAM_ACT_RELU, DRAM_INIT_ONE);
+    x = norm_relu(&l, f->batch_norm, "refine", x, DRAM_NONE);
     x = conv(&l, "classifier", x, classes, 1, 1, true);
     dram_layers_leave(&l);
     return x;

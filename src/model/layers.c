@@ -85,7 +85,7 @@ static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, f
                                    .decays = true});
 }
 
-dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int in, dram_conv c)
+dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int in, dram_conv_layer c)
 {
     dram_affine a = {.weight = DRAM_NONE, .bias = DRAM_NONE, .name = name};
     if (l->g->status != DRAM_OK) return a;
@@ -96,7 +96,7 @@ dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int 
     return a;
 }
 
-dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv c)
+dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv_layer c)
 {
     if (l->g->status != DRAM_OK) return DRAM_NONE;
     int scope = dram_scope_push(l->g, a->name);
@@ -111,7 +111,7 @@ dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_va
     return y;
 }
 
-dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv c)
+dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv_layer c)
 {
     dram_affine a = dram_layer_conv_weights(l, name, dram_channels(l, x), c);
     return dram_layer_conv_run(l, &a, x, c);

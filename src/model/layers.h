@@ -36,11 +36,11 @@ typedef struct {
     float std;
     dram_init init; /* DRAM_INIT_NORMAL or DRAM_INIT_TRUNC_NORMAL */
     bool bias;      /* begins at 0 */
-} dram_conv;
+} dram_conv_layer;
 
 /* x [N,H,W,I] -> [N,H',W',out], weight `name`.weight [out,kernel,kernel,I/groups]. A 1x1 of stride 1 is a `linear`, for
  * which x may also be [N,I]. */
-dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv conv);
+dram_val dram_layer_conv(const dram_layers *l, const char *name, dram_val x, dram_conv_layer conv);
 
 /* LayerNorm over the last dimension, eps 1e-6. */
 dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x);
@@ -52,8 +52,8 @@ typedef struct {
     dram_val weight, bias; /* bias DRAM_NONE: none */
     const char *name;
 } dram_affine;
-dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int in, dram_conv conv);
-dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv conv);
+dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int in, dram_conv_layer conv);
+dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv_layer conv);
 dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, int in, int out, float std);
 dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_val x);
 /* With a GELU behind it: one node where no gradient comes by, else two, since GELU's gradient reads what goes into it.

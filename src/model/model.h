@@ -33,35 +33,34 @@ typedef struct {
     dram_space space; /* of frozen weights: DEVICE, or HOST, whence they pass through the arena a block at a time */
     dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
     int images;           /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
-    int deepest;          /* RegNet: stride of the last tap that is wanted; 0: all */
+    int deepest;          /* stride of the last tap that is wanted, where there are several; 0: all */
     bool zero_init_last;  /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 
-typedef enum { DRAM_ARCH_REGNET, DRAM_ARCH_SAM_VIT } dram_arch_kind;
-
-/* A network of the registry: the numbers that it is computed from. */
+/* A network of the registry. */
 typedef struct {
     const char *name;
-    dram_arch_kind kind;
-    /* RegNet: the width rule's parameters, as in timm; min_ratio is torchvision's rounding (0: off) */
-    int w0, group_size, depth;
-    double wa, wm, se_ratio, min_ratio;
-    /* SAM ViT */
-    int dim, heads, blocks;
-    int global[4]; /* blocks with global attention; -1 = none */
-    int native;    /* side of the image that pos_embed and the global rel_pos are for */
+    const struct dram_family *family; /* model/family.h */
+    int blocks;                       /* residual or transformer blocks */
+    int native;                       /* side of the images that its teacher was trained on; 0: any */
+    const void *numbers;              /* what it is computed from, for its family alone */
 } dram_arch;
 
 enum {
     DRAM_EMBED_CHANNELS = 256, /* of SAM's embedding, and of what the neck gives */
-    DRAM_VIT_PATCH = 16,       /* pixels, and so the embedding's stride */
-    DRAM_VIT_WINDOW = 14
+    DRAM_VIT_PATCH = 16        /* pixels, and so the embedding's stride */
 };
 
 /* NULL when there is no such network. Static data. */
 const dram_arch *dram_arch_find(const char *name);
-/* All names, for messages and for "did you mean" (dram_nearest). Static data; n receives their number. */
-const char *const *dram_arch_names(int *n);
+
+/* Network i of the registry, from 0 on; NULL behind the last. Static data. */
+const dram_arch *dram_arch_at(int i);
+
+/* The names of all students (every network may be one) or of all teachers, in the order of the alphabet, into
+ * names[0..DRAM_ARCHS_MOST); returns their number. */
+enum { DRAM_ARCHS_MOST = 256 };
+int dram_arch_names(bool teachers, const char **names);
 
 /* What a trunk gives, by increasing stride. tap[i] is [N, H/stride, W/stride, channels] (rounded up). */
 typedef struct {
@@ -69,36 +68,17 @@ typedef struct {
     dram_val tap[5];
     int stride[5];
     int channels[5];
+    bool batch_norm; /* the trunk has batch norms, and so has what stands on it */
 } dram_features;
-
-/* Stages of a RegNet by the width rule of "Designing Network Design Spaces" (Radosavovic et al. 2020) as timm computes
- * it. group: channels of one group of conv2. */
-typedef struct {
-    int width, depth, group;
-} dram_regnet_stage;
-void dram_regnet_stages(const dram_arch *arch, dram_regnet_stage stage[4]);
 
 /* image f32 [N,H,W,3], normalised. RegNet: the taps of timm's features_only: stem (stride 2), s1 (4), s2 (8), s3 (16),
  * s4 (32). SAM ViT: one tap, the embedding (stride 16, 256 channels); H and W must be multiples of 16. */
 dram_status dram_trunk_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
-dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
 
 /* Staged pixels u8 [N,H,W,3] with the extent of their valid part, i32 [N,2] -> [N,H,W,3] of that type, as the trunks
  * take it: normalised with ImageNet's mean and standard deviation, which are also SAM's, and 0 outside the valid part.
  */
 dram_val dram_image_build(dram_graph *g, const char *name, dram_dtype dtype, dram_val pixels, dram_val valid);
-
-/* SAM's image encoder (Kirillov et al. 2023): image [N,H,W,3] -> embedding [N,H/16,W/16,256]. For another size than
- * arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as timm does.
- *
- * Frozen, it may run with b->images of the batch in a group: block after block, and in each group after group, so that
- * a block's weights are needed once. The groups are joined at the end. With weights in another space than the graph is
- * in (b->space), those of a unit (patch embedding, a block, the neck) are copied before the unit ahead of it runs, and
- * are dead after it has run: the copies of two units are in the arena at most. */
-dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image);
-
-/* The same from what is staged, as for dram_image_build: a group's image is normalised when the group needs it. */
-dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid);
 
 /* Student features -> [N,H/16,W/16,256], to be held against the teacher's embedding. RegNet: 1x1 on stride 16 and on
  * stride 32, the latter upsampled (the merge of EdgeSAM's neck), then LayerNorm, 3x3, LayerNorm as in SAM's own neck.
@@ -106,8 +86,9 @@ dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val
 dram_val dram_neck_build(const dram_build *b, const dram_features *f);
 
 /* Task head: -> logits [N,h,w,K], to be upsampled by the loss. `neck` [N,.,.,256] is brought to 128 channels and the
- * grid of stride 8, merged there with the stride-8 tap if there is one, then 3x3, then 1x1 to K with bias. Batch norm
- * follows the merge and the 3x3; LayerNorm where there is no such tap, for a ViT. */
+ * grid of stride 8, merged there with the stride-8 tap if there is one, then 3x3, then 1x1 to K with bias. A norm
+ * follows the merge and the 3x3: batch norm on a trunk that has it, else LayerNorm, so that no statistics depend on the
+ * batch where the trunk's do not. */
 dram_val dram_seg_head_build(const dram_build *b, const dram_features *f, dram_val neck, int classes);
 
 /* Resolution distillation's super-resolution head: low [N,h,w,C] -> [N,out_h,out_w,C]. 3x3 and ReLU on the low grid,

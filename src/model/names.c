@@ -3,58 +3,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One rule: text at the start of a part of the name (after nothing or a dot), and what a file says instead. */
-typedef struct {
-    const char *ours, *theirs;
-} rewrite;
+#include "model/family.h"
 
-static const rewrite meta_rules[] = {{"mlp.fc", "mlp.lin"}, {NULL, NULL}};
-
-static const rewrite hf_rules[] = {
-    {"blocks.", "layers."},
-    {"norm1.", "layer_norm1."},
-    {"norm2.", "layer_norm2."},
-    {"mlp.fc", "mlp.lin"},
-    {"patch_embed.proj.", "patch_embed.projection."},
-    {"neck.0.", "neck.conv1."},
-    {"neck.1.", "neck.layer_norm1."},
-    {"neck.2.", "neck.conv2."},
-    {"neck.3.", "neck.layer_norm2."},
-    {NULL, NULL},
-};
-
-static const rewrite no_rules[] = {{NULL, NULL}};
-
-static const struct {
-    const char *text, *prefix;
-    const rewrite *rules;
-} conventions[DRAM_NAMES_COUNT] = {
-    [DRAM_NAMES_TIMM] = {"timm", "", no_rules},
-    [DRAM_NAMES_META] = {"Meta", "image_encoder.", meta_rules},
-    [DRAM_NAMES_HF] = {"Hugging Face", "vision_encoder.", hf_rules},
-};
-
-const char *dram_names_text(dram_names names)
+static const dram_convention *convention_of(const dram_arch *arch, dram_names names)
 {
-    return conventions[names].text;
+    const dram_family *family = arch->family;
+    return &family->conventions[(int)names < family->n_conventions ? names : DRAM_NAMES_TIMM];
 }
 
-static const rewrite *rule_for(const rewrite *rules, const char *text)
+static const dram_rename *rule_for(const dram_rename *rules, const char *text)
 {
-    for (; rules->ours; rules++)
+    for (; rules && rules->ours; rules++)
         if (strncmp(text, rules->ours, strlen(rules->ours)) == 0) return rules;
     return NULL;
 }
 
 const char *dram_names_of(const dram_arch *arch, dram_names names, const char *name, char *out, size_t size)
 {
-    if (arch->kind == DRAM_ARCH_REGNET) names = DRAM_NAMES_TIMM;
-    size_t n = strlen(conventions[names].prefix);
+    const dram_convention *files = convention_of(arch, names);
+    size_t n = strlen(files->prefix);
     if (n >= size) return NULL;
-    memcpy(out, conventions[names].prefix, n);
+    memcpy(out, files->prefix, n);
     bool part = true; /* at the start of a part */
     while (*name) {
-        const rewrite *rule = part ? rule_for(conventions[names].rules, name) : NULL;
+        const dram_rename *rule = part ? rule_for(files->rules, name) : NULL;
         const char *from = rule ? rule->theirs : name;
         size_t length = rule ? strlen(rule->theirs) : 1;
         if (n + length >= size) return NULL;
@@ -69,27 +41,18 @@ const char *dram_names_of(const dram_arch *arch, dram_names names, const char *n
 
 bool dram_names_detect(const dram_arch *arch, dram_names_has has, void *context, dram_names *names)
 {
-    /* Several, so that a file that lacks one of them is still understood and the missing one is named. */
-    static const char *const probes[] = {"pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight",
-                                         "blocks.0.mlp.fc1.weight", "neck.0.weight"};
     *names = DRAM_NAMES_TIMM;
-    if (arch->kind == DRAM_ARCH_REGNET) return has(context, "stem.conv.weight");
     int best = 0;
-    for (int c = 0; c < DRAM_NAMES_COUNT; c++) {
+    for (int c = 0; c < arch->family->n_conventions; c++) {
         int found = 0;
         char name[128];
-        for (size_t i = 0; i < sizeof probes / sizeof *probes; i++)
-            if (dram_names_of(arch, (dram_names)c, probes[i], name, sizeof name) && has(context, name)) found++;
+        for (const char *const *probe = arch->family->probes; *probe; probe++)
+            if (dram_names_of(arch, (dram_names)c, *probe, name, sizeof name) && has(context, name)) found++;
         if (found <= best) continue;
         best = found;
         *names = (dram_names)c;
     }
     return best > 0;
-}
-
-static bool starts_with(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -100,12 +63,9 @@ static bool ends_with(const char *text, const char *end)
 
 bool dram_names_ignored(const dram_arch *arch, const char *name)
 {
-    static const char *const sam[] = {"prompt_encoder.", "mask_decoder.", "shared_image_embedding.",
-                                      "pixel_mean",      "pixel_std",     "head."};
-    if (arch->kind == DRAM_ARCH_REGNET) return starts_with(name, "head.fc.") || ends_with(name, ".num_batches_tracked");
-    for (size_t i = 0; i < sizeof sam / sizeof *sam; i++)
-        if (starts_with(name, sam[i])) return true;
-    return false;
+    for (const char *const *start = arch->family->beside; *start; start++)
+        if (strncmp(name, *start, strlen(*start)) == 0) return true;
+    return arch->family->batch_norm && ends_with(name, ".num_batches_tracked");
 }
 
 bool dram_names_bn_counter(const char *slot, char *out, size_t size)

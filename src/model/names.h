@@ -10,7 +10,7 @@
 
 #include "model/model.h"
 
-/* Where SAM's weights come from. */
+/* Where weights come from. */
 typedef enum {
     DRAM_NAMES_TIMM, /* blocks.0.mlp.fc1.weight */
     DRAM_NAMES_META, /* image_encoder.blocks.0.mlp.lin1.weight */
@@ -18,17 +18,15 @@ typedef enum {
     DRAM_NAMES_COUNT
 } dram_names;
 
-const char *dram_names_text(dram_names names); /* "timm", "Meta", "Hugging Face" */
-
 /* The file's name for our slot `name` of `arch`, zero-terminated into out, which is returned; NULL if it does not fit
- * into `size` bytes. RegNets have timm's names only: `names` is not read for them. */
+ * into `size` bytes. A family without that convention has timm's names. */
 const char *dram_names_of(const dram_arch *arch, dram_names names, const char *name, char *out, size_t size);
 
 /* Whether the file has a tensor of that name. */
 typedef bool (*dram_names_has)(void *context, const char *name);
 
-/* Tells the convention of a file of `arch`. False when it follows none of them (and for a RegNet: when there is no
- * stem.conv.weight); `names` is then timm, so that a list of missing names reads well. */
+/* Tells the convention of a file of `arch` by its family's probes. False when it follows none; `names` is then timm, so
+ * that a list of missing names reads well. */
 bool dram_names_detect(const dram_arch *arch, dram_names_has has, void *context, dram_names *names);
 
 /* Whether a file of `arch` may have this tensor beside the trunk's own: a decoder of SAM, a classifier, a batch norm's

@@ -1,11 +1,99 @@
 /* RegNet X and Y (Radosavovic et al. 2020), with timm's names, order and initialisation. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "model/family.h"
 #include "model/layers.h"
 #include "ops/call.h"
 
 enum { STEM_WIDTH = 32 };
+
+/* The parameters of the width rule, as in timm. */
+typedef struct {
+    double w0, wa, wm;
+    int group_size;
+    double se_ratio;
+    double min_ratio; /* torchvision's rounding; 0: timm's */
+} width_rule;
+
+/* clang-format off */
+/*    name            w0     wa    wm  group depth  se    min_ratio */
+#define REGNET_LIST(X) \
+    X(regnetx_002,    24,  36.44, 2.49,   8,   13, 0,    0) \
+    X(regnetx_004,    24,  24.48, 2.54,  16,   22, 0,    0) \
+    X(regnetx_004_tv, 24,  24.48, 2.54,  16,   22, 0,    0.9) \
+    X(regnetx_006,    48,  36.97, 2.24,  24,   16, 0,    0) \
+    X(regnetx_008,    56,  35.73, 2.28,  16,   16, 0,    0) \
+    X(regnetx_016,    80,  34.01, 2.25,  24,   18, 0,    0) \
+    X(regnetx_032,    88,  26.31, 2.25,  48,   25, 0,    0) \
+    X(regnetx_040,    96,  38.65, 2.43,  40,   23, 0,    0) \
+    X(regnetx_064,   184,  60.83, 2.07,  56,   17, 0,    0) \
+    X(regnetx_080,    80,  49.56, 2.88, 120,   23, 0,    0) \
+    X(regnetx_120,   168,  73.36, 2.37, 112,   19, 0,    0) \
+    X(regnetx_160,   216,  55.59, 2.10, 128,   22, 0,    0) \
+    X(regnetx_320,   320,  69.86, 2.00, 168,   23, 0,    0) \
+    X(regnety_002,    24,  36.44, 2.49,   8,   13, 0.25, 0) \
+    X(regnety_004,    48,  27.89, 2.09,   8,   16, 0.25, 0) \
+    X(regnety_006,    48,  32.54, 2.32,  16,   15, 0.25, 0) \
+    X(regnety_008,    56,  38.84, 2.40,  16,   14, 0.25, 0) \
+    X(regnety_008_tv, 56,  38.84, 2.40,  16,   14, 0.25, 0.9) \
+    X(regnety_016,    48,  20.71, 2.65,  24,   27, 0.25, 0) \
+    X(regnety_032,    80,  42.63, 2.66,  24,   21, 0.25, 0) \
+    X(regnety_040,    96,  31.41, 2.24,  64,   22, 0.25, 0) \
+    X(regnety_064,   112,  33.22, 2.27,  72,   25, 0.25, 0) \
+    X(regnety_080,   192,  76.82, 2.19,  56,   17, 0.25, 0) \
+    X(regnety_080_tv,192,  76.82, 2.19,  56,   17, 0.25, 0.9) \
+    X(regnety_120,   168,  73.36, 2.37, 112,   19, 0.25, 0) \
+    X(regnety_160,   200, 106.23, 2.48, 112,   18, 0.25, 0) \
+    X(regnety_320,   232, 115.89, 2.53, 232,   20, 0.25, 0)
+/* clang-format on */
+
+static const dram_arch archs[] = {
+#define X(NAME, W0, WA, WM, GROUP, DEPTH, SE, MIN_RATIO)                                                               \
+    {#NAME, &dram_family_regnet, DEPTH, 0, &(const width_rule){W0, WA, WM, GROUP, SE, MIN_RATIO}},
+    REGNET_LIST(X)
+#undef X
+};
+
+/* ---- stages ---- */
+
+/* By the width rule of "Designing Network Design Spaces" (Radosavovic et al. 2020) as timm computes it. */
+typedef struct {
+    int width, depth;
+    int group; /* channels of one group of conv2 */
+} stage;
+
+/* A width that groups of `group` channels divide: the nearest multiple, ties to the even one (Python's round). With
+ * min_ratio: the nearest, ties up, but the next one if that is less than min_ratio of the width (torchvision's rule).
+ */
+static int fit_groups(int width, int group, double min_ratio)
+{
+    if (min_ratio <= 0) return (int)nearbyint((double)width / group) * group;
+    int fit = (int)(width + group / 2.0) / group * group;
+    if (fit < group) fit = group;
+    return fit < min_ratio * width ? fit + group : fit;
+}
+
+static void stages_of(const dram_arch *arch, stage stages[4])
+{
+    const width_rule *rule = arch->numbers;
+    int n = 0, last = 0;
+    memset(stages, 0, 4 * sizeof *stages);
+    for (int block = 0; block < arch->blocks; block++) {
+        double u = rule->w0 + rule->wa * block;
+        double s = nearbyint(log(u / rule->w0) / log(rule->wm));
+        int width = (int)nearbyint(rule->w0 * pow(rule->wm, s) / 8) * 8;
+        if (width != last && n < 4) {
+            int group = rule->group_size < width ? rule->group_size : width;
+            stages[n++] = (stage){.width = fit_groups(width, group, rule->min_ratio), .group = group};
+            last = width;
+        }
+        stages[n - 1].depth++;
+    }
+}
+
+/* ---- the graph ---- */
 
 /* timm draws a convolution from a normal of variance 2 / fan_out, fan_out counted within one group. */
 static float conv_std(int out, int kernel, int groups)
@@ -13,14 +101,14 @@ static float conv_std(int out, int kernel, int groups)
     return (float)sqrt(2.0 / (kernel * kernel * out / groups));
 }
 
-static dram_conv convolution(int out, int kernel, int stride, int groups)
+static dram_conv_layer convolution(int out, int kernel, int stride, int groups)
 {
-    return (dram_conv){.out = out,
-                       .kernel = kernel,
-                       .stride = stride,
-                       .groups = groups,
-                       .init = DRAM_INIT_NORMAL,
-                       .std = conv_std(out, kernel, groups)};
+    return (dram_conv_layer){.out = out,
+                             .kernel = kernel,
+                             .stride = stride,
+                             .groups = groups,
+                             .init = DRAM_INIT_NORMAL,
+                             .std = conv_std(out, kernel, groups)};
 }
 
 /* name.conv and name.bn: act(bn(conv(x))). */
@@ -34,15 +122,15 @@ static dram_val conv_bn(const dram_layers *l, const char *name, dram_val x, int 
     return y;
 }
 
-static dram_conv squeeze(int out)
+static dram_conv_layer squeeze(int out)
 {
-    return (dram_conv){.out = out,
-                       .kernel = 1,
-                       .stride = 1,
-                       .groups = 1,
-                       .bias = true,
-                       .init = DRAM_INIT_NORMAL,
-                       .std = conv_std(out, 1, 1)};
+    return (dram_conv_layer){.out = out,
+                             .kernel = 1,
+                             .stride = 1,
+                             .groups = 1,
+                             .bias = true,
+                             .init = DRAM_INIT_NORMAL,
+                             .std = conv_std(out, 1, 1)};
 }
 
 /* Squeeze and excitation: x [N,H,W,C] scaled by a gate [N,C] made from its mean. */
@@ -59,13 +147,12 @@ static dram_val squeeze_excite(const dram_layers *l, dram_val x, int reduced)
     return x;
 }
 
-static dram_val block(const dram_layers *l, const dram_arch *arch, const dram_regnet_stage *stage, dram_val x,
-                      int stride)
+static dram_val block(const dram_layers *l, double se_ratio, const stage *s, dram_val x, int stride)
 {
-    int width = stage->width, in = dram_channels(l, x);
+    int width = s->width, in = dram_channels(l, x);
     dram_val y = conv_bn(l, "conv1", x, width, 1, 1, 1, DRAM_ACT_RELU);
-    y = conv_bn(l, "conv2", y, width, 3, stride, width / stage->group, DRAM_ACT_RELU);
-    if (arch->se_ratio > 0) y = squeeze_excite(l, y, (int)nearbyint(in * arch->se_ratio));
+    y = conv_bn(l, "conv2", y, width, 3, stride, width / s->group, DRAM_ACT_RELU);
+    if (se_ratio > 0) y = squeeze_excite(l, y, (int)nearbyint(in * se_ratio));
     int scope = dram_scope_push(l->g, "conv3");
     y = dram_layer_conv(l, "conv", y, convolution(width, 1, 1, 1));
     dram_scope_pop(l->g, scope);
@@ -99,26 +186,55 @@ static void tap(dram_features *f, dram_val v, int stride, int channels)
     f->channels[f->n++] = channels;
 }
 
-dram_status dram_regnet_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out)
+static dram_status build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out)
 {
-    dram_regnet_stage stage[4];
+    const width_rule *rule = arch->numbers;
+    stage stages[4];
     dram_layers l = dram_layers_enter(b);
     *out = (dram_features){0};
-    dram_regnet_stages(arch, stage);
+    stages_of(arch, stages);
     dram_val x = stem(&l, image);
     tap(out, x, 2, STEM_WIDTH);
     for (int s = 0; s < 4 && (!b->deepest || 4 << s <= b->deepest); s++) {
-        for (int i = 0; i < stage[s].depth; i++) {
+        for (int i = 0; i < stages[s].depth; i++) {
             char name[32];
             snprintf(name, sizeof name, "s%d.b%d", s + 1, i + 1);
             int scope = dram_scope_push(b->g, name);
             if (s + i) dram_block_enter(b->g); /* the first is open */
-            x = block(&l, arch, &stage[s], x, i == 0 ? 2 : 1);
+            x = block(&l, rule->se_ratio, &stages[s], x, i == 0 ? 2 : 1);
             dram_block_leave(b->g);
             dram_scope_pop(b->g, scope);
         }
-        tap(out, x, 4 << s, stage[s].width);
+        tap(out, x, 4 << s, stages[s].width);
     }
     dram_layers_leave(&l);
     return b->g->status;
 }
+
+/* ---- the family ---- */
+
+static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
+{
+    char name[64];
+    stage stages[4];
+    stages_of(arch, stages);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "s%d.b%d.conv2.conv.weight", i + 1, stages[i].depth);
+        if (!has(file, name, stages[i].width, stages[i].group)) return false;
+        snprintf(name, sizeof name, "s%d.b%d.conv2.conv.weight", i + 1, stages[i].depth + 1);
+        if (has(file, name, 0, 0)) return false;
+    }
+    return has(file, "s1.b1.se.fc1.weight", 0, 0) == (((const width_rule *)arch->numbers)->se_ratio > 0);
+}
+
+const dram_family dram_family_regnet = {
+    .archs = archs,
+    .n_archs = sizeof archs / sizeof archs[0],
+    .batch_norm = true,
+    .build = build,
+    .matches = matches,
+    .conventions = &(const dram_convention){.prefix = ""},
+    .n_conventions = 1,
+    .probes = (const char *const[]){"stem.conv.weight", NULL},
+    .beside = (const char *const[]){"head.fc.", NULL},
+};

@@ -5,16 +5,40 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/family.h"
 #include "model/layers.h"
+#include "model/names.h"
 #include "ops/call.h"
 
-enum { MLP_RATIO = 4 };
+enum { MLP_RATIO = 4, WINDOW = 14 };
 static const float WEIGHT_STD = 0.02f; /* the usual one of ViTs */
 
-static bool is_global(const dram_arch *arch, int i)
+typedef struct {
+    int dim, heads;
+    int global[4]; /* blocks with global attention; -1: none */
+} sizes;
+
+/* clang-format off */
+/*    name          dim heads blocks  global           native */
+#define VIT_LIST(X) \
+    X(vit_b,        768,   12,   12,  2,  5,  8, 11,   1024) \
+    X(vit_l,       1024,   16,   24,  5, 11, 17, 23,   1024) \
+    X(vit_h,       1280,   16,   32,  7, 15, 23, 31,   1024) \
+    X(vit_micro,    128,    4,    6,  2,  5, -1, -1,    256) \
+    X(vit_tiny,     192,    3,   12,  2,  5,  8, 11,    256)
+/* clang-format on */
+
+static const dram_arch archs[] = {
+#define X(NAME, DIM, HEADS, BLOCKS, G0, G1, G2, G3, NATIVE)                                                            \
+    {#NAME, &dram_family_sam_vit, BLOCKS, NATIVE, &(const sizes){DIM, HEADS, {G0, G1, G2, G3}}},
+    VIT_LIST(X)
+#undef X
+};
+
+static bool is_global(const sizes *s, int i)
 {
     for (int k = 0; k < 4; k++)
-        if (arch->global[k] == i) return true;
+        if (s->global[k] == i) return true;
     return false;
 }
 
@@ -40,36 +64,40 @@ typedef struct {
     dram_affine conv0, norm1, conv2, norm3;
 } neck;
 
-/* An encoder under construction. */
+/* An encoder under construction. Frozen, it may run with b->images of the batch in a group: block after block, and in
+ * each group after group, so that a block's weights are needed once. The groups are joined at the end. With weights in
+ * another space than the graph is in (b->space), those of a unit (patch embedding, a block, the neck) are copied before
+ * the unit ahead of it runs, and are dead after it has run: the copies of two units are in the arena at most. */
 typedef struct {
     const dram_layers *l;
     dram_graph *g;
     const dram_arch *arch;
+    const sizes *sizes;
     dram_val image;         /* normalised; DRAM_NONE: it is made from what is staged */
     dram_val pixels, valid; /* staged */
     int n, group, n_groups; /* images; in a group (the last may have fewer); groups */
     dram_val *x;            /* of each group: tokens [group,h,w,D], then its embedding */
 } encoder;
 
-static dram_conv patch_conv(const dram_arch *arch)
+static dram_conv_layer patch_conv(int dim)
 {
-    return (dram_conv){.out = arch->dim,
-                       .kernel = DRAM_VIT_PATCH,
-                       .stride = DRAM_VIT_PATCH,
-                       .groups = 1,
-                       .bias = true,
-                       .init = DRAM_INIT_TRUNC_NORMAL,
-                       .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)};
+    return (dram_conv_layer){.out = dim,
+                             .kernel = DRAM_VIT_PATCH,
+                             .stride = DRAM_VIT_PATCH,
+                             .groups = 1,
+                             .bias = true,
+                             .init = DRAM_INIT_TRUNC_NORMAL,
+                             .std = conv_std(3 * DRAM_VIT_PATCH * DRAM_VIT_PATCH)};
 }
 
-static dram_conv neck_conv(int in, int kernel)
+static dram_conv_layer neck_conv(int in, int kernel)
 {
-    return (dram_conv){.out = DRAM_EMBED_CHANNELS,
-                       .kernel = kernel,
-                       .stride = 1,
-                       .groups = 1,
-                       .init = DRAM_INIT_TRUNC_NORMAL,
-                       .std = conv_std(kernel * kernel * in)};
+    return (dram_conv_layer){.out = DRAM_EMBED_CHANNELS,
+                             .kernel = kernel,
+                             .stride = 1,
+                             .groups = 1,
+                             .init = DRAM_INIT_TRUNC_NORMAL,
+                             .std = conv_std(kernel * kernel * in)};
 }
 
 /* ---- fetching weights ---- */
@@ -79,8 +107,8 @@ static patches fetch_patches(const encoder *e)
     int n = e->arch->native / DRAM_VIT_PATCH;
     patches p;
     p.position =
-        dram_layer_slot(e->l, "pos_embed", DRAM_SHAPE(1, n, n, e->arch->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
-    p.proj = dram_layer_conv_weights(e->l, "patch_embed.proj", 3, patch_conv(e->arch));
+        dram_layer_slot(e->l, "pos_embed", DRAM_SHAPE(1, n, n, e->sizes->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
+    p.proj = dram_layer_conv_weights(e->l, "patch_embed.proj", 3, patch_conv(e->sizes->dim));
     return p;
 }
 
@@ -94,10 +122,10 @@ static int enter_block(const encoder *e, int i)
 static block fetch_block(const encoder *e, int i)
 {
     const dram_layers *l = e->l;
-    int dim = e->arch->dim, outer = enter_block(e, i);
-    block b = {.global = is_global(e->arch, i)};
-    int native = b.global ? e->arch->native / DRAM_VIT_PATCH : DRAM_VIT_WINDOW;
-    dram_shape table = DRAM_SHAPE(2 * native - 1, dim / e->arch->heads);
+    int dim = e->sizes->dim, outer = enter_block(e, i);
+    block b = {.global = is_global(e->sizes, i)};
+    int native = b.global ? e->arch->native / DRAM_VIT_PATCH : WINDOW;
+    dram_shape table = DRAM_SHAPE(2 * native - 1, dim / e->sizes->heads);
     b.norm1 = dram_layer_norm_weights(l, "norm1", dim);
     int scope = dram_scope_push(e->g, "attn");
     b.rel_h = dram_layer_slot(l, "rel_pos_h", table, DRAM_INIT_ZERO, 0);
@@ -118,7 +146,7 @@ static neck fetch_neck(const encoder *e)
 {
     neck n;
     int scope = dram_scope_push(e->g, "neck");
-    n.conv0 = dram_layer_conv_weights(e->l, "0", e->arch->dim, neck_conv(e->arch->dim, 1));
+    n.conv0 = dram_layer_conv_weights(e->l, "0", e->sizes->dim, neck_conv(e->sizes->dim, 1));
     n.norm1 = dram_layer_norm_weights(e->l, "1", DRAM_EMBED_CHANNELS);
     n.conv2 = dram_layer_conv_weights(e->l, "2", DRAM_EMBED_CHANNELS, neck_conv(DRAM_EMBED_CHANNELS, 3));
     n.norm3 = dram_layer_norm_weights(e->l, "3", DRAM_EMBED_CHANNELS);
@@ -170,7 +198,7 @@ static void run_patches(encoder *e, const patches *p)
     position = dram_layer_cast(e->l, position);
     for (int k = 0; k < e->n_groups; k++) {
         int scope = enter_group(e, k);
-        dram_val x = dram_layer_conv_run(e->l, &p->proj, group_image(e, k), patch_conv(e->arch));
+        dram_val x = dram_layer_conv_run(e->l, &p->proj, group_image(e, k), patch_conv(e->sizes->dim));
         e->x[k] = DRAM_CALL(e->g, add, "tokens", NULL, x, position);
         dram_scope_pop(e->g, scope);
     }
@@ -187,7 +215,7 @@ static dram_val relative_position(const encoder *e, const char *name, dram_val t
 static dram_val block_of_group(const encoder *e, const block *b, dram_val rel_h, dram_val rel_w, dram_val x)
 {
     const dram_layers *l = e->l;
-    const dram_attr *attr = DRAM_ATTR(.heads = e->arch->heads, .window = b->global ? 0 : DRAM_VIT_WINDOW);
+    const dram_attr *attr = DRAM_ATTR(.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW);
     dram_val y = dram_layer_norm_run(l, &b->norm1, x);
     int scope = dram_scope_push(e->g, "attn");
     y = dram_layer_linear_run(l, &b->qkv, y);
@@ -208,8 +236,8 @@ static void run_block(encoder *e, int i, const block *b)
     int outer = enter_block(e, i);
     dram_block_enter(e->g);
     int scope = dram_scope_push(e->g, "attn");
-    int h = b->global ? dram_dim(e->l, e->x[0], 1) : DRAM_VIT_WINDOW;
-    int w = b->global ? dram_dim(e->l, e->x[0], 2) : DRAM_VIT_WINDOW;
+    int h = b->global ? dram_dim(e->l, e->x[0], 1) : WINDOW;
+    int w = b->global ? dram_dim(e->l, e->x[0], 2) : WINDOW;
     dram_val rel_h = relative_position(e, "rel_pos_h_resized", b->rel_h, h);
     dram_val rel_w = relative_position(e, "rel_pos_w_resized", b->rel_w, w);
     dram_scope_pop(e->g, scope);
@@ -229,7 +257,7 @@ static dram_val run_neck(encoder *e, const neck *n)
     int outer = dram_scope_push(e->g, "neck");
     for (int k = 0; k < e->n_groups; k++) {
         int scope = enter_group(e, k);
-        dram_val y = dram_layer_conv_run(e->l, &n->conv0, e->x[k], neck_conv(e->arch->dim, 1));
+        dram_val y = dram_layer_conv_run(e->l, &n->conv0, e->x[k], neck_conv(e->sizes->dim, 1));
         y = dram_layer_norm_run(e->l, &n->norm1, y);
         y = dram_layer_conv_run(e->l, &n->conv2, y, neck_conv(DRAM_EMBED_CHANNELS, 3));
         y = dram_layer_norm_run(e->l, &n->norm3, y);
@@ -263,7 +291,7 @@ static dram_val run_units(encoder *e)
     return run_neck(e, &last);
 }
 
-static dram_val build(const dram_build *b, const dram_arch *arch, encoder e)
+static dram_val build_encoder(const dram_build *b, const dram_arch *arch, encoder e)
 {
     if (b->g->status != DRAM_OK) return DRAM_NONE;
     const dram_shape *shape = dram_shape_of(b->g, e.image != DRAM_NONE ? e.image : e.pixels);
@@ -277,6 +305,7 @@ static dram_val build(const dram_build *b, const dram_arch *arch, encoder e)
     e.l = &l;
     e.g = b->g;
     e.arch = arch;
+    e.sizes = arch->numbers;
     e.n = (int)shape->dim[0];
     e.group = b->images > 0 && b->images < e.n && !b->trainable ? b->images : e.n;
     e.n_groups = (e.n + e.group - 1) / e.group;
@@ -291,12 +320,67 @@ static dram_val build(const dram_build *b, const dram_arch *arch, encoder e)
     return embedding;
 }
 
-dram_val dram_sam_vit_build(const dram_build *b, const dram_arch *arch, dram_val image)
+/* For another size than arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as
+ * timm does. */
+static dram_status build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out)
 {
-    return build(b, arch, (encoder){.image = image, .pixels = DRAM_NONE, .valid = DRAM_NONE});
+    *out = (dram_features){.n = 1, .stride = {DRAM_VIT_PATCH}, .channels = {DRAM_EMBED_CHANNELS}};
+    out->tap[0] = build_encoder(b, arch, (encoder){.image = image, .pixels = DRAM_NONE, .valid = DRAM_NONE});
+    return b->g->status;
 }
 
-dram_val dram_sam_vit_embed(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid)
+static dram_val embed(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid)
 {
-    return build(b, arch, (encoder){.image = DRAM_NONE, .pixels = pixels, .valid = valid});
+    return build_encoder(b, arch, (encoder){.image = DRAM_NONE, .pixels = pixels, .valid = valid});
 }
+
+/* ---- the family ---- */
+
+static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
+{
+    char last[64], beyond[64];
+    snprintf(last, sizeof last, "blocks.%d.norm1.weight", arch->blocks - 1);
+    snprintf(beyond, sizeof beyond, "blocks.%d.norm1.weight", arch->blocks);
+    return has(file, last, ((const sizes *)arch->numbers)->dim, 0) && !has(file, beyond, 0, 0) &&
+           has(file, "pos_embed", 1, arch->native / DRAM_VIT_PATCH);
+}
+
+static const dram_rename meta[] = {{"mlp.fc", "mlp.lin"}, {NULL, NULL}};
+
+static const dram_rename hugging_face[] = {
+    {"blocks.", "layers."},
+    {"norm1.", "layer_norm1."},
+    {"norm2.", "layer_norm2."},
+    {"mlp.fc", "mlp.lin"},
+    {"patch_embed.proj.", "patch_embed.projection."},
+    {"neck.0.", "neck.conv1."},
+    {"neck.1.", "neck.layer_norm1."},
+    {"neck.2.", "neck.conv2."},
+    {"neck.3.", "neck.layer_norm2."},
+    {NULL, NULL},
+};
+
+static const dram_convention conventions[] = {
+    [DRAM_NAMES_TIMM] = {.prefix = ""},
+    [DRAM_NAMES_META] = {.prefix = "image_encoder.", .rules = meta},
+    [DRAM_NAMES_HF] = {.prefix = "vision_encoder.", .rules = hugging_face},
+};
+
+static const char *const probes[] = {
+    "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight", "neck.0.weight",
+    NULL};
+
+static const char *const beside[] = {
+    "prompt_encoder.", "mask_decoder.", "shared_image_embedding.", "pixel_mean", "pixel_std", "head.", NULL};
+
+const dram_family dram_family_sam_vit = {
+    .archs = archs,
+    .n_archs = sizeof archs / sizeof archs[0],
+    .build = build,
+    .embed = embed,
+    .matches = matches,
+    .conventions = conventions,
+    .n_conventions = sizeof conventions / sizeof conventions[0],
+    .probes = probes,
+    .beside = beside,
+};

@@ -195,7 +195,7 @@ static int64_t attention_grad_workspace(const dram_graph *g, const dram_node *no
 
 /* On a GPU: delta, as large as lse, and partial gradients of the tables and of the bias, one for each block of the
  * kernel that makes them. kernels/cuda/attention_grad.cu divides it. */
-static int64_t attention_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t attention_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     enum { PARTIAL_BYTES = 8 << 20, MOST_PARTIALS = 256, LEAST_PARTIALS = 32, LEAST_QUERIES = 16 };
     sizes s = sizes_of(g, node);
@@ -205,7 +205,6 @@ static int64_t attention_grad_workspace_gpu(const dram_graph *g, const dram_node
     int64_t tiles =
         s.n * s.heads * down * across * ((least(s.sh, s.h) * least(s.sw, s.w) + LEAST_QUERIES - 1) / LEAST_QUERIES);
     int64_t partials = PARTIAL_BYTES / partial;
-    (void)profile;
     if (partials > MOST_PARTIALS) partials = MOST_PARTIALS;
     if (partials < LEAST_PARTIALS) partials = LEAST_PARTIALS;
     return dram_elements(&lse) * (int64_t)sizeof(float) + least(partials, tiles) * partial;

@@ -71,7 +71,7 @@ static int64_t partials_workspace(const dram_graph *g, const dram_node *node, co
 /* The same of each row of blocks of the kernel on a GPU: blocks of 256 threads, each a vector of 16 bytes (or, with an
  * odd number of channels, a channel) of every `high`th row, 32 rows a thread; fewer, down to 8, where that would leave
  * fewer than 256 blocks. At most 1024. */
-static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
     const int64_t rows = dram_rows(x), channels = dram_last(x, 0);
@@ -80,7 +80,6 @@ static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node
     int64_t vectors = channels / vector, chunks = (vectors + 31) / 32, high = 256 / ((vectors + chunks - 1) / chunks);
     while (each > 8 && rows / (high * each) * chunks < 256) each /= 2;
     int64_t parts = (rows + high * each - 1) / (high * each);
-    (void)profile;
     return (parts < 1024 ? parts : 1024) * 2 * channels * (int64_t)sizeof(double);
 }
 

@@ -105,18 +105,17 @@ static int64_t conv2d_workspace(const dram_graph *g, const dram_node *node, cons
 
 /* On a GPU a convolution in 16 bits with groups, or with a bias, is dram's own and takes nothing; others are a
  * library's (kernels/cuda/conv.cu). */
-static int64_t conv2d_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static bool conv2d_by_library(const dram_graph *g, const dram_node *node)
 {
     bool bias = node->op == DRAM_OP_conv2d && dram_given(node, 2);
-    if (!dram_is_f32(g, node, 0) && (bias || node->attr.groups > 1)) return 0;
-    return profile->library_bytes;
+    return dram_is_f32(g, node, 0) || !(bias || node->attr.groups > 1);
 }
 
 const dram_rules dram_rules_conv2d = {.shape = conv2d_shape,
                                       .grad = conv2d_grad,
                                       .flops = conv2d_flops,
                                       .workspace = conv2d_workspace,
-                                      .workspace_gpu = conv2d_workspace_gpu};
+                                      .by_library = conv2d_by_library};
 
 /* ---- conv2d_dgrad ---- */
 
@@ -149,7 +148,7 @@ static int64_t conv2d_dgrad_flops(const dram_graph *g, const dram_node *node)
 const dram_rules dram_rules_conv2d_dgrad = {.shape = conv2d_dgrad_shape,
                                             .flops = conv2d_dgrad_flops,
                                             .workspace = conv2d_workspace,
-                                            .workspace_gpu = conv2d_workspace_gpu};
+                                            .by_library = conv2d_by_library};
 
 /* ---- conv2d_wgrad ---- */
 
@@ -184,27 +183,33 @@ static int64_t conv2d_wgrad_workspace(const dram_graph *g, const dram_node *node
     return 2 * profile->workers * worker_bytes(g, node, profile, i, o);
 }
 
-/* In f32, and where it is a plain product, what a library may ask for. In 16 bits partial sums of dw: as many as make
- * BLOCKS blocks or so, each of 64x64 numbers or of a bundle of narrow groups, none of fewer than PIXELS, and no more
- * bytes than a library gets. */
-static int64_t conv2d_wgrad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+/* Its own in 16 bits, but where it is a plain product. */
+static bool conv2d_wgrad_by_library(const dram_graph *g, const dram_node *node)
 {
-    enum { TILE = 64, NARROW = 32, BUNDLE = 48, BLOCKS = 384, PIXELS = 512 };
+    const dram_attr *a = &node->attr;
+    bool product = a->out_h == 1 && a->out_w == 1 && a->stride == 1 && a->pad == 0 && a->groups == 1;
+    return dram_is_f32(g, node, 0) || product;
+}
+
+/* Partial sums of dw: as many as make BLOCKS blocks or so, each of 64x64 numbers or of a bundle of narrow groups, none of
+ * fewer than PIXELS, and no more than MOST bytes. */
+static int64_t conv2d_wgrad_workspace_gpu(const dram_graph *g, const dram_node *node)
+{
+    enum { TILE = 64, NARROW = 32, BUNDLE = 48, BLOCKS = 384, PIXELS = 512, MOST = 8 << 20 };
     const dram_attr *a = &node->attr;
     const dram_shape *dy = dram_in_shape(g, node, 1), *dw = dram_shape_of(g, node->out[0]);
-    bool product = a->out_h == 1 && a->out_w == 1 && a->stride == 1 && a->pad == 0 && a->groups == 1;
-    if (dram_is_f32(g, node, 0) || product) return profile->library_bytes;
     int64_t bytes = dram_elements(dw) * (int64_t)sizeof(float), co = dw->dim[0] / a->groups, ci = dw->dim[3];
     int64_t high = (co + TILE - 1) / TILE, wide = (dw->dim[1] * dw->dim[2] * ci + TILE - 1) / TILE;
     int64_t blocks = high * wide * a->groups;
     if (a->groups > 1 && co <= NARROW && ci <= NARROW) blocks = (a->groups * (co > ci ? co : ci) + BUNDLE - 1) / BUNDLE;
     int64_t parts = BLOCKS / blocks, pixels = dram_elements(dy) / dw->dim[0];
     if (parts > pixels / PIXELS) parts = pixels / PIXELS;
-    if (parts > profile->library_bytes / bytes) parts = profile->library_bytes / bytes;
+    if (parts > MOST / bytes) parts = MOST / bytes;
     return parts > 1 ? parts * bytes : 0;
 }
 
 const dram_rules dram_rules_conv2d_wgrad = {.shape = conv2d_wgrad_shape,
                                             .flops = conv2d_wgrad_flops,
                                             .workspace = conv2d_wgrad_workspace,
-                                            .workspace_gpu = conv2d_wgrad_workspace_gpu};
+                                            .workspace_gpu = conv2d_wgrad_workspace_gpu,
+                                            .by_library = conv2d_wgrad_by_library};

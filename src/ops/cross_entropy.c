@@ -68,10 +68,9 @@ static int64_t cross_entropy_workspace(const dram_graph *g, const dram_node *nod
 }
 
 /* On a GPU a double for every 2 rows of labels. */
-static int64_t cross_entropy_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t cross_entropy_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *labels = dram_in_shape(g, node, 1);
-    (void)profile;
     return labels->dim[0] * ((labels->dim[1] + 1) / 2) * (int64_t)sizeof(double);
 }
 

@@ -61,9 +61,8 @@ static int64_t sums_workspace_gpu(const dram_graph *g, const dram_node *node, in
 }
 
 /* A double. */
-static int64_t cwd_loss_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t cwd_loss_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    (void)profile;
     return sums_workspace_gpu(g, node, (int64_t)sizeof(double));
 }
 
@@ -90,9 +89,8 @@ static int64_t cwd_loss_grad_flops(const dram_graph *g, const dram_node *node)
 }
 
 /* Four floats. */
-static int64_t cwd_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t cwd_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    (void)profile;
     return sums_workspace_gpu(g, node, 4 * (int64_t)sizeof(float));
 }
 

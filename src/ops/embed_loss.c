@@ -65,10 +65,9 @@ static int64_t embed_loss_workspace(const dram_graph *g, const dram_node *node, 
 }
 
 /* On a GPU for each 32 cells of an image. */
-static int64_t embed_loss_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t embed_loss_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *s = dram_in_shape(g, node, 0);
-    (void)profile;
     return s->dim[0] * ((s->dim[1] * s->dim[2] + 31) / 32) * 2 * (int64_t)sizeof(double);
 }
 
@@ -94,9 +93,8 @@ static int64_t embed_loss_grad_flops(const dram_graph *g, const dram_node *node)
 }
 
 /* A factor for each image. */
-static int64_t embed_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t embed_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    (void)profile;
     return dram_in_shape(g, node, 0)->dim[0] * (int64_t)sizeof(float);
 }
 

@@ -91,11 +91,10 @@ static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *no
 }
 
 /* On a GPU a partial of each block, one for every 16 rows, 256 of them at most. */
-static int64_t layernorm_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t layernorm_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
     int64_t partials = (dram_rows(x) + 15) / 16;
-    (void)profile;
     return (partials < 256 ? partials : 256) * 2 * dram_last(x, 0) * (int64_t)sizeof(float);
 }
 

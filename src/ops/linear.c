@@ -65,20 +65,19 @@ static int64_t product_workspace(const dram_graph *g, const dram_node *node, con
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
-/* What cuBLASLt may ask for. */
-static int64_t library_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static bool by_library(const dram_graph *g, const dram_node *node)
 {
     (void)g;
     (void)node;
-    return profile->library_bytes;
+    return true;
 }
 
 /* ---- linear ---- */
 
 /* A bias of another type than the output's keeps cuBLASLt out (kernels/cuda/linear.cu). */
-static int64_t linear_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static bool linear_by_library(const dram_graph *g, const dram_node *node)
 {
-    return dram_given(node, 2) && !dram_is_f32(g, node, 0) ? 0 : profile->library_bytes;
+    return !dram_given(node, 2) || dram_is_f32(g, node, 0);
 }
 
 /* GELU's gradient would read what goes into it, which is never stored: no gradient comes to such a node. */
@@ -135,7 +134,7 @@ const dram_rules dram_rules_linear = {.shape = linear_shape,
                                       .grad = linear_grad,
                                       .flops = linear_flops,
                                       .workspace = product_workspace,
-                                      .workspace_gpu = linear_workspace_gpu};
+                                      .by_library = linear_by_library};
 
 /* ---- linear_dgrad ---- */
 
@@ -154,10 +153,8 @@ static dram_status linear_dgrad_shape(dram_graph *g, const dram_node *node, dram
     return DRAM_OK;
 }
 
-const dram_rules dram_rules_linear_dgrad = {.shape = linear_dgrad_shape,
-                                            .flops = product_flops,
-                                            .workspace = product_workspace,
-                                            .workspace_gpu = library_workspace};
+const dram_rules dram_rules_linear_dgrad = {
+    .shape = linear_dgrad_shape, .flops = product_flops, .workspace = product_workspace, .by_library = by_library};
 
 /* ---- linear_wgrad ---- */
 
@@ -200,7 +197,7 @@ static int64_t linear_wgrad_workspace(const dram_graph *g, const dram_node *node
 const dram_rules dram_rules_linear_wgrad = {.shape = linear_wgrad_shape,
                                             .flops = linear_wgrad_flops,
                                             .workspace = linear_wgrad_workspace,
-                                            .workspace_gpu = library_workspace};
+                                            .by_library = by_library};
 
 /* ---- bias_grad ---- */
 
@@ -234,13 +231,12 @@ static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, c
 }
 
 /* The same for each part of the rows, as many as make 1024 blocks of 128 columns or so, no more than 256. */
-static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     enum { ROWS_PER_PART = 128, PARTS = 256, COLUMNS = 128, BLOCKS = 1024 };
     const dram_shape *dy = dram_in_shape(g, node, 0);
     int64_t columns = dram_last(dy, 0), most = BLOCKS / ((columns + COLUMNS - 1) / COLUMNS);
     int64_t parts = (dram_rows(dy) + ROWS_PER_PART - 1) / ROWS_PER_PART;
-    (void)profile;
     if (most > PARTS) most = PARTS;
     if (parts > most) parts = most;
     return (parts > 1 ? parts : 1) * columns * (int64_t)sizeof(double);

@@ -54,10 +54,9 @@ static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const
 }
 
 /* A double for each piece of 8 Ki elements, where there is more than one. */
-static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     int64_t pieces = (dram_elements(dram_in_shape(g, node, 0)) + 8191) / 8192;
-    (void)profile;
     return pieces > 1 ? pieces * (int64_t)sizeof(double) : 0;
 }
 

@@ -38,12 +38,11 @@ static int64_t parts_workspace(const dram_graph *g, const dram_node *node, const
 
 /* The same for parts that keep a GPU busy, of about 16 Ki elements each in up to 256 channels; a single part needs
  * none. kernels/cuda/pool.cu cuts the image by the room it gets. */
-static int64_t parts_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t parts_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
     int64_t pixels = x->dim[1] * x->dim[2], side = x->dim[3] < 256 ? x->dim[3] : 256;
     int64_t parts = (pixels * side + 16383) / 16384;
-    (void)profile;
     if (parts > 32) parts = 32;
     if (parts > pixels) parts = pixels;
     return parts > 1 ? x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double) : 0;

@@ -143,15 +143,13 @@ static int64_t resize_bytes_gpu(const dram_graph *g, const dram_node *node, bool
            axis_bytes_gpu(node->attr.mode, width(from), width(to), transposed);
 }
 
-static int64_t resize_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t resize_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    (void)profile;
     return resize_bytes_gpu(g, node, false);
 }
 
-static int64_t resize_grad_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t resize_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    (void)profile;
     return resize_bytes_gpu(g, node, true);
 }
 

@@ -31,11 +31,10 @@ static int64_t channel_stats_flops(const dram_graph *g, const dram_node *node)
 
 /* On a GPU two sums a channel and a count for each part, of about 16 Ki elements in up to 256 channels; the kernel cuts
  * the cells by the room it gets. */
-static int64_t channel_stats_workspace_gpu(const dram_graph *g, const dram_node *node, const dram_profile *profile)
+static int64_t channel_stats_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     int64_t channels = dram_last(dram_in_shape(g, node, 0), 0), cells = dram_elements(dram_in_shape(g, node, 1));
     int64_t parts = (cells * (channels < 256 ? channels : 256) + 16383) / 16384;
-    (void)profile;
     if (parts > 128) parts = 128;
     if (parts > cells) parts = cells;
     if (parts < 1) parts = 1;

@@ -7,7 +7,8 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
-typedef enum { FIRST_FIT, BEST_FIT } fit_rule;
+/* Which gap between placed buffers a buffer takes: the lowest that is large enough, or the smallest. */
+typedef enum { LOWEST_GAP, SMALLEST_GAP } gap_rule;
 
 /* Placed buffers whose life touches a window of nodes, by offset: window w is the nodes [w, w + 2) * stride. A buffer
  * that lives no longer than a stride lies in one window whole, and only what touches that window can be in its way:
@@ -114,7 +115,7 @@ static void add_to_windows(windows *w, const dram_buffer *x, int64_t offset)
 typedef struct {
     int64_t bytes; /* wanted */
     int64_t cursor, best, best_gap;
-    fit_rule fit;
+    gap_rule rule;
 } gaps;
 
 /* The next thing in the way; true when no further one matters. */
@@ -124,15 +125,15 @@ static inline bool pass(gaps *g, int64_t offset, int64_t end)
     if (gap >= g->bytes && gap < g->best_gap) {
         g->best = g->cursor;
         g->best_gap = gap;
-        if (g->fit == FIRST_FIT) return true;
+        if (g->rule == LOWEST_GAP) return true;
     }
     if (end > g->cursor) g->cursor = end;
     return false;
 }
 
-static int64_t lowest_place(const search *s, const dram_buffer *x, int placed, fit_rule fit)
+static int64_t lowest_place(const search *s, const dram_buffer *x, int placed, gap_rule rule)
 {
-    gaps g = {.bytes = x->bytes, .best = -1, .best_gap = INT64_MAX, .fit = fit};
+    gaps g = {.bytes = x->bytes, .best = -1, .best_gap = INT64_MAX, .rule = rule};
     const windows *w = &s->windows;
     int at = x->first / w->stride;
     if (x->last / w->stride <= at + 1) {
@@ -165,14 +166,14 @@ static int place_above(const search *s, int placed, int64_t offset)
 
 /* Places the buffers order[from .. to) besides those before them; gives the top of these, or `limit` at once when it
  * would be at or above it. */
-static int64_t place_more(search *s, const int *order, int from, int to, fit_rule fit, int64_t limit)
+static int64_t place_more(search *s, const int *order, int from, int to, gap_rule rule, int64_t limit)
 {
     int64_t top = 0;
     int placed = from;
     if (from == 0) memset(s->windows.count, 0, (size_t)s->windows.n * sizeof *s->windows.count);
     for (int k = from; k < to; k++) {
         const dram_buffer *x = &s->buffers[order[k]];
-        int64_t offset = lowest_place(s, x, placed, fit);
+        int64_t offset = lowest_place(s, x, placed, rule);
         s->offset[order[k]] = offset;
         if (offset + x->bytes > top) top = offset + x->bytes;
         if (top >= limit) return limit;
@@ -185,9 +186,9 @@ static int64_t place_more(search *s, const int *order, int from, int to, fit_rul
     return top;
 }
 
-static int64_t try_order(search *s, const int *order, fit_rule fit, int64_t limit)
+static int64_t try_order(search *s, const int *order, gap_rule rule, int64_t limit)
 {
-    return place_more(s, order, 0, s->n, fit, limit);
+    return place_more(s, order, 0, s->n, rule, limit);
 }
 
 static void keep_if_better(search *s, int64_t top)
@@ -261,11 +262,11 @@ static int64_t steps_of(int n)
 /* Whether the order, whose first n buffers were changed, is no worse than `top`; then the offsets are its. */
 static bool is_no_worse(search *s, int n, int64_t *top, int64_t *work)
 {
-    int64_t limit = *top + 1, front = place_more(s, s->order, 0, n, FIRST_FIT, limit);
+    int64_t limit = *top + 1, front = place_more(s, s->order, 0, n, LOWEST_GAP, limit);
     *work += steps_of(n);
     if (front >= limit) return false;
     *work += steps_of(s->n);
-    int64_t back = place_more(s, s->order, n, s->n, FIRST_FIT, limit);
+    int64_t back = place_more(s, s->order, n, s->n, LOWEST_GAP, limit);
     if (back >= limit) return false;
     *top = front > back ? front : back;
     return true;
@@ -385,8 +386,8 @@ dram_status dram_place(dram_buffer *buffers, int n, dram_placement *result)
         for (int i = 0; i < n; i++) keys[i] = (keyed){key_of(&s, i, (order_key)by), i};
         qsort(keys, (size_t)n, sizeof *keys, compare_keyed);
         for (int i = 0; i < n; i++) s.order[i] = keys[i].index;
-        keep_if_better(&s, try_order(&s, s.order, FIRST_FIT, s.best_top));
-        keep_if_better(&s, try_order(&s, s.order, BEST_FIT, s.best_top));
+        keep_if_better(&s, try_order(&s, s.order, LOWEST_GAP, s.best_top));
+        keep_if_better(&s, try_order(&s, s.order, SMALLEST_GAP, s.best_top));
         if (s.best_top <= result->max_live) break;
     }
     /* Where the buffers around the peak lie decides the top, and the others mostly fit around them. */

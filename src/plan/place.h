@@ -1,8 +1,9 @@
 /* place: offsets for buffers whose sizes and lifetimes are known (dynamic storage allocation).
  *
- * Greedy placement in several orders, the best kept: by duration, area, pressure, size, birth, each with first fit and
- * best fit (orders as in TensorFlow Lite's planners, XLA's heap simulator and TVM's USMP), then a short local search
- * over the order when the result is above the lower bound. Pure: no tensors, no devices.
+ * Greedy placement in several orders, the best kept: by duration, area, pressure, size, birth, each with the lowest gap
+ * that is large enough and with the smallest (orders as in TensorFlow Lite's planners, XLA's heap simulator and TVM's
+ * USMP). Then a short local search over the order, where the result is above the lower bound. Pure: no tensors, no
+ * devices.
  */
 #ifndef DRAM_PLAN_PLACE_H
 #define DRAM_PLAN_PLACE_H

@@ -9,13 +9,15 @@
  * side of device and host. Peak, floor, budget and the account by category are those of the device's space.
  *
  * Queues. Nodes are issued in the order of the graph and those of one queue run in that order. Queues run side by side;
- * an executor with several of them has to keep two things, and the plan counts on no more:
- *   - a node on the copy queue begins when the compute nodes issued before it are done: then the bytes it writes are
- *     free, for the plan gives them away at that node and not before;
- *   - a reader of what it wrote waits for it. There the queues join.
- * So a copy issued at node i runs beside the compute nodes after i, up to the first of them that reads it. What it
- * reads and what it writes live at least to that node, and to the end of the program if there is none. An executor that
- * runs all nodes in order keeps more than this.
+ * an executor with several of them has to keep three things, and the plan counts on no more:
+ *   - a node beside the compute queue begins when the compute nodes issued before it are done: then the bytes it writes
+ *     are free, for the plan gives them away at that node and not before;
+ *   - a node that reads what another queue made waits for it;
+ *   - all queues are done before the next program begins.
+ * So a node beside the compute queue runs beside the compute nodes after it, up to the first of them that reads what it
+ * wrote, or that waits for a reader on yet another queue. There the queues join. What the node reads and writes, and its
+ * workspace, live at least to that join, and to the end of the program if there is none. An executor that runs all nodes
+ * in order keeps more than this.
  */
 #ifndef DRAM_PLAN_PLAN_H
 #define DRAM_PLAN_PLAN_H

@@ -1,19 +1,17 @@
 #include "train/guard.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "io/lines.h"
 
 /* Every reading of the first EACH is written, later every EACH-th: seconds first, then minutes. */
 enum { EACH = 60, LINE_ROOM = 512 };
@@ -24,7 +22,7 @@ struct dram_guard {
     pthread_mutex_t lock; /* for all below but the step */
     pthread_cond_t wake;
     bool stop;
-    int fd; /* of the file, -1 */
+    dram_lines lines; /* of params.path */
     double begin;
     dram_guard_peaks peaks;
     double cpu_seconds, seconds; /* at the last line of the file */
@@ -92,10 +90,10 @@ static void write_line(dram_guard *g, double seconds, double cpu_seconds)
                      ",\"process_rss_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f%s%s}\n",
                      seconds, atomic_load(&g->step), g->worst.device_bytes, g->worst.process_bytes, g->worst.free_bytes,
                      busy, card, process);
-    if (write(g->fd, line, (size_t)n) != n) {
-        dram_warn("%s cannot be written: %s; the memory is watched without it", g->params.path, strerror(errno));
-        close(g->fd);
-        g->fd = -1;
+    int reason = dram_lines_write(&g->lines, line, (size_t)n);
+    if (reason) {
+        dram_warn("%s cannot be written: %s; the memory is watched without it", g->params.path, strerror(reason));
+        dram_lines_close(&g->lines);
     }
     g->seconds = seconds;
     g->cpu_seconds = cpu_seconds;
@@ -110,7 +108,7 @@ static void look(dram_guard *g, bool last)
     if (g->peaks.readings == 0) g->cpu_seconds = r.cpu_seconds;
     keep_worst(g, &r);
     warn(g, &r);
-    if (g->fd >= 0 && (last || g->peaks.readings <= EACH || g->peaks.readings % EACH == 0))
+    if (g->lines.path && (last || g->peaks.readings <= EACH || g->peaks.readings % EACH == 0))
         write_line(g, seconds, r.cpu_seconds);
 }
 
@@ -145,7 +143,7 @@ static int start(dram_guard *g)
 
 static void release(dram_guard *g)
 {
-    if (g->fd >= 0) close(g->fd);
+    dram_lines_close(&g->lines);
     pthread_cond_destroy(&g->wake);
     pthread_mutex_destroy(&g->lock);
     dram_free(g);
@@ -158,7 +156,6 @@ dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
     dram_guard *g = dram_calloc(1, sizeof *g);
     if (!g) return dram_fail(DRAM_ERR_MEMORY, "no memory to watch the memory");
     g->params = *params;
-    g->fd = -1;
     g->fresh = true;
     atomic_init(&g->step, params->step);
     g->begin = dram_clock();
@@ -167,13 +164,10 @@ dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&g->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    if (params->path) {
-        g->fd = open(params->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-        if (g->fd < 0) {
-            dram_status status = dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %m", params->path);
-            release(g);
-            return status;
-        }
+    dram_status status = params->path ? dram_lines_open(params->path, &g->lines) : DRAM_OK;
+    if (status != DRAM_OK) {
+        release(g);
+        return status;
     }
     look(g, false);
     int failed = start(g);

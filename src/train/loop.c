@@ -1,4 +1,4 @@
-/* The training loop and what surrounds it: datasets, run directory, metrics, checkpoints, summary. */
+/* Implements train.h: a run is planned, started, looped over and summed up (dram_train, at the end). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,26 +7,28 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/loader.h"
+#include "evaluate/eval.h"
+#include "evaluate/fidelity.h"
+#include "feed/datasets.h"
+#include "feed/feed.h"
+#include "feed/fill.h"
 #include "io/atomic.h"
-#include "io/metrics.h"
+#include "io/lines.h"
 #include "io/path.h"
 #include "io/rundir.h"
-#include "train/datasets.h"
-#include "train/eval.h"
-#include "train/feed.h"
-#include "train/fidelity.h"
+#include "report/metrics.h"
+#include "report/summary.h"
+#include "session/choose.h"
+#include "session/headroom.h"
+#include "session/schedule.h"
+#include "train/checkpoint.h"
 #include "train/guard.h"
-#include "train/report.h"
-#include "train/room.h"
-#include "train/schedule.h"
-#include "train/settle.h"
-#include "train/state.h"
 #include "train/step.h"
+#include "train/train.h"
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
-    dram_settled settled;      /* as it is planned */
-    const dram_config *cfg;    /* settled.cfg; once there is a plan session.cfg, with the levers that were pulled */
+    dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
     const dram_hooks *hooks;
     dram_summary *summary;
     dram_session session;
@@ -35,10 +37,10 @@ typedef struct {
     dram_batch batch; /* that the next step reuses; count 0: it takes a new one */
     dram_feed feed;
     dram_targets targets;
-    dram_metrics_file *metrics;
+    dram_lines metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
     dram_guard *guard;
-    dram_state state;
+    dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
@@ -47,31 +49,19 @@ typedef struct {
 /* The training stream from the state's position on. */
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
-    const dram_config *cfg = r->cfg;
-    bool task_alone =
-        !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled; /* nothing else has a use of them */
-    const dram_programs *p = &r->session.programs;
-    const dram_loader_params params = {
-        .dataset = r->train,
-        .seed = (uint64_t)cfg->seed,
-        .train = true,
-        .student_size = p->student_size,
-        .teacher_size = p->teacher_size,
-        .teacher_canvas = p->teacher_canvas,
-        .batch_size = cfg->train.batch_size,
-        .workers = cfg->data.workers,
-        .prefetch = cfg->data.prefetch,
-        .augment = {.scale_min = cfg->data.augment.scale_min,
-                    .scale_max = cfg->data.augment.scale_max,
-                    .crop = cfg->data.augment.crop,
-                    .flip = cfg->data.augment.flip,
-                    .jitter = cfg->data.augment.color_jitter},
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
-        .labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share,
-        .start = r->state.position,
-    };
+    const dram_config *cfg = &r->session.cfg;
+    dram_loader_params params = dram_datasets_params(cfg, &r->session.graphs, r->train);
+    params.train = true;
+    params.batch_size = cfg->train.batch_size;
+    params.augment = (dram_augment){.scale_min = cfg->data.augment.scale_min,
+                                    .scale_max = cfg->data.augment.scale_max,
+                                    .crop = cfg->data.augment.crop,
+                                    .flip = cfg->data.augment.flip,
+                                    .jitter = cfg->data.augment.color_jitter};
+    /* The task alone has no use for images without labels. */
+    bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
+    params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
+    params.start = r->state.position;
     TRY(dram_loader_open(&params, loader));
     for (int i = 0; i < dram_dataset_count(r->train); i++)
         if (r->state.is_skipped[i]) dram_loader_count_skipped(*loader, i);
@@ -93,41 +83,40 @@ static dram_status open_directory(run *r, bool resume)
     dram_str yaml = {0};
     char *path = NULL;
     dram_status status;
-    TRY(dram_rundir_open(r->cfg->run.dir, r->cfg->name, resume, &r->directory));
+    TRY(dram_rundir_open(r->session.cfg.run.dir, r->session.cfg.name, resume, &r->directory));
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
     TRY(dram_path_join(r->directory, "checkpoints", &r->checkpoints));
     TRY(dram_path_join(r->directory, "metrics.jsonl", &r->metrics_path));
     TRY(dram_path_join(r->directory, "evaluations.jsonl", &r->evaluations_path));
     TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
     if (resume) {
-        TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
-        TRY(dram_metrics_truncate(r->metrics_path, r->state.step));
-        TRY(dram_metrics_truncate(r->evaluations_path, r->state.step));
-        TRY(dram_metrics_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
+        TRY(dram_checkpoint_load(&r->session, r->checkpoints, &r->state));
+        TRY(dram_lines_truncate(r->metrics_path, r->state.step));
+        TRY(dram_lines_truncate(r->evaluations_path, r->state.step));
+        TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
-    TRY_GOTO(dram_settle_write(r->loaded, &r->settled, &r->session, &yaml), done);
+    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
-    status = dram_metrics_open(r->metrics_path, &r->metrics);
+    status = dram_lines_open(r->metrics_path, &r->metrics);
 done:
     dram_str_free(&yaml);
     dram_free(path);
     return status;
 }
 
-/* The config as this run has it: settled, and checked as far as files and the machine go. */
-static dram_status settle(run *r, bool resume)
+/* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
+static dram_status choose(run *r, bool resume)
 {
     char *folder = NULL, *path = NULL;
     const dram_config *cfg = r->loaded;
     dram_status status;
     TRY(dram_config_check_inputs(cfg, true));
-    TRY(dram_room_check_budget(cfg));
+    TRY(dram_headroom_check_budget(cfg));
     TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
     TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
     TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
-    status = dram_settle(cfg, resume ? path : NULL, &r->settled);
-    r->cfg = &r->settled.cfg;
+    status = dram_choose(cfg, resume ? path : NULL, &r->chosen);
 done:
     dram_free(folder);
     dram_free(path);
@@ -136,11 +125,23 @@ done:
 
 static void show_plan(void *context)
 {
-    run *r = context;
-    r->cfg = r->session.cfg;
-    if (!r->hooks) return;
+    const run *r = context;
     r->summary->planned_peak_bytes = r->session.plan->arena_bytes;
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
+}
+
+/* From the config that was loaded to a plan. */
+static dram_status plan(run *r, bool resume)
+{
+    TRY(choose(r, resume));
+    TRY(dram_datasets_open(&r->chosen.cfg, false, &r->train));
+    TRY(dram_datasets_open(&r->chosen.cfg, true, &r->val));
+    r->state.dataset = r->train;
+    r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
+    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
+    TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
+    show_plan(r);
+    return DRAM_OK;
 }
 
 /* In an arena of its own, which is given back before the run's is taken. */
@@ -154,24 +155,19 @@ static dram_status check_fidelity(const run *r, bool resume)
     return DRAM_OK;
 }
 
-static dram_status prepare(run *r, bool resume)
+/* From the plan to the first step. */
+static dram_status start(run *r, bool resume)
 {
-    TRY(settle(r, resume));
-    TRY(dram_datasets_open(r->cfg, false, &r->train));
-    TRY(dram_datasets_open(r->cfg, true, &r->val));
-    r->state.dataset = r->train;
-    r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
-    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_room_plan(&r->settled.cfg, DRAM_SET_TRAIN, &r->session));
-    show_plan(r);
-    TRY(dram_room_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
+    const dram_config *cfg = &r->session.cfg;
+    TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
-    TRY(dram_targets_open(&r->settled.cfg, r->train, r->val, r->hooks->stop, &r->targets));
-    TRY(dram_room_start(&r->settled.cfg, &r->session, show_plan, r));
-    TRY(dram_feed_open(&r->session.programs, &r->feed));
+    TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
+    TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
+    TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    TRY(dram_feed_open(&r->session.graphs, &r->feed));
     r->feed.targets = &r->targets;
     r->state.target = r->feed.kept;
-    r->state.target_count = dram_feed_kept(&r->session.programs);
+    r->state.target_count = dram_feed_kept(&r->session.graphs);
     TRY(open_directory(r, resume));
     TRY(open_loader(r, &r->loader));
     const dram_guard_params guard = {.read = dram_read_host,
@@ -205,7 +201,7 @@ done:
 static dram_status judge(run *r, const dram_step_order *order, const dram_step_result *result)
 {
     char cause[500];
-    bool scaled = r->session.programs.scaled, finite = isfinite(result->grad_norm);
+    bool scaled = r->session.graphs.scaled, finite = isfinite(result->grad_norm);
     dram_scaling *scaling = &r->state.scaling;
     long long step = (long long)r->state.step;
     if (isfinite(result->loss) && finite) {
@@ -232,18 +228,19 @@ static dram_status judge(run *r, const dram_step_order *order, const dram_step_r
                      "step %lld: the %s is not finite; this update was not %s. Lower optim.lr or lengthen "
                      "optim.warmup_steps; the last checkpoint is good%s",
                      step, isfinite(result->loss) ? "gradient" : "loss",
-                     r->session.programs.fused ? "finished and is not saved" : "made", cause);
+                     r->session.graphs.fused ? "finished and is not saved" : "made", cause);
 }
 
 static dram_step_order order_of(const run *r)
 {
-    bool teacher = r->session.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph &&
-                   dram_teacher_step(r->cfg, r->state.step) == r->state.step;
-    const dram_steps *interval = &r->cfg->sam_distill.distill_interval;
+    const dram_config *cfg = &r->session.cfg;
+    bool teacher =
+        r->session.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph && dram_teacher_step(cfg, r->state.step) == r->state.step;
+    const dram_steps *interval = &cfg->sam_distill.distill_interval;
     dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = r->state.scaling.scale,
                              .sam_weight = interval->value[dram_steps_at(interval, r->state.step)]};
-    dram_hyper(r->cfg, r->state.step, r->state.scaling.skipped, order.hyper);
+    dram_hyper(cfg, r->state.step, r->state.scaling.skipped, order.hyper);
     return order;
 }
 
@@ -257,8 +254,8 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
                           .loss_resolution = result->loss_resolution,
                           .lr = order->hyper[0],
                           .grad_norm = result->grad_norm,
-                          .loss_scale = s->programs.scaled ? order->loss_scale : NAN,
-                          .teacher_ran = s->programs.io[order->kind].teacher_image != DRAM_NONE,
+                          .loss_scale = s->graphs.scaled ? order->loss_scale : NAN,
+                          .teacher_ran = s->graphs.io[order->kind].teacher_image != DRAM_NONE,
                           .planned_peak_bytes = s->plan->arena_bytes,
                           .measured_peak_bytes = s->device->bytes_peak};
 }
@@ -266,7 +263,8 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
 /* Whether a step trains the images of the step before, whose target is kept. */
 static bool is_reused(const run *r, int64_t step)
 {
-    return r->session.programs.reuse && step < r->cfg->train.steps && dram_teacher_step(r->cfg, step) != step;
+    const dram_config *cfg = &r->session.cfg;
+    return r->session.graphs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
 }
 
 static dram_status next_batch(run *r)
@@ -299,9 +297,9 @@ static dram_status step(run *r, dram_metrics *m)
     r->state.step++;
     if (!again) r->state.position = dram_loader_position(r->loader);
     dram_guard_step(r->guard, r->state.step);
-    s->batches_tracked += s->programs.accumulate;
+    s->batches_tracked += s->graphs.accumulate;
     m->images_per_second = batch.count / seconds;
-    return dram_metrics_append(r->metrics, m);
+    return dram_metrics_append(&r->metrics, m);
 }
 
 static void report_progress(const run *r, const dram_metrics *m)
@@ -309,7 +307,7 @@ static void report_progress(const run *r, const dram_metrics *m)
     if (!r->hooks->progress) return;
     const dram_progress progress = {
         .step = r->state.step,
-        .steps = r->cfg->train.steps,
+        .steps = r->session.cfg.train.steps,
         .loss = m->loss,
         .loss_task = m->loss_task,
         .loss_sam = m->loss_sam,
@@ -319,7 +317,7 @@ static void report_progress(const run *r, const dram_metrics *m)
         .loss_scale = m->loss_scale,
         .skipped_steps = r->state.scaling.skipped,
         .images_per_second = m->images_per_second,
-        .seconds_left = r->step_seconds * (double)(r->cfg->train.steps - r->state.step),
+        .seconds_left = r->step_seconds * (double)(r->session.cfg.train.steps - r->state.step),
         .planned_peak_bytes = m->planned_peak_bytes,
         .measured_peak_bytes = m->measured_peak_bytes,
         .teacher_ran = m->teacher_ran,
@@ -329,7 +327,7 @@ static void report_progress(const run *r, const dram_metrics *m)
 
 static dram_status evaluate(run *r)
 {
-    if (!r->val || !r->session.programs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
+    if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
     TRY(dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval));
     r->evaluated_at = r->state.step;
@@ -347,24 +345,26 @@ static bool is_due(int64_t step, int every)
 static dram_status loop(run *r)
 {
     dram_metrics m = {0};
+    const struct dram_config_run *due = &r->session.cfg.run;
+    int64_t steps = r->session.cfg.train.steps;
     /* A run that was stopped at a step with an evaluation has not made it. */
-    if (r->state.step < r->cfg->train.steps && is_due(r->state.step, r->cfg->run.eval_every)) TRY(evaluate(r));
-    while (r->state.step < r->cfg->train.steps) {
+    if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
+    while (r->state.step < steps) {
         TRY(step(r, &m));
         r->summary->final_loss = m.loss;
         report_progress(r, &m);
-        bool last = r->state.step == r->cfg->train.steps;
+        bool last = r->state.step == steps;
         bool stop = r->hooks->stop && *r->hooks->stop;
-        if (stop || last || is_due(r->state.step, r->cfg->run.save_every))
-            TRY(dram_state_save(&r->session, r->checkpoints, &r->state));
+        if (stop || last || is_due(r->state.step, due->save_every))
+            TRY(dram_checkpoint_save(&r->session, r->checkpoints, &r->state));
         if (stop && !last) {
             r->summary->interrupted = true;
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                              (long long)r->state.step);
         }
-        if (is_due(r->state.step, r->cfg->run.eval_every)) TRY(evaluate(r));
+        if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(dram_state_export(&r->session, r->directory));
+    TRY(dram_student_export(&r->session, r->directory));
     return evaluate(r);
 }
 
@@ -388,7 +388,7 @@ static void summarise(run *r, double wall, double cpu)
     s->steps = r->state.step;
     s->skipped_images = r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
-    s->loss_scale = r->session.programs.scaled ? r->state.scaling.scale : NAN;
+    s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
     s->process_peak_rss_bytes = dram_process_peak_rss(); /* exact; 0 where the kernel does not keep it */
     if (peaks.process_bytes > s->process_peak_rss_bytes) s->process_peak_rss_bytes = peaks.process_bytes;
@@ -402,7 +402,7 @@ static void close_run(run *r)
 {
     dram_guard_close(r->guard, NULL);
     dram_loader_close(r->loader);
-    dram_metrics_close(r->metrics);
+    dram_lines_close(&r->metrics);
     dram_feed_close(&r->feed);
     dram_targets_close(&r->targets);
     dram_session_close(&r->session);
@@ -414,7 +414,7 @@ static void close_run(run *r)
     dram_free(r->metrics_path);
     dram_free(r->evaluations_path);
     dram_free(r->memory_path);
-    dram_settle_free(&r->settled);
+    dram_chosen_free(&r->chosen);
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
@@ -422,7 +422,8 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
     *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
     run r = {.loaded = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
     r.state.scaling = dram_scaling_begin();
-    dram_status status = prepare(&r, resume);
+    dram_status status = plan(&r, resume);
+    if (status == DRAM_OK) status = start(&r, resume);
     if (status == DRAM_OK) {
         double wall = dram_clock(), cpu = dram_process_cpu_seconds();
         status = loop(&r);

@@ -2,12 +2,12 @@
 #ifndef DRAM_TRAIN_STEP_H
 #define DRAM_TRAIN_STEP_H
 
-#include "train/feed.h"
+#include "feed/feed.h"
 
 /* What the host decides about a step. */
 typedef struct {
     dram_program_kind kind; /* distil or plain step */
-    float hyper[4];         /* of the update (train/schedule.h) */
+    float hyper[4];         /* of the update (session/schedule.h) */
     double loss_scale;      /* read in fp16 */
     double sam_weight;      /* read with sam_distill.loss.scale_with_interval: the interval */
 } dram_step_order;
@@ -15,8 +15,8 @@ typedef struct {
 /* What it gave. Losses are means over the micro-batches; NAN: the step has no such loss. */
 typedef struct {
     double loss, loss_task, loss_sam, loss_resolution;
-    double grad_norm;      /* of the gradient without the loss scale. Not finite: no update was made (a fused step makes
-                            * those before the first gradient that is not finite) */
+    double grad_norm;      /* of the gradient without the loss scale. Where it is not finite no update was made; a fused
+                            * step has updated the weights before the first gradient that is not finite */
     double device_seconds; /* in which programs ran */
 } dram_step_result;
 

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "base/tensor.h"
+#include "base/testing.h"
 
 static void the_first_failure_is_kept(void **state)
 {

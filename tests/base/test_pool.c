@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/pool.h"
+#include "base/testing.h"
 
 enum { MOST_TASKS = 5000, MOST_WORKERS = 8 };
 

@@ -1,6 +1,7 @@
 /* The commands that run nothing: usage, errors, plan, config, doctor, synth. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -200,6 +201,46 @@ static void plan(void **state)
     free(svg);
 }
 
+/* One value out of what --json prints. */
+static void plan_gets_one_value(void **state)
+{
+    static const struct {
+        const char *key, *text;
+    } cases[] = {
+        {"nothing", "--get nothing: there is no \"nothing\"; there are fits, budget_bytes, "},
+        {"programs.plain", "--get programs.plain: there is no \"plain\"; there are distil_step, evaluation\n"},
+        {"programs.", "--get programs.: there is no \"\"; there are distil_step, evaluation\n"},
+        {"categories.input.more", "--get categories.input.more: there is no \"more\" in a single value\n"},
+    };
+    char args[96], want[64];
+    dram_ok(state, "plan plan.yaml --json");
+    cJSON *report = printed_json();
+    const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(report, "programs"), 0);
+    assert_string_equal(text_of(first, "name"), "distil_step");
+    dram_ok(state, "plan plan.yaml --json --get programs.distil_step.peak_bytes");
+    snprintf(want, sizeof want, "%.0f\n", number_of(first, "peak_bytes"));
+    assert_string_equal(printed, want);
+    dram_ok(state, "plan plan.yaml --json --get programs.distil_step.peak_at"); /* no quotes */
+    snprintf(want, sizeof want, "%s\n", text_of(first, "peak_at"));
+    assert_string_equal(printed, want);
+    dram_ok(state, "plan plan.yaml --json --get levers.in_place.pulled");
+    assert_string_equal(printed, "true\n");
+    dram_ok(state, "plan plan.yaml --json --get budget_bytes");
+    assert_string_equal(printed, "null\n");
+    dram_ok(state, "plan plan.yaml --json --get programs.distil_step");
+    cJSON *part = printed_json();
+    assert_true(cJSON_Compare(part, first, true));
+    cJSON_Delete(part);
+    cJSON_Delete(report);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(args, sizeof args, "plan plan.yaml --json --get %s", cases[i].key);
+        dram_fails(state, args, 2, cases[i].text);
+    }
+    dram_fails(state, "plan plan.yaml --get fits", 2, "plan: --get takes a value out of --json, which is missing");
+    assert_int_equal(dram(state, "plan plan.yaml memory.budget=1MiB --json --get fits"), 3);
+    assert_string_equal(printed, "false\n");
+}
+
 /* With a cache the plan has no teacher, and says what filling it takes; it makes no cache. */
 static void plan_with_a_cache(void **state)
 {
@@ -368,6 +409,7 @@ int main(void)
         cmocka_unit_test(wrong_commands),
         cmocka_unit_test(wrong_files),
         cmocka_unit_test(plan),
+        cmocka_unit_test(plan_gets_one_value),
         cmocka_unit_test(plan_with_a_cache),
         cmocka_unit_test(plan_names_the_losses),
         cmocka_unit_test(plan_over_budget),

@@ -1,6 +1,7 @@
 /* What a user looks at: predictions, features, the teacher's fidelity, and the lines of a run. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

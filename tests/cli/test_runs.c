@@ -38,6 +38,12 @@ static void train_then_eval(void **state)
     assert_true(number_of(result, "embedding_cosine") == number_of(eval, "embedding_cosine"));
     cJSON_Delete(result);
     cJSON_Delete(summary);
+    char *with = strdup(printed);
+    dram_ok(
+        state,
+        "eval run.yaml --weights runs/net/student.safetensors --json data.train.images=none data.train.labels=none");
+    assert_string_equal(printed, with);
+    free(with);
 
     dram_fails(state, "train run.yaml", 2, "runs/net: this run exists already: add --resume to continue it");
     dram_fails(state, "train run.yaml name=other --resume", 2, "runs/other: there is no run to resume");

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/testing.h"
 #include "config/config.h"
 
 #define COUNT(ARRAY) ((int)(sizeof(ARRAY) / sizeof((ARRAY)[0])))

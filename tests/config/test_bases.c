@@ -1,4 +1,5 @@
 /* Inheritance by `base:`, and what paths are relative to. */
+#include "base/log.h"
 #include "config/helpers.h"
 
 static void make_folders(void)
@@ -30,6 +31,61 @@ static void later_files_win(void **state)
     assert_string_equal(dram_config_where(cfg, "data.classes"), "command line");
     assert_string_equal(dram_config_where(cfg, "optim.eps"), "default");
     dram_config_free(cfg);
+}
+
+static char told[256];
+static void keep_told(void *context, dram_log_level level, const char *message)
+{
+    (void)context;
+    assert_int_equal(level, DRAM_LOG_INFO);
+    assert_string_equal(told, ""); /* one line */
+    snprintf(told, sizeof told, "%s", message);
+}
+
+/* The warm-up gives way to a smaller train.steps that wins over its place, and to no other. */
+static void who_shortens_a_run_shortens_its_warmup(void **state)
+{
+    (void)state;
+    static const char *const steps[] = {"train.steps=5"}, *const both[] = {"train.steps=5", "optim.warmup_steps=6"};
+    static const char *const longer[] = {"optim.warmup_steps=21"}, *const just[] = {"train.steps=10"};
+    static const struct {
+        const char *file;
+        const char *const *overrides;
+        int n_overrides, want; /* 0: an error */
+        const char *says;
+    } cases[] = {
+        {"run.yaml", NULL, 0, 10, ""},
+        {"run.yaml", just, 1, 10, ""},
+        {"run.yaml", steps, 1, 5,
+         "the warm-up is shortened to train.steps, 5: optim.warmup_steps is 10 in run.yaml:1:23"},
+        {"run.yaml", both, 2, 0, "command line: optim.warmup_steps: 6 is more than train.steps, 5; lower it"},
+        {"run.yaml", longer, 1, 0, "command line: optim.warmup_steps: 21 is more than train.steps, 20; lower it"},
+        {"short.yaml", NULL, 0, 3,
+         "the warm-up is shortened to train.steps, 3: optim.warmup_steps is 10 in run.yaml:1:23"},
+        {"slow.yaml", NULL, 0, 0, "slow.yaml:2:23: optim.warmup_steps: 30 is more than train.steps, 20; lower it"},
+        {"wrong.yaml", NULL, 0, 0, "wrong.yaml:2:23: optim.warmup_steps: 9 is more than train.steps, 8; lower it"},
+        {"wrong.yaml", steps, 1, 5,
+         "the warm-up is shortened to train.steps, 5: optim.warmup_steps is 9 in wrong.yaml:2:23"},
+        {"none.yaml", steps, 1, 5, ""}, /* the default is no one's wish */
+    };
+    write_to("run.yaml", "optim: {warmup_steps: 10}\ntrain: {steps: 20}\n");
+    write_to("short.yaml", "base: run.yaml\ntrain: {steps: 3}\n");
+    write_to("slow.yaml", "base: run.yaml\noptim: {warmup_steps: 30}\n");
+    write_to("wrong.yaml", "train: {steps: 8}\noptim: {warmup_steps: 9}\n");
+    write_to("none.yaml", "seed: 1\n");
+    dram_log_set_sink(keep_told, NULL);
+    for (int i = 0; i < COUNT(cases); i++) {
+        told[0] = '\0';
+        if (!cases[i].want) {
+            expect_failure(cases[i].file, cases[i].overrides, cases[i].n_overrides, cases[i].says);
+            continue;
+        }
+        dram_config *cfg = load(cases[i].file, cases[i].overrides, cases[i].n_overrides);
+        assert_int_equal(cfg->optim.warmup_steps, cases[i].want);
+        assert_string_equal(told, cases[i].says);
+        dram_config_free(cfg);
+    }
+    dram_log_set_sink(NULL, NULL);
 }
 
 static void a_wrong_value_in_a_base_is_an_error_though_overridden(void **state)
@@ -160,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_files_win),
+        cmocka_unit_test(who_shortens_a_run_shortens_its_warmup),
         cmocka_unit_test(a_wrong_value_in_a_base_is_an_error_though_overridden),
         cmocka_unit_test(bases_that_cannot_be_used_are_named),
         cmocka_unit_test(a_long_chain_ends_in_an_error),

@@ -13,7 +13,6 @@ static void contradictions_are_named(void **state)
     static const bad_file cases[] = {
         {"sam_distill: {enabled: false}\n", "c.yaml:1:24: sam_distill.enabled: there is no loss to train on; enable "
                                             "sam_distill, resolution_distill or task"},
-        {TASK "data: {classes: 3}\n", "c.yaml:1:17: task.enabled: the task learns from labels; set data.train.labels"},
         {TASK "data: {train: {images: i, labels: l}}\n",
          "c.yaml:1:17: task.enabled: the task needs 2 classes or more; set data.classes (it is 0)"},
         {TASK "data: {train: {images: i, labels: l}, classes: 1}\n",
@@ -148,6 +147,8 @@ static void inputs_of_a_run_must_be_there(void **state)
     assert_int_equal(mkdir("images", 0777), 0);
     expect_bad_inputs("sam_distill: {teacher: {weights: random}}\n", true,
                       "c.yaml: data.train.images: training needs a folder of images; name one");
+    expect_bad_inputs(TASK "data: {train: {images: images}, classes: 3}\n", true,
+                      "c.yaml:1:17: task.enabled: the task learns from labels; set data.train.labels");
     expect_bad_inputs("data: {train: {images: images}}\n", true,
                       "c.yaml: sam_distill.teacher.weights: the teacher needs weights; name a safetensors file, or say "
                       "random");
@@ -169,7 +170,12 @@ static void inputs_of_a_run_must_be_there(void **state)
     assert_int_equal(dram_config_check_inputs(cfg, true), DRAM_OK);
     dram_config_free(cfg);
 
-    /* An evaluation does not need what the training was given. */
+    /* An evaluation does not need what the training was given, nor that it was. */
+    write_to("c.yaml",
+             TASK "data: {classes: 3, val: {images: images, labels: images}}\nsam_distill: {enabled: false}\n");
+    cfg = load("c.yaml", NULL, 0);
+    assert_int_equal(dram_config_check_inputs(cfg, false), DRAM_OK);
+    dram_config_free(cfg);
     write_to("c.yaml", "data: {train: {images: absent}, val: {images: images}}\nstudent: {weights: absent}\n"
                        "sam_distill: {teacher: {weights: random}}\n");
     cfg = load("c.yaml", NULL, 0);

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include "base/rng.h"
+#include "base/testing.h"
 #include "config/helpers.h"
 
 typedef dram_status (*attempt)(const void *argument);

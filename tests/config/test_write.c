@@ -10,7 +10,7 @@ static void assert_same_config(const dram_config *a, const dram_config *b)
 {
     int compared = 0;
     for (int i = 0; i < dram_n_keys; i++) {
-        dram_value x = dram_key_get(a, &dram_keys[i]), y = dram_key_get(b, &dram_keys[i]);
+        dram_key_value x = dram_key_get(a, &dram_keys[i]), y = dram_key_get(b, &dram_keys[i]);
         const char *x_text = x.text ? x.text : "(none)", *y_text = y.text ? y.text : "(none)";
         if (x.integer != y.integer || memcmp(&x.real, &y.real, sizeof x.real) != 0 || strcmp(x_text, y_text) != 0 ||
             !dram_steps_equal(&x.steps, &y.steps))
@@ -145,9 +145,9 @@ static char *random_text(dram_rng *r, const dram_key *key)
     return dram_strdup(text);
 }
 
-static dram_value random_value(dram_rng *r, const dram_key *key)
+static dram_key_value random_value(dram_rng *r, const dram_key *key)
 {
-    dram_value value = {0};
+    dram_key_value value = {0};
     switch (key->kind) {
     case DRAM_KEY_BASE:
     case DRAM_KEY_SECTION:
@@ -197,7 +197,7 @@ static void random_values_round_trip(void **state)
     for (int round = 0; round < 300; round++) {
         dram_str text = {0};
         for (int i = 0; i < dram_n_keys; i++) {
-            dram_value value = random_value(&r, &dram_keys[i]);
+            dram_key_value value = random_value(&r, &dram_keys[i]);
             dram_key_set(cfg, &dram_keys[i], &value);
         }
         assert_int_equal(dram_config_write_yaml(cfg, &text), DRAM_OK);
@@ -220,7 +220,7 @@ static void text_that_is_not_utf8_is_refused(void **state)
         char text[16];
         dram_str out = {0};
         strcpy(text, bad[i]);
-        assert_int_equal(dram_value_write(key, &(dram_value){.text = text}, &out), DRAM_ERR_CONFIG);
+        assert_int_equal(dram_key_write(key, &(dram_key_value){.text = text}, &out), DRAM_ERR_CONFIG);
         assert_non_null(strstr(dram_error_text(), "run.dir: "));
         dram_error_clear();
         dram_str_free(&out);

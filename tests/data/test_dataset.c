@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/log.h"
+#include "base/testing.h"
 #include "data/dataset.h"
 #include "support/tempdir.h"
 

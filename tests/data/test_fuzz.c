@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "data/decode.h"
 #include "data/encode.h"
 

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/log.h"
+#include "base/testing.h"
 #include "data/encode.h"
 #include "data/loader.h"
 #include "support/tempdir.h"

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "data/encode.h"
 #include "data/resize.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "data/encode.h"
 #include "data/image.h"
 #include "data/synth.h"

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "device/device.h"
+#include "device/testing.h"
 #include "support/tempdir.h"
 
 static void free_bytes(void **state)

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/state8.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "ops/call.h"
 #include "support/device.h"
 #include "support/ok.h"
@@ -116,7 +117,7 @@ static record run(const net *n, dram_device *device, way how)
     assert_true(n->g->n_nodes <= 1024);
     ok(dram_plan_make(graphs, 1, &n->slots, &device->profile, DRAM_PLAN_USUAL, &plan));
     ok(dram_exec_open(device, plan, &e));
-    dram_exec_junk(e, how == JUNK);
+    dram_exec_poison(e, how == JUNK);
     for (int i = 0; i < n->slots.n; i++) fill_slot(e, n, i);
     for (int k = 0; k < STEPS; k++) {
         const float hyper[4] = {0.01f, 10.0f / (float)(k + 1), 1000.0f / (float)(k + 1), 0};

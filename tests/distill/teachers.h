@@ -8,6 +8,7 @@
 
 #include "base/half.h"
 #include "device/exec.h"
+#include "device/testing.h"
 #include "distill/distill.h"
 #include "ops/call.h"
 #include "support/hashweights.h"
@@ -99,7 +100,7 @@ static inline void *teacher_run(const teacher *t)
     for (int i = 0; i < 2 * o->images; i++) valid[i] = o->size - (int32_t)hash_index("valid", i, o->size / 2);
     teacher_ok(dram_device_open_cpu(2, &device));
     teacher_ok(dram_exec_open(device, t->plan, &e));
-    dram_exec_junk(e, true);
+    dram_exec_poison(e, true);
     teacher_fill(t, e);
     for (int run = 0; run < 2; run++) { /* nothing of the first is left */
         teacher_ok(dram_exec_write(e, 0, t->pixels, pixels, pixel_bytes));

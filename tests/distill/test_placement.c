@@ -76,8 +76,8 @@ static void a_group_as_large_as_the_batch_changes_nothing(void **state)
     teacher_close(&all);
 }
 
-/* Another group is another shape of matrix product, so sums are taken in another order: a share of the numbers' size.
- */
+/* Another group is another shape of matrix product, so sums are taken in another order: a share of the numbers'
+ * size. */
 static void groups_differ_by_rounding(void **state)
 {
     (void)state;
@@ -222,7 +222,8 @@ static void weights_have_their_types(void **state)
                           .images = 2};
     int before = t.slots.n, nodes = t.g->n_nodes;
     dram_val image = dram_image_build(t.g, "image", DRAM_BF16, t.pixels, t.valid);
-    dram_sam_vit_build(&student, dram_arch_find("vit_micro"), image);
+    dram_features features;
+    dram_trunk_build(&student, dram_arch_find("vit_micro"), image, &features);
     teacher_ok(t.g->status);
     for (int i = before; i < t.slots.n; i++) {
         assert_int_equal(t.slots.at[i]->dtype, DRAM_F32);

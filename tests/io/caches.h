@@ -71,12 +71,20 @@ static inline void assert_holds(dram_cache *c, int i, int64_t payload)
     assert_memory_equal(got, payload_of(i, payload), (size_t)payload);
 }
 
+/* How many of the keys [0, n) it has. */
+static inline int held(const dram_cache *c, int n)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++) count += dram_cache_has(c, key_of(i));
+    return count;
+}
+
 /* A cache of RECORDS records, closed. */
 static inline void make(void **state, const char *dir)
 {
     dram_cache *c = open_dir(state, dir);
     for (int i = 0; i < RECORDS; i++) put(c, i);
-    assert_int_equal(dram_cache_count(c), RECORDS);
+    assert_int_equal(held(c, RECORDS), RECORDS);
     dram_cache_close(c);
 }
 

@@ -2,13 +2,13 @@
 #ifndef DRAM_TESTS_IO_HELPERS_H
 #define DRAM_TESTS_IO_HELPERS_H
 
-#include <signal.h>
 #include <stdint.h>
-#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "base/testing.h"
 #include "io/safetensors.h"
+#include "support/full_disk.h"
 #include "support/ok.h"
 #include "support/tempdir.h"
 
@@ -21,29 +21,6 @@ static inline void fails(dram_status status, dram_status want, const char *text)
     assert_string_equal(dram_error_text() + n - m, text);
     assert_null(strchr(dram_error_text(), '\n'));
     dram_error_clear();
-}
-
-typedef struct {
-    struct rlimit before;
-    void (*handler)(int);
-} file_limit;
-
-/* Until unlimit_files, writing beyond `bytes` of a file fails with EFBIG as a full disk would with ENOSPC. */
-static inline file_limit limit_files(rlim_t bytes)
-{
-    file_limit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit.before), 0);
-    struct rlimit small = limit.before;
-    small.rlim_cur = bytes;
-    limit.handler = signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    return limit;
-}
-
-static inline void unlimit_files(file_limit limit)
-{
-    setrlimit(RLIMIT_FSIZE, &limit.before);
-    signal(SIGXFSZ, limit.handler);
 }
 
 /* A safetensors file from header text and data. */

@@ -54,7 +54,7 @@ static void truncated(void **state)
         }
         ok(status);
         int left = (int)(length / RECORD);
-        assert_int_equal(dram_cache_count(c), left);
+        assert_int_equal(held(c, RECORDS), left);
         for (int i = 0; i < left; i++) assert_holds(c, i, PAYLOAD);
         for (int i = RECORDS - 1; i >= 0; i--) put(c, i);
         for (int i = 0; i < RECORDS; i++) assert_holds(c, i, PAYLOAD);
@@ -106,11 +106,11 @@ static void damaged_payload(void **state)
         fails(dram_cache_get(c, key_of(2), got), DRAM_ERR_FORMAT,
               "embeddings.bin: embedding 2 is damaged; it is marked bad, and the next run makes it again");
         assert_false(dram_cache_has(c, key_of(2)));
-        assert_int_equal(dram_cache_count(c), RECORDS - 1);
+        assert_int_equal(held(c, RECORDS), RECORDS - 1);
         assert_holds(c, 1, PAYLOAD);
         dram_cache_close(c);
         c = open_dir(state, "payload"); /* the next run */
-        assert_int_equal(dram_cache_count(c), RECORDS - 1);
+        assert_int_equal(held(c, RECORDS), RECORDS - 1);
         assert_false(dram_cache_has(c, key_of(2)));
         put(c, 100); /* another one takes its place */
         put(c, 2);
@@ -141,7 +141,7 @@ static void damaged_header(void **state)
     for (int byte = 0; byte < DRAM_CACHE_HEADER; byte++) {
         copy_bytes(bin(state, "header"), 3 * RECORD + byte, &(char){(char)(whole[3 * RECORD + byte] ^ 1)}, 1);
         dram_cache *c = open_dir(state, "header");
-        assert_int_equal(dram_cache_count(c), RECORDS - 1);
+        assert_int_equal(held(c, RECORDS), RECORDS - 1);
         assert_false(dram_cache_has(c, key_of(3)));
         assert_holds(c, 4, PAYLOAD);
         put(c, 3);

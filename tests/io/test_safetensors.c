@@ -8,6 +8,7 @@
 
 #include "base/half.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "io/helpers.h"
 #include "io/safetensors.h"
 

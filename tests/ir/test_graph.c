@@ -1,4 +1,5 @@
-#include "../plan/fakes.h"
+#include "base/testing.h"
+#include "support/fakes.h"
 
 typedef struct {
     dram_slots slots;

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "base/rng.h"
+#include "base/testing.h"
 #include "ir/index.h"
 
 enum { ITEMS = 3000 };

@@ -1,6 +1,5 @@
 /* golden_net: a trunk with the hash weights of tests/golden/, run by tests/support/run_graph.h and held against the
- * recorded file. Include after cmocka.h; link dram_device and dram_io. Every failure fails the test.
- */
+ * recorded file. Include after cmocka.h; link dram_device and dram_io. Every failure fails the test. */
 #ifndef DRAM_TESTS_GOLDEN_NET_H
 #define DRAM_TESTS_GOLDEN_NET_H
 

@@ -99,9 +99,9 @@ static void check(const char *arch, const int64_t image[4], double lr, double to
 
 /* In units of each tensor's root mean square; what is promised of ten steps is 1e-3 of the weights. A weight moves by
  * the thousandth part of itself or less, so the ten roundings of it, of 6e-8 each, are some 1e-3 of the move. PyTorch's
- * own fp32 is off by 2.7e-3 of the move, and by 4e-4 for the ViT. Another order of
- * summing (OpenBLAS has one for each kind of processor) was seen to move one bias by 7e-4 of its move and 1.4e-5 of its
- * tensor, as a ReLU does whose input is nearly 0 and falls to the other side. */
+ * own fp32 is off by 2.7e-3 of the move, and by 4e-4 for the ViT. Another order of summing (OpenBLAS has one for each
+ * kind of processor) was seen to move one bias by 7e-4 of its move and 1.4e-5 of its tensor, as a ReLU does whose input
+ * is nearly 0 and falls to the other side. */
 static void regnety_002(void **state)
 {
     (void)state;

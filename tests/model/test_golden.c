@@ -109,8 +109,8 @@ static void vit_tiny_256(void **state)
 static void check_regnet(const char *arch)
 {
     /* In units of the tensor's root mean square. Training divides by spreads that some dozens of values give, so
-     * rounding grows from block to block: PyTorch's own fp32 is off by 4e-4 in the gradients. What is promised is 1e-3.
-     */
+     * rounding grows from block to block: PyTorch's own fp32 is off by 4e-4 in the gradients. What is promised is
+     * 1e-3. */
     const shares tol = {.output = 5e-4, .eval = 5e-5, .running = 5e-5, .loss = 2e-4, .gradient = 1e-3};
     shares used = {0};
     golden_net net;

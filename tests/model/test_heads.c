@@ -69,12 +69,16 @@ static void fill_slots(heads *h)
     }
 }
 
-static void heads_open(heads *h, bool regnet)
+/* Taps at three strides or an embedding alone; on a trunk with batch norms or without. */
+typedef enum { REGNET, VIT, LAYER_NORM } trunk;
+
+static void heads_open(heads *h, trunk of)
 {
+    bool taps = of != VIT;
     *h = (heads){0};
     assert_int_equal(dram_graph_new("heads", &h->slots, &h->g), DRAM_OK);
-    if (regnet) { /* odd sizes: no upsampling is by exactly 2 */
-        h->f = (dram_features){.n = 3, .stride = {8, 16, 32}, .channels = {12, 20, 28}};
+    if (taps) { /* odd sizes: no upsampling is by exactly 2 */
+        h->f = (dram_features){.n = 3, .stride = {8, 16, 32}, .channels = {12, 20, 28}, .batch_norm = of == REGNET};
         h->f.tap[0] = staged(h, "s8", DRAM_SHAPE(IMAGES, 13, 9, 12));
         h->f.tap[1] = staged(h, "s16", DRAM_SHAPE(IMAGES, 7, 5, 20));
         h->f.tap[2] = staged(h, "s32", DRAM_SHAPE(IMAGES, 4, 3, 28));
@@ -95,7 +99,7 @@ static void heads_open(heads *h, bool regnet)
     }
     int n_values = h->g->n_values;
     dram_backward *b = NULL;
-    if (dram_backward_build(h->g, h->out, h->seed, regnet ? 3 : 2, &b) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_backward_build(h->g, h->out, h->seed, taps ? 3 : 2, &b) != DRAM_OK) fail_msg("%s", dram_error_text());
     for (int v = 0; v < n_values; v++) {
         const dram_value *value = dram_value_at(h->g, v);
         if (value->kind != DRAM_VALUE_SLOT) continue;
@@ -161,12 +165,12 @@ static double slot_error(heads *h, int slot, const float *gradient)
     return fabs((up - down) / (2 * step) - want) / sqrt(norm * scale / (double)dram_elements(shape));
 }
 
-static void gradients(bool regnet)
+static void gradients(trunk of)
 {
     heads h;
     run_io io[MAX_SLOTS + 3];
     int n = 0, slot[MAX_SLOTS];
-    heads_open(&h, regnet);
+    heads_open(&h, of);
     for (int i = 0; i < h.slots.n; i++) {
         const dram_slot *s = h.slots.at[i];
         if (!s->trainable) continue;
@@ -191,13 +195,24 @@ static void gradients(bool regnet)
 static void gradients_on_regnet(void **state)
 {
     (void)state;
-    gradients(true);
+    gradients(REGNET);
 }
 
 static void gradients_on_vit(void **state)
 {
     (void)state;
-    gradients(false);
+    gradients(VIT);
+}
+
+/* Taps, but no batch norm: then the head has none either. */
+static void gradients_on_layer_norms(void **state)
+{
+    (void)state;
+    gradients(LAYER_NORM);
+    heads h;
+    heads_open(&h, LAYER_NORM);
+    for (int i = 0; i < h.g->n_nodes; i++) assert_int_not_equal(h.g->nodes[i]->op, DRAM_OP_bn_apply);
+    heads_close(&h);
 }
 
 /* The embedding ends in LayerNorm: with its gain 1 and bias 0 every cell has mean 0 and variance 1. */
@@ -205,7 +220,7 @@ static void neck_is_normalised(void **state)
 {
     (void)state;
     heads h;
-    heads_open(&h, true);
+    heads_open(&h, REGNET);
     const char *const part[] = {"norm2.weight", "norm2.bias"};
     for (int p = 0; p < 2; p++) {
         int i = dram_slots_find(&h.slots, "neck", part[p]);
@@ -235,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_on_regnet),
         cmocka_unit_test(gradients_on_vit),
+        cmocka_unit_test(gradients_on_layer_norms),
         cmocka_unit_test(neck_is_normalised),
     };
     openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */

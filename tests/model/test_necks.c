@@ -70,7 +70,8 @@ static void neck_without_taps(void **state)
     /* the failure sticks, and nothing that follows touches it */
     assert_int_equal(dram_seg_head_build(&n.build, &n.f, DRAM_NONE, 3), DRAM_NONE);
     assert_int_equal(dram_sr_head_build(&n.build, DRAM_NONE, 3, 3), DRAM_NONE);
-    assert_int_equal(dram_sam_vit_build(&n.build, dram_arch_find("vit_micro"), n.image), DRAM_NONE);
+    assert_int_equal(dram_trunk_build(&n.build, dram_arch_find("vit_micro"), n.image, &n.f), DRAM_ERR_INTERNAL);
+    assert_int_equal(n.f.tap[0], DRAM_NONE);
     assert_int_equal(dram_trunk_build(&n.build, dram_arch_find("regnetx_002"), n.image, &n.f), DRAM_ERR_INTERNAL);
     net_close(&n);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "io/json.h"
+#include "model/family.h"
 #include "structure.h"
 
 /* ---- registry ---- */
@@ -15,21 +16,80 @@
 static void registry(void **state)
 {
     (void)state;
-    int n;
-    const char *const *names = dram_arch_names(&n);
-    assert_in_range(n, 30, 1000);
+    const char *names[DRAM_ARCHS_MOST];
+    const dram_arch *arch;
+    int n = dram_arch_names(false, names);
+    assert_in_range(n, 30, DRAM_ARCHS_MOST - 1);
     for (int i = 0; i < n; i++) {
-        const dram_arch *arch = dram_arch_find(names[i]);
+        if (i) assert_true(strcmp(names[i - 1], names[i]) < 0); /* sorted, and none twice */
+        arch = dram_arch_find(names[i]);
         assert_non_null(arch);
         assert_string_equal(arch->name, names[i]);
-        for (int j = 0; j < i; j++) assert_string_not_equal(names[i], names[j]);
+        assert_ptr_equal(dram_arch_find(dram_arch_at(i)->name), dram_arch_at(i));
     }
+    assert_null(dram_arch_at(n));
     assert_null(dram_arch_find("regnety_005"));
     assert_null(dram_arch_find(""));
     assert_null(dram_arch_find("regnety_004 "));
 }
 
+/* A family that forgot something would fail where a run first asks for it. */
+static void families(void **state)
+{
+    (void)state;
+    int n = 0, teachers = 0;
+    const char *names[DRAM_ARCHS_MOST];
+    const dram_arch *arch;
+    for (; (arch = dram_arch_at(n)); n++) {
+        const dram_family *family = arch->family;
+        assert_true(arch >= family->archs && arch < family->archs + family->n_archs);
+        assert_true(arch->blocks > 0 && arch->numbers && family->build && family->matches);
+        assert_true(family->n_conventions > 0 && family->n_conventions <= DRAM_NAMES_COUNT);
+        assert_string_equal(family->conventions[DRAM_NAMES_TIMM].prefix, "");
+        assert_non_null(family->probes[0]);
+        assert_non_null(family->beside);
+        if (family->embed) assert_true(arch->native > 0);
+        teachers += family->embed != NULL;
+    }
+    assert_true(n > 30 && teachers > 0 && teachers < n);
+    assert_int_equal(dram_arch_names(true, names), teachers);
+    for (int i = 0; i < teachers; i++) assert_non_null(dram_arch_find(names[i])->family->embed);
+}
+
+/* Batch norms are in a graph where the family says so, and nowhere else. */
+static void batch_norm_is_as_the_family_says(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"regnetx_002", "vit_micro"};
+    for (int a = 0; a < 2; a++) {
+        net n;
+        int found = 0;
+        net_trunk(&n, archs[a], 64, 64);
+        for (int i = 0; i < n.g->n_nodes; i++) found += n.g->nodes[i]->op == DRAM_OP_bn_apply;
+        assert_int_equal(found > 0, n.arch->family->batch_norm);
+        assert_int_equal(n.f.batch_norm, n.arch->family->batch_norm);
+        net_close(&n);
+    }
+}
+
 /* ---- RegNet ---- */
+
+/* Depth of a stage; its width and the number of its groups, of the last block's conv2 [width,3,3,width/groups]. */
+static int stage_of(const net *n, int s, int *width, int *groups)
+{
+    int depth = 0;
+    for (;;) {
+        char name[64];
+        snprintf(name, sizeof name, "s%d.b%d.conv2.conv.weight", s + 1, depth + 1);
+        int i = dram_slots_find(&n->slots, "student", name);
+        if (i == DRAM_NONE) return depth;
+        const dram_shape *shape = &n->slots.at[i]->shape;
+        *width = (int)shape->dim[0];
+        assert_int_equal(shape->dim[0] % shape->dim[3], 0);
+        *groups = (int)(shape->dim[0] / shape->dim[3]);
+        depth++;
+    }
+}
 
 /* Totals without the classifier as pycls' dev/model_complexity.json has them (timm's totals less its head). */
 static const struct {
@@ -56,14 +116,12 @@ static void regnet_totals(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof regnets / sizeof *regnets; i++) {
         net n;
-        dram_regnet_stage stage[4];
         net_trunk(&n, regnets[i].name, 64, 64);
-        dram_regnet_stages(dram_arch_find(regnets[i].name), stage);
         for (int s = 0; s < 4; s++) {
-            assert_int_equal(stage[s].width, regnets[i].width[s]);
-            assert_int_equal(stage[s].depth, regnets[i].depth[s]);
-            assert_int_equal(stage[s].width / stage[s].group, regnets[i].groups[s]);
-            assert_int_equal(stage[s].width % stage[s].group, 0);
+            int width = 0, groups = 0;
+            assert_int_equal(stage_of(&n, s, &width, &groups), regnets[i].depth[s]);
+            assert_int_equal(width, regnets[i].width[s]);
+            assert_int_equal(groups, regnets[i].groups[s]);
         }
         if (parameters(&n) != regnets[i].parameters)
             fail_msg("%s has %lld parameters", regnets[i].name, (long long)parameters(&n));
@@ -258,9 +316,16 @@ static void built_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registry),         cmocka_unit_test(regnet_totals), cmocka_unit_test(regnet_state_dicts),
-        cmocka_unit_test(regnet_work),      cmocka_unit_test(regnet_taps),   cmocka_unit_test(regnet_slots),
-        cmocka_unit_test(batch_norm_modes), cmocka_unit_test(built_twice),
+        cmocka_unit_test(registry),
+        cmocka_unit_test(families),
+        cmocka_unit_test(batch_norm_is_as_the_family_says),
+        cmocka_unit_test(regnet_totals),
+        cmocka_unit_test(regnet_state_dicts),
+        cmocka_unit_test(regnet_work),
+        cmocka_unit_test(regnet_taps),
+        cmocka_unit_test(regnet_slots),
+        cmocka_unit_test(batch_norm_modes),
+        cmocka_unit_test(built_twice),
     };
     dram_ops_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,7 +145,9 @@ static void frozen_teacher(void **state)
     with_group(&n, "teacher");
     n.build.category = DRAM_CATEGORY_TEACHER_WEIGHTS;
     n.build.trainable = false;
-    dram_val embedding = dram_sam_vit_build(&n.build, arch, n.image);
+    dram_features f;
+    dram_trunk_build(&n.build, arch, n.image, &f);
+    dram_val embedding = f.tap[0];
     assert_int_equal(n.g->status, DRAM_OK);
     count_gelus(&n, nodes, &alone, &fused);
     assert_int_equal(alone, 0);
@@ -155,7 +157,7 @@ static void frozen_teacher(void **state)
         nodes = n.g->n_nodes;
         n.g->detached = detached;
         dram_value_at(n.g, n.image)->requires_grad = true;
-        dram_sam_vit_build(&n.build, arch, n.image);
+        dram_trunk_build(&n.build, arch, n.image, &f);
         assert_int_equal(n.g->status, DRAM_OK);
         count_gelus(&n, nodes, &alone, &fused);
         assert_int_equal(alone, detached ? 0 : arch->blocks);

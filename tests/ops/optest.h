@@ -136,8 +136,7 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose);
  * the first that executes it. That none does is a failure. */
 int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_OP_COUNT], bool verbose);
 
-/* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not, and n = 0
- * gives
+/* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not; n = 0 gives
  * 1. `worst` receives the largest share of the allowed error that was used. */
 int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
                        double *worst);

@@ -1,5 +1,6 @@
-#include "fakes.h"
+#include "support/fakes.h"
 
+#include "base/testing.h"
 #include "plan/place.h"
 
 static dram_placement place(dram_buffer *b, int n)

@@ -1,4 +1,5 @@
-#include "fakes.h"
+#include "base/testing.h"
+#include "support/fakes.h"
 
 static dram_program *make(fake_fixture *f, bool in_place, bool eager_free)
 {

@@ -1,9 +1,10 @@
 /* Random graphs over two spaces, planned and then run symbolically: every value is a token, an arena is an array of
  * tokens, and each read must find the token that it expects. Nothing of the planner is believed but the offsets.
  *
- * Copies run as late as a device with a queue for them may run them: what they write is junk from the moment they are
- * issued, and they read and write when the first node of the other queue waits for them, or at the end. */
-#include "fakes.h"
+ * What is beside the compute queue (copies, and nodes put on the third queue) runs as late as a device may run it. From
+ * the moment it is issued, what it writes and its workspace are junk. It reads and writes when a compute node waits for
+ * it, or a node of another queue that a compute node waits for, or at the end. */
+#include "support/fakes.h"
 
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@ typedef struct {
     int n_graphs;
     char why[320]; /* of a failed run */
     int32_t *cell[DRAM_SPACE_COUNT];
-    int pending[256]; /* copies that were issued and have not run, in order */
+    int pending[256]; /* nodes beside the compute queue that were issued and have not run, in order */
     int n_pending;
     int32_t tokens;
     int32_t *slot_token;
@@ -66,11 +67,14 @@ static bool is_among(const dram_val *in, int n, dram_val v)
     return false;
 }
 
-/* What a copy reads may be read late. */
-static bool is_copied(const dram_graph *g, dram_val v)
+/* What a node beside the compute queue reads and writes may be read and written late. */
+static bool is_used_late(const dram_graph *g, dram_val v)
 {
-    for (int i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i]->queue == DRAM_QUEUE_COPY && (g->nodes[i]->in[0] == v || g->nodes[i]->out[0] == v)) return true;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const dram_node *node = g->nodes[i];
+        if (node->queue == DRAM_QUEUE_COMPUTE) continue;
+        if (is_among(node->in, node->n_in, v) || is_among(node->out, node->n_out, v)) return true;
+    }
     return false;
 }
 
@@ -78,7 +82,7 @@ static dram_val updatable(const readable *list, const dram_graph *g, const dram_
 {
     for (int tries = 0; tries < 40; tries++) {
         dram_val v = list->v[below(r, list->n)];
-        if (!g->values[v]->output && !is_among(in, n, v) && g->values[v]->space == g->space && !is_copied(g, v))
+        if (!g->values[v]->output && !is_among(in, n, v) && g->values[v]->space == g->space && !is_used_late(g, v))
             return v;
     }
     return DRAM_NONE;
@@ -121,6 +125,8 @@ static void random_node(dram_graph *g, readable *list, dram_rng *r)
     }
     dram_graph_add(g, op, "n", &attr, in, n, out);
     assert_int_equal(g->status, DRAM_OK);
+    dram_node *node = g->nodes[g->n_nodes - 1];
+    if (below(r, 6) == 0 && !dram_node_updates(node)) node->queue = DRAM_QUEUE_COMM;
     for (int i = 0; i < n; i++)
         if (updated[i]) forget(list, in[i]);
     for (int o = 0; o < row->n_out; o++) {
@@ -226,29 +232,45 @@ static bool work_node(world *w, const dram_program *p, int i, int32_t *token)
     return false;
 }
 
-/* Runs the copies that were issued up to and with the first n of the pending ones. */
-static bool work_copies(world *w, const dram_program *p, int n, int32_t *token)
+static bool work_pending(world *w, const dram_program *p, int at, int32_t *token);
+
+/* Runs those of the first n pending nodes that made what the node reads. */
+static bool work_needs(world *w, const dram_program *p, const dram_node *node, int n, int32_t *token)
 {
-    for (int i = 0; i < n; i++)
-        if (!work_node(w, p, w->pending[i], token)) return false;
-    w->n_pending -= n;
-    memmove(w->pending, w->pending + n, (size_t)w->n_pending * sizeof *w->pending);
+    for (int c = 0; c < n; c++) {
+        if (w->pending[c] < 0) continue;
+        const dram_node *other = p->graph->nodes[w->pending[c]];
+        for (int o = 0; o < other->n_out; o++)
+            if (w->pending[c] >= 0 && is_among(node->in, node->n_in, other->out[o]) && !work_pending(w, p, c, token))
+                return false;
+    }
     return true;
+}
+
+/* Runs a pending node, after those before it on its queue and after what it reads. */
+static bool work_pending(world *w, const dram_program *p, int at, int32_t *token)
+{
+    int i = w->pending[at];
+    const dram_node *node = p->graph->nodes[i];
+    for (int c = 0; c < at; c++)
+        if (w->pending[c] >= 0 && p->graph->nodes[w->pending[c]]->queue == node->queue && !work_pending(w, p, c, token))
+            return false;
+    if (!work_needs(w, p, node, at, token)) return false;
+    w->pending[at] = -1;
+    return work_node(w, p, i, token);
 }
 
 static bool run_node(world *w, const dram_program *p, int i, int32_t *token)
 {
     const dram_node *node = p->graph->nodes[i];
-    if (node->queue == DRAM_QUEUE_COPY) { /* it may begin, and then wait for long */
-        for (int o = 0; o < node->n_out; o++) write_value(w, p, node->out[o], w->tokens++);
-        assert_true(w->n_pending < 256 && !p->workspace_bytes[i]);
-        w->pending[w->n_pending++] = i;
-        return true;
-    }
-    int needed = 0;
-    for (int c = 0; c < w->n_pending; c++)
-        if (is_among(node->in, node->n_in, p->graph->nodes[w->pending[c]]->out[0])) needed = c + 1;
-    return work_copies(w, p, needed, token) && work_node(w, p, i, token);
+    if (node->queue == DRAM_QUEUE_COMPUTE)
+        return work_needs(w, p, node, w->n_pending, token) && work_node(w, p, i, token);
+    for (int o = 0; o < node->n_out; o++)
+        write_value(w, p, node->out[o], w->tokens++); /* it may begin, and then wait */
+    write_cells(w, dram_node_space(p->graph, node), p->workspace_offset[i], p->workspace_bytes[i], w->tokens++);
+    assert_true(w->n_pending < 256);
+    w->pending[w->n_pending++] = i;
+    return true;
 }
 
 static bool run_program(world *w, const dram_plan *plan, const dram_program *p)
@@ -265,7 +287,7 @@ static bool run_program(world *w, const dram_plan *plan, const dram_program *p)
     }
     w->n_pending = 0;
     for (int i = 0; i < g->n_nodes && good; i++) good = run_node(w, p, i, token);
-    good = good && work_copies(w, p, w->n_pending, token);
+    for (int c = 0; c < w->n_pending && good; c++) good = w->pending[c] < 0 || work_pending(w, p, c, token);
     for (int v = 0; v < g->n_values && good; v++)
         if (g->values[v]->output) good = value_holds(w, p, token, v, "an output at the end");
     for (int s = 0; s < g->slot_values; s++)
@@ -433,9 +455,7 @@ static void a_wrong_plan_is_seen(void **state)
                 if (va->slot != DRAM_NONE || vb->slot != DRAM_NONE || vb->producer == DRAM_NONE) continue;
                 if (!p->value[a].bytes || p->value[b].bytes != p->value[a].bytes) continue;
                 if (va->space != vb->space || p->value[a].first >= vb->producer) continue;
-                bool late = w.graph[0]->nodes[vb->producer]->queue == DRAM_QUEUE_COPY; /* it may be written after all */
-                late |= va->producer != DRAM_NONE && w.graph[0]->nodes[va->producer]->queue == DRAM_QUEUE_COPY;
-                if (late) continue;
+                if (is_used_late(w.graph[0], a) || is_used_late(w.graph[0], b)) continue; /* in an order of its own */
                 if (last_read(w.graph[0], a) <= vb->producer && !(va->output && p->value[a].last > vb->producer))
                     continue;
                 int64_t right = p->value[b].offset;

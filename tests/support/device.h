@@ -1,5 +1,5 @@
-/* device: the device that a test runs on: the CPU, or with DRAM_TEST_DEVICE=cuda the GPU, a real or the simulated one.
- */
+/* device: the device that a test runs on: the CPU, or with DRAM_TEST_DEVICE=cuda the GPU, a real or the simulated
+ * one. */
 #ifndef DRAM_TESTS_DEVICE_H
 #define DRAM_TESTS_DEVICE_H
 

@@ -39,7 +39,7 @@ static inline int golden_read(const dram_st *st, const char *name, golden_entry 
     *entry = (golden_entry){.elements = 1};
     snprintf(entry->name, sizeof entry->name, "%s", name);
     if (!t || !text || *text != '[') {
-        snprintf(why, size, "%s: no entry \"%s\"", dram_st_path(st), name);
+        snprintf(why, size, "no entry \"%s\"", name);
         return -1;
     }
     const char *p = text + 1;
@@ -54,13 +54,13 @@ static inline int golden_read(const dram_st *st, const char *name, golden_entry 
     entry->kept = t->elements;
     if (sscanf(p, "] sum %lf sumsq %lf", &entry->sum, &entry->sumsq) != 2 || entry->kept < 1 ||
         entry->kept > entry->elements) {
-        snprintf(why, size, "%s: entry \"%s\" is damaged: %s", dram_st_path(st), name, text);
+        snprintf(why, size, "entry \"%s\" is damaged: %s", name, text);
         return -1;
     }
     entry->rms = sqrt(entry->sumsq / (double)entry->elements);
     entry->values = malloc((size_t)entry->kept * sizeof *entry->values);
     if (!entry->values || dram_st_read_f32(st, t, 0, entry->kept, entry->values) != DRAM_OK) {
-        snprintf(why, size, "%s: entry \"%s\" cannot be read: %s", dram_st_path(st), name, dram_error_text());
+        snprintf(why, size, "entry \"%s\" cannot be read: %s", name, dram_error_text());
         free(entry->values);
         entry->values = NULL;
         return -1;
@@ -100,8 +100,7 @@ static inline double golden_compare(const dram_st *st, const char *name, const f
     bool same = rank == e.rank && (layout == GOLDEN_FILE || rank == 4);
     for (int k = 0; same && k < rank; k++) same = dim[k] == e.dim[k];
     if (!same) {
-        snprintf(why, size, "%s: another shape than \"%s\" has: %s", dram_st_path(st), name,
-                 dram_st_metadata(st, name));
+        snprintf(why, size, "another shape than \"%s\" has: %s", name, dram_st_metadata(st, name));
         free(e.values);
         return INFINITY;
     }

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "data/synth.h"
 #include "io/json.h"
-#include "io/metrics.h"
+#include "report/metrics.h"
 #include "support/device.h"
 #include "support/tempdir.h"
 #include "train/train.h"

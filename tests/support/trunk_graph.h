@@ -5,7 +5,7 @@
 #include "model/model.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
-#include "plan/delay.h"
+#include "passes/delay.h"
 
 /* image u8 -> trunk -> MSE of the last tap against a target, and the backward. */
 static inline dram_status trunk_graph(dram_graph *g, const dram_arch *arch, int batch, int size)

@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
+#include "session/budget.h"
+#include "session/schedule.h"
 #include "support/runs.h"
-#include "train/schedule.h"
 #include "train/step.h"
 
 enum { SIDE = 64, BATCH = 4, PIXELS = SIDE * SIDE };
@@ -68,17 +69,17 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
     dram_config *cfg = run_config(state, "accumulate", set);
     outcome *o = calloc(1, sizeof *o);
     assert_non_null(o);
-    if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
-        dram_feed_open(&s.programs, &feed) != DRAM_OK)
+    if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
+        dram_feed_open(&s.graphs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
-    dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
+    dram_step_order order = {.kind = s.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = 1};
-    dram_hyper(s.cfg, 0, 0, order.hyper);
+    dram_hyper(&s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     assert_int_equal(s.device->bytes_peak, s.plan->arena_bytes);
-    for (int i = 0; i < s.programs.slots.n; i++) {
-        const dram_slot *slot = s.programs.slots.at[i];
+    for (int i = 0; i < s.graphs.slots.n; i++) {
+        const dram_slot *slot = s.graphs.slots.at[i];
         int64_t n = dram_elements(&slot->shape);
         bool sum = strcmp(slot->group, "gradient") == 0;
         if (!sum && strcmp(slot->group, "optimizer") != 0) continue;
@@ -176,8 +177,8 @@ static void ignored_pixels(void **state)
     compare(state, RAW_TASK "sam_distill.enabled=false resolution_distill.enabled=false", false, 4);
 }
 
-/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the batch.
- */
+/* A RegNet's micro-batches have their own statistics: only where each has the same images are they those of the
+ * batch. */
 static void with_batch_norm(void **state)
 {
     compare(state, REGNET "train.batch_size=4 optim.type=sgd optim.lr=0.1 optim.weight_decay=0", true, 2);
@@ -246,8 +247,8 @@ static void programs(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dram_config *cfg = run_config(state, "programs", cases[i].set);
-        dram_programs p;
-        if (dram_programs_build(cfg, DRAM_SET_TRAIN, &p) != DRAM_OK) fail_msg("%s", dram_error_text());
+        dram_graph_set p;
+        if (dram_graph_set_build(cfg, DRAM_SET_TRAIN, &p) != DRAM_OK) fail_msg("%s", dram_error_text());
         int n = 0;
         for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
             if (!p.io[k].graph) continue;
@@ -257,7 +258,7 @@ static void programs(void **state)
         assert_int_equal(n, cases[i].n);
         assert_int_equal(p.io[DRAM_PROGRAM_PLAIN_UPDATE].graph != NULL, cases[i].plain_update);
         assert_int_equal(p.batch, 2 / p.accumulate);
-        dram_programs_free(&p);
+        dram_graph_set_free(&p);
         dram_config_free(cfg);
     }
 }
@@ -269,7 +270,7 @@ static void memory_and_counter(void **state)
     dram_config *cfg[2];
     for (int a = 0; a < 2; a++) {
         cfg[a] = run_config(state, "memory", a ? "train.batch_size=8 train.accumulate=4" : "train.batch_size=8");
-        if (dram_session_plan(cfg[a], DRAM_SET_TRAIN, 0, &s[a]) != DRAM_OK) fail_msg("%s", dram_error_text());
+        if (dram_budget_plan(cfg[a], DRAM_SET_TRAIN, 0, &s[a]) != DRAM_OK) fail_msg("%s", dram_error_text());
     }
     int64_t gradients = s[1].plan->slots_bytes - s[0].plan->slots_bytes;
     assert_true(gradients > 1 << 20); /* a slot a weight */

@@ -1,6 +1,6 @@
 /* A small run on the GPU from end to end, with the teacher's weights streamed and the programs recorded as CUDA graphs:
- * stopped and resumed, or with the teacher on the device and every kernel launched by itself, it gives the same bits.
- */
+ * stopped and resumed, or with the teacher on the device and every kernel launched by itself, it gives the same
+ * bits. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -6,44 +6,32 @@
 
 #include <cmocka.h>
 
-#include <signal.h>
-#include <sys/resource.h>
-
-#include "base/alloc.h"
+#include "base/testing.h"
+#include "support/full_disk.h"
 #include "support/runs.h"
+#include "train/train.h"
 
 #define TASK_ONLY                                                                                                      \
     "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
 
-/* Files of 1 MiB at most: metrics fit, weights do not, and write() fails as it would on a full disk. */
-static struct rlimit size_before;
+/* Files of 1 MiB at most: metrics fit, weights do not. */
+static file_limit limit;
 static int64_t full_after;
 
 static void fill_disk(int64_t step)
 {
-    if (step != full_after) return;
-    struct rlimit small;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &size_before), 0);
-    small = size_before;
-    small.rlim_cur = 1 << 20;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-}
-
-static void empty_disk(void)
-{
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &size_before), 0);
+    if (step == full_after) limit = limit_files(1 << 20);
 }
 
 static void full_disk(void **state)
 {
     static const char set[] = TASK_ONLY "train.steps=6 run.save_every=2 run.keep=1";
     run_order whole = {.name = "whole", .set = set}, o = {.name = "full", .set = set, .at_step = fill_disk};
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     run_ok(state, &whole);
 
     full_after = 3;
     run_fails(state, &o, DRAM_ERR_IO, "cannot write");
-    empty_disk();
+    unlimit_files(limit);
     assert_int_equal(o.summary.steps, 4);
     assert_true(is_there(run_file(state, "full", "checkpoints/step-00000002/state.json")));
     assert_true(is_there(run_file(state, "full", "checkpoints/step-00000002/optimizer.safetensors")));
@@ -65,13 +53,12 @@ static void full_disk(void **state)
     o.resume = false;
     o.at_step = fill_disk;
     run_fails(state, &o, DRAM_ERR_IO, "cannot write");
-    empty_disk();
+    unlimit_files(limit);
     o.resume = true;
     o.at_step = NULL;
     run_ok(state, &o);
     assert_int_equal(o.progressed, 6);
     assert_same_run(state, "whole", "full", 6);
-    signal(SIGXFSZ, handler);
     run_remove(state, "whole");
     run_remove(state, "full");
 }
@@ -85,13 +72,11 @@ static void full_at_the_end(void **state)
     const char *file = run_file(state, "end", "student.safetensors");
     size_t bytes;
     char *data = get_file(file, &bytes);
-    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     full_after = 0;
     fill_disk(0);
     o.resume = true;
     run_fails(state, &o, DRAM_ERR_IO, "cannot write");
-    empty_disk();
-    signal(SIGXFSZ, handler);
+    unlimit_files(limit);
     assert_file_is(file, data, bytes); /* the old one is whole */
     run_ok(state, &o);
     assert_file_is(file, data, bytes);

@@ -9,8 +9,9 @@
 
 #include <dirent.h>
 
+#include "session/budget.h"
 #include "support/runs.h"
-#include "train/report.h"
+#include "train/train.h"
 
 /* The members of an object are these, in this order. */
 static void assert_keys(const cJSON *object, const char *const *keys, int n)
@@ -245,31 +246,12 @@ static void plan_needs_no_files(void **state)
                                   "data.train.images=/nowhere/i data.train.labels=/nowhere/l "
                                   "sam_distill.teacher.weights=/nowhere/t.safetensors "
                                   "sam_distill.teacher.model_type=vit_b student.arch=regnety_016");
-    assert_int_equal(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &session), DRAM_OK);
+    assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session), DRAM_OK);
     assert_true(session.plan->arena_bytes > 300 << 20); /* vit_b alone is 342 MiB in fp32 */
     assert_true((double)session.plan->arena_bytes <= 1.005 * (double)session.plan->max_live_bytes);
     dram_session_close(&session);
     dram_config_free(cfg);
     assert_false(is_there(run_file(state, "planned", "")));
-}
-
-/* A line of evaluations.jsonl with as many classes as there can be, cut back as a resumed run does. */
-static void long_evaluations(void **state)
-{
-    const char *path = in_dir(state, "evaluations.jsonl");
-    dram_eval_result result = {.miou = 1.0 / 3, .pixel_accuracy = NAN, .embedding_cosine = 0.5, .classes = 256};
-    for (int k = 0; k < 256; k++) result.class_iou[k] = 1.0 / (3 + k);
-    for (int step = 1; step <= 3; step++) assert_int_equal(dram_eval_append(path, step, &result), DRAM_OK);
-    size_t before, after;
-    char *text = get_file(path, &before), *cut;
-    assert_int_equal(before % 3, 0);
-    assert_true(before / 3 > 4096);
-    if (dram_metrics_truncate(path, 3) != DRAM_OK) fail_msg("%s", dram_error_text());
-    cut = get_file(path, &after);
-    assert_int_equal(after, before / 3 * 2);
-    assert_memory_equal(text, cut, after);
-    free(text);
-    free(cut);
 }
 
 int main(void)
@@ -280,7 +262,6 @@ int main(void)
         cmocka_unit_test(existing_directory_is_refused),
         cmocka_unit_test(nothing_is_written),
         cmocka_unit_test(plan_needs_no_files),
-        cmocka_unit_test(long_evaluations),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

@@ -10,11 +10,13 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "base/alloc.h"
 #include "base/log.h"
+#include "base/testing.h"
 #include "io/json.h"
-#include "io/metrics.h"
+#include "io/lines.h"
+#include "support/full_disk.h"
 #include "support/tempdir.h"
+#include "support/writes.h"
 #include "train/guard.h"
 
 /* A machine with 1000 bytes whose free ones are a list, the last of which stays. */
@@ -159,7 +161,7 @@ static void file_of_readings(void **state)
     free(text);
 
     /* A run that goes on appends, after its checkpoint's step. */
-    assert_int_equal(dram_metrics_truncate(path, 8), DRAM_OK);
+    assert_int_equal(dram_lines_truncate(path, 8), DRAM_OK);
     assert_int_equal(count_lines(path), expected - 1);
     m = (machine){.free_bytes = falling, .n = 1, .total = 1000};
     p = watch(&m, path, 3);
@@ -217,6 +219,44 @@ static void what_goes_wrong(void **state)
     assert_string_equal(dram_error_text(), "");
 }
 
+/* Signals and short writes leave whole lines; a full disk takes its line back, and the memory is watched without it. */
+static void a_file_that_takes_little(void **state)
+{
+    static const int64_t plenty[] = {900};
+    static const write_order slow[] = {{.reason = EINTR}, {.most = 10}, {.reason = EINTR}, {.most = 1}};
+    static const write_order full[] = {{.most = 1000}, {.most = 20}, {.reason = EINTR}, {.reason = EDQUOT}};
+    machine m = {.free_bytes = plenty, .n = 1, .total = 1000};
+    order_writes(slow, 4);
+    dram_guard_peaks p = watch(&m, in_dir(state, "slow.jsonl"), 5);
+    assert_written(2);
+    assert_int_equal(count_lines(in_dir(state, "slow.jsonl")), p.readings);
+    assert_int_equal(dram_lines_truncate(in_dir(state, "slow.jsonl"), 100), DRAM_OK);
+    assert_int_equal(count_lines(in_dir(state, "slow.jsonl")), p.readings);
+    assert_int_equal(warnings, 0);
+
+    m = (machine){.free_bytes = plenty, .n = 1, .total = 1000};
+    order_writes(full, 4);
+    watch(&m, in_dir(state, "quota.jsonl"), 5);
+    assert_written(1);
+    assert_int_equal(warnings, 1);
+    assert_non_null(
+        strstr(warned[0], "quota.jsonl cannot be written: Disk quota exceeded; the memory is watched without"));
+    char *text = get_file(in_dir(state, "quota.jsonl"), NULL);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one line, and whole */
+    free(text);
+
+    m = (machine){.free_bytes = plenty, .n = 1, .total = 1000};
+    file_limit limit = limit_files(200); /* one line and a part of the next */
+    watch(&m, in_dir(state, "limit.jsonl"), 5);
+    unlimit_files(limit);
+    assert_int_equal(warnings, 1);
+    assert_non_null(strstr(warned[0], "limit.jsonl cannot be written: File too large"));
+    text = get_file(in_dir(state, "limit.jsonl"), NULL);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+    free(text);
+    assert_string_equal(dram_error_text(), "");
+}
+
 /* The real machine, at the pace of a run: closing does not wait for the next reading. */
 static void real_machine(void **state)
 {
@@ -244,8 +284,9 @@ static void real_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(peaks_and_warnings), cmocka_unit_test(file_of_readings), cmocka_unit_test(readings_of_a_gpu),
-        cmocka_unit_test(what_goes_wrong),    cmocka_unit_test(real_machine),
+        cmocka_unit_test(peaks_and_warnings),       cmocka_unit_test(file_of_readings),
+        cmocka_unit_test(readings_of_a_gpu),        cmocka_unit_test(what_goes_wrong),
+        cmocka_unit_test(a_file_that_takes_little), cmocka_unit_test(real_machine),
     };
     dram_log_set_sink(sink, NULL);
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

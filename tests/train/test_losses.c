@@ -7,8 +7,10 @@
 
 #include <cmocka.h>
 
+#include "evaluate/eval_file.h"
+#include "session/budget.h"
+#include "session/weights.h"
 #include "support/runs.h"
-#include "train/weights.h"
 
 #define DISTIL_ONLY "task.enabled=false resolution_distill.enabled=false data.val.labels=none "
 
@@ -31,7 +33,7 @@ static const char *teacher_file(void **state)
     dram_session s;
     if (is_there(file)) return file;
     dram_config *cfg = run_config(state, "none", DISTIL_ONLY);
-    ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s));
+    ok(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s));
     ok(dram_session_start(&s));
     ok(dram_weights_save(&s, file, &group, 1, false, DRAM_PRECISION_FP32));
     dram_session_close(&s);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "evaluate/eval_file.h"
 #include "support/runs.h"
 
 #define ON_LABELS "train.steps=2 sam_distill.enabled=false resolution_distill.enabled=false "

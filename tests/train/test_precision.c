@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "session/budget.h"
 #include "support/steps.h"
 
 #define ALONE "data.val.images=none data.val.labels=none "
@@ -65,7 +66,7 @@ static void fewer_bytes(void **state)
     for (int i = 0; i < 3; i++) {
         dram_session s;
         dram_config *cfg = run_config(state, "bytes", sets[i]);
-        if (dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
+        if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
         bytes[i] = s.plan->arena_bytes - s.plan->slots_bytes;
         dram_session_close(&s);
         dram_config_free(cfg);
@@ -153,8 +154,8 @@ static void note_info(void *context, dram_log_level level, const char *message)
     if (infos++ == 0) snprintf(first_info, sizeof first_info, "%s", message);
 }
 
-/* A loss that is far too heavy: the first steps overflow, are skipped, counted and written down, and the run recovers.
- */
+/* A loss that is far too heavy: the first steps overflow, are skipped, counted and written down, and the run
+ * recovers. */
 static void overflow_recovers(void **state)
 {
     static const char set[] = TASK_ONLY "train.steps=14 train.precision=fp16 task.weight=1e3";
@@ -255,7 +256,7 @@ static void first_tensor_is_named(void **state)
         assert_false(isfinite(s->result.grad_norm));
         int changed = step_changed(s, before);
         /* The SR head's bias learns before anything that is not finite is met, if it is updated at once. */
-        assert_true(changed == 0 || (s->session.programs.fused && changed < 8));
+        assert_true(changed == 0 || (s->session.graphs.fused && changed < 8));
         free(before);
         before = step_slots(s);
         assert_int_equal(dram_step_trace(&s->session, &s->feed, &s->order, s->sample, STEP_IMAGES, text, sizeof text),
@@ -263,7 +264,7 @@ static void first_tensor_is_named(void **state)
         if (strncmp(text, cases[i].want, strlen(cases[i].want)) != 0) fail_msg("%s: %s", cases[i].set, text);
         char *after = step_slots(s);
         int64_t bytes = 0;
-        for (int k = 0; k < s->session.programs.slots.n; k++) bytes += step_slot_bytes(s, k);
+        for (int k = 0; k < s->session.graphs.slots.n; k++) bytes += step_slot_bytes(s, k);
         assert_memory_equal(before, after, (size_t)bytes);
         free(before);
         free(after);

@@ -1,6 +1,6 @@
 /* Thousands of small steps, with loading, evaluation, checkpoints and the guard: memory is flat. DRAM_SOAK_STEPS says
- * how many; scripts/check_all.sh asks for 10,000. Only in a build without sanitizers, which keep memory of their own.
- */
+ * how many; scripts/check_all.sh asks for 10,000. Only in a build without sanitizers, which keep memory of their
+ * own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ int main(void)
 
 #else
 
-#include "base/alloc.h"
+#include "base/testing.h"
 #include "device/device.h"
 #include "support/runs.h"
 

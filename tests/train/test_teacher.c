@@ -12,8 +12,9 @@
 #include "base/half.h"
 #include "io/safetensors.h"
 #include "model/names.h"
+#include "session/budget.h"
+#include "session/weights.h"
 #include "support/runs.h"
-#include "train/weights.h"
 
 static void ok(dram_status status)
 {
@@ -97,7 +98,7 @@ static void what_placement_saves(void **state)
     for (int i = 0; i < 3; i++) {
         dram_session s;
         dram_config *cfg = run_config(state, "saves", sets[i]);
-        ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s));
+        ok(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s));
         arena[i] = s.plan->max_live_bytes; /* without what placement loses */
         host[i] = s.plan->host_bytes;
         dram_session_close(&s);
@@ -114,7 +115,7 @@ static void what_placement_saves(void **state)
 static void a_large_step_is_planned_quickly(void **state)
 {
     const dram_graph *graphs[DRAM_PROGRAM_COUNT];
-    dram_programs p;
+    dram_graph_set p;
     dram_plan *plan;
     int n = 0, nodes = 0;
     dram_config *cfg = run_config(state, "large",
@@ -124,7 +125,7 @@ static void a_large_step_is_planned_quickly(void **state)
                                   "train.precision=bf16 "
                                   "train.batch_size=8");
     clock_t begin = clock();
-    ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &p));
+    ok(dram_graph_set_build(cfg, DRAM_SET_TRAIN, &p));
     clock_t built = clock();
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (p.io[k].graph) {
@@ -141,7 +142,7 @@ static void a_large_step_is_planned_quickly(void **state)
     assert_true(build < 1.0 && planning < 1.0); /* an order of magnitude above what they take */
 #endif
     dram_plan_free(plan);
-    dram_programs_free(&p);
+    dram_graph_set_free(&p);
     dram_config_free(cfg);
 }
 
@@ -159,7 +160,7 @@ static dram_status save(void **state, const char *set, const char *const path[TY
     dram_session s;
     snprintf(all, sizeof all, "resolution_distill.enabled=false task.enabled=false %.4800s", set); /* small graphs */
     dram_config *cfg = run_config(state, "none", all);
-    ok(dram_session_plan(cfg, DRAM_SET_TRAIN, 0, &s));
+    ok(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s));
     dram_status status = dram_session_start(&s);
     for (int i = 0; i < TYPES && status == DRAM_OK; i++)
         if (path[i]) status = dram_weights_save(&s, path[i], &group, 1, false, types[i]);

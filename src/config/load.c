@@ -1,0 +1,34 @@
+/* From a file and overrides to a checked config. */
+#include <string.h>
+
+#include "base/log.h"
+#include "config/keys.h"
+
+/* Who shortens a run shortens its warm-up: a smaller train.steps wins over one of a base, of a file when it stands on the
+ * command line, and over the default. */
+static void shorten_warmup(dram_config *cfg)
+{
+    const char *where = dram_config_where(cfg, "optim.warmup_steps");
+    int steps = cfg->train.steps, warmup = cfg->optim.warmup_steps;
+    if (warmup <= steps || !dram_config_outranks(cfg, "train.steps", "optim.warmup_steps")) return;
+    if (strcmp(where, "default") != 0)
+        dram_info("the warm-up is shortened to train.steps, %d: optim.warmup_steps is %d in %s", steps, warmup, where);
+    cfg->optim.warmup_steps = steps;
+}
+
+dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out)
+{
+    dram_config *cfg;
+    dram_status status;
+    *out = NULL;
+    TRY_GOTO(dram_config_new(file, &cfg), fail);
+    if (file) TRY_GOTO(dram_config_read_file(cfg, file), fail);
+    for (int i = 0; i < n; i++) TRY_GOTO(dram_config_read_override(cfg, overrides[i]), fail);
+    shorten_warmup(cfg);
+    TRY_GOTO(dram_config_check(cfg), fail);
+    *out = cfg;
+    return DRAM_OK;
+fail:
+    dram_config_free(cfg);
+    return status;
+}

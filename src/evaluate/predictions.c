@@ -1,0 +1,170 @@
+#include "evaluate/predictions.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "evaluate/logits.h"
+#include "evaluate/palette.h"
+#include "io/path.h"
+
+struct dram_predictions {
+    const dram_dataset *dataset;
+    char *folder;
+    char *path; /* of an image, a label or a picture */
+    int room;
+    float *row; /* [K] logits at one pixel */
+    dram_color color[256];
+};
+
+/* ---- the folder ---- */
+
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int by_stem(const void *a, const void *b)
+{
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    int n = dram_stem(x), m = dram_stem(y), order = memcmp(x, y, (size_t)(n < m ? n : m));
+    return order ? order : n - m;
+}
+
+static dram_status check_stems(const dram_config *cfg, const dram_dataset *dataset)
+{
+    dram_status status = DRAM_OK;
+    int n = dram_dataset_count(dataset);
+    const char **names = dram_alloc((size_t)n * sizeof *names);
+    if (!names) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of images");
+    for (int i = 0; i < n; i++) names[i] = dram_dataset_name(dataset, i);
+    qsort(names, (size_t)n, sizeof *names, by_stem);
+    for (int i = 1; i < n && status == DRAM_OK; i++)
+        if (by_stem(&names[i - 1], &names[i]) == 0)
+            status = dram_config_fail(cfg, "data.val.images",
+                                      "the predictions of %s and %s would both be %.*s.png; "
+                                      "rename one of them",
+                                      names[i - 1], names[i], dram_stem(names[i]), names[i]);
+    dram_free(names);
+    return status;
+}
+
+static dram_status open_folder(dram_predictions *p, const dram_config *cfg, const char *folder)
+{
+    TRY(check_stems(cfg, p->dataset));
+    TRY(dram_folder_for_output(folder));
+    if (same_folder(folder, cfg->data.val.images) || same_folder(folder, cfg->data.val.labels))
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "%s: this folder holds the images or the labels that are evaluated; name "
+                         "another one for the predictions",
+                         folder);
+    p->room = dram_dataset_path_room(p->dataset) + (int)strlen(folder);
+    p->folder = dram_strdup(folder);
+    p->path = dram_alloc((size_t)p->room);
+    p->row = dram_alloc((size_t)cfg->data.classes * sizeof *p->row);
+    if (p->folder && p->path && p->row) return DRAM_OK;
+    return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
+}
+
+dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
+                                  dram_predictions **out)
+{
+    *out = NULL;
+    if (!cfg->task.enabled)
+        return dram_config_fail(cfg, "task.enabled", "predictions are those of the task; set it to true to see them");
+    dram_predictions *p = dram_calloc(1, sizeof *p);
+    if (!p) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
+    p->dataset = dataset;
+    dram_palette(p->color, cfg->data.classes);
+    dram_status status = open_folder(p, cfg, folder);
+    if (status == DRAM_OK)
+        *out = p;
+    else
+        dram_predictions_close(p);
+    return status;
+}
+
+void dram_predictions_close(dram_predictions *p)
+{
+    if (!p) return;
+    dram_free(p->folder);
+    dram_free(p->path);
+    dram_free(p->row);
+    dram_free(p);
+}
+
+/* ---- pictures ---- */
+
+typedef struct {
+    const dram_config *cfg;
+    const dram_sample *sample;
+    dram_logits logits;
+    dram_image image;
+    dram_label label; /* no ids: there is none */
+} picture;
+
+static uint8_t half(uint8_t a, uint8_t b)
+{
+    return (uint8_t)((a + b + 1) / 2);
+}
+
+/* The label's pixel under a point of the original image. */
+static int label_at(const picture *q, double y, double x)
+{
+    int i = y < 0 ? 0 : (int)y, j = x < 0 ? 0 : (int)x;
+    if (i >= q->label.height) i = q->label.height - 1;
+    if (j >= q->label.width) j = q->label.width - 1;
+    return q->label.ids[(int64_t)i * q->label.width + j];
+}
+
+static void lay_over(const dram_predictions *p, picture *q)
+{
+    dram_image *image = &q->image;
+    int ignore = q->cfg->data.ignore_index;
+    for (int i = 0; i < image->height; i++)
+        for (int j = 0; j < image->width; j++) {
+            double y = (i + 0.5 - image->origin_y) / image->scale_y, x = (j + 0.5 - image->origin_x) / image->scale_x;
+            if (q->label.ids && label_at(q, y, x) == ignore) continue;
+            int guess = dram_logits_class(&q->logits, y, x, p->row);
+            if (guess == ignore) continue;
+            uint8_t *pixel = image->pixels + 3 * ((int64_t)i * image->width + j);
+            const dram_color *color = &p->color[guess];
+            pixel[0] = half(pixel[0], color->r);
+            pixel[1] = half(pixel[1], color->g);
+            pixel[2] = half(pixel[2], color->b);
+        }
+}
+
+static dram_status load_picture(const dram_predictions *p, picture *q)
+{
+    const struct dram_config_data *data = &q->cfg->data;
+    const dram_image_limits limits = {.max_pixels = data->max_pixels, .max_bytes = data->max_decode_bytes};
+    int index = q->sample->index;
+    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &limits, &q->image));
+    if (!q->sample->has_label) return DRAM_OK;
+    dram_label_rules rules = {.height = q->image.full_height,
+                              .width = q->image.full_width,
+                              .classes = q->logits.classes,
+                              .ignore_index = data->ignore_index,
+                              .max_bytes = data->max_decode_bytes};
+    return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);
+}
+
+dram_status dram_predictions_write(const dram_predictions *p, const dram_config *cfg, const dram_sample *sample,
+                                   const float *logits, const dram_shape *shape)
+{
+    picture q = {.cfg = cfg, .sample = sample, .logits = dram_logits_of(sample, logits, shape)};
+    dram_status status = load_picture(p, &q);
+    if (status == DRAM_OK) {
+        lay_over(p, &q);
+        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, dram_stem(sample->name), sample->name);
+        status = dram_image_write_png(p->path, q.image.pixels, q.image.height, q.image.width);
+    }
+    dram_label_free(&q.label);
+    dram_image_free(&q.image);
+    return status;
+}

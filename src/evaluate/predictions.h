@@ -1,0 +1,26 @@
+/* predictions: what the task predicts, as a picture for every image of an evaluation.
+ *
+ * A picture has the image's own size, or that to which data.max_pixels brings it: the class of every pixel as a colour
+ * laid half over the image. Void is left as it is: pixels that the image's label says are data.ignore_index, and those
+ * predicted to be that class where it is one.
+ */
+#ifndef DRAM_EVALUATE_PREDICTIONS_H
+#define DRAM_EVALUATE_PREDICTIONS_H
+
+#include "base/tensor.h"
+#include "config/config.h"
+#include "data/loader.h"
+
+typedef struct dram_predictions dram_predictions;
+
+/* Makes the folder, for STEM.png of every image. DRAM_ERR_CONFIG: there is no task; the folder cannot be written to, or
+ * is the one that the images or the labels are in; two images have one stem. The dataset must outlive it. */
+dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
+                                  dram_predictions **out);
+void dram_predictions_close(dram_predictions *predictions); /* NULL is allowed */
+
+/* Writes the picture of one image from its logits, shape [N,h,w,K], of which `logits` are this image's [h,w,K]. */
+dram_status dram_predictions_write(const dram_predictions *predictions, const dram_config *cfg,
+                                   const dram_sample *sample, const float *logits, const dram_shape *shape);
+
+#endif

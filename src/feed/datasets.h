@@ -1,0 +1,20 @@
+/* datasets: the folders that a config names, opened, and how their images are read. */
+#ifndef DRAM_FEED_DATASETS_H
+#define DRAM_FEED_DATASETS_H
+
+#include "config/config.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "session/programs.h"
+
+/* data.train or, with `val`, data.val; labels only where the task is on. *out is NULL when the config names no such
+ * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open; and a task that would see no label at all in
+ * training. */
+dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
+
+/* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
+ * what differs. */
+dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *graphs,
+                                        const dram_dataset *dataset);
+
+#endif

@@ -1,0 +1,35 @@
+/* lines: a file that grows by one JSON object a line: metrics.jsonl, evaluations.jsonl, memory.jsonl.
+ *
+ * A line is there whole or not at all: what a failed append has written is taken back. If that fails too, or the
+ * process is killed, a torn line without a newline stays at the end, which dram_lines_truncate drops. One writer at a
+ * time.
+ */
+#ifndef DRAM_IO_LINES_H
+#define DRAM_IO_LINES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct {
+    const char *path; /* the caller's, and outlives the file; NULL: not open */
+    int fd;
+} dram_lines;
+
+/* Opens the file for appending; it is made if it is not there. On failure it is not open. */
+dram_status dram_lines_open(const char *path, dram_lines *lines);
+
+/* Appends text[0..bytes), a whole line with its newline. DRAM_ERR_IO names the file and the system's reason. */
+dram_status dram_lines_append(const dram_lines *lines, const char *text, size_t bytes);
+
+/* The same for a thread whose error text is not its own: 0, or the system's errno. It records no text. */
+int dram_lines_write(const dram_lines *lines, const char *text, size_t bytes);
+
+void dram_lines_close(dram_lines *lines); /* {0} is allowed */
+
+/* Keeps the lines whose "step" is below `step`; a torn last line is dropped. Atomic. No file is no error; a whole line
+ * that is not an object with a step is DRAM_ERR_FORMAT with its number, the file as it was. */
+dram_status dram_lines_truncate(const char *path, int64_t step);
+
+#endif

@@ -1,0 +1,120 @@
+#include "report/summary.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "io/json.h"
+#include "io/lines.h"
+#include "io/path.h"
+
+/* NaN is what was not measured: null in JSON. */
+static bool add_number(cJSON *object, const char *key, double value)
+{
+    return (isfinite(value) ? cJSON_AddNumberToObject(object, key, value) : cJSON_AddNullToObject(object, key)) != NULL;
+}
+
+static bool fill_eval(cJSON *object, const dram_eval_result *r)
+{
+    if (!add_number(object, "miou", r->miou) || !add_number(object, "embedding_cosine", r->embedding_cosine) ||
+        !add_number(object, "embedding_mse", r->embedding_mse) ||
+        !add_number(object, "pixel_accuracy", r->pixel_accuracy) || !add_number(object, "images", r->images) ||
+        !add_number(object, "skipped_images", r->skipped))
+        return false;
+    if (!r->classes || !isfinite(r->miou)) return true;
+    cJSON *classes = cJSON_AddArrayToObject(object, "class_iou");
+    for (int k = 0; classes && k < r->classes && k < 256; k++) {
+        cJSON *item = isfinite(r->class_iou[k]) ? cJSON_CreateNumber(r->class_iou[k]) : cJSON_CreateNull();
+        if (!item || !cJSON_AddItemToArray(classes, item)) return false;
+    }
+    return classes != NULL;
+}
+
+cJSON *dram_eval_json(const dram_eval_result *result)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (object && fill_eval(object, result)) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+cJSON *dram_fidelity_json(const dram_fidelity *r)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool good = object && add_number(object, "cosine", r->cosine) && add_number(object, "worst", r->worst) &&
+                (r->images ? cJSON_AddStringToObject(object, "worst_image", r->worst_image)
+                           : cJSON_AddNullToObject(object, "worst_image")) &&
+                add_number(object, "images", r->images) && add_number(object, "skipped_images", r->skipped) &&
+                add_number(object, "sam_input_size", r->size) && add_number(object, "canvas", r->canvas) &&
+                add_number(object, "full_size", r->full);
+    if (good) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
+{
+    dram_lines lines;
+    dram_str text = {0};
+    dram_status status;
+    cJSON *object = dram_eval_json(result);
+    char *line = object && add_number(object, "step", (double)step) ? cJSON_PrintUnformatted(object) : NULL;
+    if (line) dram_str_add(&text, "%s\n", line);
+    cJSON_Delete(object);
+    cJSON_free(line);
+    if (!line || text.failed) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
+        goto done;
+    }
+    TRY_GOTO(dram_lines_open(path, &lines), done);
+    status = dram_lines_append(&lines, text.text, text.length);
+    dram_lines_close(&lines);
+done:
+    dram_str_free(&text);
+    return status;
+}
+
+/* "gpu_process"; null on the CPU, and what the driver does not count is null too. */
+static bool add_process(cJSON *object, const dram_gpu_process *p)
+{
+    if (!p->gpu) return cJSON_AddNullToObject(object, "gpu_process") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(object, "gpu_process");
+    const char *counted = dram_counted_word(p->counted);
+    return o && add_number(o, "planned_bytes", (double)p->planned_bytes) &&
+           cJSON_AddBoolToObject(o, "overhead_measured", p->overhead_measured) &&
+           add_number(o, "measured_bytes", p->measured_bytes ? (double)p->measured_bytes : NAN) &&
+           (counted ? cJSON_AddStringToObject(o, "counted", counted) : cJSON_AddNullToObject(o, "counted"));
+}
+
+cJSON *dram_summary_json(const dram_summary *s, dram_status status)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool good = object && add_number(object, "steps", (double)s->steps) &&
+                add_number(object, "planned_peak_bytes", (double)s->planned_peak_bytes) &&
+                add_number(object, "measured_peak_bytes", (double)s->measured_peak_bytes) &&
+                add_number(object, "process_peak_rss_bytes", (double)s->process_peak_rss_bytes) &&
+                add_process(object, &s->process) && add_number(object, "images_per_second", s->images_per_second) &&
+                add_number(object, "device_utilization", s->device_utilization) &&
+                add_number(object, "cpu_utilization", s->cpu_utilization) &&
+                add_number(object, "skipped_images", s->skipped_images) &&
+                add_number(object, "skipped_steps", (double)s->skipped_steps) &&
+                add_number(object, "loss_scale", s->loss_scale) && add_number(object, "final_loss", s->final_loss);
+    cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
+    good = good && eval && cJSON_AddItemToObject(object, "eval", eval) &&
+           add_number(object, "exit", dram_status_exit(status));
+    if (good) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory)
+{
+    char *path;
+    TRY(dram_path_join(directory, "summary.json", &path));
+    cJSON *object = dram_summary_json(summary, status);
+    dram_status written =
+        object ? dram_json_write(path, object) : dram_fail(DRAM_ERR_MEMORY, "no memory for summary.json");
+    cJSON_Delete(object);
+    dram_free(path);
+    return written;
+}

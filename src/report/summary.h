@@ -1,0 +1,47 @@
+/* summary: what a run came to: summary.json, and the lines of evaluations.jsonl. */
+#ifndef DRAM_REPORT_SUMMARY_H
+#define DRAM_REPORT_SUMMARY_H
+
+#include <cjson/cJSON.h>
+
+#include "evaluate/eval.h"
+#include "evaluate/fidelity.h"
+
+/* What the process takes of a GPU, arena and all. */
+typedef struct {
+    bool gpu;               /* the rest is of one */
+    int64_t planned_bytes;  /* the plan's arena, context, libraries and kernels */
+    bool overhead_measured; /* the last two were, before (memory.profile) */
+    dram_counted counted;   /* by whom it was measured in this run */
+    int64_t measured_bytes; /* the most that was read; 0: the driver does not count */
+} dram_gpu_process;
+
+typedef struct {
+    int64_t steps;
+    int64_t planned_peak_bytes, measured_peak_bytes, process_peak_rss_bytes;
+    dram_gpu_process process;
+    double images_per_second;  /* over the whole loop, evaluation not counted */
+    double device_utilization; /* share of the loop in which the device ran a program, 0..1 */
+    double cpu_utilization;    /* of the cores this process may use, 0..1 */
+    int skipped_images;
+    int64_t skipped_steps; /* of fp16: gradients that were not finite */
+    double loss_scale;     /* the next step's; NAN but for fp16 */
+    double final_loss;
+    bool evaluated;
+    dram_eval_result eval;
+    bool interrupted;
+    char directory[1024]; /* of the run */
+} dram_summary;
+
+/* The summary as JSON, fields as the README names them; NULL when memory is out. The caller's: cJSON_Delete. */
+cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
+cJSON *dram_eval_json(const dram_eval_result *result);
+cJSON *dram_fidelity_json(const dram_fidelity *result);
+
+/* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
+dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);
+
+/* Writes DIRECTORY/summary.json. */
+dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory);
+
+#endif

@@ -1,0 +1,24 @@
+/* calibrate: measures on this machine what a file of times holds (session/times.h). */
+#ifndef DRAM_SESSION_CALIBRATE_H
+#define DRAM_SESSION_CALIBRATE_H
+
+#include "session/session.h"
+#include "session/times.h"
+
+/* What the file holds then. */
+typedef struct {
+    int nodes; /* of different kinds */
+    dram_times_process process;
+} dram_calibration;
+
+/* Runs the steps of the config with drawn weights and made-up images, everything stored, three times over; writes the
+ * shortest time of each node to `path`, beside those that the file has already (of the same device and number of
+ * workers). On a GPU also what the process took of it beside the arena. DRAM_ERR_FIT when the step does not fit in
+ * memory. */
+dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibration *found);
+
+/* Fills what a program of a started session reads: pixels of noise, labels of 0 and 1, the whole picture valid, every
+ * other number 1. */
+dram_status dram_stage_made_up(dram_session *session, const dram_io *io);
+
+#endif

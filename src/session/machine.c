@@ -1,0 +1,72 @@
+#include "session/machine.h"
+
+#include <stdio.h>
+
+#include "device/cpu_kernels.h"
+
+bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
+{
+    char reason[320] = "";
+    bool gpu = cfg->device == DRAM_RUN_DEVICE_CUDA;
+    if (cfg->device == DRAM_RUN_DEVICE_AUTO) gpu = dram_device_cuda_usable(reason, sizeof reason);
+    if (why) snprintf(why, (size_t)size, "%s", reason);
+    return gpu;
+}
+
+dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
+{
+    int workers = cfg->threads ? cfg->threads : dram_host_cores();
+    dram_times_machine machine;
+    dram_times *times;
+    *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
+    if (!profile->gpu || !cfg->memory.profile) return DRAM_OK;
+    dram_machine_describe(profile, &machine);
+    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
+    const dram_times_process *process = dram_times_of_process(times);
+    if (process->counted != DRAM_COUNTED_NOT) {
+        profile->context_bytes = process->context_bytes;
+        profile->loaded_bytes = process->loaded_bytes;
+        profile->measured = true;
+    }
+    dram_times_close(times);
+    return DRAM_OK;
+}
+
+dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device)
+{
+    if (!profile->gpu) return dram_device_open_cpu(profile->workers, device);
+    TRY(dram_device_open_cuda(0, profile->workers, device));
+    (*device)->records = cfg->cuda.graph;
+    return DRAM_OK;
+}
+
+void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine)
+{
+    dram_cuda_card card;
+    *machine = (dram_times_machine){.gpu = profile->gpu, .workers = profile->workers};
+    if (!profile->gpu)
+        snprintf(machine->kernels, sizeof machine->kernels, "%s", dram_cpu_isa());
+    else if (dram_device_cuda_card(0, &card) == DRAM_OK)
+        snprintf(machine->kernels, sizeof machine->kernels, "%s", card.name);
+    else
+        dram_error_clear();
+}
+
+dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_memory *memory)
+{
+    dram_cuda_card card;
+    memory->host_free = dram_host_free_bytes();
+    memory->apart = profile->gpu;
+    memory->device_free = memory->host_free;
+    memory->device_total = dram_host_total_bytes();
+    if (!profile->gpu) return DRAM_OK;
+    TRY(dram_device_cuda_card(0, &card));
+    memory->device_free = card.free_bytes;
+    memory->device_total = card.total_bytes;
+    return DRAM_OK;
+}
+
+int64_t dram_machine_overhead(const dram_profile *profile)
+{
+    return profile->gpu ? profile->loaded_bytes : 0;
+}

@@ -1,0 +1,36 @@
+/* session: a config made into graphs, a plan and, once it is started, weights in an arena.
+ *
+ * `dram plan` stops after the plan; `dram eval` starts a session with trained weights; `dram train` runs the loop.
+ */
+#ifndef DRAM_SESSION_SESSION_H
+#define DRAM_SESSION_SESSION_H
+
+#include "base/str.h"
+#include "config/config.h"
+#include "device/exec.h"
+#include "passes/chain.h"
+#include "plan/plan.h"
+#include "session/programs.h"
+
+typedef struct {
+    dram_config cfg; /* as it is run: the config that was planned, and the levers that the planner pulled. Its strings
+                      * are those of that config, which outlives the session */
+    dram_str pulled; /* those levers, for a person: "teacher_placement=stream"; empty: none */
+    int64_t budget;  /* bytes; 0: none */
+    dram_program_set set;
+    dram_graph_set graphs;
+    dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
+    int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
+    dram_plan *plan;
+    dram_device *device;     /* NULL until started */
+    dram_exec *exec;         /* NULL until started */
+    int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
+} dram_session;
+
+/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.
+ */
+dram_status dram_session_start(dram_session *session);
+
+void dram_session_close(dram_session *session);
+
+#endif

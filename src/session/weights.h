@@ -1,0 +1,32 @@
+/* weights: from random numbers and safetensors files into the slots of a session, and back.
+ *
+ * Files keep PyTorch's layout and the names of the group's architecture (timm's; a SAM encoder may also have Meta's or
+ * Hugging Face's names). Every tensor must be there, in its shape, and no other may be: the error lists the names.
+ */
+#ifndef DRAM_SESSION_WEIGHTS_H
+#define DRAM_SESSION_WEIGHTS_H
+
+#include "session/session.h"
+
+/* Fills every slot as its `init` says; numbers come from (seed, group and name), so that no weight depends on which
+ * others there are. The teacher's come from sam_distill.teacher.seed. */
+dram_status dram_weights_draw(dram_session *session);
+
+/* Loads the files that the config names, the teacher's weights and the student's trunk, as far as the session has slots
+ * of them. */
+dram_status dram_weights_load_config(dram_session *session);
+
+/* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
+ * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or "").
+ */
+dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group, const char *where);
+
+/* Loads what a run exports: the student from `file`, neck and head from heads.safetensors beside it. */
+dram_status dram_weights_load_trained(dram_session *session, const char *file);
+
+/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. */
+dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group, dram_precision precision);
+
+#endif

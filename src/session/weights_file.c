@@ -1,0 +1,347 @@
+/* Weights from safetensors files and into them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "io/path.h"
+#include "io/safetensors.h"
+#include "model/family.h"
+#include "model/guess.h"
+#include "session/slot_floats.h"
+#include "session/weights.h"
+
+enum { NAME_SIZE = 256 };
+
+/* ---- names ---- */
+
+typedef struct {
+    dram_session *s;
+    const dram_st *file;
+    const char *path;
+    const char *const *groups;
+    int n_groups;
+    bool with_group;
+    const dram_arch *arch; /* of the only group, if it is a network of the registry */
+    dram_names names;
+} weight_file;
+
+/* The architecture that names a group's tensors; NULL for neck, heads and optimiser, whose names are dram's own. */
+static const dram_arch *arch_of(const dram_session *s, const char *group)
+{
+    if (strcmp(group, "teacher") == 0) return dram_arch_find(s->cfg.sam_distill.teacher.model_type);
+    if (strcmp(group, "student") == 0) return dram_arch_find(s->cfg.student.arch);
+    return NULL;
+}
+
+static bool in_groups(const weight_file *f, const dram_slot *slot)
+{
+    for (int i = 0; i < f->n_groups; i++)
+        if (strcmp(slot->group, f->groups[i]) == 0) return true;
+    return false;
+}
+
+static const char *file_name(const weight_file *f, const dram_slot *slot, char *out)
+{
+    if (f->arch) {
+        dram_names_of(f->arch, f->names, slot->name, out, NAME_SIZE);
+    } else {
+        snprintf(out, NAME_SIZE, "%s%s%s", f->with_group ? slot->group : "", f->with_group ? "." : "", slot->name);
+    }
+    return out;
+}
+
+static bool has_tensor(void *context, const char *name)
+{
+    return dram_st_find(context, name) != NULL;
+}
+
+/* ---- loading ---- */
+
+static bool shape_fits(const dram_slot *slot, const dram_st_tensor *tensor)
+{
+    dram_shape want = dram_file_shape(slot);
+    if (tensor->rank != want.rank) return false;
+    return memcmp(tensor->dim, want.dim, (size_t)want.rank * sizeof want.dim[0]) == 0;
+}
+
+enum { LISTED = 6 }; /* names in an error */
+
+static void list(dram_str *text, int n, const char *name)
+{
+    if (n < LISTED) dram_str_add(text, "%s%s", n ? ", " : "", name);
+    if (n == LISTED) dram_str_add(text, ", ...");
+}
+
+static bool is_known(const weight_file *f, const char *tensor)
+{
+    char name[NAME_SIZE];
+    const dram_slots *slots = &f->s->graphs.slots;
+    if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
+    if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
+    size_t length = strlen(tensor);
+    static const char counter[] = ".num_batches_tracked";
+    if (length > sizeof counter && strcmp(tensor + length - (sizeof counter - 1), counter) == 0) return true;
+    for (int i = 0; i < slots->n; i++)
+        if (in_groups(f, slots->at[i]) && strcmp(file_name(f, slots->at[i], name), tensor) == 0) return true;
+    return false;
+}
+
+static bool shape_of(const void *context, const char *name, dram_shape *shape)
+{
+    const dram_st_tensor *tensor = dram_st_find(context, name);
+    if (!tensor || tensor->rank > DRAM_MAX_RANK) return false;
+    *shape = (dram_shape){.rank = tensor->rank};
+    memcpy(shape->dim, tensor->dim, (size_t)tensor->rank * sizeof tensor->dim[0]);
+    return true;
+}
+
+/* What a file of a trunk holds instead, if that is another network: ": it is a file of regnety_004". */
+static void name_the_other(const weight_file *f, dram_str *text)
+{
+    const dram_arch *other = f->arch ? dram_arch_guess(shape_of, f->file) : NULL;
+    if (!other || other == f->arch) return;
+    dram_str_add(text, ": it is a file of %s", other->name);
+    if (!other->family->embed && strcmp(f->groups[0], "teacher") == 0)
+        dram_str_add(text, ", which is no teacher: only SAM encoders (vit_...) are");
+}
+
+/* Every slot has its tensor, in its shape, and every tensor its slot. */
+static dram_status compare_names(const weight_file *f)
+{
+    char name[NAME_SIZE], have[96], want[96];
+    dram_str missing = {0}, extra = {0}, misshapen = {0};
+    int n_missing = 0, n_extra = 0, n_misshapen = 0;
+    const dram_slots *slots = &f->s->graphs.slots;
+    for (int i = 0; i < slots->n; i++) {
+        if (!in_groups(f, slots->at[i])) continue;
+        const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slots->at[i], name));
+        if (!tensor) {
+            list(&missing, n_missing++, name);
+        } else if (!shape_fits(slots->at[i], tensor)) {
+            dram_shape shape = dram_file_shape(slots->at[i]);
+            char text[NAME_SIZE + 200];
+            snprintf(text, sizeof text, "%s %s instead of %s", name, dram_st_format_shape(tensor, have, sizeof have),
+                     dram_format_shape(&shape, want, sizeof want));
+            list(&misshapen, n_misshapen++, text);
+        }
+    }
+    for (int i = 0; i < dram_st_count(f->file); i++)
+        if (!is_known(f, dram_st_at(f->file, i)->name)) list(&extra, n_extra++, dram_st_at(f->file, i)->name);
+    dram_status status = DRAM_OK;
+    if (n_missing || n_extra || n_misshapen) {
+        dram_str text = {0};
+        name_the_other(f, &text);
+        if (n_missing) dram_str_add(&text, "; %d missing: %s", n_missing, missing.text);
+        if (n_misshapen) dram_str_add(&text, "; %d misshapen: %s", n_misshapen, misshapen.text);
+        if (n_extra) dram_str_add(&text, "; %d not known: %s", n_extra, extra.text);
+        status = dram_fail(DRAM_ERR_FORMAT, "%s does not hold the weights of %s%s", f->path,
+                           f->arch ? f->arch->name : f->groups[0], text.text ? text.text : "");
+        dram_str_free(&text);
+    }
+    dram_str_free(&missing);
+    dram_str_free(&extra);
+    dram_str_free(&misshapen);
+    return status;
+}
+
+/* A slot kept in the file's order comes in pieces; one that is permuted needs the whole tensor, which is a convolution
+ * and small. */
+static dram_status load_slot(const weight_file *f, int index, float *piece)
+{
+    char name[NAME_SIZE];
+    const dram_slot *slot = f->s->graphs.slots.at[index];
+    const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slot, name));
+    int64_t n = dram_elements(&slot->shape);
+    if (slot->layout == DRAM_LAYOUT_SAME) {
+        for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
+            int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
+            TRY(dram_st_read_f32(f->file, tensor, at, count, piece));
+            TRY(dram_slot_write_floats(f->s, index, at, count, piece));
+        }
+        return DRAM_OK;
+    }
+    dram_status status;
+    float *both = dram_alloc((size_t)n * 2 * sizeof *both);
+    if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
+    TRY_GOTO(dram_st_read_f32(f->file, tensor, 0, n, both), done);
+    dram_from_file_order(slot, 4, both, both + n);
+    status = dram_slot_write_floats(f->s, index, 0, n, both + n);
+done:
+    dram_free(both);
+    return status;
+}
+
+static dram_status load_counter(const weight_file *f, const dram_slot *slot)
+{
+    char name[NAME_SIZE], counter[NAME_SIZE];
+    int64_t value;
+    if (!dram_names_bn_counter(file_name(f, slot, name), counter, sizeof counter)) return DRAM_OK;
+    const dram_st_tensor *tensor = dram_st_find(f->file, counter);
+    if (!tensor || tensor->dtype != DRAM_ST_I64 || tensor->elements != 1) return DRAM_OK;
+    TRY(dram_st_read_raw(f->file, tensor, 0, 1, &value));
+    if (value > f->s->batches_tracked) f->s->batches_tracked = value;
+    return DRAM_OK;
+}
+
+static void set_arch(weight_file *f, bool detect)
+{
+    if (f->n_groups != 1 || f->with_group) return;
+    f->arch = arch_of(f->s, f->groups[0]);
+    f->names = DRAM_NAMES_TIMM;
+    if (f->arch && detect) dram_names_detect(f->arch, has_tensor, (void *)(uintptr_t)f->file, &f->names);
+}
+
+static dram_status load_file(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
+{
+    dram_st *file;
+    dram_status status;
+    TRY(dram_st_open(path, &file));
+    weight_file f = {.s = s, .file = file, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
+    float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
+    if (!piece) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
+        goto done;
+    }
+    set_arch(&f, true);
+    TRY_GOTO(compare_names(&f), done);
+    for (int i = 0; i < s->graphs.slots.n; i++) {
+        if (!in_groups(&f, s->graphs.slots.at[i])) continue;
+        TRY_GOTO(load_slot(&f, i, piece), done);
+        TRY_GOTO(load_counter(&f, s->graphs.slots.at[i]), done);
+    }
+done:
+    dram_free(piece);
+    dram_st_close(file);
+    return status;
+}
+
+dram_status dram_weights_load(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              const char *where)
+{
+    dram_status status = load_file(s, path, groups, n, with_group);
+    return status == DRAM_OK ? status : dram_error_prefix(status, where);
+}
+
+/* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
+static bool has_group(const dram_session *s, const char *group)
+{
+    for (int i = 0; i < s->graphs.slots.n; i++)
+        if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
+    return false;
+}
+
+static dram_status load_key(dram_session *s, const char *group, const char *key, const char *file)
+{
+    char where[1200];
+    if (!file || !has_group(s, group)) return DRAM_OK;
+    snprintf(where, sizeof where, "%s: %s: ", dram_config_where(&s->cfg, key), key);
+    return dram_weights_load(s, file, &group, 1, false, where);
+}
+
+dram_status dram_weights_load_config(dram_session *s)
+{
+    const char *teacher = s->cfg.sam_distill.teacher.weights;
+    if (s->cfg.sam_distill.enabled && teacher && strcmp(teacher, DRAM_WEIGHTS_RANDOM) != 0)
+        TRY(load_key(s, "teacher", "sam_distill.teacher.weights", teacher));
+    return load_key(s, "student", "student.weights", s->cfg.student.weights);
+}
+
+dram_status dram_weights_load_trained(dram_session *s, const char *file)
+{
+    static const char *const student[] = {"student"}, *const heads[] = {"neck", "head"};
+    char *folder = NULL, *path = NULL;
+    dram_status status;
+    TRY_GOTO(dram_weights_load(s, file, student, 1, false, ""), done);
+    TRY_GOTO(dram_path_folder(file, &folder), done);
+    TRY_GOTO(dram_path_join(folder, "heads.safetensors", &path), done);
+    status = dram_weights_load(s, path, heads, 2, true, "");
+done:
+    dram_free(folder);
+    dram_free(path);
+    return status;
+}
+
+/* ---- saving ---- */
+
+typedef struct {
+    dram_session *s;
+    int index;
+    float *whole; /* a permuted slot, in the file's order; NULL: read piecewise */
+} source;
+
+static dram_status read_source(void *context, int64_t offset, int64_t count, void *out)
+{
+    source *from = context;
+    const dram_slot *slot = from->s->graphs.slots.at[from->index];
+    if (slot->layout == DRAM_LAYOUT_SAME) return dram_slot_read_floats(from->s, from->index, offset, count, out);
+    if (offset == 0) {
+        int64_t n = dram_elements(&slot->shape);
+        float *both = dram_alloc((size_t)n * 2 * sizeof *both);
+        if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", slot->name);
+        dram_status status = dram_slot_read_floats(from->s, from->index, 0, n, both + n);
+        if (status != DRAM_OK) {
+            dram_free(both);
+            return status;
+        }
+        dram_to_file_order(slot, 4, both + n, both);
+        from->whole = both;
+    }
+    memcpy(out, from->whole + offset, (size_t)count * 4);
+    if (offset + count == dram_elements(&slot->shape)) {
+        dram_free(from->whole);
+        from->whole = NULL;
+    }
+    return DRAM_OK;
+}
+
+static dram_st_dtype stored_as(dram_precision precision)
+{
+    if (precision == DRAM_PRECISION_FP16) return DRAM_ST_F16;
+    return precision == DRAM_PRECISION_BF16 ? DRAM_ST_BF16 : DRAM_ST_F32;
+}
+
+static void describe(dram_st_out *out, const dram_slot *slot, const char *name, dram_precision precision, source *from)
+{
+    dram_shape shape = dram_file_shape(slot);
+    *out = (dram_st_out){
+        .name = name, .dtype = stored_as(precision), .rank = shape.rank, .source = read_source, .context = from};
+    memcpy(out->dim, shape.dim, (size_t)shape.rank * sizeof shape.dim[0]);
+}
+
+dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              dram_precision precision)
+{
+    dram_status status;
+    const dram_slots *slots = &s->graphs.slots;
+    weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
+    size_t room = (size_t)slots->n * 2 + 1;
+    dram_st_out *out = dram_calloc(room, sizeof *out);
+    source *from = dram_calloc(room, sizeof *from);
+    char *names = dram_alloc(room * NAME_SIZE);
+    int count = 0;
+    if (!out || !from || !names) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", path);
+        goto done;
+    }
+    set_arch(&f, false);
+    for (int i = 0; i < slots->n; i++) {
+        if (!in_groups(&f, slots->at[i])) continue;
+        char *name = names + (size_t)count * NAME_SIZE;
+        file_name(&f, slots->at[i], name);
+        from[count] = (source){.s = s, .index = i};
+        describe(&out[count], slots->at[i], name, precision, &from[count]);
+        count++;
+        char *counter = names + (size_t)count * NAME_SIZE;
+        if (!dram_names_bn_counter(name, counter, NAME_SIZE)) continue;
+        out[count] = (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = &s->batches_tracked};
+        count++;
+    }
+    status = dram_st_write(path, out, count, NULL, 0);
+done:
+    if (from)
+        for (int i = 0; i < count; i++) dram_free(from[i].whole);
+    dram_free(out);
+    dram_free(from);
+    dram_free(names);
+    return status;
+}

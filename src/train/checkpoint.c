@@ -1,0 +1,214 @@
+#include "train/checkpoint.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "io/atomic.h"
+#include "io/checkpoint.h"
+#include "io/json.h"
+#include "io/path.h"
+#include "io/safetensors.h"
+#include "session/weights.h"
+
+/* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
+ * here and not in the exported one. */
+static const struct {
+    const char *file;
+    const char *groups[3];
+    int n_groups;
+    bool with_group;
+} parts[] = {
+    {"student.safetensors", {"student"}, 1, false},
+    {"heads.safetensors", {"neck", "head", "sr"}, 3, true},
+    {"optimizer.safetensors", {"optimizer"}, 1, false},
+};
+enum { PARTS = sizeof parts / sizeof parts[0], EXPORTED = 2 };
+
+static bool add_skipped(cJSON *root, const dram_run_state *state)
+{
+    cJSON *names = cJSON_AddArrayToObject(root, "skipped_images");
+    for (int i = 0; names && i < dram_dataset_count(state->dataset); i++) {
+        if (!state->is_skipped[i]) continue;
+        cJSON *name = cJSON_CreateString(dram_dataset_name(state->dataset, i));
+        if (!name || !cJSON_AddItemToArray(names, name)) return false;
+    }
+    return names != NULL;
+}
+
+/* As text, since JSON's numbers are doubles. */
+static const char *seed_text(const dram_session *s, char out[32])
+{
+    snprintf(out, 32, "%lld", (long long)s->cfg.seed);
+    return out;
+}
+
+static dram_status write_json(const dram_session *s, const char *path, const dram_run_state *state)
+{
+    char seed[32];
+    cJSON *root = cJSON_CreateObject();
+    bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
+                cJSON_AddNumberToObject(root, "step", (double)state->step) &&
+                cJSON_AddNumberToObject(root, "position", (double)state->position) &&
+                cJSON_AddNumberToObject(root, "batches_tracked", (double)s->batches_tracked) &&
+                cJSON_AddNumberToObject(root, "loss_scale", state->scaling.scale) &&
+                cJSON_AddNumberToObject(root, "good_steps", (double)state->scaling.good) &&
+                cJSON_AddNumberToObject(root, "skipped_steps", (double)state->scaling.skipped) &&
+                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) && add_skipped(root, state);
+    dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
+    cJSON_Delete(root);
+    return status;
+}
+
+static const char target_file[] = "target.safetensors";
+
+static dram_status write_target(const dram_dir *dir, const dram_run_state *state)
+{
+    char *path;
+    const dram_st_out out = {
+        .name = "target", .dtype = DRAM_ST_F32, .rank = 1, .dim = {state->target_count}, .data = state->target};
+    if (!state->target) return DRAM_OK;
+    TRY(dram_dir_file(dir, target_file, &path));
+    dram_status status = dram_st_write(path, &out, 1, NULL, 0);
+    dram_free(path);
+    return status;
+}
+
+static dram_status read_target(const char *directory, const dram_run_state *state)
+{
+    char *path;
+    dram_st *file;
+    dram_status status;
+    if (!state->target) return DRAM_OK;
+    TRY(dram_path_join(directory, target_file, &path));
+    TRY_GOTO(dram_st_open(path, &file), done);
+    const dram_st_tensor *tensor = dram_st_find(file, "target");
+    if (tensor && tensor->elements == state->target_count)
+        status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
+    else
+        status =
+            dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
+    dram_st_close(file);
+done:
+    dram_free(path);
+    return status;
+}
+
+static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_run_state *state)
+{
+    char *path;
+    for (int i = 0; i < PARTS; i++) {
+        TRY(dram_dir_file(dir, parts[i].file, &path));
+        dram_status status =
+            dram_weights_save(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group, DRAM_PRECISION_FP32);
+        dram_free(path);
+        TRY(status);
+    }
+    TRY(write_target(dir, state));
+    TRY(dram_dir_file(dir, "state.json", &path));
+    dram_status status = write_json(s, path, state);
+    dram_free(path);
+    return status;
+}
+
+dram_status dram_checkpoint_save(dram_session *s, const char *folder, const dram_run_state *state)
+{
+    char *path;
+    dram_dir dir = {0};
+    dram_status status;
+    TRY(dram_checkpoint_path(folder, state->step, &path));
+    TRY_GOTO(dram_dir_begin(&dir, path), done);
+    TRY_GOTO(write_files(s, &dir, state), done);
+    TRY_GOTO(dram_dir_commit(&dir), done);
+    status = dram_checkpoint_prune(folder, s->cfg.run.keep, state->step);
+done:
+    dram_dir_abort(&dir);
+    dram_free(path);
+    return status;
+}
+
+/* A file that is no longer there is not asked for again. */
+static dram_status read_skipped(const cJSON *root, const char *path, dram_run_state *state)
+{
+    const cJSON *names = cJSON_GetObjectItemCaseSensitive(root, "skipped_images"), *name;
+    if (!cJSON_IsArray(names)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
+    state->skipped = 0;
+    for (int i = 0; i < dram_dataset_count(state->dataset); i++) {
+        state->is_skipped[i] = false;
+        cJSON_ArrayForEach(name, names) if (cJSON_IsString(name) &&
+                                            strcmp(name->valuestring, dram_dataset_name(state->dataset, i)) == 0)
+            state->is_skipped[i] = true;
+        state->skipped += state->is_skipped[i];
+    }
+    return DRAM_OK;
+}
+
+static dram_status read_scaling(const cJSON *root, const char *path, int64_t most, dram_scaling *scaling)
+{
+    int exponent;
+    TRY(dram_json_number(root, path, "loss_scale", &scaling->scale));
+    if (!(scaling->scale >= 1.0) || frexp(scaling->scale, &exponent) != 0.5)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: loss_scale is no power of two from 1 on", path);
+    TRY(dram_json_int(root, path, "good_steps", 0, most, &scaling->good));
+    return dram_json_int(root, path, "skipped_steps", 0, most, &scaling->skipped);
+}
+
+static dram_status read_json(dram_session *s, const char *path, dram_run_state *state)
+{
+    char mine[32];
+    cJSON *root;
+    const char *seed;
+    dram_status status;
+    TRY(dram_json_read(path, &root));
+    const int64_t most = (int64_t)1 << 53;
+    TRY_GOTO(dram_json_text(root, path, "seed", &seed), done);
+    if (strcmp(seed, seed_text(s, mine)) != 0) {
+        status = dram_fail(DRAM_ERR_CONFIG, "%s is of a run with seed %.32s: resume it with that seed", path, seed);
+        goto done;
+    }
+    TRY_GOTO(dram_json_int(root, path, "step", 0, most, &state->step), done);
+    TRY_GOTO(dram_json_int(root, path, "position", 0, most, &state->position), done);
+    TRY_GOTO(dram_json_int(root, path, "batches_tracked", 0, most, &s->batches_tracked), done);
+    TRY_GOTO(read_scaling(root, path, most, &state->scaling), done);
+    status = read_skipped(root, path, state);
+done:
+    cJSON_Delete(root);
+    return status;
+}
+
+dram_status dram_checkpoint_load(dram_session *s, const char *folder, dram_run_state *state)
+{
+    int64_t step;
+    char *directory, *path = NULL;
+    dram_status status = DRAM_OK;
+    TRY(dram_checkpoint_latest(folder, &step));
+    if (step < 0) return DRAM_OK;
+    TRY(dram_checkpoint_path(folder, step, &directory));
+    for (int i = 0; i < PARTS; i++) {
+        TRY_GOTO(dram_path_join(directory, parts[i].file, &path), done);
+        TRY_GOTO(dram_weights_load(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group, ""), done);
+        dram_free(path);
+        path = NULL;
+    }
+    TRY_GOTO(read_target(directory, state), done);
+    TRY_GOTO(dram_path_join(directory, "state.json", &path), done);
+    status = read_json(s, path, state);
+done:
+    dram_free(path);
+    dram_free(directory);
+    return status;
+}
+
+dram_status dram_student_export(dram_session *s, const char *directory)
+{
+    for (int i = 0; i < EXPORTED; i++) {
+        char *path;
+        int n = parts[i].with_group ? 2 : 1; /* neck and head, not sr */
+        TRY(dram_path_join(directory, parts[i].file, &path));
+        dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group, s->cfg.run.export);
+        dram_free(path);
+        TRY(status);
+    }
+    return DRAM_OK;
+}
