@@ -167,7 +167,8 @@ same_whole() {
   samples=$((samples + 1))
   lines=$((lines + $(wc -l <"$tree/$2")))
   cmp -s "$work/out" "$tree/$2" ||
-    fails "$1" "$2 is otherwise: $({ diff "$tree/$2" "$work/out" || true; } | sed -n 2,4p | cut -c 1-160 | tr '\n' ' ')"
+    fails "$1" "$2 is otherwise:
+$({ diff "$tree/$2" "$work/out" || true; } | sed -n '2p;/^>/{p;q}')"
 }
 
 page() {
@@ -225,7 +226,9 @@ links_of() {
     file=${file:+$(dirname "$1")/$file}
     file=${file:-$1}
     [ -e "$file" ] || { fails "$1" "there is no $target to link to"; continue; }
-    if [ "$anchor" ] && ! anchors "$file" | grep -qxF -- "$anchor"; then fails "$1" "$target: no heading has this anchor"; fi
+    if [ "$anchor" ] && ! anchors "$file" | grep -qxF -- "$anchor"; then
+      fails "$1" "$target: no heading has this anchor"
+    fi
   done < <(grep -oE '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//')
 }
 
@@ -250,7 +253,8 @@ if [ $# = 0 ]; then
   while read -r file; do
     files=$((files + 1))
     cmp -s "$file" "$there/$file" && continue
-    fails "$file" "a script writes it otherwise: $({ diff "$file" "$there/$file" || true; } | sed -n '2p;/^>/{p;q}' | cut -c 1-160 | tr '\n' ' ')"
+    fails "$file" "a script writes it otherwise:
+$({ diff "$file" "$there/$file" || true; } | sed -n '2p;/^>/{p;q}')"
   done < <(find README.md docs -type f)
 fi
 
