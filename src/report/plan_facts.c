@@ -163,6 +163,8 @@ dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
     TRY(dram_levers(s, facts->levers, &facts->n_levers));
     TRY(find_cache(s, &facts->cache));
     count_flops(s, facts);
+    facts->updates = s->cfg.train.steps;
+    TRY(dram_session_time(s, &facts->time));
     describe_student(s, &facts->heading);
     describe_teacher(&s->cfg, &facts->heading);
     describe_losses(s, &facts->heading);

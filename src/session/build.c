@@ -6,8 +6,8 @@
 #include "session/schedule.h"
 #include "session/times.h"
 
-/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
- * number. */
+/* Brings a schedule that was made for another chain to this one. An option that is not there becomes the plain one.
+ * Where the blocks differ in number, the schedule stays empty. */
 static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
 {
     const dram_chain *chain = dram_recompute_chain(r);
@@ -24,7 +24,7 @@ static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *fr
     return DRAM_OK;
 }
 
-/* Where a schedule names no choice, a block that is saved keeps what is kept without recompute too. */
+/* The fixed schedules choose no options: a block that is saved keeps what is kept without recompute too. */
 static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule)
 {
     for (int i = 0; i < schedule->n; i++)
@@ -166,14 +166,38 @@ dram_status dram_session_build(const dram_config *cfg, dram_plan_request request
     }
 }
 
+/* Of what each program takes, what an update takes in the mean over an interval: a step for each micro-batch. */
+static double per_update(const dram_session *s, const double of[DRAM_PROGRAM_COUNT], double *step)
+{
+    double share = s->graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph ? dram_teacher_share(&s->cfg) : 0.0;
+    *step = share * of[DRAM_PROGRAM_DISTIL_STEP] + (1.0 - share) * of[DRAM_PROGRAM_PLAIN_STEP];
+    return *step * s->cfg.train.accumulate + of[DRAM_PROGRAM_UPDATE];
+}
+
 int64_t dram_session_flops(const dram_session *s)
 {
-    int64_t flops[DRAM_PROGRAM_COUNT] = {0};
+    double flops[DRAM_PROGRAM_COUNT] = {0}, step;
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
-        if (s->graphs.io[k].graph) flops[k] = s->plan->programs[s->graphs.io[k].index].flops;
-    const dram_graph *distil = s->graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
-    double share = distil ? dram_teacher_share(&s->cfg) : 0.0;
-    int64_t step = (int64_t)(share * (double)flops[DRAM_PROGRAM_DISTIL_STEP] +
-                             (1.0 - share) * (double)flops[DRAM_PROGRAM_PLAIN_STEP]);
-    return step * s->cfg.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
+        if (s->graphs.io[k].graph) flops[k] = (double)s->plan->programs[s->graphs.io[k].index].flops;
+    per_update(s, flops, &step);
+    return (int64_t)step * s->cfg.train.accumulate + (int64_t)flops[DRAM_PROGRAM_UPDATE];
+}
+
+dram_status dram_session_time(const dram_session *s, dram_update_time *time)
+{
+    double seconds[DRAM_PROGRAM_COUNT] = {0}, flops[DRAM_PROGRAM_COUNT] = {0}, step;
+    dram_times_machine machine;
+    dram_times *times;
+    *time = (dram_update_time){0};
+    if (!s->cfg.memory.profile) return DRAM_OK;
+    dram_machine_describe(&s->plan->profile, &machine);
+    TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->graphs.io[k].graph) dram_times_known(times, s->graphs.io[k].graph, &seconds[k], &flops[k]);
+    dram_times_close(times);
+    double known = per_update(s, flops, &step), all = (double)dram_session_flops(s);
+    if (!(known > 0) || !(all > 0)) return DRAM_OK;
+    time->timed = known < all ? known / all : 1.0;
+    time->seconds = per_update(s, seconds, &step) / time->timed;
+    return DRAM_OK;
 }

@@ -23,4 +23,13 @@ dram_status dram_session_build(const dram_config *cfg, dram_plan_request request
 /* FLOPs of an update, the mean over an interval. */
 int64_t dram_session_flops(const dram_session *session);
 
+/* How long an update takes by memory.profile, the mean over an interval. What the file has no times of is counted by
+ * its FLOPs, at the rate of what it has. All 0: the config names no file. */
+typedef struct {
+    double seconds;
+    double timed; /* share of the update's FLOPs that the file has times of */
+} dram_update_time;
+
+dram_status dram_session_time(const dram_session *session, dram_update_time *time);
+
 #endif

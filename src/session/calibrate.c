@@ -48,9 +48,9 @@ done:
     return status;
 }
 
-/* What the process takes of the GPU beside the arena, when all programs have run as they do in training: with every
- * kernel and library loaded that they use, and recorded. Of several calibrations the most is kept; one in which nothing
- * was left for libraries has measured nothing: there is no count, or others freed more meanwhile. */
+/* What the process takes of the GPU beside the arena. All programs run as they do in training first: that loads every
+ * kernel and library that they use, and records them. Of several calibrations the most is kept. Where nothing is left
+ * for libraries nothing was measured: the driver gives no count, or other processes freed more meanwhile. */
 static dram_status measure_process(dram_session *s, dram_times_process *most)
 {
     enum { RUNS = 3 }; /* a second run is recorded, a third one replayed */
@@ -86,7 +86,8 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     TRY_GOTO(dram_weights_draw(s), done);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         const dram_io *io = &s->graphs.io[k];
-        if (io->graph && io->graph->backward_begin) TRY_GOTO(time_program(s, io, t), done);
+        bool is_of_update = k == DRAM_PROGRAM_UPDATE || k == DRAM_PROGRAM_PLAIN_UPDATE;
+        if (io->graph && (io->graph->backward_begin || is_of_update)) TRY_GOTO(time_program(s, io, t), done);
     }
     TRY_GOTO(measure_process(s, dram_times_of_process(t)), done);
     *found = (dram_calibration){.nodes = dram_times_count(t), .process = *dram_times_of_process(t)};

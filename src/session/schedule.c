@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-/* The rate of update `step` (0 is the first): a linear warm-up over warmup_steps, then constant, or half a cosine down to
- * zero at train.steps. */
+/* The rate of update `step` (0 is the first): a linear warm-up over warmup_steps, then constant, or half a cosine down
+ * to zero at train.steps. */
 static double learning_rate(const dram_config *cfg, int64_t step)
 {
     double lr = cfg->optim.lr;
