@@ -6,8 +6,7 @@
 
 /* Builds the graphs and plans them within memory.budget (`auto`: within auto_bytes, 0 = no limit), pulling levers as
  * session/search.h says: no device, no data directory, no weights file is touched. Where nothing fits the smallest plan
- * found is given; dram_budget_check says so. DRAM_ERR_CONFIG: the config asks for what cannot be built. The
- * session must not be moved afterwards. */
+ * found is given; dram_budget_check says so. DRAM_ERR_CONFIG: the config asks for what cannot be built. */
 dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *session);
 
 /* DRAM_ERR_FIT when the plan is above `limit` (the budget, or what the machine has free: `whose` says which): the text

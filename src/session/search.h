@@ -11,7 +11,7 @@
 
 /* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
 typedef struct {
-    const char *name;                 /* "in_place" */
+    const char *name;                 /* dram_lever_name: "in_place" */
     char setting[DRAM_LEVER_SETTING]; /* "on" */
     bool pulled;
     int64_t saved_bytes; /* of the device's arena, against the same plan the other way round */
@@ -24,9 +24,10 @@ typedef struct {
  * pulled one step further. */
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
-/* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
- * fits request.target bytes: `found`, which shares its strings with cfg, and is the smallest that was found if none
- * fits. `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
+/* Searches for a config that takes at most request.target bytes. It begins with cfg, which takes `arena` bytes, and
+ * pulls exact levers, then those of memory.may_change. `found` is the first that fits; if none does, the smallest. It
+ * shares its strings with cfg. `pulled` names the levers that were pulled, in order: "teacher_placement=stream,
+ * accumulate=2". */
 dram_status dram_levers_search(const dram_config *cfg, dram_plan_request request, int64_t arena, dram_config *found,
                                dram_str *pulled);
 

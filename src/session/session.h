@@ -12,6 +12,7 @@
 #include "plan/plan.h"
 #include "session/programs.h"
 
+/* Once built it must not be moved: its graphs point to its slots. */
 typedef struct {
     dram_config cfg; /* as it is run: the config that was planned, and the levers that the planner pulled. Its strings
                       * are those of that config, which outlives the session */
@@ -31,6 +32,6 @@ typedef struct {
  * names. */
 dram_status dram_session_start(dram_session *session);
 
-void dram_session_close(dram_session *session);
+void dram_session_close(dram_session *session); /* {0} is allowed */
 
 #endif
