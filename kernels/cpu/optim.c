@@ -85,22 +85,6 @@ typedef struct {
     float book_m[256], book_v[256];
 } job8;
 
-/* Sorted. In the signed codebook 0 is code 127; 127 + a and 127 - a are a number and its negative. */
-static void fill_codebooks(job8 *q)
-{
-    static const float decade[7] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
-    q->book_m[127] = q->book_v[0] = 0.0f;
-    q->book_m[255] = q->book_v[255] = 1.0f;
-    for (int i = 0, n = 1; i < 7; i++, n *= 2) {
-        for (int k = 0; k < n; k++) {
-            q->book_m[127 + n + k] = (0.1f + 0.9f * ((float)k + 0.5f) / (float)n) * decade[i];
-            q->book_m[127 - n - k] = -q->book_m[127 + n + k];
-        }
-        for (int k = 0; k < 2 * n; k++)
-            q->book_v[2 * n - 1 + k] = (0.1f + 0.9f * ((float)k + 0.5f) / (float)(2 * n)) * decade[i];
-    }
-}
-
 static void adamw8_block(const job8 *q, int64_t block)
 {
     const job *j = q->j;
@@ -149,7 +133,10 @@ static void adamw8(const dram_kernel_args *args, const job *j)
     job8 q = {.j = j, .m = args->out[1].data, .v = args->out[2].data};
     q.max_m = (float *)(void *)(q.m + maxima);
     q.max_v = (float *)(void *)(q.v + maxima);
-    fill_codebooks(&q);
+    for (int c = 0; c < 256; c++) {
+        q.book_m[c] = dram_state8_signed_number(c);
+        q.book_v[c] = dram_state8_unsigned_number(c);
+    }
     dram_pool_run(args->pool, dram_ceil_div(j->n, DRAM_PIECE), adamw8_piece, &q);
 }
 

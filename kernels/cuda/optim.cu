@@ -240,36 +240,6 @@ struct adamw_op {
 
 /* ---- adamw with moments of 8 bits (base/state8.h) ---- */
 
-/* Number k of `n` spread evenly over the upper nine tenths of a decade. */
-static __device__ float spread_number(int k, int n, int decade)
-{
-    const float top = decade == 0   ? 1e-6f
-                      : decade == 1 ? 1e-5f
-                      : decade == 2 ? 1e-4f
-                      : decade == 3 ? 1e-3f
-                      : decade == 4 ? 1e-2f
-                      : decade == 5 ? 1e-1f
-                                    : 1.0f;
-    return (0.1f + 0.9f * ((float)k + 0.5f) / (float)n) * top;
-}
-
-/* In the signed codebook 0 is code 127; 127 + a and 127 - a are a number and its negative. */
-static __device__ float signed_number(int code)
-{
-    const int a = code < 127 ? 127 - code : code - 127;
-    if (a == 0 || a == 128) return a ? 1.0f : 0.0f;
-    const int decade = 31 - __clz(a), n = 1 << decade;
-    const float number = spread_number(a - n, n, decade);
-    return code < 127 ? -number : number;
-}
-
-static __device__ float unsigned_number(int code)
-{
-    if (code == 0 || code == 255) return code ? 1.0f : 0.0f;
-    const int twice = 31 - __clz(code + 1), n = 1 << twice;
-    return spread_number(code + 1 - n, n, twice - 1);
-}
-
 /* A warp has a block of 256, each lane 8 elements of it: in two packs of 4, or apart with those beyond n `pad`. */
 enum { LANE = DRAM_STATE8_BLOCK / DRAM_WARP, HALF = DRAM_STATE8_BLOCK / 2, CODE_BLOCK = 256 };
 
@@ -337,8 +307,8 @@ static __global__ void __launch_bounds__(UPDATE_BLOCK) adamw8_kernel(const __gri
     const adamw_factors f = factors_of(t.common, x.decay);
     if (f.factor == 0) return;
     for (int code = (int)threadIdx.x; code < 256; code += UPDATE_BLOCK) {
-        book_m[code] = signed_number(code);
-        book_v[code] = unsigned_number(code);
+        book_m[code] = dram_state8_signed_number(code);
+        book_v[code] = dram_state8_unsigned_number(code);
     }
     __syncthreads();
     float *w = static_cast<float *>(x.at[0]);

@@ -42,6 +42,28 @@ DRAM_STATE8 int64_t dram_state8_bytes(int64_t elements)
     return dram_state8_maxima(elements) + 4 * dram_state8_blocks(elements);
 }
 
+/* Place a of the numbers that are not negative, of which decade i has per * 2^i: the number. */
+DRAM_STATE8 float dram_state8_number(int a, int per)
+{
+    const float top[7] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
+    int i = 0, first = 1; /* decade, and the place where it begins */
+    for (; i < 6 && first + (per << i) <= a; i++) first += per << i;
+    int n = per << i;
+    if (a == 0 || a - first >= n) return a ? 1.0f : 0.0f;
+    return (0.1f + 0.9f * ((float)(a - first) + 0.5f) / (float)n) * top[i];
+}
+
+/* The number of a code. In the signed codebook 0 is code 127; 127 + a and 127 - a are a number and its negative. */
+DRAM_STATE8 float dram_state8_signed_number(int code)
+{
+    return code < 127 ? -dram_state8_number(127 - code, 1) : dram_state8_number(code - 127, 1);
+}
+
+DRAM_STATE8 float dram_state8_unsigned_number(int code)
+{
+    return dram_state8_number(code, 2);
+}
+
 /* From the midpoint between the decade below, of ITS numbers, and this one on: N numbers, as far apart as 1 / SCALE. */
 #define DRAM_STATE8_DECADE(TOP, ITS, N)                                                                                \
     above = x > (TOP) * (0.1f + 0.09f / (ITS));                                                                        \

@@ -15,7 +15,6 @@ static dram_status pair_shape(dram_graph *g, const dram_node *node, dram_value *
     return dram_need_like(g, node, 1, 0);
 }
 
-/* FLOPs of one element, the polynomials counted as they are in kernels/cpu/math.h. */
 /* ---- relu ---- */
 
 static dram_status relu_grad_rule(dram_backward *b, const dram_node *node)
@@ -37,6 +36,7 @@ static dram_status gelu_grad_rule(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
+/* FLOPs: here and below the polynomials are counted as they are in kernels/cpu/math.h. */
 const dram_rules dram_rules_gelu = {.shape = unary_shape, .grad = gelu_grad_rule, .flops_each = DRAM_GELU_FLOPS};
 const dram_rules dram_rules_gelu_grad = {.shape = pair_shape, .flops_each = 76};
 

@@ -45,11 +45,6 @@ static void find_sizes(dram_recompute *r, const dram_profile *profile)
     }
 }
 
-double dram_recompute_time(const dram_recompute *r, int node)
-{
-    return r->options.seconds ? r->options.seconds[node] : (double)dram_node_flops(r->g, r->g->nodes[node]);
-}
-
 /* ---- the numbers of the chain ---- */
 
 static bool is_kept(void *context, int value)

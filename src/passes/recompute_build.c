@@ -7,6 +7,11 @@ int dram_recompute_plain_option(const dram_recompute *r)
     return r->options.norms ? 1 : 0;
 }
 
+double dram_recompute_time(const dram_recompute *r, int node)
+{
+    return r->options.seconds ? r->options.seconds[node] : (double)dram_node_flops(r->g, r->g->nodes[node]);
+}
+
 void dram_recompute_begin(dram_recompute *r)
 {
     dram_trace_clear(&r->trace);

@@ -288,7 +288,7 @@ static void write_setting(const lever *l, const dram_config *cfg, char *setting)
                  f->kind == INTERVAL && cfg->sam_distill.distill_interval.n > 1 ? "up to " : "", (int)now);
 }
 
-bool dram_lever_state(int i, const dram_config *cfg, bool *pulled, char setting[DRAM_LEVER_SETTING])
+bool dram_lever_read(int i, const dram_config *cfg, bool *pulled, char setting[DRAM_LEVER_SETTING])
 {
     const lever *l = &levers[i];
     if (!has_meaning(l, cfg)) return false;

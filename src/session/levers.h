@@ -32,7 +32,7 @@ bool dram_lever_is_recompute(int lever); /* which has no field of its own: what 
 
 /* Whether the lever means something in this config; if so, whether it is pulled, and its setting ("on", "512"). */
 enum { DRAM_LEVER_SETTING = 24 };
-bool dram_lever_state(int lever, const dram_config *cfg, bool *pulled, char setting[DRAM_LEVER_SETTING]);
+bool dram_lever_read(int lever, const dram_config *cfg, bool *pulled, char setting[DRAM_LEVER_SETTING]);
 
 /* Whether the planner may pull it: by itself, or because memory.may_change says so. */
 bool dram_lever_may_pull(int lever, const dram_config *cfg);

@@ -50,7 +50,7 @@ static dram_status row_of(const dram_session *s, int lever, dram_lever *row, boo
     dram_config other = s->cfg;
     bool pulled;
     int64_t bytes, flops;
-    *there = dram_lever_state(lever, &s->cfg, &pulled, row->setting);
+    *there = dram_lever_read(lever, &s->cfg, &pulled, row->setting);
     if (!*there) return DRAM_OK;
     if (pulled)
         dram_lever_release(lever, &other);
@@ -108,7 +108,7 @@ static void name_pulled(int lever, const dram_config *cfg, dram_str *pulled)
 {
     bool is_pulled;
     char setting[DRAM_LEVER_SETTING];
-    dram_lever_state(lever, cfg, &is_pulled, setting);
+    dram_lever_read(lever, cfg, &is_pulled, setting);
     dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", dram_lever_name(lever), setting);
 }
 

@@ -243,10 +243,10 @@ static void every_lever_is_pulled_released_and_kept(void **state)
         dram_config other = *cfg, kept = *cfg;
         dram_str names = {0};
         if (dram_lever_is_recompute(i)) continue;
-        assert_true(dram_lever_state(i, cfg, &pulled, first));
+        assert_true(dram_lever_read(i, cfg, &pulled, first));
         dram_lever_release(i, &other);
         assert_true(dram_lever_pull(i, &other));
-        assert_true(dram_lever_state(i, &other, &pulled, setting));
+        assert_true(dram_lever_read(i, &other, &pulled, setting));
         assert_true(pulled);
         for (int word = 0; word < 32; word++) {
             dram_config asked = *cfg;
@@ -260,12 +260,12 @@ static void every_lever_is_pulled_released_and_kept(void **state)
             dram_str_free(&names);
             dram_levers_keep(&kept, &other, 1u << word, &names);
             assert_string_equal(names.text, dram_lever_name(i));
-            assert_true(dram_lever_state(i, &kept, &pulled, first));
+            assert_true(dram_lever_read(i, &kept, &pulled, first));
             assert_string_equal(first, setting);
             dram_str_free(&names);
         }
         dram_lever_release(i, &other);
-        assert_true(dram_lever_state(i, &other, &pulled, setting));
+        assert_true(dram_lever_read(i, &other, &pulled, setting));
         assert_false(pulled);
     }
 #define COUNT(ID, WORD) +1
