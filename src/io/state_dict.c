@@ -58,31 +58,39 @@ static dram_status no_state_dict(const dram_pickle *m, dram_pickle_value root)
     return dram_fail(DRAM_ERR_FORMAT, "%s: it holds no dict of tensors: %s", m->path, way_out);
 }
 
-/* The entry of a dict under one of the names that people put a state dict under, of this kind; NULL: none. */
-static const dram_pickle_entry *find_wrapper(const dram_pickle *m, int64_t dict, dram_pickle_kind kind)
+static const char *const wrappers[] = {"model", "state_dict", "teacher", "ema"};
+enum { WRAPPERS = sizeof wrappers / sizeof wrappers[0], LAYERS = 3 };
+
+/* The entry of a dict under this name, if it is of this kind; else NULL. */
+static const dram_pickle_entry *find_entry(const dram_pickle *m, int64_t dict, const char *name, dram_pickle_kind kind)
 {
-    static const char *const wrappers[] = {"model", "state_dict", "teacher", "ema"};
-    for (size_t k = 0; k < sizeof wrappers / sizeof wrappers[0]; k++)
-        for (int i = 0; i < m->entries.n; i++) {
-            const dram_pickle_entry *e = entry_at(m, i);
-            if (e->dict == dict && e->value.kind == kind && dram_pickle_is(m, e->key, wrappers[k])) return e;
-        }
+    for (int i = 0; i < m->entries.n; i++) {
+        const dram_pickle_entry *e = entry_at(m, i);
+        if (e->dict == dict && e->value.kind == kind && dram_pickle_is(m, e->key, name)) return e;
+    }
     return NULL;
+}
+
+/* A wrapped dict wins over tensors beside it: a checkpoint may have the state of a generator there. */
+static bool find_tensors(const dram_pickle *m, int64_t dict, int layers, int64_t *found)
+{
+    for (int k = 0; k < WRAPPERS && layers > 1; k++) {
+        const dram_pickle_entry *inner = find_entry(m, dict, wrappers[k], DRAM_PICKLE_DICT);
+        if (inner && find_tensors(m, inner->value.at, layers - 1, found)) return true;
+    }
+    *found = dict;
+    return has_tensors(m, dict);
 }
 
 static dram_status find_state_dict(const dram_pickle *m, int64_t *dict)
 {
-    enum { LAYERS = 4 };
-    dram_pickle_value at = m->root;
-    for (int layer = 0; layer < LAYERS && at.kind == DRAM_PICKLE_DICT; layer++) {
-        *dict = at.at;
-        if (has_tensors(m, at.at)) return DRAM_OK;
-        const dram_pickle_entry *inner = find_wrapper(m, at.at, DRAM_PICKLE_DICT);
-        if (!inner) inner = find_wrapper(m, at.at, DRAM_PICKLE_OBJECT);
-        if (!inner) break;
-        at = inner->value;
+    if (m->root.kind != DRAM_PICKLE_DICT) return no_state_dict(m, m->root);
+    if (find_tensors(m, m->root.at, LAYERS, dict)) return DRAM_OK;
+    for (int k = 0; k < WRAPPERS; k++) {
+        const dram_pickle_entry *inner = find_entry(m, m->root.at, wrappers[k], DRAM_PICKLE_OBJECT);
+        if (inner) return no_state_dict(m, inner->value);
     }
-    return no_state_dict(m, at);
+    return no_state_dict(m, m->root);
 }
 
 static dram_status describe(const dram_pickle *m, const dram_pickle_entry *from, dram_state_tensor *out)

@@ -1,7 +1,8 @@
 /* state_dict: the tensors of a pickle that torch.save wrote.
  *
- * The state dict is the outermost dict if that holds tensors, else the one under "model", "state_dict", "teacher" or
- * "ema", the first of these that is there. All else in the pickle is passed over.
+ * The state dict is the dict with tensors under "model", "state_dict", "teacher" or "ema" of the outermost dict, the first
+ * of these in this order, or under one of them in there; else the outermost dict itself. All else in the pickle is
+ * passed over.
  */
 #ifndef DRAM_IO_STATE_DICT_H
 #define DRAM_IO_STATE_DICT_H

@@ -157,6 +157,16 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const member *)a)->name, ((const member *)b)->name);
 }
 
+/* The record that ends an archive ends the file too: minizip would do without it where there is one of zip64. */
+static dram_status check_end(const archive *a)
+{
+    enum { END = 22 };
+    char end[END] = "";
+    if (a->st->bytes >= END) TRY(dram_table_read_at(a->st, end, END, a->st->bytes - END));
+    if (memcmp(end, "PK\5\6", 4) == 0 && end[END - 2] == 0 && end[END - 1] == 0) return DRAM_OK;
+    return damaged(a, "the zip archive's directory, which is its end, is not there");
+}
+
 static dram_status read_directory(archive *a)
 {
     zlib_filefunc64_def functions = {.zopen64_file = open_archive,
@@ -167,8 +177,9 @@ static dram_status read_directory(archive *a)
                                      .zerror_file = error_of_archive,
                                      .opaque = a};
     dram_status status = DRAM_OK;
+    TRY(check_end(a));
     unzFile file = unzOpen2_64(a->path, &functions);
-    if (!file) return damaged(a, "the zip archive's directory, which is its end, is not there");
+    if (!file) return damaged(a, "the zip archive's directory cannot be read");
     int more = unzGoToFirstFile(file);
     for (; more == UNZ_OK && status == DRAM_OK; more = status == DRAM_OK ? unzGoToNextFile(file) : more)
         status = add_member(a, file);
