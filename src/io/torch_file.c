@@ -4,19 +4,20 @@
  *     data/KEY   a storage's numbers
  *     byteorder  "little" or "big", since 2.1
  *
- * minizip reads the archive's directory, and tells where the bytes of each member begin. The tensors are then read from
- * there, as those of safetensors are. */
+ * The archive's directory is read here and not by a library: what is wanted of it is where the bytes of each member
+ * begin, so that tensors are read from there as those of safetensors are. Debian's minizip 1.1 does not read a member
+ * beyond 4 GiB. */
 #include <inttypes.h>
-#include <minizip/unzip.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/alloc.h"
 #include "io/state_dict.h"
 #include "io/tensor_table.h"
 
-enum { MAX_MEMBERS = 1 << 17, MAX_MEMBER_NAME = 512, MAX_PICKLE = 64 << 20, WINDOW = 1 << 12 };
+enum { MAX_MEMBERS = 1 << 17, MAX_NAME = 512, MAX_PICKLE = 64 << 20, MAX_DIRECTORY = 64 << 20 };
 
 typedef struct {
     char *name; /* owned */
@@ -28,128 +29,136 @@ typedef struct {
 typedef struct {
     const dram_st *st;
     const char *path;
-    int64_t at;        /* where minizip reads next */
-    int64_t window_at; /* what is in the window: minizip reads byte by byte */
-    int64_t window_size;
-    dram_status status; /* of the first read that failed */
-    member *members;    /* sorted by name */
+    member *members; /* sorted by name */
     int n, room;
-    unsigned char window[WINDOW];
 } archive;
-
-/* ---- minizip reads through these ---- */
-
-static voidpf open_archive(voidpf a, const void *name, int mode)
-{
-    (void)name;
-    (void)mode;
-    return a;
-}
-
-static uLong read_archive(voidpf opaque, voidpf stream, void *to, uLong size)
-{
-    archive *a = opaque;
-    uLong done = 0;
-    (void)stream;
-    while (done < size && a->at < a->st->bytes) {
-        if (a->at < a->window_at || a->at >= a->window_at + a->window_size) {
-            int64_t left = a->st->bytes - a->at;
-            a->window_at = a->at;
-            a->window_size = left < WINDOW ? left : WINDOW;
-            dram_status status = dram_table_read_at(a->st, a->window, a->window_size, a->at);
-            if (status != DRAM_OK) {
-                a->status = status;
-                a->window_size = 0;
-                return done;
-            }
-        }
-        int64_t from = a->at - a->window_at;
-        uLong n = (uLong)(a->window_size - from) < size - done ? (uLong)(a->window_size - from) : size - done;
-        memcpy((char *)to + done, a->window + from, n);
-        done += n;
-        a->at += (int64_t)n;
-    }
-    return done;
-}
-
-static ZPOS64_T tell_archive(voidpf opaque, voidpf stream)
-{
-    (void)stream;
-    return (ZPOS64_T)((archive *)opaque)->at;
-}
-
-static long seek_archive(voidpf opaque, voidpf stream, ZPOS64_T offset, int origin)
-{
-    archive *a = opaque;
-    ZPOS64_T from = origin == ZLIB_FILEFUNC_SEEK_CUR   ? (ZPOS64_T)a->at
-                    : origin == ZLIB_FILEFUNC_SEEK_END ? (ZPOS64_T)a->st->bytes
-                                                       : 0;
-    (void)stream;
-    if (offset > (ZPOS64_T)INT64_MAX - from) return -1;
-    a->at = (int64_t)(from + offset);
-    return 0;
-}
-
-static int close_archive(voidpf opaque, voidpf stream)
-{
-    (void)opaque;
-    (void)stream;
-    return 0;
-}
-
-static int error_of_archive(voidpf opaque, voidpf stream)
-{
-    (void)stream;
-    return ((archive *)opaque)->status != DRAM_OK;
-}
 
 /* ---- the directory ---- */
 
-/* What minizip could not read: the system's error, if that is the cause. */
+/* Records of an archive: their lengths without what follows them. */
+enum { END = 22, END_64 = 56, LOCATOR_64 = 20, ENTRY = 46, LOCAL = 30, IS_64_BITS = 1 };
+static const uint64_t SEE_64 = 0xffffffff; /* a number that the 64-bit record has */
+
+static uint64_t number(const unsigned char *from, int bytes)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < bytes; i++) n |= (uint64_t)from[i] << (8 * i);
+    return n;
+}
+
 static dram_status damaged(const archive *a, const char *what)
 {
-    if (a->status != DRAM_OK) return a->status;
     return dram_fail(DRAM_ERR_FORMAT, "%s: truncated or damaged: %s: fetch or write the file again", a->path, what);
 }
 
-static dram_status locate(const archive *a, unzFile file, const unz_file_info64 *info, member *m)
+/* Whether `bytes` bytes from `at` are within the file. */
+static bool within(const archive *a, uint64_t at, uint64_t bytes)
 {
-    int method, level;
-    m->crc = (uint32_t)info->crc;
-    m->bytes = (int64_t)info->uncompressed_size;
-    if (info->flag & 1) m->packed = "encrypted";
-    if (!m->packed && info->compression_method != 0) m->packed = "compressed";
-    if (m->packed) return DRAM_OK;
-    if (unzOpenCurrentFile2(file, &method, &level, 1) != UNZ_OK)
-        return damaged(a, "the zip archive's directory does not fit its members");
-    ZPOS64_T at = unzGetCurrentFileZStreamPos64(file);
-    unzCloseCurrentFile(file);
-    if (at > (ZPOS64_T)a->st->bytes || info->uncompressed_size > (ZPOS64_T)a->st->bytes - at ||
-        info->compressed_size != info->uncompressed_size)
-        return damaged(a, "a member of the zip archive ends beyond the file");
-    m->at = (int64_t)at;
+    return at <= (uint64_t)a->st->bytes && bytes <= (uint64_t)a->st->bytes - at;
+}
+
+/* Reads a record with this mark, which must be there. */
+static dram_status read_record(const archive *a, uint64_t at, const char *mark, unsigned char *to, int bytes,
+                               const char *otherwise)
+{
+    if (!within(a, at, (uint64_t)bytes)) return damaged(a, otherwise);
+    TRY(dram_table_read_at(a->st, to, bytes, (int64_t)at));
+    return memcmp(to, mark, 4) == 0 ? DRAM_OK : damaged(a, otherwise);
+}
+
+/* Where the directory is: the file's last bytes tell it. An archive with a comment behind them is not torch's. */
+static dram_status find_directory(const archive *a, uint64_t *at, uint64_t *bytes, uint64_t *entries)
+{
+    static const char none[] = "the zip archive's directory, which is its end, is not there";
+    unsigned char end[END_64];
+    uint64_t size = (uint64_t)a->st->bytes;
+    TRY(read_record(a, size - END, "PK\5\6", end, END, none));
+    if (number(end + 20, 2) != 0) return damaged(a, none);
+    *entries = number(end + 10, 2);
+    *bytes = number(end + 12, 4);
+    *at = number(end + 16, 4);
+    if (*entries != 0xffff && *bytes != SEE_64 && *at != SEE_64) return DRAM_OK;
+    TRY(read_record(a, size - END - LOCATOR_64, "PK\6\7", end, LOCATOR_64, none));
+    TRY(read_record(a, number(end + 8, 8), "PK\6\6", end, END_64, none));
+    *entries = number(end + 32, 8);
+    *bytes = number(end + 40, 8);
+    *at = number(end + 48, 8);
     return DRAM_OK;
 }
 
-static dram_status add_member(archive *a, unzFile file)
+/* The numbers that were too large for their 32 bits stand in an extra field, in this order. */
+static bool take_64(const unsigned char *extra, size_t bytes, uint64_t *const numbers[3])
 {
-    unz_file_info64 info;
-    char name[MAX_MEMBER_NAME];
-    if (unzGetCurrentFileInfo64(file, &info, name, sizeof name, NULL, 0, NULL, 0) != UNZ_OK)
-        return damaged(a, "the zip archive's directory cannot be read");
-    if (info.size_filename >= sizeof name)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: a member of the zip archive has a name of %lu bytes", a->path,
-                         info.size_filename);
-    if (a->n == MAX_MEMBERS)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: the zip archive has more than %d members", a->path, MAX_MEMBERS);
+    while (bytes >= 4) {
+        size_t length = number(extra + 2, 2);
+        if (length > bytes - 4) return false;
+        if (number(extra, 2) == IS_64_BITS) {
+            extra += 4;
+            for (int i = 0; i < 3; i++) {
+                if (*numbers[i] != SEE_64) continue;
+                if (length < 8) return false;
+                *numbers[i] = number(extra, 8);
+                extra += 8;
+                length -= 8;
+            }
+            return true;
+        }
+        extra += 4 + length;
+        bytes -= 4 + length;
+    }
+    return true;
+}
+
+/* Where the bytes of a stored member begin: behind its own head, which has other extra fields than the directory. */
+static dram_status locate(const archive *a, uint64_t head_at, uint64_t bytes, size_t name_length, member *m)
+{
+    unsigned char head[LOCAL];
+    TRY(read_record(a, head_at, "PK\3\4", head, LOCAL, "the zip archive's directory does not fit its members"));
+    uint64_t at = head_at + LOCAL + number(head + 26, 2) + number(head + 28, 2);
+    if (number(head + 8, 2) != 0 || number(head + 26, 2) != name_length)
+        return damaged(a, "the zip archive's directory does not fit its members");
+    if (!within(a, at, bytes)) return damaged(a, "a member of the zip archive ends beyond the file");
+    m->at = (int64_t)at;
+    m->bytes = (int64_t)bytes;
+    return DRAM_OK;
+}
+
+static dram_status add_member(archive *a, const unsigned char *entry, const unsigned char *name, size_t name_length,
+                              size_t extra_length)
+{
+    uint64_t packed = number(entry + 20, 4), bytes = number(entry + 24, 4), at = number(entry + 42, 4);
     void *members = a->members;
     if (!dram_grow(&members, &a->room, a->n + 1, sizeof *a->members)) return dram_table_no_memory(a->path);
     a->members = members;
     member *m = &a->members[a->n];
-    *m = (member){.name = dram_strdup(name)};
+    *m = (member){.name = dram_alloc(name_length + 1), .crc = (uint32_t)number(entry + 16, 4)};
     if (!m->name) return dram_table_no_memory(a->path);
     a->n++;
-    return locate(a, file, &info, m);
+    memcpy(m->name, name, name_length);
+    m->name[name_length] = '\0';
+    if (!take_64(name + name_length, extra_length, (uint64_t *const[]){&bytes, &packed, &at}))
+        return damaged(a, "the zip archive's directory cannot be read");
+    if (number(entry + 8, 2) & 1) m->packed = "encrypted";
+    if (!m->packed && number(entry + 10, 2) != 0) m->packed = "compressed";
+    if (m->packed) return DRAM_OK;
+    if (bytes != packed) return damaged(a, "the zip archive's directory does not fit its members");
+    return locate(a, at, bytes, name_length, m);
+}
+
+static dram_status add_members(archive *a, const unsigned char *directory, uint64_t bytes, uint64_t entries)
+{
+    static const char broken[] = "the zip archive's directory cannot be read";
+    for (; entries > 0; entries--) {
+        if (bytes < ENTRY || memcmp(directory, "PK\1\2", 4) != 0) return damaged(a, broken);
+        size_t name = number(directory + 28, 2), extra = number(directory + 30, 2), note = number(directory + 32, 2);
+        if (name + extra + note > bytes - ENTRY) return damaged(a, broken);
+        if (name >= MAX_NAME || memchr(directory + ENTRY, 0, name))
+            return damaged(a, "a member of the zip archive has no proper name");
+        TRY(add_member(a, directory, directory + ENTRY, name, extra));
+        directory += ENTRY + name + extra + note;
+        bytes -= ENTRY + name + extra + note;
+    }
+    return bytes == 0 ? DRAM_OK : damaged(a, broken);
 }
 
 static int by_name(const void *a, const void *b)
@@ -157,41 +166,24 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const member *)a)->name, ((const member *)b)->name);
 }
 
-/* The record that ends an archive ends the file too: minizip would do without it where there is one of zip64. */
-static dram_status check_end(const archive *a)
-{
-    enum { END = 22 };
-    char end[END] = "";
-    if (a->st->bytes >= END) TRY(dram_table_read_at(a->st, end, END, a->st->bytes - END));
-    if (memcmp(end, "PK\5\6", 4) == 0 && end[END - 2] == 0 && end[END - 1] == 0) return DRAM_OK;
-    return damaged(a, "the zip archive's directory, which is its end, is not there");
-}
-
 static dram_status read_directory(archive *a)
 {
-    zlib_filefunc64_def functions = {.zopen64_file = open_archive,
-                                     .zread_file = read_archive,
-                                     .ztell64_file = tell_archive,
-                                     .zseek64_file = seek_archive,
-                                     .zclose_file = close_archive,
-                                     .zerror_file = error_of_archive,
-                                     .opaque = a};
-    dram_status status = DRAM_OK;
-    TRY(check_end(a));
-    unzFile file = unzOpen2_64(a->path, &functions);
-    if (!file) return damaged(a, "the zip archive's directory cannot be read");
-    int more = unzGoToFirstFile(file);
-    for (; more == UNZ_OK && status == DRAM_OK; more = status == DRAM_OK ? unzGoToNextFile(file) : more)
-        status = add_member(a, file);
-    if (status == DRAM_OK && more != UNZ_END_OF_LIST_OF_FILE)
-        status = damaged(a, "the zip archive's directory cannot be read");
-    unzClose(file);
-    if (status != DRAM_OK) return status;
-    qsort(a->members, (size_t)a->n, sizeof *a->members, by_name);
-    for (int i = 1; i < a->n; i++)
+    dram_status status;
+    uint64_t at = 0, bytes = 0, entries = 0;
+    TRY(find_directory(a, &at, &bytes, &entries));
+    if (!within(a, at, bytes) || bytes > MAX_DIRECTORY || entries > MAX_MEMBERS)
+        return damaged(a, "the zip archive's directory is larger than that of any file of weights");
+    unsigned char *directory = dram_alloc((size_t)bytes);
+    if (!directory) return dram_table_no_memory(a->path);
+    TRY_GOTO(dram_table_read_at(a->st, directory, (int64_t)bytes, (int64_t)at), done);
+    TRY_GOTO(add_members(a, directory, bytes, entries), done);
+    if (a->n > 0) qsort(a->members, (size_t)a->n, sizeof *a->members, by_name);
+    for (int i = 1; i < a->n && status == DRAM_OK; i++)
         if (strcmp(a->members[i - 1].name, a->members[i].name) == 0)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: the zip archive has two members of one name", a->path);
-    return DRAM_OK;
+            status = dram_fail(DRAM_ERR_FORMAT, "%s: the zip archive has two members of one name", a->path);
+done:
+    dram_free(directory);
+    return status;
 }
 
 /* ---- members ---- */
@@ -199,7 +191,7 @@ static dram_status read_directory(archive *a)
 /* The member of this name in the folder of `length` bytes of `folder`, or NULL. */
 static const member *find(const archive *a, const char *folder, int length, const char *name)
 {
-    char text[MAX_MEMBER_NAME];
+    char text[MAX_NAME];
     if (snprintf(text, sizeof text, "%.*s/%s", length, folder, name) >= (int)sizeof text) return NULL;
     return bsearch(&(member){.name = text}, a->members, (size_t)a->n, sizeof *a->members, by_name);
 }

@@ -142,7 +142,8 @@ static inline void zip_directory(bytes *b, const zip_member *m, int n, const uin
         add_number(b, how & ZIP64 ? 0xffffffff : size, 4);
         add_number(b, name_length(&m[i]), 2);
         add_number(b, how & ZIP64 ? 28 : 0, 2);
-        add_number(b, 0, 2 + 2 + 2 + 4);
+        add_number(b, 0, 6); /* comment, disk, attributes */
+        add_number(b, 0, 4);
         add_number(b, how & ZIP64 ? 0xffffffff : at, 4);
         add(b, m[i].name, name_length(&m[i]));
         if (how & ZIP64) {
