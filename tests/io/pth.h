@@ -29,7 +29,7 @@ static inline void add(bytes *b, const void *from, size_t n)
 
 static inline void add_number(bytes *b, uint64_t number, int size)
 {
-    for (int i = 0; i < size; i++) add(b, &(unsigned char){(unsigned char)(number >> (8 * i))}, 1);
+    for (int i = 0; i < size; i++) add(b, &(unsigned char){(unsigned char)(i < 8 ? number >> (8 * i) : 0)}, 1);
 }
 
 static inline void add_text(bytes *b, const char *text)
@@ -142,8 +142,7 @@ static inline void zip_directory(bytes *b, const zip_member *m, int n, const uin
         add_number(b, how & ZIP64 ? 0xffffffff : size, 4);
         add_number(b, name_length(&m[i]), 2);
         add_number(b, how & ZIP64 ? 28 : 0, 2);
-        add_number(b, 0, 6); /* comment, disk, attributes */
-        add_number(b, 0, 4);
+        add_number(b, 0, 2 + 2 + 2 + 4); /* comment, disk, attributes */
         add_number(b, how & ZIP64 ? 0xffffffff : at, 4);
         add(b, m[i].name, name_length(&m[i]));
         if (how & ZIP64) {
