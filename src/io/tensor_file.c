@@ -78,7 +78,7 @@ static const char *name_other(const char *head, size_t n)
         if (at + length <= n && memcmp(head + at, others[k].bytes, length) == 0) return others[k].text;
     }
     if (is_web_page(head, n)) return "a web page, as a failed download leaves: download the file itself";
-    if (n && (head[0] == '{' || head[0] == '['))
+    if (n && (head[0] == '{' || head[0] == '[') && !memchr(head, 0, n))
         return "JSON text: if it is the index of weights in several files, dram wants them in one file";
     return NULL;
 }
@@ -95,7 +95,8 @@ dram_status dram_st_open(const char *path, dram_st **out)
     TRY_GOTO(dram_table_read_at(st, head, (int64_t)n, 0), fail);
     if (n >= 8) memcpy(&length, head, 8);
     bool is_zip = n >= 4 && memcmp(head, "PK\3\4", 4) == 0 && (n < 9 || head[8] != '{');
-    const char *other = is_zip || length <= DRAM_ST_MAX_HEADER ? NULL : name_other(head, n);
+    bool may_be = is_zip || (length <= DRAM_ST_MAX_HEADER && n > 8 && head[8] == '{');
+    const char *other = may_be ? NULL : name_other(head, n);
     if (other) {
         status = dram_fail(DRAM_ERR_FORMAT, "%s: it is %s", path, other);
         goto fail;

@@ -14,9 +14,9 @@
 typedef struct {
     unsigned char *at;
     size_t n, room;
-} bytes;
+} byte_buffer;
 
-static inline void add(bytes *b, const void *from, size_t n)
+static inline void add(byte_buffer *b, const void *from, size_t n)
 {
     if (b->n + n > b->room) {
         b->room = 2 * (b->n + n) + 64;
@@ -27,12 +27,12 @@ static inline void add(bytes *b, const void *from, size_t n)
     b->n += n;
 }
 
-static inline void add_number(bytes *b, uint64_t number, int size)
+static inline void add_number(byte_buffer *b, uint64_t number, int size)
 {
     for (int i = 0; i < size; i++) add(b, &(unsigned char){(unsigned char)(i < 8 ? number >> (8 * i) : 0)}, 1);
 }
 
-static inline void add_text(bytes *b, const char *text)
+static inline void add_text(byte_buffer *b, const char *text)
 {
     add(b, text, strlen(text));
 }
@@ -40,7 +40,7 @@ static inline void add_text(bytes *b, const char *text)
 /* ---- pickles ---- */
 
 /* Opcodes, given as the characters they are, and what follows them: %t a text, %i an integer, %g "module name". */
-static inline void pickle(bytes *b, const char *format, ...)
+static inline void pickle(byte_buffer *b, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -86,14 +86,14 @@ typedef struct {
     int64_t dim[9], stride[9];
 } pth_tensor;
 
-static inline void pickle_counts(bytes *b, const int64_t *number, int n)
+static inline void pickle_counts(byte_buffer *b, const int64_t *number, int n)
 {
     pickle(b, "(");
     for (int i = 0; i < n; i++) pickle(b, "%i", number[i]);
     pickle(b, "t");
 }
 
-static inline void pickle_tensor(bytes *b, const pth_tensor *t)
+static inline void pickle_tensor(byte_buffer *b, const pth_tensor *t)
 {
     char type[64];
     snprintf(type, sizeof type, "torch %s", t->type);
@@ -125,7 +125,7 @@ static inline size_t name_length(const zip_member *m)
     return m->name_length ? m->name_length : strlen(m->name);
 }
 
-static inline void zip_directory(bytes *b, const zip_member *m, int n, const uint64_t *place, const uint32_t *crc,
+static inline void zip_directory(byte_buffer *b, const zip_member *m, int n, const uint64_t *place, const uint32_t *crc,
                                  int how)
 {
     uint64_t begin = b->n;
@@ -179,7 +179,7 @@ static inline void zip_directory(bytes *b, const zip_member *m, int n, const uin
 }
 
 /* As torch writes it: stored, sizes after the data. */
-static inline void zip(bytes *b, const zip_member *m, int n, int how)
+static inline void zip(byte_buffer *b, const zip_member *m, int n, int how)
 {
     uint64_t place[32];
     uint32_t crc[32];

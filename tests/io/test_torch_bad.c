@@ -16,9 +16,9 @@ static const pth_tensor good = {
     .type = "FloatStorage", .key = "0", .items = 6, .rank = 2, .dim = {2, 3}, .stride = {3, 1}};
 
 /* A dict of one tensor, "w". */
-static bytes pickle_of(const pth_tensor *t)
+static byte_buffer pickle_of(const pth_tensor *t)
 {
-    bytes b = {0};
+    byte_buffer b = {0};
     pickle(&b, "\x80\2}(%t", "w");
     pickle_tensor(&b, t);
     pickle(&b, "u.");
@@ -27,14 +27,14 @@ static bytes pickle_of(const pth_tensor *t)
 
 static void put_archive(const char *path, const zip_member *m, int n, int how)
 {
-    bytes b = {0};
+    byte_buffer b = {0};
     zip(&b, m, n, how);
     put_file(path, b.at, b.n);
     free(b.at);
 }
 
 /* A file with this data.pkl, which is freed, and six numbers in data/0. */
-static void put_pickle(const char *path, bytes b)
+static void put_pickle(const char *path, byte_buffer b)
 {
     zip_member m[] = {{.name = "x/data.pkl", .data = b.at, .size = b.n},
                       {.name = "x/data/0", .data = numbers, .size = sizeof numbers}};
@@ -73,7 +73,7 @@ static void refuses(const char *path, const char *text)
 static void archives_as_they_may_be(void **state)
 {
     const char *path = in_dir(state, "good.pth");
-    bytes b = pickle_of(&good);
+    byte_buffer b = pickle_of(&good);
     const zip_member m[] = {{.name = "any name/data.pkl", .data = b.at, .size = b.n},
                             {.name = "any name/data/0", .data = numbers, .size = sizeof numbers},
                             {.name = "any name/byteorder", .data = "little", .size = 6},
@@ -99,7 +99,7 @@ static void damaged_archives(void **state)
         ": truncated or damaged: the zip archive's directory does not fit its members: fetch or "
         "write the file again";
     const char *path = in_dir(state, "bad.pth");
-    bytes b = pickle_of(&good);
+    byte_buffer b = pickle_of(&good);
     const zip_member m[] = {{.name = "x/data.pkl", .data = b.at, .size = b.n},
                             {.name = "x/data/0", .data = numbers, .size = sizeof numbers}};
     enum { LIES = 12 };
@@ -149,7 +149,7 @@ static void damaged_archives(void **state)
             ": it is a zip archive that torch.save did not write: it has no data.pkl. If it holds a file of weights, "
             "unpack it");
     /* a member more or less than the directory says, and something after its end */
-    bytes all = {0};
+    byte_buffer all = {0};
     zip(&all, m, 2, 0);
     add_text(&all, "?");
     put_file(path, all.at, all.n);
@@ -220,9 +220,9 @@ static void keys_that_lead_away(void **state)
 
 /* ---- names and dicts ---- */
 
-static bytes dict_of(const char *first, const char *second)
+static byte_buffer dict_of(const char *first, const char *second)
 {
-    bytes b = {0};
+    byte_buffer b = {0};
     pickle(&b, "\x80\2}(%t", first);
     pickle_tensor(&b, &good);
     pickle(&b, "%t", second);
@@ -247,29 +247,29 @@ static void no_state_dict(void **state)
 {
 #define WAY_OUT ": in Python, torch.save(model.state_dict(), \"weights.pth\") writes what dram reads"
     const char *path = in_dir(state, "none.pth");
-    bytes b = {0};
+    byte_buffer b = {0};
     pickle(&b, "\x80\2}.");
     put_pickle(path, b);
     refuses(path, ": it holds no dict of tensors, but nothing" WAY_OUT);
-    b = (bytes){0};
+    b = (byte_buffer){0};
     pickle(&b, "\x80\2}(%tK\1%tK\2u.", "epoch", "weird\033name");
     put_pickle(path, b);
     refuses(path, ": it holds no dict of tensors, but epoch, weird?name" WAY_OUT);
-    b = (bytes){0};
+    b = (byte_buffer){0};
     pickle(&b, "\x80\2%g)\x81}b.", "os system");
     put_pickle(path, b);
     refuses(path, ": it holds an object of os.system, and no dict of tensors" WAY_OUT);
-    b = (bytes){0};
+    b = (byte_buffer){0};
     pickle(&b, "\x80\2}%t%g(%ttRs.", "model", "posix system", "touch /tmp/dram-was-here");
     put_pickle(path, b);
     refuses(path, ": it holds an object of posix.system, and no dict of tensors" WAY_OUT);
-    b = (bytes){0};
+    b = (byte_buffer){0};
     pickle(&b, "\x80\2");
     pickle_tensor(&b, &good);
     pickle(&b, ".");
     put_pickle(path, b);
     refuses(path, ": it holds no dict of tensors" WAY_OUT);
-    b = (bytes){0}; /* a dict in itself */
+    b = (byte_buffer){0}; /* a dict in itself */
     pickle(&b, "\x80\2}q\1%th\1s.", "model");
     put_pickle(path, b);
     refuses(path, ": it holds no dict of tensors, but model" WAY_OUT);
@@ -290,7 +290,7 @@ static void wrappers(void **state)
     const char *path = in_dir(state, "wrapped.pth");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int within = 0; within < 2; within++) {
-            bytes b = {0};
+            byte_buffer b = {0};
             pickle(&b, "\x80\2}(%t", "beside");
             pth_tensor t = good;
             t.key = "1";

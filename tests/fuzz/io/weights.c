@@ -12,10 +12,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static bytes wrapped(const uint8_t *data, size_t size)
+static byte_buffer wrapped(const uint8_t *data, size_t size)
 {
     static const float numbers[64];
-    bytes b = {0};
+    byte_buffer b = {0};
     const zip_member m[] = {{.name = "f/data.pkl", .data = data, .size = size},
                             {.name = "f/data/0", .data = numbers, .size = 24},
                             {.name = "f/data/1", .data = numbers, .size = 8},
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static int fd = -1;
     char path[64];
-    bytes b = {0};
+    byte_buffer b = {0};
     if (fd < 0) fd = memfd_create("weights", 0);
     if (size && data[0] == 0x80) {
         b = wrapped(data, size);
