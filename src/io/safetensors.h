@@ -8,6 +8,8 @@
  * A file of torch.save is a zip archive of stored members: a pickle (io/pickle.h) and one member for each storage.
  * Nothing in it is executed.
  *
+ * Hugging Face's index of several files (`weight_map` of a `*.index.json`) is opened as one file: it names files beside it.
+ *
  * Nothing is mapped: tensors are read from where they lie, through a small buffer. While a file is opened its header is
  * in memory, or its pickle (64 MiB at most, and what io/pickle.h says); an open file costs some 250 bytes a tensor.
  *
@@ -41,6 +43,7 @@ typedef struct {
     int64_t begin, bytes; /* place in the file's data section, and what its elements take */
     int64_t run; /* elements that lie one after another: all, or fewer in a view of a larger tensor; 0: not readable */
     int64_t stride[DRAM_ST_MAX_RANK]; /* of a view, in elements */
+    int shard;                        /* which file of an index it lies in */
 } dram_st_tensor;
 
 typedef struct dram_st dram_st;

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/half.h"
+#include "io/path.h"
 #include "io/tensor_table.h"
 
-enum { CHUNK = 1 << 14, HEAD = 512 };
+enum { CHUNK = 1 << 14, HEAD = 512, MAX_SHARDS = 256 };
 
 static const struct {
     const char *name;
@@ -78,30 +80,111 @@ static const char *name_other(const char *head, size_t n)
         if (at + length <= n && memcmp(head + at, others[k].bytes, length) == 0) return others[k].text;
     }
     if (is_web_page(head, n)) return "a web page, as a failed download leaves: download the file itself";
-    if (n && (head[0] == '{' || head[0] == '[') && !memchr(head, 0, n))
-        return "JSON text: if it is the index of weights in several files, dram wants them in one file";
     return NULL;
+}
+
+/* Reads the directory of a file that is open. *json: it may be text of JSON instead, and was not read. */
+static dram_status read_table(dram_st *st, bool *json)
+{
+    char head[HEAD];
+    uint64_t length = 0;
+    size_t n = st->bytes < HEAD ? (size_t)st->bytes : HEAD;
+    *json = false;
+    TRY(dram_table_read_at(st, head, (int64_t)n, 0));
+    if (n >= 8) memcpy(&length, head, 8);
+    if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0 && (n < 9 || head[8] != '{')) return dram_table_read_torch(st);
+    if (length > DRAM_ST_MAX_HEADER || n < 9 || head[8] != '{') {
+        const char *other = name_other(head, n);
+        if (other) return dram_fail(DRAM_ERR_FORMAT, "%s: it is %s", st->path, other);
+        *json = n && head[0] == '{' && !memchr(head, 0, n);
+        if (*json) return DRAM_OK;
+    }
+    return dram_table_read_safetensors(st);
+}
+
+/* ---- several files under an index ---- */
+
+static dram_status no_index(const dram_st *st)
+{
+    return dram_fail(DRAM_ERR_FORMAT, "%s: it is JSON text, and no index of files of weights (weight_map)", st->path);
+}
+
+/* The shard of this name, opened when it is met first. */
+static dram_status shard_of(dram_st *st, const char *name, int *shard)
+{
+    dram_status status;
+    char *folder = NULL, *path = NULL;
+    bool json = false;
+    if (!name[0] || strchr(name, '/'))
+        return dram_fail(DRAM_ERR_FORMAT, "%s: its weight_map names a file that is not beside it", st->path);
+    TRY_GOTO(dram_path_folder(st->path, &folder), done);
+    TRY_GOTO(dram_path_join(folder, name, &path), done);
+    for (*shard = 0; *shard < st->n_shards; ++*shard)
+        if (strcmp(st->shards[*shard]->path, path) == 0) goto done;
+    if (*shard == MAX_SHARDS) {
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: it names more than %d files", st->path, MAX_SHARDS);
+        goto done;
+    }
+    TRY_GOTO(dram_table_open(path, &st->shards[*shard]), done);
+    st->n_shards++;
+    TRY_GOTO(read_table(st->shards[*shard], &json), done);
+    if (json) status = dram_fail(DRAM_ERR_FORMAT, "%s: it is JSON text, and no file of weights", path);
+done:
+    dram_free(folder);
+    dram_free(path);
+    return status;
+}
+static dram_status add_from_shard(dram_st *st, const char *name, const char *file)
+{
+    int shard = 0;
+    TRY(shard_of(st, file, &shard));
+    const dram_st_tensor *from = dram_st_find(st->shards[shard], name);
+    if (!from)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: it has no tensor \"%.256s\", which %s says is there",
+                         st->shards[shard]->path, name, st->path);
+    dram_st_tensor *t = &st->tensors[st->count];
+    *t = *from;
+    t->shard = shard;
+    t->name = dram_strdup(name);
+    if (!t->name) return dram_table_no_memory(st->path);
+    st->count++;
+    return DRAM_OK;
+}
+
+static dram_status read_index(dram_st *st)
+{
+    dram_status status;
+    cJSON *root;
+    const cJSON *item;
+    TRY(dram_json_read(st->path, &root));
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
+    if (!cJSON_IsObject(map)) {
+        status = no_index(st);
+        goto done;
+    }
+    st->tensors = dram_calloc((size_t)cJSON_GetArraySize(map), sizeof *st->tensors);
+    st->shards = dram_calloc(MAX_SHARDS, sizeof *st->shards);
+    status = st->tensors && st->shards ? DRAM_OK : dram_table_no_memory(st->path);
+    cJSON_ArrayForEach(item, map)
+    {
+        if (status == DRAM_OK)
+            status = cJSON_IsString(item) ? add_from_shard(st, item->string, item->valuestring) : no_index(st);
+    }
+    if (status == DRAM_OK) status = dram_table_sort(st);
+done:
+    cJSON_Delete(root);
+    return status;
 }
 
 dram_status dram_st_open(const char *path, dram_st **out)
 {
     dram_status status;
     dram_st *st;
-    char head[HEAD];
-    uint64_t length = 0;
+    bool json = false;
     *out = NULL;
     TRY(dram_table_open(path, &st));
-    size_t n = st->bytes < HEAD ? (size_t)st->bytes : HEAD;
-    TRY_GOTO(dram_table_read_at(st, head, (int64_t)n, 0), fail);
-    if (n >= 8) memcpy(&length, head, 8);
-    bool is_zip = n >= 4 && memcmp(head, "PK\3\4", 4) == 0 && (n < 9 || head[8] != '{');
-    bool may_be = is_zip || (length <= DRAM_ST_MAX_HEADER && n > 8 && head[8] == '{');
-    const char *other = may_be ? NULL : name_other(head, n);
-    if (other) {
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: it is %s", path, other);
-        goto fail;
-    }
-    TRY_GOTO(is_zip ? dram_table_read_torch(st) : dram_table_read_safetensors(st), fail);
+    TRY_GOTO(read_table(st, &json), fail);
+    if (json) TRY_GOTO(read_index(st), fail);
     *out = st;
     return DRAM_OK;
 fail:
@@ -154,12 +237,13 @@ static int64_t run_begin(const dram_st_tensor *t, int64_t run)
 dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count, void *dst)
 {
     TRY(check_read(st, t, offset, count));
-    int64_t bytes = dram_st_dtype_bytes(t->dtype), begin = st->data_start + t->begin;
+    const dram_st *in = st->n_shards ? st->shards[t->shard] : st;
+    int64_t bytes = dram_st_dtype_bytes(t->dtype), begin = in->data_start + t->begin;
     char *to = dst;
     while (count > 0) {
         int64_t within = offset % t->run, n = t->run - within < count ? t->run - within : count;
         int64_t first = n == t->elements ? 0 : run_begin(t, offset / t->run) + within;
-        TRY(dram_table_read_at(st, to, n * bytes, begin + first * bytes));
+        TRY(dram_table_read_at(in, to, n * bytes, begin + first * bytes));
         offset += n;
         count -= n;
         to += n * bytes;

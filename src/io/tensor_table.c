@@ -45,6 +45,8 @@ dram_status dram_table_open(const char *path, dram_st **out)
 void dram_st_close(dram_st *st)
 {
     if (!st) return;
+    for (int i = 0; i < st->n_shards; i++) dram_st_close(st->shards[i]);
+    dram_free(st->shards);
     for (int i = 0; i < st->count; i++) dram_free((char *)st->tensors[i].name);
     dram_free(st->tensors);
     cJSON_Delete(st->metadata);

@@ -17,6 +17,8 @@ struct dram_st {
     int count;
     dram_st_tensor *tensors; /* sorted by name; names are owned */
     cJSON *metadata;         /* object, or NULL */
+    dram_st **shards;        /* of an index, owned: its tensors lie in them */
+    int n_shards;
 };
 
 /* Opens the file, which must be a regular one: *st is to be given to dram_st_close. */

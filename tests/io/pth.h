@@ -14,6 +14,7 @@
 typedef struct {
     unsigned char *at;
     size_t n, room;
+    uint64_t begin; /* of an archive's second part: where in the file it lies */
 } byte_buffer;
 
 static inline void add(byte_buffer *b, const void *from, size_t n)
@@ -128,7 +129,7 @@ static inline size_t name_length(const zip_member *m)
 static inline void zip_directory(byte_buffer *b, const zip_member *m, int n, const uint64_t *place, const uint32_t *crc,
                                  int how)
 {
-    uint64_t begin = b->n;
+    uint64_t begin = b->begin + b->n;
     for (int i = 0; i < n; i++) {
         uint64_t size = m[i].size + (uint64_t)m[i].more, at = m[i].at ? m[i].at : place[i];
         add(b, "PK\1\2", 4);
@@ -153,7 +154,7 @@ static inline void zip_directory(byte_buffer *b, const zip_member *m, int n, con
             add_number(b, at, 8);
         }
     }
-    uint64_t end = b->n;
+    uint64_t end = b->begin + b->n;
     if (how & ZIP64) {
         add(b, "PK\6\6", 4);
         add_number(b, 44, 8);

@@ -312,6 +312,110 @@ static void wrappers(void **state)
         }
 }
 
+/* ---- more than 4 GiB ---- */
+
+/* Storages beyond 4 GiB, in a file of holes: torch then writes the directory's numbers in 64 bits. */
+static void beyond_4_gib(void **state)
+{
+    static const uint64_t away = UINT64_C(5) << 30;
+    const char *path = in_dir(state, "large.pth");
+    byte_buffer b = pickle_of(&good), head = {0}, tail = {0};
+    zip_member m[] = {{.name = "x/data.pkl", .data = b.at, .size = b.n},
+                      {.name = "x/data/0", .data = numbers, .size = sizeof numbers, .at = away}};
+    zip(&head, m, 1, ZIP64);
+    zip(&tail, m + 1, 1, ZIP64);
+    size_t member = 0; /* what zip() wrote before its directory */
+    while (memcmp(tail.at + member, "PK\1\2", 4) != 0) member++;
+    tail.n = member;
+    tail.begin = away;
+    const uint64_t place[] = {0, away};
+    const uint32_t crc[] = {(uint32_t)crc32(0, b.at, (uInt)b.n), 0};
+    zip_directory(&tail, m, 2, place, crc, ZIP64);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(head.at, 1, head.n, f), head.n);
+    assert_int_equal(fseeko(f, (off_t)away, SEEK_SET), 0);
+    assert_int_equal(fwrite(tail.at, 1, tail.n, f), tail.n);
+    assert_int_equal(fclose(f), 0);
+    opens(path);
+    assert_int_equal(remove(path), 0);
+    free(head.at);
+    free(tail.at);
+    free(b.at);
+}
+
+/* ---- an index of several files ---- */
+
+static void put_shards(void **state)
+{
+    put_pickle(in_dir(state, "one.bin"), dict_of("a", "b"));
+    put_tensors(in_dir(state, "two.safetensors"), "{\"c\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}",
+                numbers, sizeof numbers);
+}
+
+static void put_index(const char *path, const char *text)
+{
+    put_file(path, text, strlen(text));
+}
+
+static dram_status open_index(void **state)
+{
+    dram_st *st;
+    TRY(dram_st_open(in_dir(state, "w.index.json"), &st));
+    dram_st_close(st);
+    return DRAM_OK;
+}
+
+static void an_index_is_one_file(void **state)
+{
+    const char *path = in_dir(state, "w.index.json");
+    float got[6];
+    dram_st *st;
+    put_shards(state);
+    put_index(
+        path,
+        "{\"metadata\": {\"total_size\": 48},\n \"weight_map\": {\"c\": \"two.safetensors\", \"a\": \"one.bin\"}}");
+    ok(dram_st_open(path, &st));
+    assert_int_equal(dram_st_count(st), 2); /* b is not in the map */
+    assert_null(dram_st_find(st, "b"));
+    for (const char *name = "a\0c"; *name; name += 2) {
+        ok(dram_st_read_f32(st, dram_st_find(st, name), 1, 5, got));
+        assert_memory_equal(got, numbers + 1, 20);
+    }
+    dram_st_close(st);
+    out_of_memory_everywhere(open_index, state);
+}
+
+static void an_index_that_is_wrong(void **state)
+{
+    static const char none[] = ": it is JSON text, and no index of files of weights (weight_map)";
+    static const char beside[] = ": its weight_map names a file that is not beside it";
+    const char *path = in_dir(state, "w.index.json"), *two = in_dir(state, "two.safetensors");
+    char text[9000];
+    dram_st *st;
+    put_shards(state);
+    static const struct {
+        const char *index, *text;
+    } bad[] = {{"{\"weights\": {}}", none},
+               {"{\"weight_map\": [\"a\"]}", none},
+               {"{\"weight_map\": {\"a\": 1}}", none},
+               {"{\"weight_map\": {\"a\": \"\"}}", beside},
+               {"{\"weight_map\": {\"a\": \"../w/one.bin\"}}", beside},
+               {"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", beside},
+               {"{\"weight_map\": {\"a\": \"one.bin\", \"a\": \"one.bin\"}}", ": two tensors are named \"a\""},
+               {"{\"weight_map\": {\"c\": \"two.safetensors\", \"b\": \"w.index.json\"}}",
+                ": it is JSON text, and no file of weights"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        put_index(path, bad[i].index);
+        refuses(path, bad[i].text);
+    }
+    put_index(path, "{\"weight_map\": {\"a\": \"two.safetensors\"}}");
+    snprintf(text, sizeof text, "%.4400s: it has no tensor \"a\", which %.4400s says is there", two, path);
+    fails(dram_st_open(path, &st), DRAM_ERR_FORMAT, text);
+    put_index(path, "{\"weight_map\": {\"a\": \"three.safetensors\"}}");
+    fails(dram_st_open(path, &st), DRAM_ERR_CONFIG, "three.safetensors: cannot open: No such file or directory");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +426,9 @@ int main(void)
         cmocka_unit_test(names_that_are_none),
         cmocka_unit_test(no_state_dict),
         cmocka_unit_test(wrappers),
+        cmocka_unit_test(beyond_4_gib),
+        cmocka_unit_test(an_index_is_one_file),
+        cmocka_unit_test(an_index_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }
