@@ -73,7 +73,7 @@ static dram_status run_program(dram_session *s, const dram_io *io, int times, do
 /* What is run for train.batch_size images. */
 static dram_status run_once(dram_session *s, double *seconds)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     *seconds = 0;
     if (p->io[DRAM_PROGRAM_CACHE_FILL].graph) return run_program(s, &p->io[DRAM_PROGRAM_CACHE_FILL], 1, seconds);
     dram_program_kind kind = p->io[DRAM_PROGRAM_DISTIL_STEP].graph ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
@@ -299,8 +299,8 @@ static dram_status print_kernels(dram_session *s)
     rates r;
     double *seconds = NULL;
     row *rows = NULL;
-    const dram_graph *g = s->programs.io[kinds[0]].graph;
-    if (!g) g = s->programs.io[kinds[1]].graph;
+    const dram_graph *g = s->graphs.io[kinds[0]].graph;
+    if (!g) g = s->graphs.io[kinds[1]].graph;
     TRY(find_rates(s, &r));
     dram_machine_describe(&s->plan->profile, &machine);
     TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));

@@ -21,7 +21,7 @@ static dram_status curve(dram_graph *g)
            (double)stored / 0x1p20, (double)total * 1e-9);
     for (size_t i = 0; i < sizeof percent / sizeof *percent; i++) {
         dram_chain_schedule schedule;
-        TRY(dram_recompute_fit(r, stored * percent[i] / 100, &schedule));
+        TRY(dram_recompute_search(r, stored * percent[i] / 100, &schedule));
         TRY(dram_recompute_measure(r, &schedule, &live, &flops));
         printf("asked %3d %%: %8.1f MiB = %5.1f %%, FLOPs + %5.2f %%\n", percent[i], (double)live / 0x1p20,
                100.0 * (double)live / (double)stored, 100.0 * (double)flops / (double)total);

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # The tables of docs/claims.md: rules of thumb about memory, checked. Plans, but for two short runs where time is the claim.
 # It prints them; --write puts them into the page.
-# usage: claims.sh [--write]
+# usage: claims.sh [--write] [SECTION ...]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-arguments 0 1 "$@"
+arguments 0 any "$@"
+write=
+[ "${1:-}" = --write ] && { write=1; shift; }
+sections=(half_side canvas model_type interval sr_scale precision patches prefetch) # some take up plans of those before them
+for word; do [[ " ${sections[*]} " == *" $word "* ]] || { usage >&2; exit 2; }; done
+[ $# = 0 ] || sections=("$@")
 cd "$(dirname "$0")/.."
 find_dram
 bench_scenes
@@ -194,9 +199,8 @@ prefetch() {
   done
 }
 
-sections=(half_side canvas model_type interval sr_scale precision patches prefetch)
 for s in "${sections[@]}"; do
-  if [ "${1:-}" = --write ]; then
+  if [ "$write" ]; then
     "$s" >"$out/section.md"
     write_section docs/claims.md "$s" <"$out/section.md"
   else

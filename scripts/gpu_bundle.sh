@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Packs what scripts/gpu_check.sh needs for a GPU machine that has no compiler and no package registry: the release build
-# with CUDA, its tests, the shared libraries that it uses, configs and scripts. FILE is build/gpu-bundle.tar.xz if none is named.
+# with CUDA, its tests, the shared libraries that it uses, configs and scripts. FILE is
+# build/gpu-bundle.tar.xz if none is named.
 #
 # There: tar xf gpu-bundle.tar.xz && dram-gpu/scripts/gpu_check.sh. That machine must have what is too large to bring, or is
 # its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13 and libcudnn.so.9 with its parts (hundreds
@@ -40,7 +41,7 @@ cp scripts/gpu_check.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
 cp "$(command -v jq)" "$tree/bin"
 # Not the C and C++ libraries: those that CUDA's own need are there.
-ldd "$tree/bin/jq" "$tree"/build/release/dram "$tree"/build/release/bench_gpu "$tree"/build/release/tests/* | awk '/=> \// { print $3 }' |
+ldd "$tree"/bin/jq "$tree"/build/release/{dram,bench_gpu,tests/*} | awk '/=> \// { print $3 }' |
   sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' | xargs -I{} cp -L {} "$tree/lib/"
 cat >"$tree/dram" <<'EOF'
 #!/bin/sh

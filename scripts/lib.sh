@@ -1,6 +1,6 @@
 # Sourced by the scripts of scripts/ and bench/, no command: their usage lines, the program, scenes to run it on, values
-# out of its JSON, tables into docs/. A script sources it before it changes its folder, and says `# usage: NAME ...` at its head.
-# DRAM names a program to take instead of build/release/dram.
+# out of its JSON, tables into docs/. A script sources it before it changes its folder, and has a line `# usage: NAME ...`
+# at its head. DRAM names a program to take instead of build/release/dram.
 # shellcheck shell=bash
 
 script=$(realpath "$0")
@@ -42,8 +42,8 @@ scenes() {
 # What the configs of bench/ read.
 bench_scenes() { scenes bench 32 3; }
 
-# value FILE KEY: what stands at KEY in a file of JSON, nothing for null; a key that is not there is an error. A dot goes into an
-# object, or to the object of that name in a list, as in `dram plan --json --get programs.distil_step.flops`.
+# value FILE KEY: what stands at KEY in a file of JSON, nothing for null; a key that is not there is an error. A dot goes
+# into an object, or to the object of that name in a list, as in `dram plan --json --get programs.distil_step.flops`.
 value() {
   jq -r --arg key "$2" 'def missing: error("there is no \($key)");
     reduce ($key / ".")[] as $part (.;

@@ -1,8 +1,10 @@
-#!/bin/bash
-# How much code there is: lines of src and kernels that are neither blank nor comment alone.
-# scripts/lines.sh          of the working tree
-# scripts/lines.sh COMMIT   of that commit, of the working tree, and the growth
-set -eu
+#!/usr/bin/env bash
+# How much code there is: lines of src and kernels that are neither blank nor comment alone, of the working tree; with
+# COMMIT of that commit too, and the growth.
+# usage: lines.sh [COMMIT]
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
 
 # Counts what stdin has once comments are gone. Strings are kept, so that a // in one is no comment.

@@ -244,13 +244,17 @@ plots() {
   printf '![mIoU against planned memory](results/memory.svg)\n\n![mIoU against speed](results/speed.svg)\n'
 }
 
-# The README's sentence, and the picture of every seed of every student
+# The README's table, and the picture of every seed of every student
 headline() {
-  echo "On CamVid, with labels for 37 of 367 photographs, a RegNetY-200MF reaches an mIoU of $(seeds alone) % from labels alone,"
-  echo "$(seeds resolution) with resolution distillation, $(seeds embedding) with the embedding of a teacher that saw all labels, and"
-  echo "$(seeds both) with both: mean and spread of three seeds, equal steps, on 101 held-out photographs. With all labels it"
-  echo "reaches $(seeds alone-all) alone and $(seeds embedding-all) with the embedding loss. Which 37 have labels matters: the embedding loss gains"
-  echo "$(gain embedding alone) here, and $(gain embedding-draw1 alone-draw1) and $(gain embedding-draw3 alone-draw3) with two other draws."
+  echo "| a RegNetY-200MF learns from | labels for 37 photographs | labels for all 367 |"
+  echo "|---|---:|---:|"
+  echo "| labels only | $(seeds alone) | $(seeds alone-all) |"
+  echo "| and the teacher's embedding | $(seeds embedding) | $(seeds embedding-all) |"
+  echo "| and itself at full resolution | $(seeds resolution) | $(seeds resolution-all) |"
+  echo "| and both | $(seeds both) | $(seeds both-all) |"
+  echo
+  echo "Which 37 have labels matters: the embedding gains $(gain embedding alone) here, and $(gain embedding-draw1 alone-draw1) and" \
+    "$(gain embedding-draw3 alone-draw3) with two other draws."
 }
 
 headline_plot() {

@@ -2,15 +2,16 @@
 # Do the plans and the weights of this tree equal those of another commit, bit for bit?
 #
 # Both are built here as release builds without CUDA kernels, and compared:
-#   plans     `dram plan --dump` of every config of configs/ and bench/, on 2 threads, on 5, and for a GPU (device=cuda); one
-#             that ends in an error must end in the same one. What `--json` prints is compared too and told, but may differ.
+#   plans     `dram plan --dump` of every config of configs/ and bench/, on 2 threads, on 5, and for a GPU (device=cuda).
+#             One that ends in an error must end in the same one. What `--json` prints is compared too and told, but may
+#             differ.
 #   scenes    the files of `dram synth`
-#   training  five steps of small variants of configs/quickstart.yaml, listed below: their plans, all that they leave in safetensors,
-#             the losses of every step and the evaluation at the end
+#   training  five steps of small variants of configs/quickstart.yaml, listed below: their plans, all that they leave in
+#             safetensors, the losses of every step and the evaluation at the end
 # --quick leaves out the training. Exits with 1 when anything differs or nothing was compared.
 #
-# SAME_DIR (build/same) keeps the commit's tree and build for the next call; several trees may share one. SAME_PROGRAM is a program
-# of this tree to take instead of one built into build/same-now.
+# SAME_DIR (build/same) keeps the commit's tree and build for the next call; several trees may share one. SAME_PROGRAM is
+# a program of this tree to take instead of one built into build/same-now.
 # usage: same.sh [--quick] COMMIT
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -66,8 +67,8 @@ same_file() {
   esac
 }
 
-# both LOG ARGS...: runs both programs in their own trees; @ in an argument stands for the side's own folder. Standard output and error
-# go to LOG.out and LOG.err there, the exit status to LOG.rc.
+# both LOG ARGS...: runs both programs in their own trees; @ in an argument stands for the side's own folder. Standard
+# output and error go to LOG.out and LOG.err there, the exit status to LOG.rc.
 both() {
   local side tree program log=$1
   shift
@@ -119,7 +120,7 @@ for config in "${configs[@]}"; do
   [ -f "$config" ] || { differ "$config is gone"; continue; }
   for way in threads=2 threads=5 device=cuda; do plan "$config $way" "$config" threads=2 "$way"; done
 done
-echo "plans: $plans compared, ${#configs[@]} configs, each on 2 threads, on 5 and for a GPU; $refused of them end alike without a plan"
+echo "plans: $plans compared, ${#configs[@]} configs, each on 2 threads, on 5 and for a GPU; $refused end alike without a plan"
 
 # ---- training ----
 
@@ -132,15 +133,17 @@ cases=(
   "budget train.batch_size=12 memory.budget=69MiB"
   "vit-budget train.batch_size=12 memory.budget=46MiB student.arch=vit_micro data.size=96"
   "bf16 train.precision=bf16 optim.state=int8 optim.clip_norm=0"
-  "distances sam_distill.loss.type=cwd sam_distill.loss.add.cosine=0.5 sam_distill.loss.add.huber=0.5 sam_distill.loss.standardize=true"
+  "distances sam_distill.loss.type=cwd sam_distill.loss.add.cosine=0.5 sam_distill.loss.add.huber=0.5
+    sam_distill.loss.standardize=true"
   "stream sam_distill.teacher.placement=stream sam_distill.teacher.group=2 sam_distill.teacher.precision=bf16"
   "host sam_distill.teacher.placement=host train.batch_size=2"
-  "cache sam_distill.cache=@/cache data.augment.crop=false data.augment.color_jitter=0 data.augment.scale_min=1 data.augment.scale_max=1"
+  "cache sam_distill.cache=@/cache data.augment.crop=false data.augment.color_jitter=0 data.augment.scale_min=1
+    data.augment.scale_max=1"
   "sgd optim.type=sgd optim.schedule=constant task.enabled=false"
 )
-small=(data.train.images=@/scenes/images data.train.labels=@/scenes/labels data.val.images=@/scenes/images data.val.labels=@/scenes/labels
-  data.size=64 sam_distill.sam_input_size=64 sam_distill.fidelity_images=0 train.batch_size=4 train.steps=5 optim.warmup_steps=2
-  run.save_every=0 run.eval_every=0 run.log_every=1 threads=2)
+small=(data.train.images=@/scenes/images data.train.labels=@/scenes/labels data.val.images=@/scenes/images
+  data.val.labels=@/scenes/labels data.size=64 sam_distill.sam_input_size=64 sam_distill.fidelity_images=0
+  train.batch_size=4 train.steps=5 optim.warmup_steps=2 run.save_every=0 run.eval_every=0 run.log_every=1 threads=2)
 
 # recomputes NAME: whether that case's plan runs blocks again, not norms and activations alone
 recomputes() { grep -q '"recompute":.* blocks in part' "$work/new/$1.plan.out"; }
@@ -155,7 +158,7 @@ train() {
     differ "$name was not trained: $(tail -qn 1 "$work/old/$name.err" "$work/new/$name.err" | head -c 600)"
     return
   fi
-  for file in $({ cd "$work/old" && find "runs/$name" -name '*.safetensors'; cd "$work/new" && find "runs/$name" -name '*.safetensors'; } | sort -u); do
+  for file in $(cd "$work" && find old/runs/"$name" new/runs/"$name" -name '*.safetensors' | sed 's/^...\///' | sort -u); do
     same_file "$file" "$file"
     files=$((files + 1))
   done
@@ -176,11 +179,13 @@ if [ -z "$quick" ]; then
   for file in $(cd "$work/old" && find scenes -type f); do same_file "$file" "$file"; done
   echo "scenes: $((compared - before)) files compared"
   for entry in "${cases[@]}"; do
-    read -ra pulled <<<"$entry"
+    read -rd '' -a pulled <<<"$entry" || true
     train "${pulled[@]}"
   done
-  if ! recomputes budget || ! recomputes vit-budget; then differ "a case with a budget runs no block again: it needs a smaller one"; fi
-  echo "training: ${#cases[@]} runs of 5 steps compared, $tensors files of tensors:$(printf ' %s' "${cases[@]%% *}")"
+  if ! recomputes budget || ! recomputes vit-budget; then
+    differ "a case with a budget runs no block again: it needs a smaller one"
+  fi
+  echo "training: ${#cases[@]} runs of 5 steps compared, $tensors files of tensors:$(printf ' %s' "${cases[@]%%[[:space:]]*}")"
 fi
 
 [ -z "$other_pages" ] || echo "not counted: the pages (plan --json) of these differ:$other_pages"

@@ -1,3 +1,4 @@
+/* Query tiles: what the forward and the gradient of attention share (attention.h). */
 #include "kernels/cpu/attention.h"
 
 #include "kernels/cpu/lowp.h"

@@ -9,9 +9,9 @@
 #include "cli/command.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
+#include "session/choose.h"
+#include "session/headroom.h"
 #include "session/machine.h"
-#include "session/room.h"
-#include "session/settle.h"
 
 typedef struct {
     int cores, workers, prefetch, tier; /* the last three would be chosen */
@@ -53,14 +53,14 @@ static dram_status find_facts(facts *f)
                  .limit = dram_host_group_limit()};
     snprintf(f->webp, sizeof f->webp, "%d.%d.%d", version >> 16, version >> 8 & 255, version & 255);
     TRY(dram_config_load(NULL, choose, 2, &cfg));
-    dram_settle_loader(cfg, f->cores, f->free);
+    dram_choose_loader(cfg, f->cores, f->free);
     f->workers = cfg->data.workers;
     f->prefetch = cfg->data.prefetch;
-    f->reserve = dram_room_reserve(cfg);
+    f->reserve = dram_headroom_reserve(cfg);
     find_gpu(f);
     const dram_profile gpu = dram_profile_cuda(f->workers);
     if (f->gpu) f->reserve = dram_machine_overhead(&gpu);
-    f->tier = dram_room_tier((f->gpu ? f->card.free_bytes : f->free) - f->reserve);
+    f->tier = dram_headroom_tier((f->gpu ? f->card.free_bytes : f->free) - f->reserve);
     dram_config_free(cfg);
     return DRAM_OK;
 }

@@ -45,22 +45,22 @@ static void note_machine(const dram_session *s)
 {
     char need[32], have[32];
     const char *whose = s->plan->profile.gpu ? "this machine's GPU" : "this machine";
-    dram_machine_room room;
-    if (dram_machine_look(&s->plan->profile, &room) != DRAM_OK) {
+    dram_machine_memory memory;
+    if (dram_machine_read_memory(&s->plan->profile, &memory) != DRAM_OK) {
         fprintf(stderr, "note: %s; `dram train` would refuse here\n", dram_error_text());
         dram_error_clear();
         return;
     }
     int64_t bytes =
-        s->plan->arena_bytes + (room.apart ? 0 : s->plan->host_bytes) + dram_machine_overhead(&s->plan->profile);
-    if (s->budget > room.device_total)
+        s->plan->arena_bytes + (memory.apart ? 0 : s->plan->host_bytes) + dram_machine_overhead(&s->plan->profile);
+    if (s->budget > memory.device_total)
         fprintf(stderr, "note: the budget is %s and %s has %s: `dram train` would refuse here\n",
                 dram_format_bytes(s->budget, need, sizeof need), whose,
-                dram_format_bytes(room.device_total, have, sizeof have));
-    else if (bytes > room.device_free)
+                dram_format_bytes(memory.device_total, have, sizeof have));
+    else if (bytes > memory.device_free)
         fprintf(stderr, "note: the plan needs %s and %s has %s free: `dram train` would refuse here\n",
                 dram_format_bytes(bytes, need, sizeof need), whose,
-                dram_format_bytes(room.device_free, have, sizeof have));
+                dram_format_bytes(memory.device_free, have, sizeof have));
 }
 
 static dram_status show(const dram_session *s, bool json, const char *key, const char *dump, const char *svg)

@@ -23,7 +23,7 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
 {
     dram_label label;
     const dram_config *cfg = &s->cfg;
-    int classes = s->programs.classes;
+    int classes = s->graphs.classes;
     const dram_logits at = dram_logits_of(sample, logits, shape);
     dram_label_rules rules = {.height = sample->full_height,
                               .width = sample->full_width,
@@ -53,10 +53,10 @@ static dram_status read_scalar(dram_session *s, const dram_io *io, dram_val v, d
 static dram_status count_batch(dram_session *s, const dram_dataset *dataset, const dram_batch *batch,
                                const dram_predictions *predictions, tally *t)
 {
-    const dram_io *io = &s->programs.io[DRAM_PROGRAM_EVALUATION];
+    const dram_io *io = &s->graphs.io[DRAM_PROGRAM_EVALUATION];
     if (io->cosine_gap != DRAM_NONE) {
         /* The program's means are over its whole batch, in which absent images count 0. */
-        double gap, mse, full = s->programs.batch;
+        double gap, mse, full = s->graphs.batch;
         TRY(read_scalar(s, io, io->cosine_gap, &gap));
         TRY(read_scalar(s, io, io->mse, &mse));
         t->cosine += batch->count - gap * full;
@@ -65,7 +65,7 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
     }
     if (io->logits == DRAM_NONE) return DRAM_OK;
     const dram_value *value = dram_value_at(io->graph, io->logits);
-    int64_t each = dram_elements(&value->shape) / s->programs.batch;
+    int64_t each = dram_elements(&value->shape) / s->graphs.batch;
     TRY(dram_exec_read(s->exec, io->index, io->logits, t->logits, dram_value_bytes(value)));
     for (int i = 0; i < batch->count; i++) {
         const dram_sample *sample = &batch->samples[i];
@@ -103,8 +103,8 @@ static void score(const tally *t, int classes, dram_eval_result *r)
 
 static dram_status open_tally(const dram_session *s, const dram_dataset *dataset, tally *t)
 {
-    size_t classes = (size_t)s->programs.classes;
-    const dram_io *io = &s->programs.io[DRAM_PROGRAM_EVALUATION];
+    size_t classes = (size_t)s->graphs.classes;
+    const dram_io *io = &s->graphs.io[DRAM_PROGRAM_EVALUATION];
     int64_t bytes = io->logits == DRAM_NONE ? 4 : dram_value_bytes(dram_value_at(io->graph, io->logits));
     *t = (tally){.path_room = dram_dataset_path_room(dataset)};
     t->confusion = dram_calloc(classes * classes + 1, sizeof *t->confusion);
@@ -126,7 +126,7 @@ static void close_tally(tally *t)
 dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     const dram_loader_params params = dram_datasets_params(&s->cfg, p, dataset);
     dram_loader *loader = NULL;
     dram_batch batch;

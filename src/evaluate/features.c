@@ -13,7 +13,7 @@
 #include "evaluate/pca.h"
 #include "evaluate/single.h"
 #include "io/path.h"
-#include "session/settle.h"
+#include "session/choose.h"
 #include "session/weights.h"
 
 enum { LEAST_SIDE = 512, GAP = 8 }; /* pixels of a panel's square at least; white between panels */
@@ -106,7 +106,7 @@ static dram_status paint(painter *p, const dram_pca *pca)
 
 static dram_status read_value(const dram_single *s, dram_val v, void *out, int64_t bytes)
 {
-    const dram_io *io = &s->session.programs.io[DRAM_PROGRAM_EVALUATION];
+    const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_EVALUATION];
     return dram_exec_read(s->session.exec, io->index, v, out, bytes);
 }
 
@@ -114,7 +114,7 @@ static dram_status show_image(painter *p, const char *image, dram_features_pictu
 {
     dram_single *s = &p->single;
     dram_pca pca = {0};
-    const dram_io *io = &s->session.programs.io[DRAM_PROGRAM_EVALUATION];
+    const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_EVALUATION];
     int64_t bytes = (int64_t)p->grid * p->grid * DRAM_EMBED_CHANNELS * (int64_t)sizeof *p->student;
     float gap, mse;
     *picture = (dram_features_picture){.image = image, .path = p->path.text, .cosine = NAN, .mse = NAN};
@@ -128,7 +128,7 @@ static dram_status show_image(painter *p, const char *image, dram_features_pictu
         picture->cosine = 1.0 - (double)gap;
         picture->mse = mse;
     }
-    dram_valid_mask(s->session.programs.student_size, s->sample.student_height, s->sample.student_width, p->grid,
+    dram_valid_mask(s->session.graphs.student_size, s->sample.student_height, s->sample.student_width, p->grid,
                     s->feed.mask);
     TRY(dram_pca_fit(p->teacher ? p->teacher : p->student, s->feed.mask, (int64_t)p->grid * p->grid,
                      DRAM_EMBED_CHANNELS, &pca));
@@ -138,18 +138,18 @@ static dram_status show_image(painter *p, const char *image, dram_features_pictu
     return status;
 }
 
-static dram_status open_painter(painter *p, const dram_config *settled, const char *weights)
+static dram_status open_painter(painter *p, const dram_config *chosen, const char *weights)
 {
-    const dram_programs *programs = &p->single.session.programs;
-    TRY(dram_single_plan(settled, DRAM_SET_FEATURES, &p->single));
-    const dram_io *io = &programs->io[DRAM_PROGRAM_EVALUATION];
+    const dram_graph_set *graphs = &p->single.session.graphs;
+    TRY(dram_single_plan(chosen, DRAM_SET_FEATURES, &p->single));
+    const dram_io *io = &graphs->io[DRAM_PROGRAM_EVALUATION];
     if (!io->graph)
-        return dram_config_fail(settled, "task.enabled",
+        return dram_config_fail(chosen, "task.enabled",
                                 "neither a task nor a teacher is on: there is no embedding to look at");
     TRY(dram_single_start(&p->single));
     TRY(dram_weights_load_trained(&p->single.session, weights));
-    p->grid = programs->grid;
-    p->side = (LEAST_SIDE + programs->student_size - 1) / programs->student_size * programs->student_size;
+    p->grid = graphs->grid;
+    p->side = (LEAST_SIDE + graphs->student_size - 1) / graphs->student_size * graphs->student_size;
     p->cell = p->side / p->grid;
     size_t square = (size_t)p->side * (size_t)p->side * 3, cells = (size_t)p->grid * (size_t)p->grid;
     p->square = dram_alloc(square);
@@ -174,14 +174,14 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
                                 const char *const *images, int n,
                                 void (*written)(void *context, const dram_features_picture *picture), void *context)
 {
-    dram_settled settled = {0};
+    dram_chosen chosen = {0};
     painter p = {0};
     dram_status status;
     TRY(dram_single_check_teacher(cfg));
     TRY(dram_folder_for_output(folder));
     TRY(check_images(folder, images, n));
-    TRY_GOTO(dram_settle(cfg, NULL, &settled), done);
-    TRY_GOTO(open_painter(&p, &settled.cfg, weights), done);
+    TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    TRY_GOTO(open_painter(&p, &chosen.cfg, weights), done);
     for (int i = 0; i < n; i++) {
         dram_features_picture picture;
         TRY_GOTO(picture_path(folder, images[i], &p.path), done);
@@ -190,6 +190,6 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
     }
 done:
     close_painter(&p);
-    dram_settle_free(&settled);
+    dram_chosen_free(&chosen);
     return status;
 }

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "evaluate/single.h"
 #include "io/path.h"
-#include "session/settle.h"
+#include "session/choose.h"
 
 /* At a cosine of 0.8 the part of the target that is foreign to the full embedding is 0.6 of its length: more than what
  * separates a trained student from its target, to which it comes as near as 0.9 within a short run (README). Below,
@@ -33,7 +33,7 @@ static dram_fidelity empty(const dram_config *cfg)
 /* The cosine of one image, into the mean and the worst. */
 static dram_status compare(dram_single *s, const char *path, dram_fidelity *result)
 {
-    const dram_io *io = &s->session.programs.io[DRAM_PROGRAM_FIDELITY];
+    const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_FIDELITY];
     float gap;
     TRY(dram_single_load(s, DRAM_PROGRAM_FIDELITY, path));
     TRY(dram_exec_run(s->session.exec, io->index));
@@ -92,7 +92,7 @@ static void warn_if_low(const dram_config *cfg, const dram_fidelity *r)
 
 dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dram_fidelity *result)
 {
-    dram_settled settled = {0};
+    dram_chosen chosen = {0};
     dram_single s = {0};
     dram_dataset *dataset = NULL;
     const dram_dataset_params params = {.images = folder, .images_where = "--teacher-fidelity"};
@@ -103,8 +103,8 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
     TRY(dram_single_check_teacher(cfg));
     TRY_GOTO(dram_dataset_open(&params, &dataset), done);
     if (!dram_fidelity_means_something(cfg)) goto done;
-    TRY_GOTO(dram_settle(cfg, NULL, &settled), done);
-    TRY_GOTO(dram_single_plan(&settled.cfg, DRAM_SET_FIDELITY, &s), done);
+    TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);
     TRY_GOTO(dram_single_start(&s), done);
     TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, NULL, result), done);
     if (result->images)
@@ -115,7 +115,7 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
 done:
     dram_single_close(&s);
     dram_dataset_close(dataset);
-    dram_settle_free(&settled);
+    dram_chosen_free(&chosen);
     return status;
 }
 
@@ -172,7 +172,7 @@ dram_status dram_fidelity_before(const dram_session *run, const dram_dataset *tr
     if (!*asked) return DRAM_OK;
     if (resume)
         leave_out(result, "this run goes on");
-    else if (!run->programs.teacher_size)
+    else if (!run->graphs.teacher_size)
         leave_out(result, "the targets come from the cache, and no teacher runs");
     else
         TRY(run_before(run, train, stop, result));

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "session/room.h"
+#include "session/headroom.h"
 
 dram_status dram_single_check_teacher(const dram_config *cfg)
 {
@@ -18,16 +18,16 @@ dram_status dram_single_check_teacher(const dram_config *cfg)
     return dram_config_fail(cfg, key, "%s: %s", weights, strerror(errno));
 }
 
-dram_status dram_single_plan(const dram_config *settled, dram_program_set set, dram_single *s)
+dram_status dram_single_plan(const dram_config *chosen, dram_program_set set, dram_single *s)
 {
-    *s = (dram_single){.cfg = dram_config_one_image(settled)};
-    return dram_room_plan(&s->cfg, set, &s->session);
+    *s = (dram_single){.cfg = dram_config_one_image(chosen)};
+    return dram_headroom_plan(&s->cfg, set, &s->session);
 }
 
 dram_status dram_single_start(dram_single *s)
 {
-    const dram_programs *p = &s->session.programs;
-    TRY(dram_room_start(&s->cfg, &s->session, NULL, NULL));
+    const dram_graph_set *p = &s->session.graphs;
+    TRY(dram_headroom_start(&s->cfg, &s->session, NULL, NULL));
     TRY(dram_feed_open(p, &s->feed));
     s->student = dram_alloc((size_t)p->student_size * (size_t)p->student_size * 3);
     if (p->teacher_size) s->teacher = dram_alloc((size_t)p->teacher_canvas * (size_t)p->teacher_canvas * 3);
@@ -47,7 +47,7 @@ void dram_single_close(dram_single *s)
 
 dram_status dram_single_load(dram_single *s, dram_program_kind kind, const char *path)
 {
-    const dram_programs *p = &s->session.programs;
+    const dram_graph_set *p = &s->session.graphs;
     const dram_image_limits limits = {.max_pixels = s->cfg.data.max_pixels, .max_bytes = s->cfg.data.max_decode_bytes};
     dram_sample *sample = &s->sample;
     dram_image_free(&s->image);

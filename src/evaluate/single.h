@@ -20,7 +20,7 @@ dram_status dram_single_check_teacher(const dram_config *cfg);
 
 /* Plans a set of programs with a batch of 1, without a cache and without the weights that training began from; touches
  * nothing. *s must not be moved afterwards; dram_single_close in any case. */
-dram_status dram_single_plan(const dram_config *settled, dram_program_set set, dram_single *s);
+dram_status dram_single_plan(const dram_config *chosen, dram_program_set set, dram_single *s);
 
 /* Takes the arena, with the teacher's weights in it. */
 dram_status dram_single_start(dram_single *s);

@@ -47,7 +47,7 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     return status;
 }
 
-dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_programs *p, const dram_dataset *dataset)
+dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *p, const dram_dataset *dataset)
 {
     return (dram_loader_params){
         .dataset = dataset,

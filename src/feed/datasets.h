@@ -14,7 +14,7 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
 
 /* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
  * what differs. */
-dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_programs *programs,
+dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *graphs,
                                         const dram_dataset *dataset);
 
 #endif

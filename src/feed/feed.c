@@ -5,13 +5,13 @@
 #include "base/alloc.h"
 #include "data/augment.h"
 
-int64_t dram_feed_kept(const dram_programs *p)
+int64_t dram_feed_kept(const dram_graph_set *p)
 {
     bool keeps = p->io[DRAM_PROGRAM_DISTIL_STEP].embedding != DRAM_NONE;
     return keeps ? (int64_t)p->accumulate * p->batch * p->grid * p->grid * DRAM_EMBED_CHANNELS : 0;
 }
 
-dram_status dram_feed_open(const dram_programs *p, dram_feed *feed)
+dram_status dram_feed_open(const dram_graph_set *p, dram_feed *feed)
 {
     int cells = p->grid > p->sr_grid ? p->grid : p->sr_grid;
     *feed = (dram_feed){0};
@@ -36,7 +36,7 @@ static dram_status write_sizes(dram_session *s, dram_feed *feed, const dram_io *
                                const dram_sample *samples, int count)
 {
     if (v == DRAM_NONE) return DRAM_OK;
-    int batch = s->programs.batch;
+    int batch = s->graphs.batch;
     memset(feed->size, 0, (size_t)batch * 2 * sizeof *feed->size);
     for (int i = 0; i < count; i++) {
         feed->size[2 * i] = teacher ? samples[i].teacher_height : samples[i].student_height;
@@ -49,10 +49,10 @@ static dram_status write_mask(dram_session *s, dram_feed *feed, const dram_io *i
                               const dram_sample *samples, int count)
 {
     if (v == DRAM_NONE) return DRAM_OK;
-    size_t each = (size_t)cells * (size_t)cells, all = (size_t)s->programs.batch * each;
+    size_t each = (size_t)cells * (size_t)cells, all = (size_t)s->graphs.batch * each;
     memset(feed->mask, 0, all * sizeof *feed->mask);
     for (int i = 0; i < count; i++)
-        dram_valid_mask(s->programs.student_size, samples[i].student_height, samples[i].student_width, cells,
+        dram_valid_mask(s->graphs.student_size, samples[i].student_height, samples[i].student_width, cells,
                         feed->mask + (size_t)i * each);
     return dram_exec_write(s->exec, io->index, v, feed->mask, (int64_t)(all * sizeof *feed->mask));
 }
@@ -65,7 +65,7 @@ static dram_status write_pixels(dram_session *s, const dram_io *io, dram_val v, 
     return dram_exec_write_part(s->exec, io->index, v, i * bytes, pixels, bytes);
 }
 
-float dram_feed_label_count(const dram_programs *p, const dram_sample *samples, int count)
+float dram_feed_label_count(const dram_graph_set *p, const dram_sample *samples, int count)
 {
     int64_t pixels = 0;
     for (int i = 0; i < count; i++) pixels += samples[i].label_pixels;
@@ -73,7 +73,7 @@ float dram_feed_label_count(const dram_programs *p, const dram_sample *samples, 
 }
 
 /* Micro-batch k of what is kept. */
-static float *kept_at(const dram_programs *p, const dram_feed *feed, int k, int64_t *bytes)
+static float *kept_at(const dram_graph_set *p, const dram_feed *feed, int k, int64_t *bytes)
 {
     int64_t each = dram_feed_kept(p) / p->accumulate;
     *bytes = each * (int64_t)sizeof *feed->kept;
@@ -82,10 +82,10 @@ static float *kept_at(const dram_programs *p, const dram_feed *feed, int k, int6
 
 dram_status dram_feed_keep(dram_session *s, dram_feed *feed, dram_program_kind kind, int k)
 {
-    const dram_io *io = &s->programs.io[kind];
+    const dram_io *io = &s->graphs.io[kind];
     int64_t bytes;
     if (!feed->kept || io->embedding == DRAM_NONE) return DRAM_OK;
-    float *kept = kept_at(&s->programs, feed, k, &bytes);
+    float *kept = kept_at(&s->graphs, feed, k, &bytes);
     return dram_exec_read(s->exec, io->index, io->embedding, kept, bytes);
 }
 
@@ -94,10 +94,10 @@ dram_status dram_feed_keep(dram_session *s, dram_feed *feed, dram_program_kind k
 static dram_status write_cached(dram_session *s, const dram_feed *feed, dram_program_kind kind,
                                 const dram_sample *samples, int count)
 {
-    const dram_io *io = &s->programs.io[kind];
+    const dram_io *io = &s->graphs.io[kind];
     dram_targets *t = feed->targets;
     size_t bytes = (size_t)t->cells * DRAM_EMBED_CHANNELS * sizeof *t->half;
-    for (int i = 0; i < s->programs.batch; i++) {
+    for (int i = 0; i < s->graphs.batch; i++) {
         if (i < count)
             TRY(dram_targets_read(t, kind == DRAM_PROGRAM_EVALUATION, &samples[i]));
         else
@@ -110,18 +110,18 @@ static dram_status write_cached(dram_session *s, const dram_feed *feed, dram_pro
 static dram_status write_target(dram_session *s, const dram_feed *feed, dram_program_kind kind, int k,
                                 const dram_sample *samples, int count)
 {
-    const dram_io *io = &s->programs.io[kind];
+    const dram_io *io = &s->graphs.io[kind];
     int64_t bytes;
     if (io->target == DRAM_NONE) return DRAM_OK;
-    if (s->programs.cached) return write_cached(s, feed, kind, samples, count);
-    const float *kept = kept_at(&s->programs, feed, k, &bytes);
+    if (s->graphs.cached) return write_cached(s, feed, kind, samples, count);
+    const float *kept = kept_at(&s->graphs, feed, k, &bytes);
     return dram_exec_write(s->exec, io->index, io->target, kept, bytes);
 }
 
 dram_status dram_feed_batch(dram_session *s, dram_feed *feed, dram_program_kind kind, int k, const dram_sample *samples,
                             int count, float label_count)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[kind];
     int64_t student = (int64_t)p->student_size * p->student_size,
             teacher = (int64_t)p->teacher_canvas * p->teacher_canvas;

@@ -15,14 +15,14 @@ typedef struct {
 } dram_feed;
 
 /* Elements of `kept`. */
-int64_t dram_feed_kept(const dram_programs *programs);
+int64_t dram_feed_kept(const dram_graph_set *graphs);
 
-dram_status dram_feed_open(const dram_programs *programs, dram_feed *feed);
+dram_status dram_feed_open(const dram_graph_set *graphs, dram_feed *feed);
 void dram_feed_close(dram_feed *feed);
 
 /* What the task's loss of each micro-batch is divided by: the labelled pixels of the whole effective batch, at least 1,
  * over the number of micro-batches. */
-float dram_feed_label_count(const dram_programs *programs, const dram_sample *samples, int count);
+float dram_feed_label_count(const dram_graph_set *graphs, const dram_sample *samples, int count);
 
 /* Writes images, sizes, masks, targets and labels of samples[0..count), micro-batch k, and the label count. Where count
  * is below the program's batch, the rest is empty: valid size 0, mask 0, no label. */

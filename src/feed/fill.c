@@ -10,7 +10,7 @@
 #include "base/rng.h"
 #include "feed/datasets.h"
 #include "feed/feed.h"
-#include "session/room.h"
+#include "session/headroom.h"
 
 static dram_status no_memory(void)
 {
@@ -102,8 +102,8 @@ static int64_t embedding_bytes(const dram_targets *t)
 static dram_status start(filler *f)
 {
     if (f->session.exec) return DRAM_OK;
-    TRY(dram_room_start(f->cfg, &f->session, NULL, NULL));
-    TRY(dram_feed_open(&f->session.programs, &f->feed));
+    TRY(dram_headroom_start(f->cfg, &f->session, NULL, NULL));
+    TRY(dram_feed_open(&f->session.graphs, &f->feed));
     f->embedding = dram_alloc((size_t)embedding_bytes(f->targets));
     f->begin = f->told = dram_clock();
     return f->embedding ? DRAM_OK : no_memory();
@@ -123,7 +123,7 @@ static dram_status make(filler *f, dram_hash128 key, const dram_sample *sample)
 {
     dram_session *s = &f->session;
     const dram_targets *t = f->targets;
-    const dram_io *io = &s->programs.io[DRAM_PROGRAM_CACHE_FILL];
+    const dram_io *io = &s->graphs.io[DRAM_PROGRAM_CACHE_FILL];
     char where[300];
     TRY(dram_cache_refresh(t->cache));
     if (dram_cache_has(t->cache, key)) return DRAM_OK;
@@ -143,7 +143,7 @@ static dram_status make(filler *f, dram_hash128 key, const dram_sample *sample)
 static dram_status fill_from(filler *f, const dram_dataset *dataset, const wanted_item *wanted,
                              const dram_loader_item *items, int n)
 {
-    dram_loader_params params = dram_datasets_params(f->cfg, &f->session.programs, dataset);
+    dram_loader_params params = dram_datasets_params(f->cfg, &f->session.graphs, dataset);
     params.student_size = 0; /* the teacher's images alone */
     params.list = items;
     params.list_count = n;
@@ -197,7 +197,7 @@ static dram_status fill_all(const dram_config *cfg, const dram_targets *targets,
     dram_status status;
     int of_train = 0;
     while (of_train < n && !wanted[of_train].val) of_train++;
-    TRY(dram_room_plan(cfg, DRAM_SET_CACHE_FILL, &f.session));
+    TRY(dram_headroom_plan(cfg, DRAM_SET_CACHE_FILL, &f.session));
     if (of_train) TRY_GOTO(fill_dataset(&f, datasets[0], wanted, of_train), done);
     if (of_train < n) TRY_GOTO(fill_dataset(&f, datasets[1], wanted + of_train, n - of_train), done);
     dram_info("cache: %d embeddings made", f.made);

@@ -35,7 +35,7 @@ int64_t dram_targets_image_bytes(const dram_config *cfg);
  * would change what it gives. Its strings are those of cfg. */
 dram_config dram_targets_fill_config(const dram_config *cfg);
 
-/* Opens the cache that a settled config names (none: *targets is {0}), and reads every image once for its key;
+/* Opens the cache that a chosen config names (none: *targets is {0}), and reads every image once for its key;
  * feed/fill.h makes what the cache lacks. train or val may be NULL: not wanted. stop: non-zero ends the reading with
  * DRAM_INTERRUPTED; NULL: never. The datasets must outlive the targets. DRAM_ERR_CONFIG: the cache was made by
  * something else. */

@@ -120,7 +120,7 @@ done:
     return status;
 }
 
-dram_status dram_checkpoint_keep(const char *folder, int keep, int64_t newest)
+dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest)
 {
     dram_status status = DRAM_OK;
     int64_t *steps;

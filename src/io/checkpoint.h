@@ -20,6 +20,6 @@ dram_status dram_checkpoint_latest(const char *folder, int64_t *step);
 
 /* Deletes the oldest until `keep` (1 or more) are left, counting `newest`, which is never deleted. A deletion that is
  * cut short leaves no checkpoint that looks complete. */
-dram_status dram_checkpoint_keep(const char *folder, int keep, int64_t newest);
+dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest);
 
 #endif

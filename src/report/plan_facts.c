@@ -3,7 +3,7 @@
 #include "feed/targets.h"
 #include "ir/op.h"
 #include "session/budget.h"
-#include "session/fit.h"
+#include "session/build.h"
 #include "session/machine.h"
 #include "session/search.h"
 
@@ -12,7 +12,7 @@ static void describe_student(const dram_session *s, dram_str *text)
     const dram_config *cfg = &s->cfg;
     dram_str_add(text, "student  %s at %d, batch %d", cfg->student.arch, cfg->data.size, cfg->train.batch_size);
     if (cfg->train.accumulate > 1)
-        dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->programs.batch);
+        dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->graphs.batch);
     dram_str_add(text, ", %s, %s\n", dram_precision_word(cfg->train.precision), dram_optim_word(cfg->optim.type));
 }
 
@@ -60,12 +60,12 @@ static void describe_losses(const dram_session *s, dram_str *text)
         describe_embed_loss(&cfg->sam_distill.loss, text);
         comma = ", ";
     }
-    if (s->programs.sr_grid) {
-        dram_str_add(text, "%sresolution at %d x %d%s", comma, s->programs.sr_grid, s->programs.sr_grid,
+    if (s->graphs.sr_grid) {
+        dram_str_add(text, "%sresolution at %d x %d%s", comma, s->graphs.sr_grid, s->graphs.sr_grid,
                      cfg->resolution_distill.standardize ? ", standardised" : "");
         comma = ", ";
     }
-    if (s->programs.classes) dram_str_add(text, "%stask of %d classes", comma, s->programs.classes);
+    if (s->graphs.classes) dram_str_add(text, "%stask of %d classes", comma, s->graphs.classes);
     dram_str_add(text, "\n");
 }
 
@@ -73,7 +73,7 @@ static void describe_losses(const dram_session *s, dram_str *text)
 static dram_status find_cache(const dram_session *s, dram_plan_cache *cache)
 {
     dram_session fill;
-    if (!s->programs.cached) return DRAM_OK;
+    if (!s->graphs.cached) return DRAM_OK;
     dram_config cfg = dram_targets_fill_config(&s->cfg);
     cfg.memory.budget = s->budget ? s->budget : DRAM_BYTES_NONE;
     TRY(dram_budget_plan(&cfg, DRAM_SET_CACHE_FILL, 0, &fill));
@@ -124,9 +124,9 @@ static double ratio(int64_t part, int64_t whole)
 /* FLOPs spent again over those of the step without recompute, of the first step there is. */
 static void count_flops(const dram_session *s, dram_plan_facts *facts)
 {
-    facts->update_flops = dram_fit_flops(s);
+    facts->update_flops = dram_session_flops(s);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        const dram_io *io = &s->programs.io[k];
+        const dram_io *io = &s->graphs.io[k];
         if (!io->graph) continue;
         int64_t again = s->recomputed_flops[k], once = s->plan->programs[io->index].flops - again;
         facts->teacher_flops = teacher_flops(io->graph);
@@ -163,6 +163,8 @@ dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
     TRY(dram_levers(s, facts->levers, &facts->n_levers));
     TRY(find_cache(s, &facts->cache));
     count_flops(s, facts);
+    facts->updates = s->cfg.train.steps;
+    TRY(dram_session_time(s, &facts->time));
     describe_student(s, &facts->heading);
     describe_teacher(&s->cfg, &facts->heading);
     describe_losses(s, &facts->heading);

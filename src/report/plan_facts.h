@@ -19,6 +19,8 @@ typedef struct {
     double recompute_student_ratio; /* the same without the teacher's FLOPs */
     int64_t update_flops;           /* of an update, the mean over an interval */
     int64_t teacher_flops;          /* of a step in which the teacher runs */
+    int64_t updates;                /* of the whole run */
+    dram_update_time time;          /* by memory.profile */
     dram_str heading;               /* what is planned, lines for a person; empty: not said */
     dram_str recompute;             /* "12 of 28 blocks in part", for a person; empty: none is */
     const char *pulled;             /* levers the planner pulled by itself, the session's text; NULL: none */

@@ -61,6 +61,19 @@ static bool add_programs(cJSON *root, const dram_plan *plan)
     return true;
 }
 
+/* Of an update and of the whole run. Seconds are null where no file of times is named. */
+static bool add_time(cJSON *root, const dram_plan_facts *f)
+{
+    double updates = (double)f->updates;
+    if (!cJSON_AddNumberToObject(root, "run_flops", updates * (double)f->update_flops)) return false;
+    if (f->time.seconds == 0)
+        return cJSON_AddNullToObject(root, "update_seconds") && cJSON_AddNullToObject(root, "run_seconds") &&
+               cJSON_AddNullToObject(root, "timed_share");
+    return cJSON_AddNumberToObject(root, "update_seconds", f->time.seconds) &&
+           cJSON_AddNumberToObject(root, "run_seconds", updates * f->time.seconds) &&
+           cJSON_AddNumberToObject(root, "timed_share", f->time.timed);
+}
+
 /* What the process takes of a GPU, null on the CPU. */
 static bool add_process(cJSON *root, const dram_plan *plan)
 {
@@ -98,8 +111,8 @@ cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
         add_text(root, "recompute", f->recompute.text) && add_text(root, "pulled", f->pulled) &&
         add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
-        add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) && add_programs(root, plan) &&
-        add_cache(root, &f->cache))
+        add_time(root, f) && add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) &&
+        add_programs(root, plan) && add_cache(root, &f->cache))
         return root;
     cJSON_Delete(root);
     dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");

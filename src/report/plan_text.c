@@ -51,6 +51,37 @@ static void add_bytes(const page *p, const char *before, int64_t bytes, const ch
     dram_str_add(p->out, "%s%.*f %s%s", before, p->decimals, in_unit(p, bytes), p->unit, after);
 }
 
+static void add_duration(const page *p, double seconds)
+{
+    if (seconds < 90)
+        dram_str_add(p->out, "%.3g s", seconds);
+    else if (seconds < 90 * 60)
+        dram_str_add(p->out, "%.0f min", seconds / 60);
+    else if (seconds < 48 * 3600)
+        dram_str_add(p->out, "%.1f h", seconds / 3600);
+    else
+        dram_str_add(p->out, "%.1f days", seconds / 86400);
+}
+
+/* How long the run takes; without measured times only how much work it is. */
+static void add_time(const page *p)
+{
+    const dram_plan_facts *f = p->facts;
+    double tera = (double)f->updates * (double)f->update_flops * 1e-12;
+    if (!f->updates) return;
+    if (f->time.seconds > 0) {
+        dram_str_add(p->out, "  time: about %.3g s an update, ", f->time.seconds);
+        add_duration(p, (double)f->updates * f->time.seconds);
+        dram_str_add(p->out, " in all, by memory.profile");
+        if (f->time.timed < 0.995) dram_str_add(p->out, ", which has %.0f %% of the FLOPs", 100.0 * f->time.timed);
+        dram_str_add(p->out, "\n");
+        return;
+    }
+    dram_str_add(p->out, "  time: %.*f TFLOP in all, at 1 TFLOP/s ", tera < 1 ? 3 : tera < 100 ? 1 : 0, tera);
+    add_duration(p, tera);
+    dram_str_add(p->out, "; `dram plan --calibrate` measures this machine\n");
+}
+
 static void add_verdict(const page *p)
 {
     const dram_plan_facts *facts = p->facts;
@@ -71,6 +102,7 @@ static void add_verdict(const page *p)
     if (facts->recompute.text)
         dram_str_add(p->out, "  recompute: %s: %.1f %% of the student's FLOPs again, %.1f %% of the step's\n",
                      facts->recompute.text, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
+    add_time(p);
 }
 
 static void add_row(const page *p, const char *name, int64_t bytes, const char *remark)

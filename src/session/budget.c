@@ -1,7 +1,7 @@
 #include "session/budget.h"
 
 #include "plan/alive.h"
-#include "session/fit.h"
+#include "session/build.h"
 #include "session/search.h"
 
 dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64_t auto_bytes, dram_session *s)
@@ -12,13 +12,13 @@ dram_status dram_budget_plan(const dram_config *cfg, dram_program_set set, int64
     int64_t budget = cfg->memory.budget;
     if (budget == DRAM_BYTES_AUTO) budget = auto_bytes;
     if (budget == DRAM_BYTES_NONE) budget = 0;
-    const dram_fit fit = {.set = set, .target = budget};
-    TRY(dram_fit_build(cfg, fit, s));
+    const dram_plan_request request = {.set = set, .target = budget};
+    TRY(dram_session_build(cfg, request, s));
     if (budget && s->plan->arena_bytes > budget) {
         int64_t arena = s->plan->arena_bytes;
         dram_session_close(s);
-        TRY_GOTO(dram_levers_search(cfg, fit, arena, &found, &pulled), failed);
-        TRY_GOTO(dram_fit_build(&found, fit, s), failed);
+        TRY_GOTO(dram_levers_search(cfg, request, arena, &found, &pulled), failed);
+        TRY_GOTO(dram_session_build(&found, request, s), failed);
     }
     s->pulled = pulled;
     s->budget = budget;

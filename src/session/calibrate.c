@@ -4,14 +4,14 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "session/fit.h"
+#include "session/build.h"
+#include "session/headroom.h"
 #include "session/machine.h"
-#include "session/room.h"
 #include "session/weights.h"
 
 dram_status dram_stage_made_up(dram_session *s, const dram_io *io)
 {
-    int32_t side[] = {s->programs.student_size, s->programs.teacher_size};
+    int32_t side[] = {s->graphs.student_size, s->graphs.teacher_size};
     const dram_graph *g = io->graph;
     for (dram_val v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
@@ -48,16 +48,16 @@ done:
     return status;
 }
 
-/* What the process takes of the GPU beside the arena, when all programs have run as they do in training: with every
- * kernel and library loaded that they use, and recorded. Of several calibrations the most is kept; one in which nothing
- * was left for libraries has measured nothing: there is no count, or others freed more meanwhile. */
+/* What the process takes of the GPU beside the arena. All programs run as they do in training first: that loads every
+ * kernel and library that they use, and records them. Of several calibrations the most is kept. Where nothing is left
+ * for libraries nothing was measured: the driver gives no count, or other processes freed more meanwhile. */
 static dram_status measure_process(dram_session *s, dram_times_process *most)
 {
     enum { RUNS = 3 }; /* a second run is recorded, a third one replayed */
     dram_device *d = s->device;
     if (!s->plan->profile.gpu || d->counted == DRAM_COUNTED_NOT) return DRAM_OK;
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        const dram_io *io = &s->programs.io[k];
+        const dram_io *io = &s->graphs.io[k];
         for (int run = 0; io->graph && run < RUNS; run++) {
             TRY(dram_stage_made_up(s, io));
             TRY(dram_exec_run(s->exec, io->index));
@@ -85,8 +85,9 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     TRY_GOTO(dram_exec_open(s->device, s->plan, &s->exec), done);
     TRY_GOTO(dram_weights_draw(s), done);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        const dram_io *io = &s->programs.io[k];
-        if (io->graph && io->graph->backward_begin) TRY_GOTO(time_program(s, io, t), done);
+        const dram_io *io = &s->graphs.io[k];
+        bool is_of_update = k == DRAM_PROGRAM_UPDATE || k == DRAM_PROGRAM_PLAIN_UPDATE;
+        if (io->graph && (io->graph->backward_begin || is_of_update)) TRY_GOTO(time_program(s, io, t), done);
     }
     TRY_GOTO(measure_process(s, dram_times_of_process(t)), done);
     *found = (dram_calibration){.nodes = dram_times_count(t), .process = *dram_times_of_process(t)};
@@ -102,8 +103,8 @@ dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibr
     dram_session s;
     stored.memory.checkpoint = DRAM_CHECKPOINT_NONE;
     stored.memory.profile = NULL;
-    TRY(dram_fit_build(&stored, (dram_fit){0}, &s));
-    dram_status status = dram_room_check(&s);
+    TRY(dram_session_build(&stored, (dram_plan_request){0}, &s));
+    dram_status status = dram_headroom_check(&s);
     if (status == DRAM_OK) status = measure(&s, path, found);
     dram_session_close(&s);
     return status;

@@ -17,8 +17,8 @@ typedef enum { FLAG, NUMBER, REAL, INTERVAL, TEACHER } kind;
 typedef struct {
     size_t at, size;
     kind kind;
-    bool (*means)(const dram_config *cfg); /* where it is moved too; NULL: everywhere */
-    bool follows; /* it is not moved by itself: a kept lever takes it along where the first field changes */
+    bool (*means)(const dram_config *cfg); /* whether the lever moves it in this config; NULL: always */
+    bool follows; /* `pull` of the row may move it, so keeping the lever brings it along if the first field changes */
 } field;
 
 /* Its kind is that of its type: a field of another type does not compile. */
@@ -28,7 +28,7 @@ typedef struct {
     .kind = _Generic(MEMBER(PATH), bool: FLAG, int: NUMBER, unsigned: NUMBER, double: REAL, dram_steps: INTERVAL,      \
                      char *: TEACHER)
 
-/* From released on, each step further: the number that a field has there. A teacher's number is its place below. */
+/* The numbers that a field has: released, and at each step further. A teacher's number is its place in `teachers`. */
 enum { MOST_STEPS = 3, FIELDS = 2 };
 #define STEPS(...) .step = {__VA_ARGS__}, .n_steps = sizeof((const double[]){__VA_ARGS__}) / sizeof(double)
 
@@ -44,7 +44,7 @@ typedef struct {
     double step[MOST_STEPS];
     int n_steps;
     double (*first)(const dram_config *cfg); /* instead of step[0] */
-    bool descends; /* a number between two steps stands at the one above; else the lever moves from a step alone */
+    bool descends; /* steps are sizes: from any size to the next step below it. Else only from a step to the next */
     /* Instead of what the steps say: */
     bool (*is_pulled)(const dram_config *cfg);
     bool (*pull)(dram_config *cfg);

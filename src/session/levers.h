@@ -1,9 +1,8 @@
-/* levers: every way to spend fewer bytes, as settings of a config: how it stands, is pulled, released, and kept by a run
- * that goes on. What each is worth, and the search for a plan within a budget: session/search.h.
+/* levers: every way to spend fewer bytes, as settings of a config: how it stands, is pulled, released, and kept by a
+ * run that goes on. What each is worth, and the search for a plan within a budget: session/search.h.
  *
  * Exact levers leave every bit of the results as it is. Rounding and quality levers are pulled only where
- * memory.may_change names them. The rows are in session/levers.def.
- */
+ * memory.may_change names them. The rows are in session/levers.def. */
 #ifndef DRAM_SESSION_LEVERS_H
 #define DRAM_SESSION_LEVERS_H
 
@@ -14,7 +13,7 @@
 typedef enum {
     DRAM_LEVER_AS_SET = -1,     /* nobody: it stays as the config has it */
     DRAM_LEVER_BY_ITSELF = -2,  /* the planner, without leave */
-    DRAM_LEVER_IN_THE_PLAN = -3 /* recompute: every plan has as much of it as its bytes ask for (session/fit.h) */
+    DRAM_LEVER_IN_THE_PLAN = -3 /* recompute: every plan has as much of it as its bytes ask for (session/build.h) */
 } dram_lever_leave;
 
 /* A lever is its index in levers.def, 0..DRAM_LEVERS - 1. */

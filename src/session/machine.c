@@ -52,17 +52,17 @@ void dram_machine_describe(const dram_profile *profile, dram_times_machine *mach
         dram_error_clear();
 }
 
-dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *room)
+dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_memory *memory)
 {
     dram_cuda_card card;
-    room->host_free = dram_host_free_bytes();
-    room->apart = profile->gpu;
-    room->device_free = room->host_free;
-    room->device_total = dram_host_total_bytes();
+    memory->host_free = dram_host_free_bytes();
+    memory->apart = profile->gpu;
+    memory->device_free = memory->host_free;
+    memory->device_total = dram_host_total_bytes();
     if (!profile->gpu) return DRAM_OK;
     TRY(dram_device_cuda_card(0, &card));
-    room->device_free = card.free_bytes;
-    room->device_total = card.total_bytes;
+    memory->device_free = card.free_bytes;
+    memory->device_total = card.total_bytes;
     return DRAM_OK;
 }
 

@@ -21,18 +21,19 @@ dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profil
 /* Whose times a file of times must hold for that profile: this machine's, or any GPU's where there is none here. */
 void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine);
 
-/* Bytes, now. On the CPU what a device has is the host's, and `apart` is false. */
+/* Memory in bytes, now. On the CPU what a device has is the host's, and `apart` is false. */
 typedef struct {
     bool apart;
     int64_t device_free, device_total;
     int64_t host_free;
-} dram_machine_room;
+} dram_machine_memory;
 
 /* DRAM_ERR_RUN: there is no such GPU. */
-dram_status dram_machine_look(const dram_profile *profile, dram_machine_room *room);
+dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_memory *memory);
 
 /* Bytes of the device that a run takes beside its arena and that are not yet taken when it is looked at: 0 on the CPU,
- * where the loader is counted instead (session/room.h); on a GPU the libraries and kernels, loaded when first used. */
+ * where the loader is counted instead (session/headroom.h); on a GPU the libraries and kernels, loaded when first used.
+ */
 int64_t dram_machine_overhead(const dram_profile *profile);
 
 #endif

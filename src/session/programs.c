@@ -9,7 +9,7 @@
 
 typedef struct {
     const dram_config *cfg;
-    dram_programs *p;
+    dram_graph_set *p;
     const dram_arch *student, *teacher; /* teacher NULL: none */
     dram_io *io;
     dram_graph *g;
@@ -113,7 +113,7 @@ static void give_embedding(builder *b, dram_val embedding)
  * before the student's begin; from the cache; or, in a plain step, what the last distil step had. */
 static dram_val sam_target(builder *b, bool with_teacher)
 {
-    const dram_programs *p = b->p;
+    const dram_graph_set *p = b->p;
     int side = p->cached ? p->teacher_grid : p->grid;
     b->io->mask = dram_graph_input(b->g, "mask", DRAM_F32, DRAM_SHAPE(p->batch, p->grid, p->grid));
     if (with_teacher && !p->cached) return run_teacher(b, p->grid);
@@ -268,7 +268,7 @@ static dram_status build_cache_fill(builder *b)
 /* Both embeddings on the grid of the full one: the other is brought there as the student's target is. */
 static dram_status build_fidelity(builder *b)
 {
-    const dram_programs *p = b->p;
+    const dram_graph_set *p = b->p;
     const dram_embed_choice cosine = {.weight = {[DRAM_DISTANCE_COSINE] = 1.0}};
     b->g->detached = true;
     b->io->mask = dram_graph_input(b->g, "mask", DRAM_F32, DRAM_SHAPE(p->batch, p->grid, p->grid));
@@ -326,7 +326,7 @@ static dram_status find_networks(builder *b, dram_program_set set)
 {
     const dram_config *cfg = b->cfg;
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    dram_programs *p = b->p;
+    dram_graph_set *p = b->p;
     TRY(find_arch(cfg, "student.arch", cfg->student.arch, false, &b->student));
     p->grid = p->student_size / DRAM_VIT_PATCH;
     if (sam->enabled) {
@@ -361,14 +361,14 @@ static dram_status build_set(builder *b, dram_program_set set)
     return b->teacher || b->p->classes ? build_program(b, DRAM_PROGRAM_EVALUATION, &n) : DRAM_OK;
 }
 
-dram_status dram_programs_build(const dram_config *cfg, dram_program_set set, dram_programs *p)
+dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, dram_graph_set *p)
 {
     dram_status status;
     dram_ops_init();
-    *p = (dram_programs){.batch = cfg->train.batch_size / cfg->train.accumulate,
-                         .accumulate = cfg->train.accumulate,
-                         .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
-                         .student_size = set == DRAM_SET_FIDELITY ? DRAM_FULL_SIZE : cfg->data.size};
+    *p = (dram_graph_set){.batch = cfg->train.batch_size / cfg->train.accumulate,
+                          .accumulate = cfg->train.accumulate,
+                          .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
+                          .student_size = set == DRAM_SET_FIDELITY ? DRAM_FULL_SIZE : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
     builder b = {.cfg = cfg, .p = p};
@@ -376,13 +376,13 @@ dram_status dram_programs_build(const dram_config *cfg, dram_program_set set, dr
     TRY_GOTO(build_set(&b, set), failed);
     return DRAM_OK;
 failed:
-    dram_programs_free(p);
+    dram_graph_set_free(p);
     return status;
 }
 
-void dram_programs_free(dram_programs *p)
+void dram_graph_set_free(dram_graph_set *p)
 {
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) dram_graph_free(p->io[k].graph);
     dram_slots_free(&p->slots);
-    *p = (dram_programs){0};
+    *p = (dram_graph_set){0};
 }

@@ -108,11 +108,11 @@ typedef struct {
     bool reuse;                       /* plain steps train on the target of the last distil step */
     int grid, sr_grid;                /* sr_grid 0: no resolution distillation */
     int classes;                      /* 0: no task */
-} dram_programs;
+} dram_graph_set;
 
 /* DRAM_ERR_CONFIG, with the key's place, for an unknown architecture or sizes that do not go together. */
-dram_status dram_programs_build(const dram_config *cfg, dram_program_set set, dram_programs *programs);
+dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, dram_graph_set *graphs);
 
-void dram_programs_free(dram_programs *programs);
+void dram_graph_set_free(dram_graph_set *graphs);
 
 #endif

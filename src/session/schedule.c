@@ -2,7 +2,9 @@
 
 #include <math.h>
 
-double dram_learning_rate(const dram_config *cfg, int64_t step)
+/* The rate of update `step` (0 is the first): a linear warm-up over warmup_steps, then constant, or half a cosine down
+ * to zero at train.steps. */
+static double learning_rate(const dram_config *cfg, int64_t step)
 {
     double lr = cfg->optim.lr;
     int64_t warmup = cfg->optim.warmup_steps, steps = cfg->train.steps;
@@ -15,7 +17,7 @@ double dram_learning_rate(const dram_config *cfg, int64_t step)
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4])
 {
     double t = (double)(step - skipped + 1);
-    hyper[0] = (float)dram_learning_rate(cfg, step);
+    hyper[0] = (float)learning_rate(cfg, step);
     /* The kernel decays by the betas as floats, so they are corrected for as floats. */
     hyper[1] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta1, t)));
     hyper[2] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta2, t)));

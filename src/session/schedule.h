@@ -7,10 +7,6 @@
 
 #include "config/config.h"
 
-/* The rate of update `step` (0 is the first): linear warm-up over warmup_steps, then constant, or
- * a half cosine down to zero at train.steps. */
-double dram_learning_rate(const dram_config *cfg, int64_t step);
-
 /* hyper[4] of the update ops at `step`: lr, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 0, where t - 1 of the steps before
  * made their update (all but the skipped ones). */
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4]);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "session/fit.h"
+#include "session/build.h"
 
 /* ---- what each is worth ---- */
 
@@ -11,10 +11,10 @@
  * a single value per channel. */
 static const int64_t CANNOT = INT64_MAX;
 
-static dram_status price(const dram_config *cfg, dram_fit fit, int64_t *bytes, int64_t *flops)
+static dram_status price(const dram_config *cfg, dram_plan_request request, int64_t *bytes, int64_t *flops)
 {
     dram_session other;
-    dram_status status = dram_fit_build(cfg, fit, &other);
+    dram_status status = dram_session_build(cfg, request, &other);
     *bytes = CANNOT;
     *flops = 0;
     if (status == DRAM_ERR_CONFIG) {
@@ -23,14 +23,14 @@ static dram_status price(const dram_config *cfg, dram_fit fit, int64_t *bytes, i
     }
     TRY(status);
     *bytes = other.plan->arena_bytes;
-    *flops = dram_fit_flops(&other);
+    *flops = dram_session_flops(&other);
     dram_session_close(&other);
     return DRAM_OK;
 }
 
 static void fill_row(const dram_session *s, dram_lever *row, bool pulled, int64_t bytes, int64_t flops)
 {
-    int64_t more = bytes - s->plan->arena_bytes, work = flops - dram_fit_flops(s);
+    int64_t more = bytes - s->plan->arena_bytes, work = flops - dram_session_flops(s);
     row->pulled = pulled;
     row->saved_bytes = pulled ? more : -more;
     row->added_flops = pulled ? -work : work;
@@ -59,7 +59,7 @@ static dram_status row_of(const dram_session *s, int lever, dram_lever *row, boo
     else
         *there = dram_lever_pull(lever, &other);
     if (!*there) return DRAM_OK;
-    TRY(price(&other, (dram_fit){.set = s->set, .like = s}, &bytes, &flops));
+    TRY(price(&other, (dram_plan_request){.set = s->set, .like = s}, &bytes, &flops));
     *there = bytes < CANNOT;
     if (*there) fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
@@ -82,7 +82,7 @@ static dram_status recompute_row(const dram_session *s, dram_lever *row)
     snprintf(row->setting, sizeof row->setting, "%s",
              dram_checkpoint_word(pulled ? s->cfg.memory.checkpoint : DRAM_CHECKPOINT_NONE));
     other.memory.checkpoint = pulled ? DRAM_CHECKPOINT_NONE : DRAM_CHECKPOINT_OPTIMAL;
-    TRY(price(&other, (dram_fit){.set = s->set, .least = !pulled}, &bytes, &flops));
+    TRY(price(&other, (dram_plan_request){.set = s->set, .least = !pulled}, &bytes, &flops));
     fill_row(s, row, pulled, bytes, flops);
     return DRAM_OK;
 }
@@ -106,10 +106,10 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
 
 /* ---- the search ---- */
 
-static dram_status arena_of(const dram_config *cfg, dram_fit fit, int64_t *bytes)
+static dram_status arena_of(const dram_config *cfg, dram_plan_request request, int64_t *bytes)
 {
     int64_t flops;
-    return price(cfg, fit, bytes, &flops);
+    return price(cfg, request, bytes, &flops);
 }
 
 static void name_pulled(int lever, const dram_config *cfg, dram_str *pulled)
@@ -120,10 +120,10 @@ static void name_pulled(int lever, const dram_config *cfg, dram_str *pulled)
     dram_str_add(pulled, "%s%s=%s", pulled->length ? ", " : "", dram_lever_name(lever), setting);
 }
 
-dram_status dram_levers_search(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *found,
+dram_status dram_levers_search(const dram_config *cfg, dram_plan_request request, int64_t arena, dram_config *found,
                                dram_str *pulled)
 {
-    int64_t best = arena, target = fit.target, bytes;
+    int64_t best = arena, target = request.target, bytes;
     *found = *cfg;
     for (int i = 0; i < DRAM_LEVERS && best > target; i++) {
         if (!dram_lever_may_pull(i, cfg)) continue;
@@ -132,7 +132,7 @@ dram_status dram_levers_search(const dram_config *cfg, dram_fit fit, int64_t are
         dram_config next = *found, taken = *found;
         bool better = false;
         while (best > target && dram_lever_pull(i, &next)) {
-            TRY(arena_of(&next, fit, &bytes));
+            TRY(arena_of(&next, request, &bytes));
             if (bytes >= best) continue;
             taken = next;
             best = bytes;
@@ -152,7 +152,7 @@ static dram_status arena_recomputed(const dram_session *s, int64_t target, int64
     *bytes = CANNOT;
     if (other.memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL) return DRAM_OK;
     other.memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
-    return arena_of(&other, (dram_fit){.set = s->set, .target = target}, bytes);
+    return arena_of(&other, (dram_plan_request){.set = s->set, .target = target}, bytes);
 }
 
 dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *text)
@@ -163,7 +163,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
     for (int i = 0; i < DRAM_LEVERS && least > target; i++) { /* the first that fits changes results least */
         dram_config other = s->cfg;
         if (!dram_lever_pull(i, &other)) continue;
-        TRY(arena_of(&other, (dram_fit){.set = s->set, .target = target}, &bytes));
+        TRY(arena_of(&other, (dram_plan_request){.set = s->set, .target = target}, &bytes));
         if (bytes >= least) continue;
         best = i;
         least = bytes;
@@ -184,5 +184,5 @@ dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int6
 {
     dram_config other = *cfg;
     dram_levers_pull_exact(&other);
-    return arena_of(&other, (dram_fit){.set = set, .least = true}, bytes);
+    return arena_of(&other, (dram_plan_request){.set = set, .least = true}, bytes);
 }

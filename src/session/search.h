@@ -6,7 +6,7 @@
 #ifndef DRAM_SESSION_SEARCH_H
 #define DRAM_SESSION_SEARCH_H
 
-#include "session/fit.h"
+#include "session/build.h"
 #include "session/levers.h"
 
 /* A way to spend fewer bytes, and its price. The texts but `setting` are static. */
@@ -21,13 +21,14 @@ typedef struct {
     const char *set_by;  /* "default", "config" or "planner" */
 } dram_lever;
 
-/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena. */
+/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena.
+ */
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
 /* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it
- * fits fit.target bytes: `found`, which shares its strings with cfg, and is the smallest that was found if none fits.
- * `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
-dram_status dram_levers_search(const dram_config *cfg, dram_fit fit, int64_t arena, dram_config *found,
+ * fits request.target bytes: `found`, which shares its strings with cfg, and is the smallest that was found if none
+ * fits. `pulled` names those the planner pulled by itself, in order ("teacher_placement=stream, accumulate=2"). */
+dram_status dram_levers_search(const dram_config *cfg, dram_plan_request request, int64_t arena, dram_config *found,
                                dram_str *pulled);
 
 /* Of the levers that were not pulled, the one that alone makes the plan fit `target`, else the one that saves most:

@@ -8,7 +8,7 @@ void dram_session_close(dram_session *s)
     dram_exec_close(s->exec);
     dram_device_close(s->device);
     dram_plan_free(s->plan);
-    dram_programs_free(&s->programs);
+    dram_graph_set_free(&s->graphs);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) dram_chain_schedule_free(&s->schedule[k]);
     dram_str_free(&s->pulled);
     *s = (dram_session){0};

@@ -18,7 +18,7 @@ typedef struct {
     dram_str pulled; /* those levers, for a person: "teacher_placement=stream"; empty: none */
     int64_t budget;  /* bytes; 0: none */
     dram_program_set set;
-    dram_programs programs;
+    dram_graph_set graphs;
     dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
     int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
     dram_plan *plan;
@@ -27,7 +27,8 @@ typedef struct {
     int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
-/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names. */
+/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.
+ */
 dram_status dram_session_start(dram_session *session);
 
 void dram_session_close(dram_session *session);

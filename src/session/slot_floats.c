@@ -7,14 +7,14 @@
 
 dram_status dram_slot_write_floats(dram_session *s, int slot, int64_t at, int64_t count, float *piece)
 {
-    dram_dtype dtype = s->programs.slots.at[slot]->dtype;
+    dram_dtype dtype = s->graphs.slots.at[slot]->dtype;
     int64_t each = dram_dtype_bytes(dtype);
     /* Each element goes to a place that has been read already. */
     for (int64_t i = 0; dtype != DRAM_F32 && i < count; i++) {
         uint16_t h = dtype == DRAM_BF16 ? dram_f32_to_bf16(piece[i]) : dram_f32_to_f16(piece[i]);
         if (dtype == DRAM_F16 && isfinite(piece[i]) && (h & 0x7fff) == 0x7c00)
             return dram_fail(DRAM_ERR_FORMAT, "%s has the number %g, which is too large for fp16: take bf16 or fp32",
-                             s->programs.slots.at[slot]->name, (double)piece[i]);
+                             s->graphs.slots.at[slot]->name, (double)piece[i]);
         memcpy((char *)piece + each * i, &h, sizeof h);
     }
     return dram_exec_write_slot(s->exec, slot, at * each, piece, count * each);
@@ -22,7 +22,7 @@ dram_status dram_slot_write_floats(dram_session *s, int slot, int64_t at, int64_
 
 dram_status dram_slot_read_floats(dram_session *s, int slot, int64_t at, int64_t count, float *piece)
 {
-    dram_dtype dtype = s->programs.slots.at[slot]->dtype;
+    dram_dtype dtype = s->graphs.slots.at[slot]->dtype;
     int64_t each = dram_dtype_bytes(dtype);
     TRY(dram_exec_read_slot(s->exec, slot, at * each, piece, count * each));
     /* From the last on, for the same reason. */

@@ -16,7 +16,7 @@ typedef struct {
 
 struct dram_times {
     entry *at; /* sorted by key */
-    int n, room;
+    int n, capacity;
     dram_times_process process;
 };
 
@@ -57,9 +57,9 @@ static dram_status append(dram_times *t, const char *key, double seconds)
 {
     void *items = t->at;
     char *copy = dram_strdup(key);
-    bool room = dram_grow(&items, &t->room, t->n + 1, sizeof *t->at);
+    bool grown = dram_grow(&items, &t->capacity, t->n + 1, sizeof *t->at);
     t->at = items;
-    if (!room || !copy) {
+    if (!grown || !copy) {
         dram_free(copy);
         return dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
     }
@@ -200,22 +200,35 @@ dram_status dram_times_save(const dram_times *t, const char *path, const dram_ti
 
 /* ---- lookup ---- */
 
-dram_status dram_times_of(const dram_times *t, const dram_graph *g, double *seconds)
+/* NULL: no node like this one was timed. */
+static const entry *entry_of(const dram_times *t, const dram_graph *g, const dram_node *node)
 {
     char key[KEY_SIZE];
-    double known = 0, flops = 0;
+    key_of(g, node, key);
+    return find(t, key);
+}
+
+void dram_times_known(const dram_times *t, const dram_graph *g, double *seconds, double *flops)
+{
+    *seconds = *flops = 0.0;
     for (int i = 0; i < g->n_nodes; i++) {
-        key_of(g, g->nodes[i], key);
-        const entry *e = find(t, key);
-        seconds[i] = e ? e->seconds : -1.0;
+        const entry *e = entry_of(t, g, g->nodes[i]);
         if (!e) continue;
-        known += e->seconds;
-        flops += (double)dram_node_flops(g, g->nodes[i]);
+        *seconds += e->seconds;
+        *flops += (double)dram_node_flops(g, g->nodes[i]);
     }
+}
+
+dram_status dram_times_of(const dram_times *t, const dram_graph *g, double *seconds)
+{
+    double known, flops;
+    dram_times_known(t, g, &known, &flops);
     if (!(known > 0) || !(flops > 0))
         return dram_fail(DRAM_ERR_CONFIG,
                          "the file of times has none of this config's layers: calibrate with this config");
-    for (int i = 0; i < g->n_nodes; i++)
-        if (seconds[i] < 0) seconds[i] = (double)dram_node_flops(g, g->nodes[i]) * known / flops;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const entry *e = entry_of(t, g, g->nodes[i]);
+        seconds[i] = e ? e->seconds : (double)dram_node_flops(g, g->nodes[i]) * known / flops;
+    }
     return DRAM_OK;
 }

@@ -41,6 +41,9 @@ int dram_times_count(const dram_times *times); /* of different nodes */
 /* To be read and written. */
 dram_times_process *dram_times_of_process(dram_times *times);
 
+/* Seconds and FLOPs of those nodes of the graph that were timed, their sums. */
+void dram_times_known(const dram_times *times, const dram_graph *g, double *seconds, double *flops);
+
 /* Seconds of each node of the graph. Nodes that were never timed are counted by their FLOPs, at the rate of those that
  * were. */
 dram_status dram_times_of(const dram_times *times, const dram_graph *g, double *seconds);

@@ -10,7 +10,7 @@
 
 typedef struct {
     const dram_config *cfg;
-    const dram_programs *p;
+    const dram_graph_set *p;
     dram_io *io;
     dram_graph *g;
 } builder;
@@ -112,7 +112,7 @@ static void accumulate_all(builder *b, const trained *t, int n)
         DRAM_CALL(b->g, accumulate, "accumulate", NULL, gradient_slot(b, slot_of(b, t[i].weight)), t[i].gradient);
 }
 
-dram_status dram_backward_append(const dram_config *cfg, dram_programs *p, dram_io *io)
+dram_status dram_backward_append(const dram_config *cfg, dram_graph_set *p, dram_io *io)
 {
     builder b = {.cfg = cfg, .p = p, .io = io, .g = io->graph};
     dram_graph *g = b.g;
@@ -144,7 +144,7 @@ done:
 }
 
 /* The slot that sums the gradient of slot s, if the step gives it one; DRAM_NONE. */
-static int summed(const dram_programs *p, const dram_graph *step, int s)
+static int summed(const dram_graph_set *p, const dram_graph *step, int s)
 {
     char name[256];
     if (!p->slots.at[s]->trainable) return DRAM_NONE;
@@ -153,14 +153,14 @@ static int summed(const dram_programs *p, const dram_graph *step, int s)
     return at != DRAM_NONE && at < step->slot_values && step->slot_value[at] != DRAM_NONE ? at : DRAM_NONE;
 }
 
-bool dram_update_same(const dram_programs *p, const dram_graph *x, const dram_graph *y)
+bool dram_update_same(const dram_graph_set *p, const dram_graph *x, const dram_graph *y)
 {
     for (int s = 0; s < p->slots.n; s++)
         if (summed(p, x, s) != summed(p, y, s)) return false;
     return true;
 }
 
-dram_status dram_update_build(const dram_config *cfg, dram_programs *p, const dram_graph *step, dram_io *io)
+dram_status dram_update_build(const dram_config *cfg, dram_graph_set *p, const dram_graph *step, dram_io *io)
 {
     builder b = {.cfg = cfg, .p = p, .io = io, .g = io->graph};
     int n = 0, n_slots = p->slots.n;
@@ -186,7 +186,7 @@ bool dram_update_may_fuse(const dram_config *cfg)
     return cfg->train.accumulate == 1 && cfg->optim.clip_norm == 0 && cfg->train.precision != DRAM_PRECISION_FP16;
 }
 
-dram_program_kind dram_update_of(const dram_programs *p, dram_program_kind step)
+dram_program_kind dram_update_of(const dram_graph_set *p, dram_program_kind step)
 {
     if (p->accumulate == 1) return step;
     bool plain = step == DRAM_PROGRAM_PLAIN_STEP && p->io[DRAM_PROGRAM_PLAIN_UPDATE].graph;

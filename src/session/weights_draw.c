@@ -33,7 +33,7 @@ static double draw(const dram_slot *slot, dram_rng *rng)
 /* A state that is no float begins at zero. */
 static dram_status zero_slot(dram_session *s, int index, float *piece)
 {
-    const dram_slot *slot = s->programs.slots.at[index];
+    const dram_slot *slot = s->graphs.slots.at[index];
     int64_t bytes = dram_elements(&slot->shape) * dram_dtype_bytes(slot->dtype);
     memset(piece, 0, DRAM_SLOT_PIECE * sizeof *piece);
     for (int64_t at = 0; at < bytes; at += DRAM_SLOT_PIECE)
@@ -45,7 +45,7 @@ static dram_status zero_slot(dram_session *s, int index, float *piece)
 static dram_status draw_slot(dram_session *s, int index, float *piece)
 {
     char name[256];
-    const dram_slot *slot = s->programs.slots.at[index];
+    const dram_slot *slot = s->graphs.slots.at[index];
     bool teacher = strcmp(slot->group, "teacher") == 0;
     int64_t n = dram_elements(&slot->shape);
     if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
@@ -65,7 +65,7 @@ dram_status dram_weights_draw(dram_session *s)
     dram_status status = DRAM_OK;
     float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
     if (!piece) return dram_fail(DRAM_ERR_MEMORY, "no memory to draw the weights");
-    for (int i = 0; i < s->programs.slots.n && status == DRAM_OK; i++) status = draw_slot(s, i, piece);
+    for (int i = 0; i < s->graphs.slots.n && status == DRAM_OK; i++) status = draw_slot(s, i, piece);
     dram_free(piece);
     return status;
 }

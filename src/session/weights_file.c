@@ -77,7 +77,7 @@ static void list(dram_str *text, int n, const char *name)
 static bool is_known(const weight_file *f, const char *tensor)
 {
     char name[NAME_SIZE];
-    const dram_slots *slots = &f->s->programs.slots;
+    const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
     if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
     size_t length = strlen(tensor);
@@ -113,7 +113,7 @@ static dram_status compare_names(const weight_file *f)
     char name[NAME_SIZE], have[96], want[96];
     dram_str missing = {0}, extra = {0}, misshapen = {0};
     int n_missing = 0, n_extra = 0, n_misshapen = 0;
-    const dram_slots *slots = &f->s->programs.slots;
+    const dram_slots *slots = &f->s->graphs.slots;
     for (int i = 0; i < slots->n; i++) {
         if (!in_groups(f, slots->at[i])) continue;
         const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slots->at[i], name));
@@ -164,7 +164,7 @@ static dram_status read_finite(const weight_file *f, const dram_st_tensor *tenso
 static dram_status load_slot(const weight_file *f, int index, float *piece)
 {
     char name[NAME_SIZE];
-    const dram_slot *slot = f->s->programs.slots.at[index];
+    const dram_slot *slot = f->s->graphs.slots.at[index];
     const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slot, name));
     int64_t n = dram_elements(&slot->shape);
     if (slot->layout == DRAM_LAYOUT_SAME) {
@@ -227,10 +227,10 @@ static dram_status load_file(dram_session *s, const char *path, const char *cons
     strip_wrappers(file);
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
-    for (int i = 0; i < s->programs.slots.n; i++) {
-        if (!in_groups(&f, s->programs.slots.at[i])) continue;
+    for (int i = 0; i < s->graphs.slots.n; i++) {
+        if (!in_groups(&f, s->graphs.slots.at[i])) continue;
         TRY_GOTO(load_slot(&f, i, piece), done);
-        TRY_GOTO(load_counter(&f, s->programs.slots.at[i]), done);
+        TRY_GOTO(load_counter(&f, s->graphs.slots.at[i]), done);
     }
 done:
     dram_free(piece);
@@ -248,8 +248,8 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
 /* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
 static bool has_group(const dram_session *s, const char *group)
 {
-    for (int i = 0; i < s->programs.slots.n; i++)
-        if (strcmp(s->programs.slots.at[i]->group, group) == 0) return true;
+    for (int i = 0; i < s->graphs.slots.n; i++)
+        if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
     return false;
 }
 
@@ -295,7 +295,7 @@ typedef struct {
 static dram_status read_source(void *context, int64_t offset, int64_t count, void *out)
 {
     source *from = context;
-    const dram_slot *slot = from->s->programs.slots.at[from->index];
+    const dram_slot *slot = from->s->graphs.slots.at[from->index];
     if (slot->layout == DRAM_LAYOUT_SAME) return dram_slot_read_floats(from->s, from->index, offset, count, out);
     if (offset == 0) {
         int64_t n = dram_elements(&slot->shape);
@@ -335,7 +335,7 @@ dram_status dram_weights_save(dram_session *s, const char *path, const char *con
                               dram_precision precision)
 {
     dram_status status;
-    const dram_slots *slots = &s->programs.slots;
+    const dram_slots *slots = &s->graphs.slots;
     weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     size_t room = (size_t)slots->n * 2 + 1;
     dram_st_out *out = dram_calloc(room, sizeof *out);

@@ -18,17 +18,17 @@
 #include "io/rundir.h"
 #include "report/metrics.h"
 #include "report/summary.h"
-#include "session/room.h"
+#include "session/choose.h"
+#include "session/headroom.h"
 #include "session/schedule.h"
-#include "session/settle.h"
+#include "train/checkpoint.h"
 #include "train/guard.h"
-#include "train/state.h"
 #include "train/step.h"
 #include "train/train.h"
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
-    dram_settled chosen;       /* what is planned from it; once there is a plan, session.cfg is the config */
+    dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
     const dram_hooks *hooks;
     dram_summary *summary;
     dram_session session;
@@ -40,7 +40,7 @@ typedef struct {
     dram_lines metrics;
     char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
     dram_guard *guard;
-    dram_state state;
+    dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
@@ -50,7 +50,7 @@ typedef struct {
 static dram_status open_loader(const run *r, dram_loader **loader)
 {
     const dram_config *cfg = &r->session.cfg;
-    dram_loader_params params = dram_datasets_params(cfg, &r->session.programs, r->train);
+    dram_loader_params params = dram_datasets_params(cfg, &r->session.graphs, r->train);
     params.train = true;
     params.batch_size = cfg->train.batch_size;
     params.augment = (dram_augment){.scale_min = cfg->data.augment.scale_min,
@@ -90,13 +90,13 @@ static dram_status open_directory(run *r, bool resume)
     TRY(dram_path_join(r->directory, "evaluations.jsonl", &r->evaluations_path));
     TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
     if (resume) {
-        TRY(dram_state_load(&r->session, r->checkpoints, &r->state));
+        TRY(dram_checkpoint_load(&r->session, r->checkpoints, &r->state));
         TRY(dram_lines_truncate(r->metrics_path, r->state.step));
         TRY(dram_lines_truncate(r->evaluations_path, r->state.step));
         TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
-    TRY_GOTO(dram_settle_write(r->loaded, &r->chosen, &r->session, &yaml), done);
+    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
     status = dram_lines_open(r->metrics_path, &r->metrics);
 done:
@@ -112,11 +112,11 @@ static dram_status choose(run *r, bool resume)
     const dram_config *cfg = r->loaded;
     dram_status status;
     TRY(dram_config_check_inputs(cfg, true));
-    TRY(dram_room_check_budget(cfg));
+    TRY(dram_headroom_check_budget(cfg));
     TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
     TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
     TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
-    status = dram_settle(cfg, resume ? path : NULL, &r->chosen);
+    status = dram_choose(cfg, resume ? path : NULL, &r->chosen);
 done:
     dram_free(folder);
     dram_free(path);
@@ -139,7 +139,7 @@ static dram_status plan(run *r, bool resume)
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
     if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_room_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
+    TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
     show_plan(r);
     return DRAM_OK;
 }
@@ -159,15 +159,15 @@ static dram_status check_fidelity(const run *r, bool resume)
 static dram_status start(run *r, bool resume)
 {
     const dram_config *cfg = &r->session.cfg;
-    TRY(dram_room_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
+    TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
-    TRY(dram_room_start(&r->chosen.cfg, &r->session, show_plan, r));
-    TRY(dram_feed_open(&r->session.programs, &r->feed));
+    TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    TRY(dram_feed_open(&r->session.graphs, &r->feed));
     r->feed.targets = &r->targets;
     r->state.target = r->feed.kept;
-    r->state.target_count = dram_feed_kept(&r->session.programs);
+    r->state.target_count = dram_feed_kept(&r->session.graphs);
     TRY(open_directory(r, resume));
     TRY(open_loader(r, &r->loader));
     const dram_guard_params guard = {.read = dram_read_host,
@@ -201,7 +201,7 @@ done:
 static dram_status judge(run *r, const dram_step_order *order, const dram_step_result *result)
 {
     char cause[500];
-    bool scaled = r->session.programs.scaled, finite = isfinite(result->grad_norm);
+    bool scaled = r->session.graphs.scaled, finite = isfinite(result->grad_norm);
     dram_scaling *scaling = &r->state.scaling;
     long long step = (long long)r->state.step;
     if (isfinite(result->loss) && finite) {
@@ -228,14 +228,14 @@ static dram_status judge(run *r, const dram_step_order *order, const dram_step_r
                      "step %lld: the %s is not finite; this update was not %s. Lower optim.lr or lengthen "
                      "optim.warmup_steps; the last checkpoint is good%s",
                      step, isfinite(result->loss) ? "gradient" : "loss",
-                     r->session.programs.fused ? "finished and is not saved" : "made", cause);
+                     r->session.graphs.fused ? "finished and is not saved" : "made", cause);
 }
 
 static dram_step_order order_of(const run *r)
 {
     const dram_config *cfg = &r->session.cfg;
-    bool teacher = r->session.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph &&
-                   dram_teacher_step(cfg, r->state.step) == r->state.step;
+    bool teacher =
+        r->session.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph && dram_teacher_step(cfg, r->state.step) == r->state.step;
     const dram_steps *interval = &cfg->sam_distill.distill_interval;
     dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = r->state.scaling.scale,
@@ -254,8 +254,8 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
                           .loss_resolution = result->loss_resolution,
                           .lr = order->hyper[0],
                           .grad_norm = result->grad_norm,
-                          .loss_scale = s->programs.scaled ? order->loss_scale : NAN,
-                          .teacher_ran = s->programs.io[order->kind].teacher_image != DRAM_NONE,
+                          .loss_scale = s->graphs.scaled ? order->loss_scale : NAN,
+                          .teacher_ran = s->graphs.io[order->kind].teacher_image != DRAM_NONE,
                           .planned_peak_bytes = s->plan->arena_bytes,
                           .measured_peak_bytes = s->device->bytes_peak};
 }
@@ -264,7 +264,7 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
 static bool is_reused(const run *r, int64_t step)
 {
     const dram_config *cfg = &r->session.cfg;
-    return r->session.programs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
+    return r->session.graphs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
 }
 
 static dram_status next_batch(run *r)
@@ -297,7 +297,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->state.step++;
     if (!again) r->state.position = dram_loader_position(r->loader);
     dram_guard_step(r->guard, r->state.step);
-    s->batches_tracked += s->programs.accumulate;
+    s->batches_tracked += s->graphs.accumulate;
     m->images_per_second = batch.count / seconds;
     return dram_metrics_append(&r->metrics, m);
 }
@@ -327,7 +327,7 @@ static void report_progress(const run *r, const dram_metrics *m)
 
 static dram_status evaluate(run *r)
 {
-    if (!r->val || !r->session.programs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
+    if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
     TRY(dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval));
     r->evaluated_at = r->state.step;
@@ -356,7 +356,7 @@ static dram_status loop(run *r)
         bool last = r->state.step == steps;
         bool stop = r->hooks->stop && *r->hooks->stop;
         if (stop || last || is_due(r->state.step, due->save_every))
-            TRY(dram_state_save(&r->session, r->checkpoints, &r->state));
+            TRY(dram_checkpoint_save(&r->session, r->checkpoints, &r->state));
         if (stop && !last) {
             r->summary->interrupted = true;
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
@@ -364,7 +364,7 @@ static dram_status loop(run *r)
         }
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(dram_state_export(&r->session, r->directory));
+    TRY(dram_student_export(&r->session, r->directory));
     return evaluate(r);
 }
 
@@ -388,7 +388,7 @@ static void summarise(run *r, double wall, double cpu)
     s->steps = r->state.step;
     s->skipped_images = r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
-    s->loss_scale = r->session.programs.scaled ? r->state.scaling.scale : NAN;
+    s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
     s->process_peak_rss_bytes = dram_process_peak_rss(); /* exact; 0 where the kernel does not keep it */
     if (peaks.process_bytes > s->process_peak_rss_bytes) s->process_peak_rss_bytes = peaks.process_bytes;
@@ -414,7 +414,7 @@ static void close_run(run *r)
     dram_free(r->metrics_path);
     dram_free(r->evaluations_path);
     dram_free(r->memory_path);
-    dram_settle_free(&r->chosen);
+    dram_chosen_free(&r->chosen);
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)

@@ -24,7 +24,7 @@ static dram_status write_hyper(dram_session *s, const dram_io *io, const dram_st
 static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
                          int count, int k)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[order->kind];
     float labels = dram_feed_label_count(p, samples, count);
     int each = count / p->accumulate;
@@ -43,7 +43,7 @@ static dram_status add_loss(dram_session *s, const dram_io *io, dram_val v, doub
         return DRAM_OK;
     }
     TRY(dram_exec_read(s->exec, io->index, v, &number, sizeof number));
-    *mean += (double)number / s->programs.accumulate;
+    *mean += (double)number / s->graphs.accumulate;
     return DRAM_OK;
 }
 
@@ -58,7 +58,7 @@ static dram_status run_program(dram_session *s, const dram_io *io, dram_step_res
 dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
                           int count, dram_loader *loader, dram_step_result *result)
 {
-    const dram_programs *p = &s->programs;
+    const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[order->kind], *update = &p->io[dram_update_of(p, order->kind)];
     float clip[2];
     *result = (dram_step_result){0};
@@ -84,12 +84,12 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
 dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
                             int count, char *text, int size)
 {
-    const dram_io *io = &s->programs.io[order->kind];
+    const dram_io *io = &s->graphs.io[order->kind];
     char shape[96];
     int node = DRAM_NONE;
     dram_val v = DRAM_NONE;
     text[0] = '\0';
-    for (int k = 0; k < s->programs.accumulate && v == DRAM_NONE; k++) {
+    for (int k = 0; k < s->graphs.accumulate && v == DRAM_NONE; k++) {
         TRY(stage(s, feed, order, samples, count, k));
         TRY(dram_exec_find_nonfinite(s->exec, io->index, &node, &v));
     }

@@ -15,8 +15,8 @@ typedef struct {
 /* What it gave. Losses are means over the micro-batches; NAN: the step has no such loss. */
 typedef struct {
     double loss, loss_task, loss_sam, loss_resolution;
-    double grad_norm;      /* of the gradient without the loss scale. Not finite: no update was made (a fused step makes
-                            * those before the first gradient that is not finite) */
+    double grad_norm;      /* of the gradient without the loss scale. Where it is not finite no update was made; a fused
+                            * step has updated the weights before the first gradient that is not finite */
     double device_seconds; /* in which programs ran */
 } dram_step_result;
 

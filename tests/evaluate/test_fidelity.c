@@ -70,9 +70,9 @@ static float *embed(void **state, const char *path, int size, int canvas)
     dram_config *cfg = run_config(state, "none", set);
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_CACHE_FILL, 0, &s), DRAM_OK);
     assert_int_equal(dram_session_start(&s), DRAM_OK);
-    assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
+    assert_int_equal(dram_feed_open(&s.graphs, &feed), DRAM_OK);
     assert_int_equal(dram_image_load(path, &limits, &image), DRAM_OK);
-    int side = s.programs.teacher_canvas, t = size / 16;
+    int side = s.graphs.teacher_canvas, t = size / 16;
     uint8_t *pixels = malloc((size_t)side * (size_t)side * 3);
     float *embedding = malloc((size_t)t * (size_t)t * C * sizeof *embedding);
     assert_true(pixels && embedding);
@@ -80,7 +80,7 @@ static float *embed(void **state, const char *path, int size, int canvas)
     assert_int_equal(dram_geometry_image(&sample.geometry, &image, size, side, pixels, &sample.teacher_height,
                                          &sample.teacher_width),
                      DRAM_OK);
-    const dram_io *io = &s.programs.io[DRAM_PROGRAM_CACHE_FILL];
+    const dram_io *io = &s.graphs.io[DRAM_PROGRAM_CACHE_FILL];
     assert_int_equal(dram_feed_batch(&s, &feed, DRAM_PROGRAM_CACHE_FILL, 0, &sample, 1, 1), DRAM_OK);
     assert_int_equal(dram_exec_run(s.exec, io->index), DRAM_OK);
     assert_int_equal(dram_exec_read(s.exec, io->index, io->embedding, embedding, (int64_t)t * t * C * 4), DRAM_OK);

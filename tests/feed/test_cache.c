@@ -97,8 +97,8 @@ static void embeddings_are_the_teachers(void **state)
     const dram_config fill = dram_targets_fill_config(cfg);
     assert_int_equal(dram_budget_plan(&fill, DRAM_SET_CACHE_FILL, 0, &s), DRAM_OK);
     assert_int_equal(dram_session_start(&s), DRAM_OK);
-    assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
-    const dram_io *io = &s.programs.io[DRAM_PROGRAM_CACHE_FILL];
+    assert_int_equal(dram_feed_open(&s.graphs, &feed), DRAM_OK);
+    const dram_io *io = &s.graphs.io[DRAM_PROGRAM_CACHE_FILL];
     int differ = 0;
     for (int i = 0; i < SCENES; i++) {
         const dram_image_limits limits = {0};
@@ -201,9 +201,9 @@ static void nothing_of_the_teacher_in_the_plan(void **state)
     dram_plan_account(s.plan, bytes);
     assert_int_equal(bytes[DRAM_CATEGORY_TEACHER_WEIGHTS], 0);
     assert_true(bytes[DRAM_CATEGORY_STUDENT_WEIGHTS] > 0);
-    for (int i = 0; i < s.programs.slots.n; i++) assert_string_not_equal(s.programs.slots.at[i]->group, "teacher");
-    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) assert_int_equal(s.programs.io[k].teacher_image, DRAM_NONE);
-    assert_int_equal(s.programs.teacher_size, 0);
+    for (int i = 0; i < s.graphs.slots.n; i++) assert_string_not_equal(s.graphs.slots.at[i]->group, "teacher");
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) assert_int_equal(s.graphs.io[k].teacher_image, DRAM_NONE);
+    assert_int_equal(s.graphs.teacher_size, 0);
     assert_int_equal(s.plan->host_bytes, 0);
     /* Nothing that the cache depends on was pulled, though the budget cannot be met. */
     assert_non_null(strstr(s.pulled.text, "precision=bf16"));

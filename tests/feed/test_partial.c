@@ -67,7 +67,7 @@ typedef struct {
 
 static void read_weights(dram_session *s, float **out, int64_t *n)
 {
-    const dram_slots *slots = &s->programs.slots;
+    const dram_slots *slots = &s->graphs.slots;
     *n = 0;
     for (int i = 0; i < slots->n; i++)
         if (slots->at[i]->trainable) *n += dram_elements(&slots->at[i]->shape);
@@ -93,7 +93,7 @@ static outcome step_over(void **state, const char *set, int n, const int *number
     snprintf(all, sizeof all, "%s train.batch_size=%d", set, n);
     dram_config *cfg = run_config(state, "step", all);
     if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
-        dram_feed_open(&s.programs, &feed) != DRAM_OK)
+        dram_feed_open(&s.graphs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     picture *pictures = malloc((size_t)n * sizeof *pictures);
     dram_sample samples[4];
@@ -103,7 +103,7 @@ static outcome step_over(void **state, const char *set, int n, const int *number
         samples[i] = sample_of(&pictures[i]);
         o.labelled += pictures[i].labelled;
     }
-    const dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
+    const dram_step_order order = {.kind = s.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                                    .hyper = {1, 1, 1, 0},
                                    .loss_scale = 1,
                                    .sam_weight = 1};

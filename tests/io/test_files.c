@@ -243,20 +243,20 @@ static void the_oldest_are_deleted(void **state)
     const char *folder = in_dir(state, "pruned");
     ok(dram_make_folders(folder));
     for (int64_t step = 100; step <= 500; step += 100) save_step(folder, step);
-    ok(dram_checkpoint_keep(folder, 9, 500));
+    ok(dram_checkpoint_prune(folder, 9, 500));
     expect_steps(folder, (int64_t[]){100, 200, 300, 400, 500}, 5);
-    ok(dram_checkpoint_keep(folder, 3, 500));
+    ok(dram_checkpoint_prune(folder, 3, 500));
     expect_steps(folder, (int64_t[]){300, 400, 500}, 3);
     save_step(folder, 50); /* just written by a run that went back */
     ok(dram_make_folders(in_dir(state, "pruned/step-00000300.tmp/leftover")));
-    ok(dram_checkpoint_keep(folder, 2, 50));
+    ok(dram_checkpoint_prune(folder, 2, 50));
     expect_steps(folder, (int64_t[]){50, 500}, 2);
     assert_false(is_there(in_dir(state, "pruned/step-00000300.tmp")));
-    ok(dram_checkpoint_keep(folder, 1, 50));
+    ok(dram_checkpoint_prune(folder, 1, 50));
     expect_steps(folder, (int64_t[]){50}, 1);
-    ok(dram_checkpoint_keep(folder, 1, 50));
+    ok(dram_checkpoint_prune(folder, 1, 50));
     expect_steps(folder, (int64_t[]){50}, 1);
-    fails(dram_checkpoint_keep(folder, 0, 50), DRAM_ERR_INTERNAL, "asked to keep 0 checkpoints");
+    fails(dram_checkpoint_prune(folder, 0, 50), DRAM_ERR_INTERNAL, "asked to keep 0 checkpoints");
 }
 
 /* Run directories --------------------------------------------------------------------------------------------- */
@@ -318,7 +318,7 @@ fail:
 
 static dram_status try_keep(void **state)
 {
-    return dram_checkpoint_keep(in_dir(state, "oom/run"), 1, 7);
+    return dram_checkpoint_prune(in_dir(state, "oom/run"), 1, 7);
 }
 
 static dram_status try_rundir(void **state)

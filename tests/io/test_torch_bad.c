@@ -386,6 +386,31 @@ static void an_index_is_one_file(void **state)
     out_of_memory_everywhere(open_index, state);
 }
 
+/* A cache of embeddings goes by it: another shard under the same index is another teacher. */
+static void the_hash_is_of_all_files(void **state)
+{
+    static const float others[6] = {0, 1, 2, 3, 4, 6};
+    const char *path = in_dir(state, "w.index.json"), *two = in_dir(state, "two.safetensors");
+    char first[DRAM_HASH_SIZE], again[DRAM_HASH_SIZE], plain[DRAM_HASH_SIZE];
+    put_shards(state);
+    put_index(path, "{\"weight_map\": {\"c\": \"two.safetensors\"}}");
+    ok(dram_st_hash(path, first));
+    ok(dram_st_hash(path, again));
+    assert_string_equal(first, again);
+    ok(dram_st_hash(two, again));
+    ok(dram_hash_file(two, plain));
+    assert_string_equal(again, plain);
+    put_tensors(two, "{\"c\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", others, sizeof others);
+    ok(dram_st_hash(path, again));
+    assert_string_not_equal(first, again);
+    assert_int_equal(remove(two), 0); /* the index's own bytes are what is left */
+    ok(dram_st_hash(path, again));
+    ok(dram_hash_file(path, plain));
+    assert_string_equal(again, plain);
+    assert_int_equal(dram_st_hash(two, again), DRAM_ERR_CONFIG);
+    dram_error_clear();
+}
+
 static void an_index_that_is_wrong(void **state)
 {
     static const char none[] = ": it is JSON text, and no index of files of weights (weight_map)";
@@ -428,6 +453,7 @@ int main(void)
         cmocka_unit_test(wrappers),
         cmocka_unit_test(beyond_4_gib),
         cmocka_unit_test(an_index_is_one_file),
+        cmocka_unit_test(the_hash_is_of_all_files),
         cmocka_unit_test(an_index_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

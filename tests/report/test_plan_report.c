@@ -329,8 +329,43 @@ static void the_page_says_what_matters(void **state)
     int lines = 0;
     assert_non_null(largest);
     for (const char *p = largest; *p; p++) lines += *p == '\n';
-    assert_int_equal(lines, 9); /* the head and eight */
+    assert_int_equal(lines, 9);               /* the head and eight */
+    assert_null(strstr(page.text, "time: ")); /* no run is planned */
     dram_str_free(&page);
+
+    const struct {
+        int64_t updates, flops;
+        dram_update_time time;
+        const char *line;
+    } times[] = {
+        {1000, 12100000000, {0, 0}, "  time: 12.1 TFLOP in all, at 1 TFLOP/s 12.1 s; `dram plan --calibrate` measures"},
+        {10, 50000000000000, {0, 0}, "  time: 500 TFLOP in all, at 1 TFLOP/s 8 min; "},
+        {10000, 1, {0.25, 1}, "  time: about 0.25 s an update, 42 min in all, by memory.profile\n"},
+        {10000,
+         1,
+         {12.5, 0.75},
+         "  time: about 12.5 s an update, 34.7 h in all, by memory.profile, which has 75 % of the FLOPs\n"},
+        {100000, 1, {12.5, 0.999}, "  time: about 12.5 s an update, 14.5 days in all, by memory.profile\n"},
+    };
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        f.facts.updates = times[i].updates;
+        f.facts.update_flops = times[i].flops;
+        f.facts.time = times[i].time;
+        assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
+        check_page(&page);
+        assert_non_null(strstr(page.text, times[i].line));
+        dram_str_free(&page);
+        cJSON *root = dram_plan_json(f.plan, &f.facts);
+        assert_true(member(root, "run_flops")->valuedouble == (double)times[i].updates * (double)times[i].flops);
+        if (times[i].time.seconds > 0) {
+            assert_true(member(root, "update_seconds")->valuedouble == times[i].time.seconds);
+            assert_true(member(root, "run_seconds")->valuedouble == (double)times[i].updates * times[i].time.seconds);
+            assert_true(member(root, "timed_share")->valuedouble == times[i].time.timed);
+        } else {
+            assert_true(cJSON_IsNull(member(root, "update_seconds")) && cJSON_IsNull(member(root, "run_seconds")));
+        }
+        cJSON_Delete(root);
+    }
 
     const dram_plan_facts small = {.budget_bytes = f.plan->arena_bytes - 64}, none = {0};
     assert_int_equal(dram_plan_text(f.plan, &small, &page), DRAM_OK);

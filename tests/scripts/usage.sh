@@ -31,7 +31,7 @@ for script in scripts/*.sh bench/*.sh; do
   esac
   grep -q '^# usage: .* \[\|^# usage: [a-z_]*\.sh$' "$script" || call 2 "$script" # one that cannot do without arguments
 done
-[ "$scripts" -ge 20 ] || fail "$scripts scripts were found"
+[ "$scripts" -ge 24 ] || fail "$scripts scripts were found"
 call 2 scripts/results.sh --page main
 call 2 scripts/same.sh --quick
 find . >"$work/after"

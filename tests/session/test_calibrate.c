@@ -1,4 +1,5 @@
 /* Measured times: taken, kept, read again, refused where they are not of this machine. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,11 +9,27 @@
 
 #include "device/cpu_kernels.h"
 #include "session/budget.h"
+#include "session/build.h"
 #include "session/calibrate.h"
-#include "session/fit.h"
 #include "support/runs.h"
 
 #define SET "data.size=128 student.arch=regnety_002 threads=1 "
+#define RARE "sam_distill.distill_interval=4"
+
+/* By the file of times, with these settings. */
+static dram_update_time time_of(void **state, const char *file, const char *settings)
+{
+    char set[9200];
+    dram_update_time time;
+    dram_session s;
+    snprintf(set, sizeof set, SET "memory.profile=%.4300s %s", file, settings);
+    dram_config *cfg = run_config(state, "time", set);
+    assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
+    if (dram_session_time(&s, &time) != DRAM_OK) fail_msg("%s", dram_error_text());
+    dram_session_close(&s);
+    dram_config_free(cfg);
+    return time;
+}
 
 static void times_are_taken_and_used(void **state)
 {
@@ -32,7 +49,7 @@ static void times_are_taken_and_used(void **state)
     assert_int_equal(dram_times_open(file, &here, &times), DRAM_OK);
     dram_session s;
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
-    const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    const dram_graph *g = s.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     double *seconds = calloc((size_t)g->n_nodes, sizeof *seconds), sum = 0;
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_OK);
     for (int i = 0; i < g->n_nodes; i++) {
@@ -42,8 +59,24 @@ static void times_are_taken_and_used(void **state)
     assert_true(sum > 0.0);
     free(seconds);
     int64_t stored = s.plan->arena_bytes;
+    dram_update_time time;
+    assert_int_equal(dram_session_time(&s, &time), DRAM_OK);
+    assert_true(time.seconds == 0.0 && time.timed == 0.0); /* the config names no file */
     dram_session_close(&s);
     dram_times_close(times);
+    dram_config_free(cfg);
+    time = time_of(state, file, "");
+    assert_true(time.timed == 1.0 && fabs(time.seconds - sum) <= 1e-9 * sum);
+    /* No step without the teacher was timed, nor a smaller batch. */
+    dram_update_time rare = time_of(state, file, RARE), split = time_of(state, file, "train.accumulate=2");
+    assert_true(rare.seconds > 0.0 && rare.seconds < time.seconds);
+    assert_true(rare.timed > 0.5);
+    assert_true(split.timed > 0.0 && split.timed < 0.5);
+    cfg = run_config(state, "split", SET "train.accumulate=2");
+    assert_int_equal(dram_calibrate(cfg, file, &found), DRAM_OK); /* the update too */
+    split = time_of(state, file, "train.accumulate=2");
+    assert_true(split.timed == 1.0);
+    assert_true(split.seconds > 0.5 * time.seconds && split.seconds < 3.0 * time.seconds);
     dram_config_free(cfg);
     /* A plan by times meets its budget as one by FLOPs does. */
     snprintf(set, sizeof set, SET "memory.profile=%.4300s memory.budget=%lldB", file,
@@ -98,7 +131,7 @@ static void bad_files_are_refused(void **state)
     dram_session s;
     double seconds[4096];
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
-    const dram_graph *g = s.programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
+    const dram_graph *g = s.graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     assert_in_range(g->n_nodes, 1, 4096);
     assert_int_equal(dram_times_of(times, g, seconds), DRAM_ERR_CONFIG);
     dram_error_clear();

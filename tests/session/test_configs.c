@@ -84,7 +84,7 @@ static int64_t student_flops(const dram_config *cfg)
     alone.memory.budget = DRAM_BYTES_NONE;
     alone.train.batch_size = 2; /* the same for all */
     assert_int_equal(dram_budget_plan(&alone, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
-    int64_t flops = s.plan->programs[s.programs.io[DRAM_PROGRAM_PLAIN_STEP].index].flops;
+    int64_t flops = s.plan->programs[s.graphs.io[DRAM_PROGRAM_PLAIN_STEP].index].flops;
     dram_session_close(&s);
     return flops;
 }
@@ -128,7 +128,7 @@ static void assert_fits_card(const dram_session *s, int card)
 
 static void assert_recipe(const dram_config *cfg, const dram_session *s, int card)
 {
-    const dram_program *step = &s->plan->programs[s->programs.io[DRAM_PROGRAM_DISTIL_STEP].index];
+    const dram_program *step = &s->plan->programs[s->graphs.io[DRAM_PROGRAM_DISTIL_STEP].index];
     assert_int_equal(cfg->train.precision, DRAM_PRECISION_BF16);
     assert_int_equal(cfg->sam_distill.teacher.precision, DRAM_PRECISION_BF16);
     assert_int_equal(cfg->memory.checkpoint, DRAM_CHECKPOINT_OPTIMAL);

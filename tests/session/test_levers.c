@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "session/budget.h"
-#include "session/fit.h"
+#include "session/build.h"
 #include "session/search.h"
 #include "support/runs.h"
 
@@ -228,8 +228,8 @@ static void what_cannot_be_built_is_no_lever(void **state)
     dram_config_free(cfg);
 }
 
-/* Every lever, moved and kept: pulled it says so, and released it stands as before; what a run that goes on keeps of its
- * first part is what was pulled there, under the word that memory.may_change has for it. */
+/* Every lever, moved and kept: pulled it says so, and released it stands as before; what a run that goes on keeps of
+ * its first part is what was pulled there, under the word that memory.may_change has for it. */
 static void every_lever_is_pulled_released_and_kept(void **state)
 {
     char setting[DRAM_LEVER_SETTING], first[DRAM_LEVER_SETTING];

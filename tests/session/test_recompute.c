@@ -9,7 +9,7 @@
 
 #include "passes/recompute.h"
 #include "session/budget.h"
-#include "session/fit.h"
+#include "session/build.h"
 #include "session/levers.h"
 #include "support/runs.h"
 #include "support/trunk_graph.h"
@@ -32,7 +32,7 @@ static int64_t least_bytes(void **state, const char *set)
     dram_config *cfg = run_config(state, "least", set);
     cfg->memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
     dram_session s;
-    assert_int_equal(dram_fit_build(cfg, (dram_fit){.least = true}, &s), DRAM_OK);
+    assert_int_equal(dram_session_build(cfg, (dram_plan_request){.least = true}, &s), DRAM_OK);
     bytes = s.plan->arena_bytes;
     for (int i = 0; i < s.schedule[DRAM_PROGRAM_DISTIL_STEP].n; i++) {
         const dram_chain_op *op = &s.schedule[DRAM_PROGRAM_DISTIL_STEP].op[i];
@@ -95,8 +95,8 @@ static void vit_bf16(void **state)
 static void measure_one(void **state, const char *set, int which)
 {
     dram_config *cfg = run_config(state, "measure", set);
-    dram_programs p;
-    assert_int_equal(dram_programs_build(cfg, DRAM_SET_TRAIN, &p), DRAM_OK);
+    dram_graph_set p;
+    assert_int_equal(dram_graph_set_build(cfg, DRAM_SET_TRAIN, &p), DRAM_OK);
     dram_profile profile = dram_profile_cpu(2);
     dram_graph *g = p.io[DRAM_PROGRAM_DISTIL_STEP].graph;
     dram_recompute *r;
@@ -129,7 +129,7 @@ static void measure_one(void **state, const char *set, int which)
     assert_int_equal(plan->programs[0].flops, before + flops);
     dram_plan_free(plan);
     dram_chain_schedule_free(&schedule);
-    dram_programs_free(&p);
+    dram_graph_set_free(&p);
     dram_config_free(cfg);
 }
 
@@ -188,7 +188,7 @@ static void the_price_of_recompute(void **state)
     assert_int_equal(dram_recompute_open(g, &profile, more, &r), DRAM_OK);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         dram_chain_schedule schedule;
-        assert_int_equal(dram_recompute_fit(r, stored * want[i].percent / 100, &schedule), DRAM_OK);
+        assert_int_equal(dram_recompute_search(r, stored * want[i].percent / 100, &schedule), DRAM_OK);
         assert_int_equal(dram_recompute_measure(r, &schedule, &live, &flops), DRAM_OK);
         assert_true(live * 100 <= stored * want[i].percent);
         print_message("%d %% of %lld bytes: FLOPs + %.2f %%\n", want[i].percent, (long long)stored,

@@ -49,9 +49,9 @@ static void fused_frees_gradients(void **state)
     int64_t most[2];
     for (int i = 0; i < 2; i++) {
         step_run *s = step_open(state, i ? "student.arch=vit_micro optim.clip_norm=0" : "student.arch=vit_micro");
-        const dram_io *io = &s->session.programs.io[DRAM_PROGRAM_DISTIL_STEP];
+        const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_DISTIL_STEP];
         const dram_program *p = &s->session.plan->programs[io->index];
-        assert_int_equal(s->session.programs.fused, i);
+        assert_int_equal(s->session.graphs.fused, i);
         most[i] = 0;
         for (int n = 0; n < io->graph->n_nodes; n++) {
             int64_t alive = 0;
@@ -80,8 +80,8 @@ static void fused_keeps_weights_finite(void **state)
     }
     assert_true(stopped);
     int64_t checked = 0;
-    for (int i = 0; i < s->session.programs.slots.n; i++) {
-        const dram_slot *slot = s->session.programs.slots.at[i];
+    for (int i = 0; i < s->session.graphs.slots.n; i++) {
+        const dram_slot *slot = s->session.graphs.slots.at[i];
         int64_t n = dram_elements(&slot->shape);
         if (!slot->trainable) continue;
         float *data = malloc((size_t)n * sizeof *data);
@@ -104,14 +104,14 @@ static void slots_of_8_bits(void **state)
         step_run *s = step_open(state, i ? "optim.state=int8" : "");
         bytes[i] = s->session.plan->slots_by_category[DRAM_CATEGORY_OPTIMIZER];
         int small = 0, large = 0;
-        for (int k = 0; k < s->session.programs.slots.n; k++) {
-            const dram_slot *slot = s->session.programs.slots.at[k];
+        for (int k = 0; k < s->session.graphs.slots.n; k++) {
+            const dram_slot *slot = s->session.graphs.slots.at[k];
             if (!slot->trainable) continue;
             char name[300];
             snprintf(name, sizeof name, "v.%s.%s", slot->group, slot->name);
-            int m = dram_slots_find(&s->session.programs.slots, "optimizer", name);
+            int m = dram_slots_find(&s->session.graphs.slots, "optimizer", name);
             if (m < 0) continue;
-            const dram_slot *moment = s->session.programs.slots.at[m];
+            const dram_slot *moment = s->session.graphs.slots.at[m];
             int64_t n = dram_elements(&slot->shape);
             bool expected = i && n >= 4096;
             assert_int_equal(moment->dtype, expected ? DRAM_U8 : DRAM_F32);

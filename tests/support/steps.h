@@ -42,9 +42,9 @@ static inline step_run *step_open(void **state, const char *set)
     }
     s->cfg = run_config(state, "steps", set);
     if (dram_budget_plan(s->cfg, DRAM_SET_TRAIN, 0, &s->session) != DRAM_OK ||
-        dram_session_start(&s->session) != DRAM_OK || dram_feed_open(&s->session.programs, &s->feed) != DRAM_OK)
+        dram_session_start(&s->session) != DRAM_OK || dram_feed_open(&s->session.graphs, &s->feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
-    s->order.kind = s->session.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
+    s->order.kind = s->session.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     s->order.loss_scale = 1;
     dram_hyper(&s->session.cfg, 0, 0, s->order.hyper);
     return s;
@@ -66,7 +66,7 @@ static inline void step_close(step_run *s)
 
 static inline int64_t step_slot_bytes(const step_run *s, int slot)
 {
-    const dram_slot *of = s->session.programs.slots.at[slot];
+    const dram_slot *of = s->session.graphs.slots.at[slot];
     return dram_elements(&of->shape) * dram_dtype_bytes(of->dtype);
 }
 
@@ -74,7 +74,7 @@ static inline int64_t step_slot_bytes(const step_run *s, int slot)
 static inline char *step_slots(step_run *s)
 {
     int64_t bytes = 0, at = 0;
-    int n = s->session.programs.slots.n;
+    int n = s->session.graphs.slots.n;
     for (int i = 0; i < n; i++) bytes += step_slot_bytes(s, i);
     char *all = malloc((size_t)bytes);
     assert_non_null(all);
@@ -89,8 +89,8 @@ static inline int step_changed(step_run *s, const char *before)
     char *after = step_slots(s);
     int changed = 0;
     int64_t at = 0;
-    for (int i = 0; i < s->session.programs.slots.n; at += step_slot_bytes(s, i), i++)
-        if (!strstr(s->session.programs.slots.at[i]->name, ".running_"))
+    for (int i = 0; i < s->session.graphs.slots.n; at += step_slot_bytes(s, i), i++)
+        if (!strstr(s->session.graphs.slots.at[i]->name, ".running_"))
             changed += memcmp(before + at, after + at, (size_t)step_slot_bytes(s, i)) != 0;
     free(after);
     return changed;
@@ -99,7 +99,7 @@ static inline int step_changed(step_run *s, const char *before)
 /* Writes one number into a weight. */
 static inline void step_poke(step_run *s, const char *group, const char *name, int64_t element, float number)
 {
-    int slot = dram_slots_find(&s->session.programs.slots, group, name);
+    int slot = dram_slots_find(&s->session.graphs.slots, group, name);
     assert_true(slot >= 0);
     assert_int_equal(dram_exec_write_slot(s->session.exec, slot, element * 4, &number, sizeof number), DRAM_OK);
 }

@@ -70,16 +70,16 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
     outcome *o = calloc(1, sizeof *o);
     assert_non_null(o);
     if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK || dram_session_start(&s) != DRAM_OK ||
-        dram_feed_open(&s.programs, &feed) != DRAM_OK)
+        dram_feed_open(&s.graphs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
-    dram_step_order order = {.kind = s.programs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
+    dram_step_order order = {.kind = s.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = 1};
     dram_hyper(&s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     assert_int_equal(s.device->bytes_peak, s.plan->arena_bytes);
-    for (int i = 0; i < s.programs.slots.n; i++) {
-        const dram_slot *slot = s.programs.slots.at[i];
+    for (int i = 0; i < s.graphs.slots.n; i++) {
+        const dram_slot *slot = s.graphs.slots.at[i];
         int64_t n = dram_elements(&slot->shape);
         bool sum = strcmp(slot->group, "gradient") == 0;
         if (!sum && strcmp(slot->group, "optimizer") != 0) continue;
@@ -247,8 +247,8 @@ static void programs(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dram_config *cfg = run_config(state, "programs", cases[i].set);
-        dram_programs p;
-        if (dram_programs_build(cfg, DRAM_SET_TRAIN, &p) != DRAM_OK) fail_msg("%s", dram_error_text());
+        dram_graph_set p;
+        if (dram_graph_set_build(cfg, DRAM_SET_TRAIN, &p) != DRAM_OK) fail_msg("%s", dram_error_text());
         int n = 0;
         for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
             if (!p.io[k].graph) continue;
@@ -258,7 +258,7 @@ static void programs(void **state)
         assert_int_equal(n, cases[i].n);
         assert_int_equal(p.io[DRAM_PROGRAM_PLAIN_UPDATE].graph != NULL, cases[i].plain_update);
         assert_int_equal(p.batch, 2 / p.accumulate);
-        dram_programs_free(&p);
+        dram_graph_set_free(&p);
         dram_config_free(cfg);
     }
 }

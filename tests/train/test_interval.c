@@ -82,14 +82,14 @@ static void the_plain_program_holds_no_teacher(void **state)
         dram_session s;
         dram_config *cfg = run_config(state, "plain", sets[i]);
         if (dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s) != DRAM_OK) fail_msg("%s", dram_error_text());
-        const dram_io *io = &s.programs.io[DRAM_PROGRAM_PLAIN_STEP];
+        const dram_io *io = &s.graphs.io[DRAM_PROGRAM_PLAIN_STEP];
         const dram_graph *g = io->graph;
         int values = 0;
         assert_non_null(g);
         assert_int_equal(io->teacher_image, DRAM_NONE);
         for (int v = 0; v < g->n_values; v++) {
             const dram_value *value = g->values[v];
-            if (value->slot != DRAM_NONE) assert_string_not_equal(s.programs.slots.at[value->slot]->group, "teacher");
+            if (value->slot != DRAM_NONE) assert_string_not_equal(s.graphs.slots.at[value->slot]->group, "teacher");
             assert_true(i == 1 || value->category != DRAM_CATEGORY_TEACHER_ACTIVATIONS);
             values++;
         }
@@ -179,7 +179,7 @@ static void padding_changes_what_the_teacher_sees_and_no_shape(void **state)
     for (int i = 0; i < 2; i++) {
         cfg[i] = run_config(state, "padded", sets[i]);
         if (dram_budget_plan(cfg[i], DRAM_SET_TRAIN, 0, &s[i]) != DRAM_OK) fail_msg("%s", dram_error_text());
-        const dram_io *io = &s[i].programs.io[DRAM_PROGRAM_DISTIL_STEP];
+        const dram_io *io = &s[i].graphs.io[DRAM_PROGRAM_DISTIL_STEP];
         const dram_shape *image = &dram_value_at(io->graph, io->teacher_image)->shape;
         assert_int_equal(image->dim[1], i ? 224 : 64);
         assert_int_equal(dram_value_at(io->graph, io->mask)->shape.dim[1], 4);

@@ -119,12 +119,12 @@ static void resident_peak(void **state)
 static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, int64_t step)
 {
     static uint8_t pixels[64 * 64 * 3], labels[64 * 64];
-    const dram_io *io = &s->programs.io[kind];
+    const dram_io *io = &s->graphs.io[kind];
     float hyper[4];
     dram_sample samples[2];
     for (int i = 0; i < 2; i++)
         samples[i] = (dram_sample){.student = pixels,
-                                   .teacher = s->programs.teacher_size ? pixels : NULL,
+                                   .teacher = s->graphs.teacher_size ? pixels : NULL,
                                    .label = labels,
                                    .student_height = 48,
                                    .student_width = 64,
@@ -133,8 +133,8 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
                                    .has_label = true,
                                    .label_pixels = 64 * 64};
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
-    int batch = s->programs.batch;
-    float count = dram_feed_label_count(&s->programs, samples, 2), one = 1;
+    int batch = s->graphs.batch;
+    float count = dram_feed_label_count(&s->graphs, samples, 2), one = 1;
     assert_int_equal(dram_feed_batch(s, feed, kind, 0, samples, batch, count), DRAM_OK);
     dram_hyper(&s->cfg, step, 0, hyper);
     if (io->seed != DRAM_NONE)
@@ -163,14 +163,14 @@ static void steps_take_no_memory(void **state)
         dram_config *cfg = run_config(state, "steps", sets[i]);
         assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
         assert_int_equal(dram_session_start(&s), DRAM_OK);
-        assert_int_equal(dram_feed_open(&s.programs, &feed), DRAM_OK);
+        assert_int_equal(dram_feed_open(&s.graphs, &feed), DRAM_OK);
         assert_int_equal(s.plan->n_programs, programs[i]);
         long long before = atomic_load(&requests);
         int64_t hook = dram_alloc_calls(), held = s.device->bytes_now;
         int runs = 0;
         atomic_store(&steps_run, true);
         for (int k = 0; runs < (i == 0 ? 100 : 20); k++) {
-            if (!s.programs.io[k % DRAM_PROGRAM_COUNT].graph) continue;
+            if (!s.graphs.io[k % DRAM_PROGRAM_COUNT].graph) continue;
             one_step(&s, &feed, (dram_program_kind)(k % DRAM_PROGRAM_COUNT), runs++);
         }
         atomic_store(&steps_run, false);

@@ -256,7 +256,7 @@ static void first_tensor_is_named(void **state)
         assert_false(isfinite(s->result.grad_norm));
         int changed = step_changed(s, before);
         /* The SR head's bias learns before anything that is not finite is met, if it is updated at once. */
-        assert_true(changed == 0 || (s->session.programs.fused && changed < 8));
+        assert_true(changed == 0 || (s->session.graphs.fused && changed < 8));
         free(before);
         before = step_slots(s);
         assert_int_equal(dram_step_trace(&s->session, &s->feed, &s->order, s->sample, STEP_IMAGES, text, sizeof text),
@@ -264,7 +264,7 @@ static void first_tensor_is_named(void **state)
         if (strncmp(text, cases[i].want, strlen(cases[i].want)) != 0) fail_msg("%s: %s", cases[i].set, text);
         char *after = step_slots(s);
         int64_t bytes = 0;
-        for (int k = 0; k < s->session.programs.slots.n; k++) bytes += step_slot_bytes(s, k);
+        for (int k = 0; k < s->session.graphs.slots.n; k++) bytes += step_slot_bytes(s, k);
         assert_memory_equal(before, after, (size_t)bytes);
         free(before);
         free(after);

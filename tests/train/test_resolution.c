@@ -147,27 +147,27 @@ static void the_low_path_is_detached(void **state)
     static const dram_program_kind kinds[] = {DRAM_PROGRAM_DISTIL_STEP, DRAM_PROGRAM_PLAIN_STEP};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         dram_config *cfg = run_config(state, "graph", sets[i]);
-        dram_programs built;
+        dram_graph_set built;
         dram_session s;
         int steps = 0;
-        ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &built));
+        ok(dram_graph_set_build(cfg, DRAM_SET_TRAIN, &built));
         ok(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s)); /* the same after all passes */
         for (int k = 0; k < 2; k++) {
-            const dram_graph *g = built.io[kinds[k]].graph, *passed = s.programs.io[kinds[k]].graph;
+            const dram_graph *g = built.io[kinds[k]].graph, *passed = s.graphs.io[kinds[k]].graph;
             if (!g) continue;
             low_path low = find_low(g), after = find_low(passed);
             check_detached(g, &low);
             check_running(g, &low, &built.slots);
             assert_true(after.made_again <= 1 && after.values - after.made_again == low.values);
-            check_running(passed, &after, &s.programs.slots);
-            check_freed(passed, &after, &s.plan->programs[s.programs.io[kinds[k]].index]);
+            check_running(passed, &after, &s.graphs.slots);
+            check_freed(passed, &after, &s.plan->programs[s.graphs.io[kinds[k]].index]);
             free(low.is_low);
             free(after.is_low);
             steps++;
         }
         assert_int_equal(steps, i == 4 ? 2 : 1);
         dram_session_close(&s);
-        dram_programs_free(&built);
+        dram_graph_set_free(&built);
         dram_config_free(cfg);
     }
 }
@@ -197,7 +197,7 @@ static void probe_open(void **state, probe *p, const char *set)
     dram_session *s = &p->s;
     s->cfg = *p->cfg;
     dram_ops_init();
-    ok(dram_graph_new("probe", &s->programs.slots, &p->g));
+    ok(dram_graph_new("probe", &s->graphs.slots, &p->g));
     p->g->detached = true;
     p->image = dram_graph_input(p->g, "image", DRAM_U8, DRAM_SHAPE(FEW, SIDE, SIDE, 3));
     p->valid = dram_graph_input(p->g, "image_valid", DRAM_I32, DRAM_SHAPE(FEW, 2));
@@ -217,7 +217,7 @@ static void probe_open(void **state, probe *p, const char *set)
     dram_graph_output(p->g, p->features);
     const dram_graph *list[] = {p->g};
     dram_profile profile = dram_profile_cpu(2);
-    ok(dram_plan_make(list, 1, &s->programs.slots, &profile, DRAM_PLAN_USUAL, &s->plan));
+    ok(dram_plan_make(list, 1, &s->graphs.slots, &profile, DRAM_PLAN_USUAL, &s->plan));
     ok(dram_device_open_cpu(2, &s->device));
     ok(dram_exec_open(s->device, s->plan, &s->exec));
     ok(dram_weights_draw(s));

@@ -115,7 +115,7 @@ static void what_placement_saves(void **state)
 static void a_large_step_is_planned_quickly(void **state)
 {
     const dram_graph *graphs[DRAM_PROGRAM_COUNT];
-    dram_programs p;
+    dram_graph_set p;
     dram_plan *plan;
     int n = 0, nodes = 0;
     dram_config *cfg = run_config(state, "large",
@@ -125,7 +125,7 @@ static void a_large_step_is_planned_quickly(void **state)
                                   "train.precision=bf16 "
                                   "train.batch_size=8");
     clock_t begin = clock();
-    ok(dram_programs_build(cfg, DRAM_SET_TRAIN, &p));
+    ok(dram_graph_set_build(cfg, DRAM_SET_TRAIN, &p));
     clock_t built = clock();
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (p.io[k].graph) {
@@ -142,7 +142,7 @@ static void a_large_step_is_planned_quickly(void **state)
     assert_true(build < 1.0 && planning < 1.0); /* an order of magnitude above what they take */
 #endif
     dram_plan_free(plan);
-    dram_programs_free(&p);
+    dram_graph_set_free(&p);
     dram_config_free(cfg);
 }
 

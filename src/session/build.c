@@ -1,4 +1,4 @@
-#include "session/fit.h"
+#include "session/build.h"
 
 #include "base/alloc.h"
 #include "passes/passes.h"
@@ -6,8 +6,8 @@
 #include "session/schedule.h"
 #include "session/times.h"
 
-/* A schedule made for another chain, for this one: its options where they exist, nothing where the blocks differ in
- * number. */
+/* Brings a schedule that was made for another chain to this one. An option that is not there becomes the plain one.
+ * Where the blocks differ in number, the schedule stays empty. */
 static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *from, dram_chain_schedule *to)
 {
     const dram_chain *chain = dram_recompute_chain(r);
@@ -24,7 +24,7 @@ static dram_status borrow(const dram_recompute *r, const dram_chain_schedule *fr
     return DRAM_OK;
 }
 
-/* Where a schedule names no choice, a block that is saved keeps what is kept without recompute too. */
+/* The fixed schedules choose no options: a block that is saved keeps what is kept without recompute too. */
 static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule)
 {
     for (int i = 0; i < schedule->n; i++)
@@ -35,17 +35,17 @@ static void plain_options(const dram_recompute *r, dram_chain_schedule *schedule
 static const dram_chain_schedule *schedule_of(const dram_session *s, dram_program_kind kind)
 {
     dram_program_kind other = kind == DRAM_PROGRAM_DISTIL_STEP ? DRAM_PROGRAM_PLAIN_STEP : DRAM_PROGRAM_DISTIL_STEP;
-    return s->programs.io[kind].graph ? &s->schedule[kind] : &s->schedule[other];
+    return s->graphs.io[kind].graph ? &s->schedule[kind] : &s->schedule[other];
 }
 
-static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_fit *fit, int64_t slots_bytes,
-                          dram_program_kind kind, dram_chain_schedule *schedule)
+static dram_status choose_schedule(dram_recompute *r, const dram_config *cfg, const dram_plan_request *request,
+                                   int64_t slots_bytes, dram_program_kind kind, dram_chain_schedule *schedule)
 {
     const dram_chain *chain = dram_recompute_chain(r);
     int64_t live, flops;
     *schedule = (dram_chain_schedule){0};
     if (chain->length == 0) return DRAM_OK;
-    if (fit->like) return borrow(r, schedule_of(fit->like, kind), schedule);
+    if (request->like) return borrow(r, schedule_of(request->like, kind), schedule);
     switch (cfg->memory.checkpoint) {
     case DRAM_CHECKPOINT_NONE:
         return DRAM_OK;
@@ -60,10 +60,10 @@ static dram_status choose(dram_recompute *r, const dram_config *cfg, const dram_
     case DRAM_CHECKPOINT_OPTIMAL:
         break;
     }
-    if (!fit->target && !fit->least) return DRAM_OK;
+    if (!request->target && !request->least) return DRAM_OK;
     TRY(dram_recompute_measure(r, NULL, &live, &flops));
-    if (!fit->least && live + slots_bytes <= fit->target) return DRAM_OK;
-    return dram_recompute_fit(r, fit->least ? 0 : fit->target - slots_bytes, schedule);
+    if (!request->least && live + slots_bytes <= request->target) return DRAM_OK;
+    return dram_recompute_search(r, request->least ? 0 : request->target - slots_bytes, schedule);
 }
 
 static int64_t device_slots(const dram_slots *slots, const dram_profile *profile)
@@ -95,7 +95,7 @@ static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, con
 typedef struct {
     dram_session *s;
     const dram_profile *profile;
-    const dram_fit *fit;
+    const dram_plan_request *request;
     dram_program_kind kind;
 } asked;
 
@@ -108,72 +108,96 @@ static dram_status seconds_of(void *context, const dram_graph *g, double **secon
 static dram_status schedule_for(void *context, dram_recompute *r, dram_chain_schedule *schedule)
 {
     const asked *a = context;
-    int64_t slots = device_slots(&a->s->programs.slots, a->profile);
-    return choose(r, &a->s->cfg, a->fit, slots, a->kind, schedule);
+    int64_t slots = device_slots(&a->s->graphs.slots, a->profile);
+    return choose_schedule(r, &a->s->cfg, a->request, slots, a->kind, schedule);
 }
 
-static dram_status run_passes(dram_session *s, const dram_profile *profile, const dram_fit *fit, dram_program_kind kind)
+static dram_status run_passes(dram_session *s, const dram_profile *profile, const dram_plan_request *request,
+                              dram_program_kind kind)
 {
     const dram_config *cfg = &s->cfg;
-    asked context = {.s = s, .profile = profile, .fit = fit, .kind = kind};
-    const dram_passes passes = {.fuse = s->programs.fused || cfg->train.accumulate > 1,
+    asked context = {.s = s, .profile = profile, .request = request, .kind = kind};
+    const dram_passes passes = {.fuse = s->graphs.fused || cfg->train.accumulate > 1,
                                 .recompute = {.norms = cfg->memory.recompute_norms,
                                               .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
                                               .in_place = cfg->memory.in_place},
                                 .seconds = seconds_of,
                                 .schedule = schedule_for,
                                 .context = &context};
-    return dram_passes_run(&passes, s->programs.io[kind].graph, profile, &s->schedule[kind],
-                           &s->recomputed_flops[kind]);
+    return dram_passes_run(&passes, s->graphs.io[kind].graph, profile, &s->schedule[kind], &s->recomputed_flops[kind]);
 }
 
-static dram_status build_once(const dram_config *cfg, const dram_fit *fit, dram_session *s)
+static dram_status build_once(const dram_config *cfg, const dram_plan_request *request, dram_session *s)
 {
     const dram_graph *graphs[DRAM_PROGRAM_COUNT];
     dram_status status;
     int n = 0;
-    *s = (dram_session){.cfg = *cfg, .set = fit->set};
+    *s = (dram_session){.cfg = *cfg, .set = request->set};
     dram_profile profile;
     TRY(dram_machine_profile(cfg, &profile));
-    TRY(dram_programs_build(&s->cfg, fit->set, &s->programs));
+    TRY(dram_graph_set_build(&s->cfg, request->set, &s->graphs));
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        if (!s->programs.io[k].graph) continue;
-        graphs[n++] = s->programs.io[k].graph;
-        if (s->programs.io[k].graph->backward_begin)
-            TRY_GOTO(run_passes(s, &profile, fit, (dram_program_kind)k), failed);
+        if (!s->graphs.io[k].graph) continue;
+        graphs[n++] = s->graphs.io[k].graph;
+        if (s->graphs.io[k].graph->backward_begin)
+            TRY_GOTO(run_passes(s, &profile, request, (dram_program_kind)k), failed);
     }
     const dram_plan_options options = {.eager_free = cfg->memory.eager_free,
                                        .in_place = cfg->memory.in_place,
                                        .share_teacher = cfg->memory.share_teacher};
-    TRY_GOTO(dram_plan_make(graphs, n, &s->programs.slots, &profile, options, &s->plan), failed);
+    TRY_GOTO(dram_plan_make(graphs, n, &s->graphs.slots, &profile, options, &s->plan), failed);
     return DRAM_OK;
 failed:
     dram_session_close(s);
     return status;
 }
 
-dram_status dram_fit_build(const dram_config *cfg, dram_fit fit, dram_session *s)
+dram_status dram_session_build(const dram_config *cfg, dram_plan_request request, dram_session *s)
 {
     enum { TRIES = 6 };
-    int64_t target = fit.target;
+    int64_t target = request.target;
     for (int i = 0;; i++) {
-        TRY(build_once(cfg, &fit, s));
+        TRY(build_once(cfg, &request, s));
         /* Placement may lose a little between buffers: ask for as much less and try again. */
         int64_t over = s->plan->arena_bytes - target, lost = s->plan->arena_bytes - s->plan->max_live_bytes;
-        if (!target || over <= 0 || over > lost || i == TRIES || fit.like) return DRAM_OK;
-        fit.target -= over + target / 1024 * i; /* the next schedule may lose as much again */
+        if (!target || over <= 0 || over > lost || i == TRIES || request.like) return DRAM_OK;
+        request.target -= over + target / 1024 * i; /* the next schedule may lose as much again */
         dram_session_close(s);
     }
 }
 
-int64_t dram_fit_flops(const dram_session *s)
+/* Of what each program takes, what an update takes in the mean over an interval: a step for each micro-batch. */
+static double per_update(const dram_session *s, const double of[DRAM_PROGRAM_COUNT], double *step)
 {
-    int64_t flops[DRAM_PROGRAM_COUNT] = {0};
+    double share = s->graphs.io[DRAM_PROGRAM_DISTIL_STEP].graph ? dram_teacher_share(&s->cfg) : 0.0;
+    *step = share * of[DRAM_PROGRAM_DISTIL_STEP] + (1.0 - share) * of[DRAM_PROGRAM_PLAIN_STEP];
+    return *step * s->cfg.train.accumulate + of[DRAM_PROGRAM_UPDATE];
+}
+
+int64_t dram_session_flops(const dram_session *s)
+{
+    double flops[DRAM_PROGRAM_COUNT] = {0}, step;
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
-        if (s->programs.io[k].graph) flops[k] = s->plan->programs[s->programs.io[k].index].flops;
-    const dram_graph *distil = s->programs.io[DRAM_PROGRAM_DISTIL_STEP].graph;
-    double share = distil ? dram_teacher_share(&s->cfg) : 0.0;
-    int64_t step = (int64_t)(share * (double)flops[DRAM_PROGRAM_DISTIL_STEP] +
-                             (1.0 - share) * (double)flops[DRAM_PROGRAM_PLAIN_STEP]);
-    return step * s->cfg.train.accumulate + flops[DRAM_PROGRAM_UPDATE];
+        if (s->graphs.io[k].graph) flops[k] = (double)s->plan->programs[s->graphs.io[k].index].flops;
+    per_update(s, flops, &step);
+    return (int64_t)step * s->cfg.train.accumulate + (int64_t)flops[DRAM_PROGRAM_UPDATE];
+}
+
+dram_status dram_session_time(const dram_session *s, dram_update_time *time)
+{
+    double seconds[DRAM_PROGRAM_COUNT] = {0}, flops[DRAM_PROGRAM_COUNT] = {0}, step;
+    dram_times_machine machine;
+    dram_times *times;
+    *time = (dram_update_time){0};
+    if (!s->cfg.memory.profile) return DRAM_OK;
+    dram_machine_describe(&s->plan->profile, &machine);
+    TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->graphs.io[k].graph) dram_times_known(times, s->graphs.io[k].graph, &seconds[k], &flops[k]);
+    dram_times_close(times);
+    double known = per_update(s, flops, &step), all = (double)dram_session_flops(s);
+    if (!(known > 0) || !(all > 0)) return DRAM_OK;
+    time->timed = known < all ? known / all : 1.0;
+    time->seconds = per_update(s, seconds, &step) / time->timed;
+    return DRAM_OK;
 }

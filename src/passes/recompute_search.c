@@ -77,7 +77,7 @@ static int slots_for(int length)
     return slots < MOST ? (int)slots : MOST;
 }
 
-dram_status dram_recompute_fit(dram_recompute *r, int64_t room, dram_chain_schedule *schedule)
+dram_status dram_recompute_search(dram_recompute *r, int64_t room, dram_chain_schedule *schedule)
 {
     const dram_chain *chain = dram_recompute_chain(r);
     dram_chain_schedule stored = {0};

@@ -1,9 +1,9 @@
-#include "session/settle.h"
+#include "session/choose.h"
 
 #include "io/path.h"
 #include "session/levers.h"
 
-int64_t dram_settle_sample_bytes(const dram_config *cfg)
+int64_t dram_sample_bytes(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
     int64_t s = cfg->data.size, t = dram_teacher_canvas(cfg);
@@ -15,7 +15,7 @@ int64_t dram_settle_sample_bytes(const dram_config *cfg)
 /* Computing takes all cores, and decoding a batch takes a small part of a step: a quarter of the cores, but two where
  * there are two, so that one decodes while the other waits for a file, and not more than a quarter of the free memory
  * if each decodes the largest image it may. Ahead of the step: two batches, in a sixteenth of the free memory. */
-void dram_settle_loader(dram_config *cfg, int cores, int64_t free_bytes)
+void dram_choose_loader(dram_config *cfg, int cores, int64_t free_bytes)
 {
     enum { MOST_WORKERS = 8, LEAST_PREFETCH = 8 };
     if (!cfg->data.workers) {
@@ -26,13 +26,13 @@ void dram_settle_loader(dram_config *cfg, int cores, int64_t free_bytes)
     }
     if (!cfg->data.prefetch) {
         int64_t batch = cfg->train.batch_size, ahead = 2 * batch > LEAST_PREFETCH ? 2 * batch : LEAST_PREFETCH;
-        int64_t room = free_bytes / 16 / dram_settle_sample_bytes(cfg);
-        if (ahead > room) ahead = room;
+        int64_t most = free_bytes / 16 / dram_sample_bytes(cfg);
+        if (ahead > most) ahead = most;
         cfg->data.prefetch = (int)(ahead > batch ? ahead : batch);
     }
 }
 
-static dram_status keep_levers(dram_settled *s)
+static dram_status keep_levers(dram_chosen *s)
 {
     unsigned both = s->cfg.memory.may_change & s->before->memory.may_change;
     dram_levers_keep(&s->cfg, s->before, both, &s->kept);
@@ -46,23 +46,23 @@ static dram_status keep_levers(dram_settled *s)
     return DRAM_OK;
 }
 
-dram_status dram_settle(const dram_config *cfg, const char *path, dram_settled *s)
+dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s)
 {
-    *s = (dram_settled){.cfg = *cfg};
-    dram_settle_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    *s = (dram_chosen){.cfg = *cfg};
+    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
     if (!path || !cfg->memory.may_change || !dram_path_exists(path)) return DRAM_OK;
     TRY(dram_config_load(path, NULL, 0, &s->before));
     return keep_levers(s);
 }
 
-void dram_settle_free(dram_settled *s)
+void dram_chosen_free(dram_chosen *s)
 {
     dram_config_free(s->before);
     dram_str_free(&s->kept);
-    *s = (dram_settled){0};
+    *s = (dram_chosen){0};
 }
 
-dram_status dram_settle_write(const dram_config *loaded, const dram_settled *settled, const dram_session *session,
+dram_status dram_chosen_write(const dram_config *loaded, const dram_chosen *chosen, const dram_session *session,
                               dram_str *yaml)
 {
     dram_config cfg = session->cfg;
@@ -70,6 +70,6 @@ dram_status dram_settle_write(const dram_config *loaded, const dram_settled *set
     cfg.memory.may_change = loaded->memory.may_change;
     if (session->pulled.length)
         dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
-    if (settled->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", settled->kept.text);
+    if (chosen->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", chosen->kept.text);
     return dram_config_write_yaml(&cfg, yaml);
 }

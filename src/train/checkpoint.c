@@ -1,4 +1,4 @@
-#include "train/state.h"
+#include "train/checkpoint.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static const struct {
 };
 enum { PARTS = sizeof parts / sizeof parts[0], EXPORTED = 2 };
 
-static bool add_skipped(cJSON *root, const dram_state *state)
+static bool add_skipped(cJSON *root, const dram_run_state *state)
 {
     cJSON *names = cJSON_AddArrayToObject(root, "skipped_images");
     for (int i = 0; names && i < dram_dataset_count(state->dataset); i++) {
@@ -44,7 +44,7 @@ static const char *seed_text(const dram_session *s, char out[32])
     return out;
 }
 
-static dram_status write_json(const dram_session *s, const char *path, const dram_state *state)
+static dram_status write_json(const dram_session *s, const char *path, const dram_run_state *state)
 {
     char seed[32];
     cJSON *root = cJSON_CreateObject();
@@ -63,7 +63,7 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
 
 static const char target_file[] = "target.safetensors";
 
-static dram_status write_target(const dram_dir *dir, const dram_state *state)
+static dram_status write_target(const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
     const dram_st_out out = {
@@ -75,7 +75,7 @@ static dram_status write_target(const dram_dir *dir, const dram_state *state)
     return status;
 }
 
-static dram_status read_target(const char *directory, const dram_state *state)
+static dram_status read_target(const char *directory, const dram_run_state *state)
 {
     char *path;
     dram_st *file;
@@ -95,7 +95,7 @@ done:
     return status;
 }
 
-static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_state *state)
+static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
     for (int i = 0; i < PARTS; i++) {
@@ -112,7 +112,7 @@ static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_
     return status;
 }
 
-dram_status dram_state_save(dram_session *s, const char *folder, const dram_state *state)
+dram_status dram_checkpoint_save(dram_session *s, const char *folder, const dram_run_state *state)
 {
     char *path;
     dram_dir dir = {0};
@@ -121,7 +121,7 @@ dram_status dram_state_save(dram_session *s, const char *folder, const dram_stat
     TRY_GOTO(dram_dir_begin(&dir, path), done);
     TRY_GOTO(write_files(s, &dir, state), done);
     TRY_GOTO(dram_dir_commit(&dir), done);
-    status = dram_checkpoint_keep(folder, s->cfg.run.keep, state->step);
+    status = dram_checkpoint_prune(folder, s->cfg.run.keep, state->step);
 done:
     dram_dir_abort(&dir);
     dram_free(path);
@@ -129,7 +129,7 @@ done:
 }
 
 /* A file that is no longer there is not asked for again. */
-static dram_status read_skipped(const cJSON *root, const char *path, dram_state *state)
+static dram_status read_skipped(const cJSON *root, const char *path, dram_run_state *state)
 {
     const cJSON *names = cJSON_GetObjectItemCaseSensitive(root, "skipped_images"), *name;
     if (!cJSON_IsArray(names)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
@@ -154,7 +154,7 @@ static dram_status read_scaling(const cJSON *root, const char *path, int64_t mos
     return dram_json_int(root, path, "skipped_steps", 0, most, &scaling->skipped);
 }
 
-static dram_status read_json(dram_session *s, const char *path, dram_state *state)
+static dram_status read_json(dram_session *s, const char *path, dram_run_state *state)
 {
     char mine[32];
     cJSON *root;
@@ -177,7 +177,7 @@ done:
     return status;
 }
 
-dram_status dram_state_load(dram_session *s, const char *folder, dram_state *state)
+dram_status dram_checkpoint_load(dram_session *s, const char *folder, dram_run_state *state)
 {
     int64_t step;
     char *directory, *path = NULL;
@@ -200,7 +200,7 @@ done:
     return status;
 }
 
-dram_status dram_state_export(dram_session *s, const char *directory)
+dram_status dram_student_export(dram_session *s, const char *directory)
 {
     for (int i = 0; i < EXPORTED; i++) {
         char *path;

@@ -8,8 +8,8 @@
 
 #include "device/testing.h"
 #include "session/budget.h"
-#include "session/room.h"
-#include "session/settle.h"
+#include "session/choose.h"
+#include "session/headroom.h"
 #include "support/runs.h"
 
 static const int64_t mib = 1 << 20, gib = (int64_t)1 << 30;
@@ -54,32 +54,32 @@ static void tiers(void **state)
     (void)state;
     const int64_t gb = 1000000000;
     static const int cards[] = {6, 8, 12, 16, 24, 40, 80};
-    assert_int_equal(dram_room_tier(0), 0);
-    assert_int_equal(dram_room_tier(6 * gb - 1), 0);
+    assert_int_equal(dram_headroom_tier(0), 0);
+    assert_int_equal(dram_headroom_tier(6 * gb - 1), 0);
     for (int i = 0; i < 7; i++) {
-        assert_int_equal(dram_room_tier(cards[i] * gb), cards[i]);
-        assert_int_equal(dram_room_tier(cards[i] * gb - 1), i ? cards[i - 1] : 0);
+        assert_int_equal(dram_headroom_tier(cards[i] * gb), cards[i]);
+        assert_int_equal(dram_headroom_tier(cards[i] * gb - 1), i ? cards[i - 1] : 0);
     }
-    assert_int_equal(dram_room_tier(1000 * gb), 80);
+    assert_int_equal(dram_headroom_tier(1000 * gb), 80);
 }
 
 static void reserve(void **state)
 {
     dram_config *cfg = run_config(state, "reserve", "data.max_decode_bytes=10MiB data.workers=3 data.prefetch=5");
     int64_t sample = 3 * 64 * 64 + 3 * 64 * 64 + 64 * 64;
-    assert_int_equal(dram_settle_sample_bytes(cfg), sample);
-    assert_int_equal(dram_room_reserve(cfg), 64 * mib + 2 * 5 * sample + 30 * mib);
+    assert_int_equal(dram_sample_bytes(cfg), sample);
+    assert_int_equal(dram_headroom_reserve(cfg), 64 * mib + 2 * 5 * sample + 30 * mib);
     cfg->train.batch_size = 9;
-    assert_int_equal(dram_room_reserve(cfg), 64 * mib + 2 * 9 * sample + 30 * mib);
+    assert_int_equal(dram_headroom_reserve(cfg), 64 * mib + 2 * 9 * sample + 30 * mib);
     cfg->sam_distill.pad_to = 128; /* the canvas is what is held */
-    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64 + 3 * 128 * 128 + 64 * 64);
+    assert_int_equal(dram_sample_bytes(cfg), 3 * 64 * 64 + 3 * 128 * 128 + 64 * 64);
     cfg->sam_distill.cache = cfg->name; /* of two loaders, one after the other, the larger */
-    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 128 * 128);
+    assert_int_equal(dram_sample_bytes(cfg), 3 * 128 * 128);
     cfg->sam_distill.pad_to = 0;
-    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64 + 64 * 64);
+    assert_int_equal(dram_sample_bytes(cfg), 3 * 64 * 64 + 64 * 64);
     cfg->sam_distill.cache = NULL;
     cfg->sam_distill.enabled = cfg->task.enabled = false;
-    assert_int_equal(dram_settle_sample_bytes(cfg), 3 * 64 * 64);
+    assert_int_equal(dram_sample_bytes(cfg), 3 * 64 * 64);
     dram_config_free(cfg);
 }
 
@@ -96,18 +96,18 @@ static void loader_by_itself(void **state)
     dram_config *cfg = run_config(state, "auto", "data.workers=0 data.prefetch=0"), own;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         own = *cfg;
-        dram_settle_loader(&own, cases[i].cores, cases[i].free_bytes * gib);
+        dram_choose_loader(&own, cases[i].cores, cases[i].free_bytes * gib);
         assert_int_equal(own.data.workers, cases[i].workers);
         assert_int_equal(own.data.prefetch, cases[i].prefetch);
     }
     own = *cfg;
     own.train.batch_size = 100;
-    dram_settle_loader(&own, 2, 64 * gib);
+    dram_choose_loader(&own, 2, 64 * gib);
     assert_int_equal(own.data.prefetch, 200);
     own = *cfg;
     own.data.workers = 5;
     own.data.prefetch = 3;
-    dram_settle_loader(&own, 2, 64 * gib);
+    dram_choose_loader(&own, 2, 64 * gib);
     assert_int_equal(own.data.workers, 5);
     assert_int_equal(own.data.prefetch, 3);
     dram_config_free(cfg);
@@ -154,7 +154,7 @@ static void automatic(void **state)
     run_ok(state, &o);
     assert_int_equal(o.summary.planned_peak_bytes, whole);
     dram_config *cfg = run_config(state, "tight", set);
-    dram_host_pretend(room + dram_room_reserve(cfg), 4 * gib);
+    dram_host_pretend(room + dram_headroom_reserve(cfg), 4 * gib);
     dram_config_free(cfg);
     run_ok(state, &tight);
     dram_host_pretend(-1, -1);
@@ -239,7 +239,7 @@ static void resumed(void **state)
 /* Every lever is taken over, but for those that either part does not name. */
 static void levers_kept(void **state)
 {
-    dram_settled s;
+    dram_chosen s;
     dram_str yaml = {0};
     dram_config *before = run_config(state, "before",
                                      "task.enabled=true memory.may_change=[precision,accumulate,"
@@ -255,7 +255,7 @@ static void levers_kept(void **state)
     before->optim.state = DRAM_OPTIM_STATE_INT8;
     assert_int_equal(dram_config_write_yaml(before, &yaml), DRAM_OK);
     put_file(in_dir(state, "kept.yaml"), yaml.text, yaml.length);
-    assert_int_equal(dram_settle(cfg, in_dir(state, "kept.yaml"), &s), DRAM_OK);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), &s), DRAM_OK);
     assert_int_equal(s.cfg.train.precision, DRAM_PRECISION_BF16);
     assert_int_equal(s.cfg.train.accumulate, 2);
     assert_int_equal(s.cfg.sam_distill.sam_input_size, 32);
@@ -264,17 +264,17 @@ static void levers_kept(void **state)
     assert_true(s.cfg.resolution_distill.sr_target_scale == cfg->resolution_distill.sr_target_scale);
     assert_int_equal(s.cfg.memory.may_change, 1u << DRAM_MAY_CHANGE_SR_TARGET_SCALE);
     assert_string_equal(s.kept.text, "precision, accumulate, optim_state, sam_input_size, distill_interval");
-    dram_settle_free(&s);
+    dram_chosen_free(&s);
     cfg->train.batch_size = 3;
-    assert_int_equal(dram_settle(cfg, in_dir(state, "kept.yaml"), &s), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), &s), DRAM_ERR_CONFIG);
     assert_non_null(
         strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
     dram_error_clear();
-    dram_settle_free(&s);
-    assert_int_equal(dram_settle(cfg, in_dir(state, "absent.yaml"), &s), DRAM_OK);
+    dram_chosen_free(&s);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "absent.yaml"), &s), DRAM_OK);
     assert_int_equal(s.cfg.memory.may_change, cfg->memory.may_change);
     assert_int_equal(s.cfg.train.accumulate, 1);
-    dram_settle_free(&s);
+    dram_chosen_free(&s);
     dram_str_free(&yaml);
     dram_config_free(before);
     dram_config_free(cfg);

@@ -1,6 +1,6 @@
-/* state: a checkpoint directory: what a run needs to go on bit for bit. */
-#ifndef DRAM_TRAIN_STATE_H
-#define DRAM_TRAIN_STATE_H
+/* checkpoint: a directory with what a run needs to go on bit for bit. */
+#ifndef DRAM_TRAIN_CHECKPOINT_H
+#define DRAM_TRAIN_CHECKPOINT_H
 
 #include "data/dataset.h"
 #include "session/schedule.h"
@@ -15,17 +15,17 @@ typedef struct {
     int skipped;                 /* their number */
     float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
-} dram_state;
+} dram_run_state;
 
 /* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but
  * the newest run.keep. After an error the older ones are still there. */
-dram_status dram_state_save(dram_session *session, const char *folder, const dram_state *state);
+dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
 /* Loads the newest complete one, or leaves session and state as they are when there is none. The caller has set
  * state->dataset and is_skipped. */
-dram_status dram_state_load(dram_session *session, const char *folder, dram_state *state);
+dram_status dram_checkpoint_load(dram_session *session, const char *folder, dram_run_state *state);
 
 /* The result of a run in its directory: student.safetensors (the trunk) and heads.safetensors (neck and task head). */
-dram_status dram_state_export(dram_session *session, const char *directory);
+dram_status dram_student_export(dram_session *session, const char *directory);
 
 #endif

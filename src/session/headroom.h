@@ -1,0 +1,35 @@
+/* headroom: whether a run has the memory it was planned for. What is asked before anything is allocated, and what is
+ * done when an allocation fails all the same. On the CPU the device's arena and what waits in host memory are both RAM;
+ * a GPU has memory of its own. */
+#ifndef DRAM_SESSION_HEADROOM_H
+#define DRAM_SESSION_HEADROOM_H
+
+#include "session/session.h"
+
+/* Host memory that a run may take besides its arenas: 64 MiB for code, libraries, graphs and threads; the buffers of
+ * the loader's samples, once for training and once for evaluation; and for each loader thread what decoding one image
+ * may take (data.max_decode_bytes), the largest part: with smaller images, lower that key and `auto` gives more. */
+int64_t dram_headroom_reserve(const dram_config *cfg);
+
+/* DRAM_ERR_FIT for a memory.budget that is more than the device has in all. */
+dram_status dram_headroom_check_budget(const dram_config *cfg);
+
+/* dram_budget_plan; with `auto` the budget is what is free, less the reserve. */
+dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_session *session);
+
+/* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, on a GPU less what its
+ * libraries are still to take. */
+dram_status dram_headroom_check(const dram_session *session);
+
+/* Checks a session that dram_headroom_plan made from cfg, and starts it. Where the device does not give what was
+ * planned: finds out what it really gives, plans the session again within that, with the levers that dram_budget_plan
+ * may pull, says so in one line, calls planned(context) (NULL: nothing) and starts again. DRAM_ERR_FIT, with numbers:
+ * nothing fits. */
+dram_status dram_headroom_start(const dram_config *cfg, dram_session *session, void (*planned)(void *context),
+                                void *context);
+
+/* The tier, a config in configs/tiers, for a device with so many bytes: the largest card, in GB of 10^9 bytes as they
+ * are sold, that is not larger; 0: there is none that small. */
+int dram_headroom_tier(int64_t bytes);
+
+#endif
