@@ -31,5 +31,5 @@ done
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
 [ "$failed" = 0 ] || { tail -n 40 "build/fuzz/$name".*.log >&2; exit 1; }
-done=$(awk '/^stat::number_of_executed_units/ { n += $2 } END { print n }' $(seq -f "build/fuzz/$name.%g.log" 0 $((jobs - 1))))
-echo "fuzz.sh: $name: $done inputs, none failed; $(find "$corpus" -type f | wc -l) in its corpus"
+runs=$(awk '/^stat::number_of_executed_units/ { n += $2 } END { print n }' $(seq -f "build/fuzz/$name.%g.log" 0 $((jobs - 1))))
+echo "fuzz.sh: $name: $runs inputs, none failed; $(find "$corpus" -type f | wc -l) in its corpus"
