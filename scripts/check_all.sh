@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the threaded parts, clang, fuzzing, other
-# GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower instruction sets.
+# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the
+# threaded parts, clang, fuzzing, other GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower
+# instruction sets.
 # usage: check_all.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"

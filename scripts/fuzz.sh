@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gives a fuzzing target (tests/fuzz/LAYER/NAME.c) COUNT inputs under libFuzzer, ASan and UBSan, on all cores, and goes on from
-# the corpus that it has found so far (build/fuzz/corpus/NAME; the first ones are those of tests/fuzz/corpus/NAME and what the
-# target's list there names). Needs clang. An input that fails stays as build/fuzz/NAME-*.
+# Gives a fuzzing target (tests/fuzz/LAYER/NAME.c) COUNT inputs under libFuzzer, ASan and UBSan, on all cores. It goes on
+# from the corpus that it has found so far, build/fuzz/corpus/NAME. The first one is tests/fuzz/corpus/NAME and what
+# tests/fuzz/corpus/NAME.txt lists. Needs clang. An input that fails stays as build/fuzz/NAME-*.
 # usage: fuzz.sh NAME COUNT
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -23,6 +23,7 @@ cp -n "$seeds"/* "$corpus"
 # Each core takes a part; all share the corpus.
 jobs=$(nproc) share=$(((count + $(nproc) - 1) / $(nproc)))
 pids=()
+rm -f "build/fuzz/$name".*.log
 for ((job = 0; job < jobs; job++)); do
   "build/fuzz/tests/fuzz_$name" -runs="$share" -max_len=65536 -timeout=10 -rss_limit_mb=2048 -reload=1 \
     -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "$corpus" >"build/fuzz/$name.$job.log" 2>&1 &
@@ -31,5 +32,5 @@ done
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
 [ "$failed" = 0 ] || { tail -n 40 "build/fuzz/$name".*.log >&2; exit 1; }
-runs=$(awk '/^stat::number_of_executed_units/ { n += $2 } END { print n }' $(seq -f "build/fuzz/$name.%g.log" 0 $((jobs - 1))))
+runs=$(cat "build/fuzz/$name".*.log | awk '/^stat::number_of_executed_units/ { n += $2 } END { print n }')
 echo "fuzz.sh: $name: $runs inputs, none failed; $(find "$corpus" -type f | wc -l) in its corpus"

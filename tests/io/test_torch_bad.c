@@ -378,8 +378,8 @@ static void an_index_is_one_file(void **state)
     ok(dram_st_open(path, &st));
     assert_int_equal(dram_st_count(st), 2); /* b is not in the map */
     assert_null(dram_st_find(st, "b"));
-    for (const char *name = "a\0c"; *name; name += 2) {
-        ok(dram_st_read_f32(st, dram_st_find(st, name), 1, 5, got));
+    for (int i = 0; i < 2; i++) {
+        ok(dram_st_read_f32(st, dram_st_find(st, i ? "c" : "a"), 1, 5, got));
         assert_memory_equal(got, numbers + 1, 20);
     }
     dram_st_close(st);
