@@ -49,7 +49,8 @@ typedef struct {
 
 typedef struct dram_st dram_st;
 
-/* Reads and checks the header: *st is to be closed. What is neither kind of file is called what it is, with the way out. Any thread may read from an open file, several at a time. */
+/* Reads and checks the header: *st is to be closed. What is neither kind of file is called what it is, with the way out.
+ * Any thread may read from an open file, several at a time. */
 dram_status dram_st_open(const char *path, dram_st **st);
 void dram_st_close(dram_st *st); /* NULL is allowed */
 
