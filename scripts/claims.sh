@@ -7,7 +7,7 @@ set -euo pipefail
 arguments 0 any "$@"
 write=
 [ "${1:-}" = --write ] && { write=1; shift; }
-sections=(half_side canvas model_type interval sr_scale precision patches prefetch) # some take up plans of those before them
+sections=(half_side canvas model_type interval sr_scale precision patches prefetch)
 for word; do [[ " ${sections[*]} " == *" $word "* ]] || { usage >&2; exit 2; }; done
 [ $# = 0 ] || sections=("$@")
 cd "$(dirname "$0")/.."
@@ -48,12 +48,7 @@ t() { calc %.2f "$1 / 1e12"; }
 head2() { printf '| | %s | %s | saved |\n|---|---:|---:|---:|\n' "$@"; }
 
 half_side() {
-  teacher b1024 sam_distill.teacher.model_type=vit_b
   teacher b512 sam_distill.teacher.model_type=vit_b sam_distill.sam_input_size=512
-  teacher h1024
-  teacher h512 sam_distill.sam_input_size=512
-  plan full
-  plan half sam_distill.sam_input_size=512
   head2 1024 512
   compare "\`vit_b\` alone: weights, MiB" m "$(weights b1024)" "$(weights b512)"
   compare "\`vit_b\` alone: activations, MiB" m "$(activations b1024)" "$(activations b512)"
@@ -199,6 +194,12 @@ prefetch() {
   done
 }
 
+# What several sections compare with.
+plan full
+plan half sam_distill.sam_input_size=512
+teacher h1024
+teacher h512 sam_distill.sam_input_size=512
+teacher b1024 sam_distill.teacher.model_type=vit_b
 for s in "${sections[@]}"; do
   if [ "$write" ]; then
     "$s" >"$out/section.md"

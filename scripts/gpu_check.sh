@@ -18,6 +18,7 @@ small=
 [ "${1:-}" = --small ] && { small=1; shift; }
 out=${1:+$(realpath -m -- "$1")}
 cd "$(dirname "$0")/.." || exit 1
+trap '' USR1 # a value that is not there is a row that failed
 out=${out:-$PWD/build/gpu-check}
 build=${DRAM_BUILD:-build/release}
 dram=$build/dram

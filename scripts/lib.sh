@@ -42,13 +42,15 @@ scenes() {
 # What the configs of bench/ read.
 bench_scenes() { scenes bench 32 3; }
 
-# value FILE KEY: what stands at KEY in a file of JSON, nothing for null; a key that is not there is an error. A dot goes
-# into an object, or to the object of that name in a list, as in `dram plan --json --get programs.distil_step.flops`.
+# value FILE KEY: what stands at KEY in a file of JSON, nothing for null. A dot goes into an object, or to the object of that
+# name in a list, as in `dram plan --json --get programs.distil_step.flops`. A key that is not there ends the script, even
+# from within a $(...) whose status no one asks for.
+trap 'exit 1' USR1
 value() {
   jq -r --arg key "$2" 'def missing: error("there is no \($key)");
     reduce ($key / ".")[] as $part (.;
       if type == "array" then map(select(.name == $part)) | if length > 0 then .[0] else missing end
-      elif type == "object" and has($part) then .[$part] else missing end) | if . == null then empty else . end' "$1"
+      elif type == "object" and has($part) then .[$part] else missing end) | if . == null then empty else . end' "$1" || kill -USR1 $$
 }
 
 # column FILE KEY: that number of every line of a file with one object a line

@@ -12,7 +12,7 @@ scripts/deps.sh
 scripts/build.sh asan
 # tests/CMakeLists.txt says which tests have which label. One instruction set is enough here, and whole runs take minutes
 # under a sanitizer: scripts/check_all.sh does those too.
-# ops/both is ops/all and ops/cuda, the latter on the simulated GPU, where train/cuda_graph and cli/cuda run too.
+# ops/cuda/NAME is an op on the CPU and on the simulated GPU, where train/cuda_graph and cli/cuda run too.
 ctest --test-dir build/asan --no-tests=error --output-on-failure -j "$(nproc)" -LE '^slow$'
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
 ctest --test-dir build/tsan --no-tests=error --output-on-failure -L '^threads$'

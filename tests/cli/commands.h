@@ -107,6 +107,32 @@ static inline const char *text_of(const cJSON *object, const char *key)
     return item->valuestring;
 }
 
+/* Group setup: a folder with `scenes` scenes and run.yaml, three steps over them without a look at the fidelity. */
+static inline int dram_setup(void **state, int scenes)
+{
+    static const char run_yaml[] = "name: net\n"
+                                   "threads: 2\n"
+                                   "data:\n"
+                                   "  size: 64\n"
+                                   "  prefetch: 4\n"
+                                   "  train: {images: scenes/images, labels: scenes/labels}\n"
+                                   "  val: {images: scenes/images, labels: scenes/labels}\n"
+                                   "  classes: 12\n"
+                                   "student: {arch: regnetx_002}\n"
+                                   "sam_distill: {teacher: {model_type: vit_micro, weights: random}, "
+                                   "sam_input_size: 64, fidelity_images: 0}\n"
+                                   "task: {enabled: true}\n"
+                                   "optim: {warmup_steps: 1}\n"
+                                   "train: {steps: 3, batch_size: 2}\n"
+                                   "run: {log_every: 1}\n";
+    char synth[64];
+    if (tempdir_make(state) != 0) return -1;
+    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
+    snprintf(synth, sizeof synth, "synth scenes --count %d --seed 3", scenes);
+    dram_ok(state, synth);
+    return 0;
+}
+
 /* Group teardown. */
 static inline int dram_teardown(void **state)
 {

@@ -61,6 +61,29 @@ static void help(void **state)
     assert_int_equal(count(complained, "Exit codes: "), 1);
 }
 
+/* A tier's budget is the largest quarter of a GiB that leaves, of a card's so many 10^9 bytes, what a plan assumes that
+ * a process takes beside its arena. */
+static void tiers_leave_what_is_assumed(void **state)
+{
+    static const int cards[] = {6, 8, 12, 16, 24, 40, 80};
+    const double gib = 1 << 30;
+    dram_ok(state, "plan plan.yaml sam_distill.teacher.weights=random device=cuda memory.profile=none --json");
+    cJSON *root = printed_json();
+    const cJSON *overhead = cJSON_GetObjectItemCaseSensitive(root, "overhead_bytes");
+    double beside = number_of(overhead, "context") + number_of(overhead, "libraries");
+    cJSON_Delete(root);
+    for (size_t i = 0; i < sizeof cards / sizeof cards[0]; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s/configs/tiers/%02dgb.yaml", DRAM_SOURCE_DIR, cards[i]);
+        char *text = get_file(path, NULL), *budget = strstr(text, "budget: "), *unit;
+        assert_non_null(budget);
+        double left = cards[i] * 1e9 - strtod(budget + 8, &unit) * gib - beside;
+        assert_int_equal(strncmp(unit, "GiB ", 4), 0);
+        if (left < 0 || left >= 0.25 * gib) fail_msg("%s leaves %.3f GiB beside a process", path, left / gib);
+        free(text);
+    }
+}
+
 static void wrong_commands(void **state)
 {
     static const struct {
@@ -390,6 +413,7 @@ int main(void)
         cmocka_unit_test(plan_with_a_cache),
         cmocka_unit_test(plan_names_the_losses),
         cmocka_unit_test(plan_over_budget),
+        cmocka_unit_test(tiers_leave_what_is_assumed),
         cmocka_unit_test(config),
         cmocka_unit_test(doctor),
         cmocka_unit_test(synth),

@@ -10,27 +10,10 @@
 
 #include "cli/commands.h"
 
-static const char run_yaml[] = "name: net\n"
-                               "threads: 2\n"
-                               "data:\n"
-                               "  size: 64\n"
-                               "  prefetch: 4\n"
-                               "  train: {images: scenes/images, labels: scenes/labels}\n"
-                               "  val: {images: scenes/images, labels: scenes/labels}\n"
-                               "  classes: 12\n"
-                               "student: {arch: regnetx_002}\n"
-                               "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
-                               "task: {enabled: true}\n"
-                               "optim: {warmup_steps: 1}\n"
-                               "train: {steps: 2, batch_size: 2}\n"
-                               "run: {log_every: 1}\n";
-
 static int setup(void **state)
 {
-    if (tempdir_make(state) != 0) return -1;
-    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
-    dram_ok(state, "synth scenes --count 2 --seed 3");
-    dram_ok(state, "train run.yaml sam_distill.fidelity_images=0");
+    if (dram_setup(state, 2) != 0) return -1;
+    dram_ok(state, "train run.yaml train.steps=2");
     assert_string_equal(complained, "");
     assert_null(strstr(printed, "fidelity"));
     assert_null(strstr(printed, "scale")); /* not in fp32 */
@@ -143,25 +126,44 @@ static void features_go_wrong(void **state)
                "does not hold the weights of regnety_002: it is a file of regnetx_002; ");
 }
 
+/* What `dram eval --teacher-fidelity ARGS --json` says of the one image of a folder, whose cosine is the worst too. */
+static double fidelity_of(void **state, const char *args, int size)
+{
+    char words[200];
+    snprintf(words, sizeof words, "eval run.yaml --teacher-fidelity %s sam_distill.sam_input_size=%d --json", args,
+             size);
+    dram_ok(state, words);
+    cJSON *root = printed_json();
+    double cosine = number_of(root, "cosine");
+    assert_true(number_of(root, "images") == 1 && number_of(root, "sam_input_size") == size);
+    assert_true(number_of(root, "worst") == cosine && cosine > -1 && cosine < 1);
+    cJSON_Delete(root);
+    return cosine;
+}
+
 static void fidelity(void **state)
 {
+    char want[300];
     dram_ok(state, "synth one --count 1 --seed 4");
-    dram_ok(state, "eval run.yaml --teacher-fidelity one/images sam_distill.sam_input_size=256");
-    assert_non_null(
-        strstr(printed, "1 image: the teacher's embedding at 256, on the grid of 1024, against that at 1024"));
-    assert_non_null(strstr(printed, "\ncosine            0."));
-    assert_non_null(strstr(printed, "\nworst             0."));
+    double own = fidelity_of(state, "one/images", 256);
     assert_string_equal(complained, "");
-    dram_ok(state, "eval run.yaml --teacher-fidelity one/images --json");
-    cJSON *root = printed_json();
-    assert_true(number_of(root, "images") == 1 && number_of(root, "sam_input_size") == 64);
-    assert_true(number_of(root, "worst") <= number_of(root, "cosine") && number_of(root, "cosine") < 0.8);
-    cJSON_Delete(root);
-    assert_int_equal(strncmp(complained, "warning: the teacher at 64 gives another embedding than at 1024: ", 65), 0);
+    dram_ok(state, "eval run.yaml --teacher-fidelity one/images sam_distill.sam_input_size=256");
+    snprintf(want, sizeof want,
+             "1 image: the teacher's embedding at 256, on the grid of 1024, against that at 1024\n"
+             "cosine            %.4f\nworst             %.4f  00000.jpg\n",
+             own, own);
+    assert_string_equal(printed, want);
+    assert_string_equal(complained, "");
+    double small = fidelity_of(state, "one/images", 64);
+    assert_true(small < 0.8 && small != own);
+    snprintf(want, sizeof want,
+             "warning: the teacher at 64 gives another embedding than at 1024: the cosine between them is %.3f ",
+             small);
+    assert_int_equal(strncmp(complained, want, strlen(want)), 0);
     dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=1024");
     assert_non_null(strstr(printed, "the teacher sees 1024 in training too: there is nothing to compare"));
     dram_ok(state, "eval run.yaml --teacher-fidelity scenes/images sam_distill.sam_input_size=1024 --json");
-    root = printed_json();
+    cJSON *root = printed_json();
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(root, "cosine")));
     cJSON_Delete(root);
     dram_fails(state, "eval run.yaml --teacher-fidelity nowhere", 2,
@@ -172,14 +174,18 @@ static void fidelity(void **state)
     dram_fails(state, "eval run.yaml --teacher-fidelity scenes/images memory.budget=1MiB", 3, "the plan needs ");
 }
 
-/* One line before the first step. */
+/* One line before the first step, which says of the first image what eval says of it. */
 static void fidelity_of_a_run(void **state)
 {
+    char want[200];
+    dram_ok(state, "synth first --count 1 --seed 3");
+    double cosine = fidelity_of(state, "first/images", 224);
     dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=224 "
                    "train.batch_size=1 train.steps=1");
-    const char *line = strstr(printed, "\nteacher fidelity: cosine 0.");
-    assert_non_null(line);
-    assert_non_null(strstr(line, " of 224 against 1024, 1 image\n"));
+    snprintf(want, sizeof want, "\nteacher fidelity: cosine %.3f (worst %.3f) of 224 against 1024, 1 image\n", cosine,
+             cosine);
+    const char *line = strstr(printed, want);
+    if (!line) fail_msg("\"%s\" is not in: %s", want, printed);
     assert_non_null(strstr(line, "\nstep 1/1  loss "));
     dram_ok(state, "train run.yaml name=one sam_distill.fidelity_images=1 sam_distill.sam_input_size=224 "
                    "train.batch_size=1 train.steps=2 --resume");
@@ -195,7 +201,7 @@ static void fidelity_of_a_run(void **state)
 /* The loss scale is shown where there is one, and how many steps were skipped for it. */
 static void fp16_says_its_scale(void **state)
 {
-    dram_ok(state, "train run.yaml name=half sam_distill.fidelity_images=0 train.precision=fp16 train.steps=3");
+    dram_ok(state, "train run.yaml name=half train.precision=fp16");
     for (const char *line = printed; (line = strstr(line, "\nstep ")); line++) {
         if (strstr(line, " evaluated ") && strstr(line, " evaluated ") < strchr(line + 1, '\n')) continue;
         const char *scale = strstr(line, "  scale "), *end = strchr(line + 1, '\n');

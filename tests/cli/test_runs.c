@@ -11,28 +11,9 @@
 
 #include "cli/commands.h"
 
-static const char run_yaml[] = "name: net\n"
-                               "threads: 2\n"
-                               "data:\n"
-                               "  size: 64\n"
-                               "  prefetch: 4\n"
-                               "  train: {images: scenes/images, labels: scenes/labels}\n"
-                               "  val: {images: scenes/images, labels: scenes/labels}\n"
-                               "  classes: 12\n"
-                               "student: {arch: regnetx_002}\n"
-                               "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64, "
-                               "fidelity_images: 0}\n"
-                               "task: {enabled: true}\n"
-                               "optim: {warmup_steps: 1}\n"
-                               "train: {steps: 3, batch_size: 2}\n"
-                               "run: {log_every: 1}\n";
-
 static int setup(void **state)
 {
-    if (tempdir_make(state) != 0) return -1;
-    put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
-    dram_ok(state, "synth scenes --count 4 --seed 3");
-    return 0;
+    return dram_setup(state, 4);
 }
 
 static void train_then_eval(void **state)

@@ -8,7 +8,7 @@ static void make_folders(void)
     for (int i = 0; i < COUNT(folders); i++) mkdir(folders[i], 0777);
 }
 
-static void test_later_files_win(void **state)
+static void later_files_win(void **state)
 {
     (void)state;
     make_folders();
@@ -43,7 +43,7 @@ static void keep_told(void *context, dram_log_level level, const char *message)
 }
 
 /* The warm-up gives way to a smaller train.steps that wins over its place, and to no other. */
-static void test_who_shortens_a_run_shortens_its_warmup(void **state)
+static void who_shortens_a_run_shortens_its_warmup(void **state)
 {
     (void)state;
     static const char *const steps[] = {"train.steps=5"}, *const both[] = {"train.steps=5", "optim.warmup_steps=6"};
@@ -88,7 +88,7 @@ static void test_who_shortens_a_run_shortens_its_warmup(void **state)
     dram_log_set_sink(NULL, NULL);
 }
 
-static void test_a_wrong_value_in_a_base_is_an_error_though_overridden(void **state)
+static void a_wrong_value_in_a_base_is_an_error_though_overridden(void **state)
 {
     (void)state;
     write_to("low.yaml", "data:\n  size: 33\n");
@@ -98,7 +98,7 @@ static void test_a_wrong_value_in_a_base_is_an_error_though_overridden(void **st
                    "32 to 8192");
 }
 
-static void test_bases_that_cannot_be_used(void **state)
+static void bases_that_cannot_be_used_are_named(void **state)
 {
     (void)state;
     make_folders();
@@ -121,7 +121,7 @@ static void test_bases_that_cannot_be_used(void **state)
     expect_failure("top.yaml", NULL, 0, "top.yaml:2:1: base: this key is given twice");
 }
 
-static void test_a_long_chain_ends_in_an_error(void **state)
+static void a_long_chain_ends_in_an_error(void **state)
 {
     (void)state;
     char name[32], text[64];
@@ -137,7 +137,7 @@ static void test_a_long_chain_ends_in_an_error(void **state)
     dram_config_free(cfg);
 }
 
-static void test_a_file_too_large_is_no_config(void **state)
+static void a_file_too_large_is_no_config(void **state)
 {
     (void)state;
     enum { LARGE = (1 << 20) + 1 };
@@ -158,7 +158,7 @@ static void expect_path(const char *got, const char *inside)
     assert_string_equal(got, want);
 }
 
-static void test_input_paths_are_relative_to_their_file(void **state)
+static void input_paths_are_relative_to_their_file(void **state)
 {
     (void)state;
     make_folders();
@@ -182,7 +182,7 @@ static void test_input_paths_are_relative_to_their_file(void **state)
     assert_int_equal(chdir(".."), 0);
 }
 
-static void test_keywords_and_quoted_words(void **state)
+static void a_quoted_keyword_is_a_path(void **state)
 {
     (void)state;
     write_to("c.yaml", "student: {weights: 'none'}\nsam_distill: {teacher: {weights: \"random\"}}\n"
@@ -201,7 +201,7 @@ static void test_keywords_and_quoted_words(void **state)
 }
 
 /* A file reached through a linked folder: ".." is taken from where the file really is. */
-static void test_paths_through_a_linked_folder(void **state)
+static void a_linked_folder_is_followed(void **state)
 {
     (void)state;
     make_folders();
@@ -215,15 +215,15 @@ static void test_paths_through_a_linked_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_later_files_win),
-        cmocka_unit_test(test_who_shortens_a_run_shortens_its_warmup),
-        cmocka_unit_test(test_a_wrong_value_in_a_base_is_an_error_though_overridden),
-        cmocka_unit_test(test_bases_that_cannot_be_used),
-        cmocka_unit_test(test_a_long_chain_ends_in_an_error),
-        cmocka_unit_test(test_a_file_too_large_is_no_config),
-        cmocka_unit_test(test_input_paths_are_relative_to_their_file),
-        cmocka_unit_test(test_keywords_and_quoted_words),
-        cmocka_unit_test(test_paths_through_a_linked_folder),
+        cmocka_unit_test(later_files_win),
+        cmocka_unit_test(who_shortens_a_run_shortens_its_warmup),
+        cmocka_unit_test(a_wrong_value_in_a_base_is_an_error_though_overridden),
+        cmocka_unit_test(bases_that_cannot_be_used_are_named),
+        cmocka_unit_test(a_long_chain_ends_in_an_error),
+        cmocka_unit_test(a_file_too_large_is_no_config),
+        cmocka_unit_test(input_paths_are_relative_to_their_file),
+        cmocka_unit_test(a_quoted_keyword_is_a_path),
+        cmocka_unit_test(a_linked_folder_is_followed),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

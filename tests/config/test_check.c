@@ -7,7 +7,7 @@ typedef struct {
 
 #define TASK "task: {enabled: true}\n"
 
-static void test_contradictions(void **state)
+static void contradictions_are_named(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -86,7 +86,7 @@ static void test_contradictions(void **state)
 }
 
 /* The neighbours of the contradictions: each of these is allowed. */
-static void test_what_is_just_right(void **state)
+static void what_is_just_right_is_taken(void **state)
 {
     (void)state;
     static const char *const good[] = {
@@ -140,7 +140,7 @@ static void expect_bad_inputs(const char *yaml, bool training, const char *error
     dram_config_free(cfg);
 }
 
-static void test_inputs_of_a_run(void **state)
+static void inputs_of_a_run_must_be_there(void **state)
 {
     (void)state;
     char error[PATH_MAX + 200];
@@ -188,9 +188,9 @@ static void test_inputs_of_a_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_what_is_just_right),
-        cmocka_unit_test(test_inputs_of_a_run),
+        cmocka_unit_test(contradictions_are_named),
+        cmocka_unit_test(what_is_just_right_is_taken),
+        cmocka_unit_test(inputs_of_a_run_must_be_there),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

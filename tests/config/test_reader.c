@@ -1,7 +1,7 @@
 /* Values, types, ranges and syntax: what one file or override may say, and the exact error otherwise. */
 #include "config/helpers.h"
 
-static void test_defaults_load_without_a_file(void **state)
+static void defaults_load_without_a_file(void **state)
 {
     (void)state;
     dram_config *cfg = load(NULL, NULL, 0);
@@ -25,7 +25,7 @@ static void test_defaults_load_without_a_file(void **state)
     dram_config_free(NULL);
 }
 
-static void test_every_kind_of_value(void **state)
+static void every_kind_of_value_is_read(void **state)
 {
     (void)state;
     write_to("c.yaml", "%YAML 1.2\n---\n"
@@ -67,7 +67,7 @@ static void test_every_kind_of_value(void **state)
     dram_config_free(cfg);
 }
 
-static void test_an_empty_file_is_the_defaults(void **state)
+static void an_empty_file_is_the_defaults(void **state)
 {
     (void)state;
     static const char *const empty[] = {"", "# nothing\n", "---\n", "~\n", "{}\n", "\xef\xbb\xbf# mark\n"};
@@ -89,7 +89,7 @@ static void check_bad(const bad_file *cases, int n)
     for (int i = 0; i < n; i++) expect_bad_file(cases[i].yaml, cases[i].error);
 }
 
-static void test_unknown_keys_name_the_nearest(void **state)
+static void unknown_keys_name_the_nearest(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -116,7 +116,7 @@ static void test_unknown_keys_name_the_nearest(void **state)
     check_bad(cases, COUNT(cases));
 }
 
-static void test_wrong_types_say_what_was_found(void **state)
+static void wrong_types_say_what_was_found(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -172,7 +172,7 @@ static void test_wrong_types_say_what_was_found(void **state)
     check_bad(cases, COUNT(cases));
 }
 
-static void test_ranges_are_named(void **state)
+static void ranges_are_named(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -238,7 +238,7 @@ static void test_ranges_are_named(void **state)
     check_bad(cases, COUNT(cases));
 }
 
-static void test_unknown_words_name_the_nearest_and_all(void **state)
+static void unknown_words_name_the_nearest_and_all(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -256,7 +256,7 @@ static void test_unknown_words_name_the_nearest_and_all(void **state)
     check_bad(cases, COUNT(cases));
 }
 
-static void test_yaml_that_is_not_taken(void **state)
+static void yaml_that_is_not_taken_is_named(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
@@ -284,7 +284,7 @@ static void test_yaml_that_is_not_taken(void **state)
 }
 
 /* Nine levels of nine aliases: the first anchor is refused, so nothing is ever multiplied. */
-static void test_a_billion_laughs_are_refused_at_once(void **state)
+static void a_billion_laughs_are_refused_at_once(void **state)
 {
     (void)state;
     dram_str text = {0};
@@ -301,7 +301,7 @@ static void test_a_billion_laughs_are_refused_at_once(void **state)
                    "c.yaml:1:7: name: anchors and aliases (& and *) are not supported; use base: to share");
 }
 
-static void test_deep_nesting_is_refused(void **state)
+static void deep_nesting_is_refused(void **state)
 {
     (void)state;
     enum { DEPTH = 200000 };
@@ -317,7 +317,7 @@ static void test_deep_nesting_is_refused(void **state)
     dram_error_clear();
 }
 
-static void test_overrides_win_from_left_to_right(void **state)
+static void overrides_win_from_left_to_right(void **state)
 {
     (void)state;
     write_to("c.yaml", "name: here\ndata: {size: 64, classes: 3}\nmemory: {budget: 1GiB}\n");
@@ -342,7 +342,7 @@ static void test_overrides_win_from_left_to_right(void **state)
     dram_config_free(cfg);
 }
 
-static void test_bad_overrides(void **state)
+static void bad_overrides_are_named(void **state)
 {
     (void)state;
     static const struct {
@@ -379,7 +379,7 @@ static void test_bad_overrides(void **state)
     for (int i = 0; i < COUNT(cases); i++) expect_failure(NULL, &cases[i].text, 1, cases[i].error);
 }
 
-static void test_later_layers_fail_with_the_place(void **state)
+static void later_layers_fail_with_the_place(void **state)
 {
     (void)state;
     const char *const overrides[] = {"optim.lr=0.5"};
@@ -406,19 +406,13 @@ static void test_later_layers_fail_with_the_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults_load_without_a_file),
-        cmocka_unit_test(test_every_kind_of_value),
-        cmocka_unit_test(test_an_empty_file_is_the_defaults),
-        cmocka_unit_test(test_unknown_keys_name_the_nearest),
-        cmocka_unit_test(test_wrong_types_say_what_was_found),
-        cmocka_unit_test(test_ranges_are_named),
-        cmocka_unit_test(test_unknown_words_name_the_nearest_and_all),
-        cmocka_unit_test(test_yaml_that_is_not_taken),
-        cmocka_unit_test(test_a_billion_laughs_are_refused_at_once),
-        cmocka_unit_test(test_deep_nesting_is_refused),
-        cmocka_unit_test(test_overrides_win_from_left_to_right),
-        cmocka_unit_test(test_bad_overrides),
-        cmocka_unit_test(test_later_layers_fail_with_the_place),
+        cmocka_unit_test(defaults_load_without_a_file),           cmocka_unit_test(every_kind_of_value_is_read),
+        cmocka_unit_test(an_empty_file_is_the_defaults),          cmocka_unit_test(unknown_keys_name_the_nearest),
+        cmocka_unit_test(wrong_types_say_what_was_found),         cmocka_unit_test(ranges_are_named),
+        cmocka_unit_test(unknown_words_name_the_nearest_and_all), cmocka_unit_test(yaml_that_is_not_taken_is_named),
+        cmocka_unit_test(a_billion_laughs_are_refused_at_once),   cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(overrides_win_from_left_to_right),       cmocka_unit_test(bad_overrides_are_named),
+        cmocka_unit_test(later_layers_fail_with_the_place),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

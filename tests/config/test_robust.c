@@ -66,7 +66,7 @@ static dram_status try_markdown(const void *argument)
     return status;
 }
 
-static void test_memory_may_run_out_anywhere(void **state)
+static void memory_may_run_out_anywhere(void **state)
 {
     (void)state;
     static const char *const bad[] = {
@@ -209,7 +209,7 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void test_broken_files_and_overrides(void **state)
+static void broken_files_and_overrides_are_errors(void **state)
 {
     (void)state;
     char text[FUZZ_BYTES + 1];
@@ -240,8 +240,8 @@ static void test_broken_files_and_overrides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_may_run_out_anywhere),
-        cmocka_unit_test(test_broken_files_and_overrides),
+        cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(broken_files_and_overrides_are_errors),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

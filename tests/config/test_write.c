@@ -21,7 +21,7 @@ static void assert_same_config(const dram_config *a, const dram_config *b)
     assert_true(compared > 60);
 }
 
-static void test_a_whole_config_round_trips(void **state)
+static void a_whole_config_round_trips(void **state)
 {
     (void)state;
     write_to("c.yaml",
@@ -189,7 +189,7 @@ static dram_key_value random_value(dram_rng *r, const dram_key *key)
 }
 
 /* Random values of every kind for every key, contradictions and all: the writer and the reader alone. */
-static void test_random_values_round_trip(void **state)
+static void random_values_round_trip(void **state)
 {
     (void)state;
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, 0);
@@ -210,7 +210,7 @@ static void test_random_values_round_trip(void **state)
     dram_config_free(again);
 }
 
-static void test_text_that_is_not_utf8_is_refused(void **state)
+static void text_that_is_not_utf8_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {"\xff",     "a\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
@@ -254,7 +254,7 @@ static double number_in(const cJSON *root, const char *path, const char *field)
     return item->valuedouble;
 }
 
-static void test_the_schema_names_every_key(void **state)
+static void the_schema_names_every_key(void **state)
 {
     (void)state;
     dram_str text = {0};
@@ -287,7 +287,7 @@ static void test_the_schema_names_every_key(void **state)
     dram_str_free(&text);
 }
 
-static void test_the_table_names_every_key(void **state)
+static void the_table_names_every_key(void **state)
 {
     (void)state;
     dram_str text = {0};
@@ -309,7 +309,7 @@ static void test_the_table_names_every_key(void **state)
 }
 
 /* Every row: a default inside its own range, a name that is the last part of its path, and some help. */
-static void test_the_rows_are_sound(void **state)
+static void the_rows_are_sound(void **state)
 {
     (void)state;
     for (int i = 0; i < dram_n_keys; i++) {
@@ -331,9 +331,9 @@ static void test_the_rows_are_sound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_whole_config_round_trips),       cmocka_unit_test(test_random_values_round_trip),
-        cmocka_unit_test(test_text_that_is_not_utf8_is_refused), cmocka_unit_test(test_the_schema_names_every_key),
-        cmocka_unit_test(test_the_table_names_every_key),        cmocka_unit_test(test_the_rows_are_sound),
+        cmocka_unit_test(a_whole_config_round_trips),       cmocka_unit_test(random_values_round_trip),
+        cmocka_unit_test(text_that_is_not_utf8_is_refused), cmocka_unit_test(the_schema_names_every_key),
+        cmocka_unit_test(the_table_names_every_key),        cmocka_unit_test(the_rows_are_sound),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

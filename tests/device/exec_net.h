@@ -15,6 +15,7 @@
 #include "ops/call.h"
 #include "passes/recompute.h"
 #include "support/device.h"
+#include "support/ok.h"
 
 /* N batch, S side of the image, C channels, K classes. */
 enum { N = 2, S = 32, C = 8, K = 5, STEPS = 3, WORKERS = 2 };
@@ -202,11 +203,6 @@ static inline void net_close(net *n)
     dram_slots_free(&n->slots);
 }
 
-static inline void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("%s", dram_error_text());
-}
-
 static inline dram_plan *plan_of(const net *n, dram_plan_options options)
 {
     dram_plan *plan;
@@ -214,13 +210,6 @@ static inline dram_plan *plan_of(const net *n, dram_plan_options options)
     dram_profile profile = test_profile(WORKERS);
     ok(dram_plan_make(graphs, 2, &n->slots, &profile, options, &plan));
     return plan;
-}
-
-static inline int setup(void **state)
-{
-    (void)state;
-    dram_ops_init();
-    return 0;
 }
 
 #endif

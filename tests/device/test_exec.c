@@ -309,5 +309,6 @@ int main(void)
         cmocka_unit_test(queues_keep_what_the_plan_counts_on),
         cmocka_unit_test(wrong_plan_is_seen),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    dram_ops_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

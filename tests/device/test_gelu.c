@@ -13,11 +13,7 @@
 #include "device/exec.h"
 #include "ops/call.h"
 #include "support/device.h"
-
-static void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("%s", dram_error_text());
-}
+#include "support/ok.h"
 
 /* x [rows,i] by w [o,i], in memory of that type: random numbers. */
 static void *numbers(const char *name, dram_dtype dtype, int64_t n)

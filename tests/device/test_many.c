@@ -13,17 +13,13 @@
 #include "device/testing.h"
 #include "ops/call.h"
 #include "support/device.h"
+#include "support/ok.h"
 
 #if defined(DRAM_CUDA_SIM)
 #include <cuda_runtime_api.h>
 #endif
 
 enum { WORKERS = 2, STEPS = 3 }; /* a GPU records the second step and replays it in the third */
-
-static void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("%s", dram_error_text());
-}
 
 typedef struct {
     dram_slots slots;
@@ -313,13 +309,6 @@ static void bytes_are_looked_at(void **state)
     dram_slots_free(&slots);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    dram_ops_init();
-    return 0;
-}
-
 int main(void)
 {
     test_device_or_skip();
@@ -328,5 +317,6 @@ int main(void)
         cmocka_unit_test(only_what_is_independent),
         cmocka_unit_test(bytes_are_looked_at),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    dram_ops_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

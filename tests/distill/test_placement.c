@@ -255,13 +255,6 @@ static void sides_that_do_not_fit_are_refused(void **state)
     dram_slots_free(&slots);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    dram_ops_init();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,5 +267,6 @@ int main(void)
         cmocka_unit_test(weights_have_their_types),
         cmocka_unit_test(sides_that_do_not_fit_are_refused),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    dram_ops_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,15 +74,9 @@ static void large_teachers_are_small(void **state)
     assert_true(peak_of("vit_h", ON_HOST) < 0.02); /* the embedding: 16 MiB */
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    dram_ops_init();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(large_teachers_are_small)};
-    return cmocka_run_group_tests(tests, setup, NULL);
+    dram_ops_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

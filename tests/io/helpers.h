@@ -9,12 +9,8 @@
 #include "base/testing.h"
 #include "io/safetensors.h"
 #include "support/full_disk.h"
+#include "support/ok.h"
 #include "support/tempdir.h"
-
-static inline void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("status %d: %s", (int)status, dram_error_text());
-}
 
 /* The status, and a text of one line that ends in `text` (after a folder's name that differs from run to run). */
 static inline void fails(dram_status status, dram_status want, const char *text)

@@ -6,18 +6,13 @@
 
 #include <cmocka.h>
 
-#include "base/status.h"
 #include "support/golden.h"
+#include "support/ok.h"
 #include "support/tempdir.h"
 
 enum { N = 3, C = 5, H = 4, W = 7, ELEMENTS = N * C * H * W, KEPT = 40 };
 
 static const int64_t SHAPE[4] = {N, C, H, W};
-
-static void ok(dram_status status)
-{
-    if (status != DRAM_OK) fail_msg("status %d: %s", (int)status, dram_error_text());
-}
 
 static void make_tensor(float *file, float *nhwc)
 {

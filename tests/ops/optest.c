@@ -55,7 +55,6 @@ static dram_device *device; /* tested too, or alone; NULL: none */
 static bool on_cpu;
 static dram_pool *pools[POOLS];
 static int64_t executed[DRAM_OP_COUNT][DRAM_OP_COUNT];
-static bool done[DRAM_OP_COUNT];
 
 dram_status optest_open(bool cpu, dram_device *gpu)
 {
@@ -68,18 +67,6 @@ dram_status optest_open(bool cpu, dram_device *gpu)
 void optest_close(void)
 {
     for (int p = 0; p < POOLS; p++) dram_pool_close(pools[p]);
-}
-
-bool optest_done(dram_op op)
-{
-    return done[op];
-}
-
-int optest_executed(dram_op checked, dram_op op)
-{
-    if (executed[checked][op] > 0) return 0;
-    printf("%s: no case of %s runs it\n", dram_op_rows[op].name, dram_op_rows[checked].name);
-    return 1;
 }
 
 int64_t optest_compare(const float *got, const double *want, const int64_t *index, int64_t n, optest_tol tol,
@@ -543,24 +530,26 @@ static trial trial_of(dram_op op, const optest_suite *suite, const optest_case *
     return t;
 }
 
+/* Returns the failures. */
+static int run_trial(trial t, bool verbose, int *mutations_checked)
+{
+    run_case(&t);
+    if (verbose)
+        printf("%-14s %-28s %-4s share of the allowed error used: forward %.3f, gradient %.3f\n",
+               dram_op_rows[t.op].name, t.c.name, dram_dtype_name(t.type), t.worst, t.worst_grad);
+    *mutations_checked += t.mutations_checked;
+    trial_free(&t);
+    return t.failures;
+}
+
 int optest_run(dram_op op, const optest_suite *suite, bool verbose)
 {
     static const dram_dtype types[] = {DRAM_F32, DRAM_BF16, DRAM_F16};
     int failures = 0, checked[3] = {0};
-    done[op] = true;
     for (int k = 0; k < suite->n_cases; k++) {
         const optest_case *c = &suite->cases[k];
         int n = suite->typed && !names_low_type(c) ? 3 : 1;
-        for (int i = 0; i < n; i++) {
-            trial t = trial_of(op, suite, c, types[i]);
-            run_case(&t);
-            failures += t.failures;
-            checked[i] += t.mutations_checked;
-            if (verbose)
-                printf("%-14s %-28s %-4s share of the allowed error used: forward %.3f, gradient %.3f\n",
-                       dram_op_rows[op].name, c->name, dram_dtype_name(t.type), t.worst, t.worst_grad);
-            trial_free(&t);
-        }
+        for (int i = 0; i < n; i++) failures += run_trial(trial_of(op, suite, c, types[i]), verbose, &checked[i]);
     }
     for (int i = 0; i < (suite->typed ? 3 : 1); i++) {
         if (!dram_op_rows[op].differentiable || checked[i] > 0) continue;
@@ -571,4 +560,16 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose)
     if (suite->also && on_cpu) failures += suite->also(dram_cpu_kernels());
     if (suite->also_on_gpu && device) failures += suite->also_on_gpu(device);
     return failures;
+}
+
+int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_OP_COUNT], bool verbose)
+{
+    const dram_op through = suites[op]->through;
+    const optest_suite *suite = suites[through];
+    int failures = 0, ignored = 0;
+    for (int k = 0; k < suite->n_cases && executed[through][op] == 0; k++)
+        failures += run_trial(trial_of(through, suite, &suite->cases[k], DRAM_F32), verbose, &ignored);
+    if (executed[through][op] > 0) return failures;
+    printf("%s: no case of %s runs it\n", dram_op_rows[op].name, dram_op_rows[through].name);
+    return failures + 1;
 }

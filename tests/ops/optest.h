@@ -1,9 +1,10 @@
 /* optest: how every op is tested.
  *
  * Each op of ir/op_list.h has one `const optest_suite optest_NAME` in tests/ops/<family>.c (OPTEST, or OPTEST_THROUGH
- * for an op that only appears in another op's gradient); an op without one does not link. A suite is a reference in
- * double precision and a list of cases: shapes, attributes, ranges. The runner does the rest, for pools of 1, 2 and 3
- * workers (2 also with little scratch):
+ * for an op that only appears in another op's gradient); an op without one does not link, an op that no case runs
+ * fails. Each is a test of its own for ctest: ops/NAME. A suite is a reference in double precision and a list of
+ * cases: shapes, attributes, ranges. The runner does the rest, for pools of 1, 2 and 3 workers (2 also with little
+ * scratch):
  *
  *   - every value and the workspace (exactly the bytes the rule states) in guarded memory of its own, outputs and
  *     workspace filled with NaN beforehand, inputs compared with a copy afterwards
@@ -128,13 +129,12 @@ typedef struct {
 DRAM_OP_LIST(X)
 #undef X
 
-/* Runs the cases of an op (or of the one it is tested through); prints what fails; returns the number of failures. */
+/* Runs the cases of an op; prints what fails; returns the number of failures. */
 int optest_run(dram_op op, const optest_suite *suite, bool verbose);
 
-bool optest_done(dram_op op); /* whether optest_run was called for it */
-
-/* 0, or 1 after printing: whether `checked` cases of it executed `op` at least once. */
-int optest_executed(dram_op checked, dram_op op);
+/* The same of an op that is tested through another: unless it was executed already, runs the other's cases in f32 up to
+ * the first that executes it. That none does is a failure. */
+int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_OP_COUNT], bool verbose);
 
 /* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not; n = 0 gives
  * 1. `worst` receives the largest share of the allowed error that was used. */

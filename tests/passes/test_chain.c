@@ -45,7 +45,7 @@ static void expect_all(const dram_chain *chain, int a, int b, double want, const
     }
 }
 
-static void test_golden_uniform(void **state)
+static void stages_alike_give_known_schedules(void **state)
 {
     (void)state;
     dram_chain_stage stage[5];
@@ -79,7 +79,7 @@ static dram_chain three(dram_chain_stage *stage)
     return (dram_chain){.input = 2, .length = 3, .stage = stage};
 }
 
-static void test_golden_three(void **state)
+static void three_stages_give_known_schedules(void **state)
 {
     (void)state;
     dram_chain_stage stage[4];
@@ -93,7 +93,7 @@ static void test_golden_three(void **state)
     assert_int_equal(closed_floor(&chain), 18);
 }
 
-static void test_golden_options(void **state)
+static void stages_with_options_give_known_schedules(void **state)
 {
     (void)state;
     dram_chain_stage stage[4];
@@ -114,7 +114,7 @@ static void test_golden_options(void **state)
 
 /* A pinned x[2]: it is never made again, and stages above it begin there. Held bytes: nothing is re-run while they are
  * many. */
-static void test_golden_extended(void **state)
+static void pinned_and_held_values_give_known_schedules(void **state)
 {
     (void)state;
     dram_chain_stage stage[5];
@@ -161,7 +161,7 @@ static void test_golden_extended(void **state)
 
 /* x[1] is pinned, so x[2] can be made beside d[3], where stage 1 has no room; nor has it beside d[1], only beside
  * d[2]. */
-static void test_golden_pinned(void **state)
+static void a_pinned_input_gives_known_schedules(void **state)
 {
     (void)state;
     dram_chain_stage stage[5];
@@ -180,7 +180,7 @@ static void test_golden_pinned(void **state)
 }
 
 /* Each size once as the one that sets the peak. */
-static void test_simulated_peaks(void **state)
+static void each_size_sets_the_peak_once(void **state)
 {
     (void)state;
     dram_chain_stage stage[4];
@@ -279,7 +279,7 @@ static void check_chain(const dram_chain *c)
     dram_chain_solution_free(less);
 }
 
-static void test_random_small(void **state)
+static void random_chains_are_solved(void **state)
 {
     (void)state;
     for (int i = 0; i < 3000; i++) {
@@ -291,7 +291,7 @@ static void test_random_small(void **state)
 }
 
 /* Many slots: rows longer than what is worked on at a time. */
-static void test_random_large(void **state)
+static void random_chains_of_many_slots_are_solved(void **state)
 {
     (void)state;
     for (int i = 0; i < 64; i++) {
@@ -303,7 +303,7 @@ static void test_random_large(void **state)
 }
 
 /* A common factor of all sizes changes nothing: it is the unit. */
-static void test_random_factor(void **state)
+static void a_common_factor_changes_nothing(void **state)
 {
     (void)state;
     for (int i = 0; i < 200; i++) {
@@ -341,7 +341,7 @@ static void test_random_factor(void **state)
 
 /* No schedule at all is better than the oracle's; most often the solved one is as good, and on chains like those of
  * real networks it runs in the fewest bytes in which any does. */
-static void test_oracle(void **state)
+static void no_schedule_is_better_than_the_oracles(void **state)
 {
     (void)state;
     int pairs = 0, equal = 0, lower = 0;
@@ -377,7 +377,7 @@ static void test_oracle(void **state)
 
 /* Slots that are coarser than the sizes: never more bytes than asked for, and no slower than with a slot less for each
  * value that can be alive (the outputs, the input, the gradient, the operation) and one for the budget. */
-static void test_coarse(void **state)
+static void coarse_slots_stay_within_the_budget(void **state)
 {
     (void)state;
     for (int i = 0; i < 300; i++) {
@@ -414,7 +414,7 @@ static void expect_made(const dram_chain *chain, dram_status (*make)(const dram_
     assert_null(schedule.op);
 }
 
-static void test_fixed_schedules(void **state)
+static void fixed_schedules_are_known(void **state)
 {
     (void)state;
     dram_chain_stage stage[8];
@@ -439,7 +439,7 @@ static void test_fixed_schedules(void **state)
 }
 
 /* Each of them runs, and the solver is no slower in its bytes. */
-static void test_fixed_against_solved(void **state)
+static void solved_schedules_are_no_slower_than_fixed_ones(void **state)
 {
     (void)state;
     static dram_status (*const makers[])(const dram_chain *, dram_chain_schedule *) = {
@@ -464,7 +464,7 @@ static void test_fixed_against_solved(void **state)
 }
 
 /* As long as two passes over a network of 65 blocks: times that are not whole, all budgets checked by running them. */
-static void test_long(void **state)
+static void a_long_chain_is_solved(void **state)
 {
     (void)state;
     enum { LENGTH = 130 };
@@ -499,7 +499,7 @@ static void test_long(void **state)
 }
 
 /* Times may be of any size: they are scaled. */
-static void test_time_range(void **state)
+static void times_may_be_of_any_size(void **state)
 {
     (void)state;
     static const double sizes[] = {0, 1e-300, 1e-30, 1e12, 1e300};
@@ -522,21 +522,21 @@ static void test_time_range(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_uniform),
-        cmocka_unit_test(test_golden_three),
-        cmocka_unit_test(test_golden_options),
-        cmocka_unit_test(test_golden_extended),
-        cmocka_unit_test(test_golden_pinned),
-        cmocka_unit_test(test_simulated_peaks),
-        cmocka_unit_test(test_random_small),
-        cmocka_unit_test(test_random_large),
-        cmocka_unit_test(test_random_factor),
-        cmocka_unit_test(test_oracle),
-        cmocka_unit_test(test_coarse),
-        cmocka_unit_test(test_fixed_schedules),
-        cmocka_unit_test(test_fixed_against_solved),
-        cmocka_unit_test(test_long),
-        cmocka_unit_test(test_time_range),
+        cmocka_unit_test(stages_alike_give_known_schedules),
+        cmocka_unit_test(three_stages_give_known_schedules),
+        cmocka_unit_test(stages_with_options_give_known_schedules),
+        cmocka_unit_test(pinned_and_held_values_give_known_schedules),
+        cmocka_unit_test(a_pinned_input_gives_known_schedules),
+        cmocka_unit_test(each_size_sets_the_peak_once),
+        cmocka_unit_test(random_chains_are_solved),
+        cmocka_unit_test(random_chains_of_many_slots_are_solved),
+        cmocka_unit_test(a_common_factor_changes_nothing),
+        cmocka_unit_test(no_schedule_is_better_than_the_oracles),
+        cmocka_unit_test(coarse_slots_stay_within_the_budget),
+        cmocka_unit_test(fixed_schedules_are_known),
+        cmocka_unit_test(solved_schedules_are_no_slower_than_fixed_ones),
+        cmocka_unit_test(a_long_chain_is_solved),
+        cmocka_unit_test(times_may_be_of_any_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 #include "chains.h"
 
 /* Every request refused once: an error, nothing kept, and the same result when memory is there again. */
-static void test_allocation_failures(void **state)
+static void memory_may_run_out_anywhere(void **state)
 {
     (void)state;
     dram_chain_stage stage[5];
@@ -52,7 +52,7 @@ static void expect_refused(const dram_chain *chain, const char *why)
 }
 
 /* One number of an otherwise good chain is wrong. */
-static void test_bad_chains(void **state)
+static void bad_chains_are_refused(void **state)
 {
     (void)state;
     dram_chain_stage stage[5];
@@ -97,7 +97,7 @@ static void test_bad_chains(void **state)
     dram_chain_solution_free(NULL);
 }
 
-static void test_bad_schedules(void **state)
+static void bad_schedules_are_refused(void **state)
 {
     (void)state;
     static const struct {
@@ -150,9 +150,9 @@ static void test_bad_schedules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_allocation_failures),
-        cmocka_unit_test(test_bad_chains),
-        cmocka_unit_test(test_bad_schedules),
+        cmocka_unit_test(memory_may_run_out_anywhere),
+        cmocka_unit_test(bad_chains_are_refused),
+        cmocka_unit_test(bad_schedules_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

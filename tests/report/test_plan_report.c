@@ -1,6 +1,6 @@
+/* What the JSON, the dump and the page of a plan say. */
 #include "support/fakes.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -10,51 +10,8 @@
 #include "report/plan_json.h"
 #include "report/plan_svg.h"
 #include "report/plan_text.h"
-
-typedef struct {
-    dram_slots slots;
-    dram_graph *graph[2];
-    dram_plan *plan;
-    dram_plan_facts facts;
-} fixture;
-
-/* A training step, and an evaluation that reads none of its slots but adds its own. */
-static void open_fixture(fixture *f, int blocks)
-{
-    *f = (fixture){0};
-    assert_int_equal(dram_graph_new("distil_step", &f->slots, &f->graph[0]), DRAM_OK);
-    fake_training_step(f->graph[0], blocks);
-    assert_int_equal(dram_graph_new("eval <a & \"b\">", &f->slots, &f->graph[1]), DRAM_OK);
-    dram_graph *g = f->graph[1];
-    dram_val x = dram_graph_input(g, "x<1>&\"2\"", DRAM_F32, DRAM_SHAPE(4, 8, 8, 3));
-    dram_val w = fake_slot(g, "head", "w", 1000, DRAM_CATEGORY_STUDENT_WEIGHTS);
-    x = fake_node(g, DRAM_OP_add, "first", 5000, 700, 2, x, w, DRAM_NONE);
-    x = fake_node(g, DRAM_OP_relu, "second", -1, 0, 1, x, DRAM_NONE, DRAM_NONE);
-    dram_graph_output(g, x);
-    f->plan = fake_plan(f->graph, 2, &f->slots, true, true);
-    f->facts.levers[0] = (dram_lever){.name = "eager_free",
-                                      .setting = "on",
-                                      .pulled = true,
-                                      .saved_bytes = 4096,
-                                      .effect = "exact",
-                                      .set_by = "default"};
-    f->facts.levers[1] = (dram_lever){.name = "accumulate",
-                                      .setting = "1",
-                                      .saved_bytes = -64,
-                                      .added_flops = 1000000000,
-                                      .effect = "quality",
-                                      .set_by = "config"};
-    f->facts.floor_bytes = 4160;
-    f->facts.n_levers = 2;
-}
-
-static void close_fixture(fixture *f)
-{
-    dram_plan_free(f->plan);
-    dram_plan_facts_free(&f->facts);
-    for (int i = 0; i < 2; i++) dram_graph_free(f->graph[i]);
-    dram_slots_free(&f->slots);
-}
+#include "report/planned.h"
+#include "report/xml.h"
 
 static const cJSON *member(const cJSON *o, const char *key)
 {
@@ -384,112 +341,6 @@ static void the_page_says_what_matters(void **state)
     close_fixture(&f);
 }
 
-/* Well-formed as far as we write XML: tags balance, attribute values are quoted, & begins an entity, < begins a tag. */
-static const char *xml_fault(const char *p)
-{
-    char open[16][16];
-    int depth = 0;
-    bool ended = false;
-    while (*p) {
-        if (*p == '&') {
-            static const char *const entity[] = {"&lt;", "&gt;", "&amp;", "&quot;"};
-            bool known = false;
-            for (int i = 0; i < 4; i++) known |= !strncmp(p, entity[i], strlen(entity[i]));
-            if (!known) return p;
-        }
-        if (*p != '<') {
-            if (depth == 0 && !isspace((unsigned char)*p)) return p;
-            p++;
-            continue;
-        }
-        const char *start = p++;
-        bool closing = *p == '/';
-        char name[16];
-        int n = 0;
-        if (closing) p++;
-        while (isalpha((unsigned char)*p) && n < 15) name[n++] = *p++;
-        name[n] = '\0';
-        if (!n || ended) return start;
-        while (*p && *p != '>' && *p != '/') {
-            if (*p++ != ' ') return start;
-            while (isalnum((unsigned char)*p) || *p == '-') p++;
-            if (p[0] != '=' || p[1] != '"') return start;
-            for (p += 2; *p != '"'; p++)
-                if (!*p || *p == '<' || !strncmp(p, "nan", 3) || !strncmp(p, "inf", 3)) return start;
-            p++;
-        }
-        bool empty = *p == '/' && !closing;
-        if (empty) p++;
-        if (*p++ != '>') return start;
-        if (closing) {
-            if (depth == 0 || strcmp(open[--depth], name) != 0) return start;
-            ended = depth == 0;
-        } else if (!empty) {
-            if (depth == 16) return start;
-            memcpy(open[depth++], name, sizeof name);
-        }
-    }
-    return ended ? NULL : p;
-}
-
-static void the_xml_check_sees_faults(void **state)
-{
-    (void)state;
-    assert_null(xml_fault("<svg a=\"1\"><g><rect b-c=\"2\"/></g>a &amp; b</svg>\n"));
-    static const char *const bad[] = {"<svg><g></svg></g>",
-                                      "<svg><g></svg>",
-                                      "<svg>a & b</svg>",
-                                      "<svg>a < b</svg>",
-                                      "<svg a=1/>",
-                                      "<svg a=\"1></svg>",
-                                      "<svg></svg><svg></svg>",
-                                      "<svg a=\"nan\"></svg>",
-                                      "",
-                                      "<svg></svg>x"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_non_null(xml_fault(bad[i]));
-}
-
-static int count(const char *text_, const char *what)
-{
-    int n = 0;
-    for (const char *p = strstr(text_, what); p; p = strstr(p + 1, what)) n++;
-    return n;
-}
-
-static void the_picture_is_well_formed_and_whole(void **state)
-{
-    (void)state;
-    fixture f;
-    open_fixture(&f, 8);
-    for (int i = 0; i < 2; i++) {
-        dram_str svg = {0};
-        const dram_program *p = &f.plan->programs[i];
-        int boxes = 0, bands = 0;
-        assert_int_equal(dram_plan_svg(f.plan, i, &svg), DRAM_OK);
-        const char *fault = xml_fault(svg.text);
-        if (fault) fail_msg("not well-formed: %.80s", fault);
-        for (int v = 0; v < p->graph->n_values; v++) boxes += p->graph->values[v]->slot == DRAM_NONE;
-        for (int k = 0; k < p->graph->n_nodes; k++) boxes += p->workspace_bytes[k] > 0;
-        for (int s = 0; s < f.slots.n; s++) bands += s == 0 || f.slots.at[s]->category != f.slots.at[s - 1]->category;
-        assert_int_equal(count(svg.text, "<title>"), boxes + bands);
-        assert_non_null(strstr(svg.text, "MiB</text>"));
-        assert_non_null(strstr(svg.text, ">max live "));
-        for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) {
-            char legend[64];
-            snprintf(legend, sizeof legend, ">%s</text>", dram_category_name((dram_category)c));
-            assert_non_null(strstr(svg.text, legend));
-        }
-        if (i == 1) {
-            assert_non_null(strstr(svg.text, "<title>x&lt;1&gt;&amp;&quot;2&quot;\nf32 [4,8,8,3]\n"));
-            assert_non_null(
-                strstr(svg.text, "second\nu8 [5000], on the bytes of first\n4.94 KiB, activations\nnodes 1 to 1"));
-            assert_non_null(strstr(svg.text, "first: workspace\n704 B, workspace\nnodes 0 to 0</title>"));
-        }
-        dram_str_free(&svg);
-    }
-    close_fixture(&f);
-}
-
 /* At a node that works in place the bytes are the output's: counted once, in its category, under its name. */
 static void bytes_taken_over_are_told_once(void **state)
 {
@@ -614,16 +465,10 @@ static void out_of_memory_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_report_has_the_promised_fields),
-        cmocka_unit_test(fits_means_at_most_the_budget),
-        cmocka_unit_test(the_dump_proves_the_plan),
-        cmocka_unit_test(the_process_on_a_gpu),
-        cmocka_unit_test(the_page_says_what_matters),
-        cmocka_unit_test(the_xml_check_sees_faults),
-        cmocka_unit_test(the_picture_is_well_formed_and_whole),
-        cmocka_unit_test(bytes_taken_over_are_told_once),
-        cmocka_unit_test(an_empty_program_is_told_too),
-        cmocka_unit_test(out_of_memory_is_said),
+        cmocka_unit_test(the_report_has_the_promised_fields), cmocka_unit_test(fits_means_at_most_the_budget),
+        cmocka_unit_test(the_dump_proves_the_plan),           cmocka_unit_test(the_process_on_a_gpu),
+        cmocka_unit_test(the_page_says_what_matters),         cmocka_unit_test(bytes_taken_over_are_told_once),
+        cmocka_unit_test(an_empty_program_is_told_too),       cmocka_unit_test(out_of_memory_is_said),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);
 }
