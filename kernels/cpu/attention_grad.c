@@ -118,8 +118,8 @@ static void add_key_gradient(const dram_attention *j, const dram_region *r, cons
     }
 }
 
-/* The gradient of keys (part 1) or values (part 2) k0 .. k0 + nk: alpha weight x tokens, for all queries of the tile.
- */
+/* The gradient of keys (part 1) or values (part 2) k0 .. k0 + nk: alpha weight x tokens, for all queries of the
+ * tile. */
 static void key_gradient(const dram_attention *j, const dram_region *r, const dram_queries *q, const backward *b,
                          int64_t k0, int64_t nk, int part, float alpha, const float *weight, const float *tokens)
 {

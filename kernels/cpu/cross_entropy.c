@@ -237,8 +237,8 @@ DRAM_CPU_KERNEL(cross_entropy)
 
 /* ---- gradient ---- */
 
-/* Turns the chunk into its gradient, factor (softmax - 1 at the label), and adds that to the gradient of the columns.
- */
+/* Turns the chunk into its gradient, factor (softmax - 1 at the label), and adds that to the gradient of the
+ * columns. */
 static void gather_columns(const job *j, chunk *c)
 {
     const int64_t n = j->padded;

@@ -170,8 +170,8 @@ __device__ DRAM_INLINE void row_products(const T *a_tile, int row, const T *b_ti
 }
 
 /* sum [16, D] = keep sum + factor weights [16, TILE] x the tile's rows, the weights as P pieces as they come out of
- * products; keep: of rows g and g + 8. What a tile gives is summed apart, so that a long sum is one of fp32 additions.
- */
+ * products; keep: of rows g and g + 8. What a tile gives is summed apart, so that a long sum is one of fp32
+ * additions. */
 template <typename T, int D, int P>
 __device__ DRAM_INLINE void add_weighted(const float (&x)[TILE / 8][4], const T *tile, float keep0, float keep1,
                                          float factor, float (&sum)[D / 8][4])

@@ -137,8 +137,8 @@ static __device__ inline void update_store(const update_tensor &x, int which, in
     dram_store<float, N>(static_cast<float *>(x.at[which]) + i, to);
 }
 
-/* OP is made of the common numbers and the tensor; idle(): nothing changes; run<N>(x, i) does the N elements from i on.
- */
+/* OP is made of the common numbers and the tensor; idle(): nothing changes; run<N>(x, i) does the N elements from i
+ * on. */
 template <typename OP>
 static __global__ void __launch_bounds__(UPDATE_BLOCK) update_kernel(const __grid_constant__ update_table t)
 {

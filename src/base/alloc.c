@@ -92,14 +92,16 @@ void dram_alloc_fail_after(int64_t after)
     atomic_store(&fail_after, after);
 }
 
-int dram_grow(void **items, int *room, int need, size_t element_bytes)
+bool dram_grow(void *array, int *room, int need, size_t element_bytes)
 {
-    if (need <= *room) return 1;
+    void *items;
+    if (need <= *room) return true;
     int wanted = *room ? *room * 2 : 16;
     if (wanted < need) wanted = need;
-    void *grown = dram_realloc(*items, (size_t)wanted * element_bytes);
-    if (!grown) return 0;
-    *items = grown;
+    memcpy(&items, array, sizeof items); /* a pointer of any type */
+    items = dram_realloc(items, (size_t)wanted * element_bytes);
+    if (!items) return false;
+    memcpy(array, &items, sizeof items);
     *room = wanted;
-    return 1;
+    return true;
 }

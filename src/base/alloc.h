@@ -7,6 +7,7 @@
 #ifndef DRAM_BASE_ALLOC_H
 #define DRAM_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* All return NULL when memory is out. The memory of dram_alloc and of a grown tail is not cleared; dram_calloc's is
@@ -17,8 +18,9 @@ void *dram_realloc(void *old, size_t bytes);
 char *dram_strdup(const char *text);
 void dram_free(void *memory); /* NULL is allowed */
 
-/* Grows an array so that it has room for `need` elements (at least doubling): *items is replaced, *room is elements.
- * Returns 0 when memory is out, the array then being as it was. */
-int dram_grow(void **items, int *room, int need, size_t element_bytes);
+/* Grows ARRAY, a pointer to its elements, so that it has room for NEED of them: ROOM is their number now, and at least
+ * doubles. False when memory is out: both are as they were. dram_grow is given the pointer's address. */
+#define DRAM_GROW(ARRAY, ROOM, NEED) dram_grow(&(ARRAY), &(ROOM), NEED, sizeof *(ARRAY))
+bool dram_grow(void *array, int *room, int need, size_t element_bytes);
 
 #endif

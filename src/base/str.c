@@ -19,11 +19,9 @@ void dram_str_add(dram_str *s, const char *format, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    void *text = s->text;
-    if (n < 0 || !dram_grow(&text, &s->room, (int)s->length + n + 1, 1)) {
+    if (n < 0 || !DRAM_GROW(s->text, s->room, (int)s->length + n + 1)) {
         s->failed = true;
     } else {
-        s->text = text;
         vsnprintf(s->text + s->length, (size_t)n + 1, format, again);
         s->length += (size_t)n;
     }

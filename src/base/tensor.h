@@ -36,6 +36,11 @@ typedef struct {
 int64_t dram_dtype_bytes(dram_dtype dtype);
 const char *dram_dtype_name(dram_dtype dtype);
 
+static inline bool dram_dtype_is_float(dram_dtype dtype)
+{
+    return dtype == DRAM_F32 || dtype == DRAM_F16 || dtype == DRAM_BF16;
+}
+
 /* Product of the dimensions: 1 for a scalar. */
 int64_t dram_elements(const dram_shape *shape);
 bool dram_shape_equal(const dram_shape *a, const dram_shape *b);

@@ -51,8 +51,8 @@ dram_status dram_print_page(const dram_session *session, FILE *out);
 /* Prints a JSON tree (NULL: memory was out) and a newline on standard output, and frees it. */
 dram_status dram_print_json(cJSON *tree);
 
-/* The same for the value at `key`: a dot goes into an object, or to the object of that "name" in a list; text is printed
- * without its quotes. DRAM_ERR_CONFIG for a key that is not there names those of its level. */
+/* The same for the value at `key`: a dot goes into an object, or to the object of that "name" in a list; text is
+ * printed without its quotes. DRAM_ERR_CONFIG for a key that is not there names those of its level. */
 dram_status dram_print_value(cJSON *tree, const char *key);
 
 /* Writes text to a file for the user; the error names the file. */

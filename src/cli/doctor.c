@@ -67,9 +67,9 @@ static dram_status find_facts(facts *f)
 
 static void print_memory(const facts *f)
 {
-    char total[32], room[32], limit[32], reserve[32];
+    char total[32], left[32], limit[32], reserve[32];
     printf("memory        %s, %s free", dram_format_bytes(f->total, total, sizeof total),
-           dram_format_bytes(f->free, room, sizeof room));
+           dram_format_bytes(f->free, left, sizeof left));
     if (f->limit)
         printf(" (limited to %s by the control group)\n", dram_format_bytes(f->limit, limit, sizeof limit));
     else

@@ -51,29 +51,30 @@ static void add_loss(dram_str *line, const char *name, double value)
 /* fp16 alone has a loss scale: "scale 32768 skipped 1". */
 static void add_scale(dram_str *line, const dram_progress *p)
 {
-    if (!isfinite(p->loss_scale)) return;
-    dram_str_add(line, "  scale %g", p->loss_scale);
+    if (!isfinite(p->metrics.loss_scale)) return;
+    dram_str_add(line, "  scale %g", p->metrics.loss_scale);
     if (p->skipped_steps) dram_str_add(line, " skipped %lld", (long long)p->skipped_steps);
 }
 
 static void format_line(const dram_progress *p, dram_str *line)
 {
     char used[32], planned[32], left[32];
+    const dram_metrics *m = &p->metrics;
     format_time(p->seconds_left, left, sizeof left);
-    dram_str_add(line, "step %lld/%lld  loss %.4f", (long long)p->step, (long long)p->steps, p->loss);
+    dram_str_add(line, "step %lld/%lld  loss %.4f", (long long)p->done, (long long)p->steps, m->loss);
     dram_str_add(line, " (");
     size_t before = line->length;
-    add_loss(line, "task", p->loss_task);
-    add_loss(line, "sam", p->loss_sam);
-    add_loss(line, "resolution", p->loss_resolution);
+    add_loss(line, "task", m->loss_task);
+    add_loss(line, "sam", m->loss_sam);
+    add_loss(line, "resolution", m->loss_resolution);
     if (!line->failed && line->length > before) /* "( task" to "(task" */
         for (size_t i = before; i < line->length; i++) line->text[i] = line->text[i + 1];
     if (!line->failed && line->length > before) line->length--;
-    dram_str_add(line, ")  lr %.2e", p->lr);
+    dram_str_add(line, ")  lr %.2e", m->lr);
     add_scale(line, p);
-    dram_str_add(line, "  %.1f images/s  left %s  memory %s of %s planned", p->images_per_second, left,
-                 dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
-                 dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    dram_str_add(line, "  %.1f images/s  left %s  memory %s of %s planned", m->images_per_second, left,
+                 dram_format_bytes(m->measured_peak_bytes, used, sizeof used),
+                 dram_format_bytes(m->planned_peak_bytes, planned, sizeof planned));
 }
 
 static int terminal_columns(void)
@@ -88,17 +89,18 @@ static void draw_bar(const dram_progress *p)
 {
     enum { LONGEST = 24, FRAME = 3 }; /* FRAME: two brackets and a space */
     char used[32], planned[32], left[32];
+    const dram_metrics *m = &p->metrics;
     dram_str bar = {0}, line = {0};
     format_time(p->seconds_left, left, sizeof left);
-    dram_str_add(&line, "%lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", (long long)p->step,
-                 (long long)p->steps, p->loss, p->images_per_second, left,
-                 dram_format_bytes(p->measured_peak_bytes, used, sizeof used),
-                 dram_format_bytes(p->planned_peak_bytes, planned, sizeof planned));
+    dram_str_add(&line, "%lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", (long long)p->done,
+                 (long long)p->steps, m->loss, m->images_per_second, left,
+                 dram_format_bytes(m->measured_peak_bytes, used, sizeof used),
+                 dram_format_bytes(m->planned_peak_bytes, planned, sizeof planned));
     add_scale(&line, p);
     int columns = terminal_columns() - 1, room = columns - FRAME - (int)line.length;
     int width = room < LONGEST ? room : LONGEST;
     if (width > 0) {
-        int64_t full = p->steps > 0 ? p->step * width / p->steps : width;
+        int64_t full = p->steps > 0 ? p->done * width / p->steps : width;
         dram_str_add(&bar, "[");
         for (int i = 0; i < width; i++) dram_str_add(&bar, i < full ? "#" : ".");
         dram_str_add(&bar, "] ");
@@ -116,7 +118,7 @@ void dram_progress_step(void *context, const dram_progress *p)
 {
     const dram_progress_view *view = context;
     dram_str line = {0};
-    bool due = p->step % view->every == 0 || p->step == p->steps || p->step == 1;
+    bool due = p->done % view->every == 0 || p->done == p->steps || p->done == 1;
     if (view->terminal) draw_bar(p);
     if (view->terminal || !due) return;
     format_line(p, &line);

@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "config/keys.h"
 
-/* Who shortens a run shortens its warm-up: a smaller train.steps wins over one of a base, of a file when it stands on the
- * command line, and over the default. */
+/* A shorter run has a shorter warm-up. This holds where train.steps comes from a stronger source than
+ * optim.warmup_steps: the command line before a file, a file before its base, any of them before the default. */
 static void shorten_warmup(dram_config *cfg)
 {
     const char *where = dram_config_where(cfg, "optim.warmup_steps");

@@ -7,8 +7,8 @@
 
 #include "config/keys.h"
 
-/* The shortest decimal that reads back as the same double, with a point so that every YAML reader takes it as a real.
- */
+/* The shortest decimal that reads back as the same double, with a point so that every YAML reader takes it as a
+ * real. */
 static void write_real(double value, dram_str *out)
 {
     char text[40];

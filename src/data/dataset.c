@@ -56,9 +56,7 @@ static bool is_file(DIR *folder, const struct dirent *entry)
 static bool add_name(dram_dataset *d, const char *name)
 {
     int n = (int)strlen(name) + 1;
-    void *text = d->text;
-    if (!dram_grow(&text, &d->text_room, d->text_length + n, 1)) return false;
-    d->text = text;
+    if (!DRAM_GROW(d->text, d->text_room, d->text_length + n)) return false;
     memcpy(d->text + d->text_length, name, (size_t)n);
     d->text_length += n;
     if (n - 1 > d->longest) d->longest = n - 1;

@@ -310,24 +310,13 @@ static bool fence(const synth_thing *t, const synth_noise *noise, float x, float
 
 bool dram_synth_shade(const synth_thing *t, const synth_noise *noise, float x, float y, synth_colour *colour)
 {
-    switch (t->kind) {
-    case DRAM_SYNTH_BUILDING:
-        return building(t, noise, x, y, colour);
-    case DRAM_SYNTH_TREE:
-        return tree(t, noise, x, y, colour);
-    case DRAM_SYNTH_CAR:
-        return car(t, noise, x, y, colour);
-    case DRAM_SYNTH_PERSON:
-        return person(t, noise, x, y, colour);
-    case DRAM_SYNTH_SIGN:
-        return sign(t, noise, x, y, colour);
-    case DRAM_SYNTH_BALL:
-        return ball(t, noise, x, y, colour);
-    case DRAM_SYNTH_FENCE:
-        return fence(t, noise, x, y, colour);
-    default:
-        return false; /* the rest of the list is background, painted by synth.c */
-    }
+    static bool (*const shade[DRAM_SYNTH_CLASSES])(const synth_thing *, const synth_noise *, float, float,
+                                                   synth_colour *) = {
+        [DRAM_SYNTH_BUILDING] = building, [DRAM_SYNTH_TREE] = tree, [DRAM_SYNTH_CAR] = car,
+        [DRAM_SYNTH_PERSON] = person,     [DRAM_SYNTH_SIGN] = sign, [DRAM_SYNTH_BALL] = ball,
+        [DRAM_SYNTH_FENCE] = fence};
+    /* The rest of the list is background, painted by synth.c. */
+    return shade[t->kind] && shade[t->kind](t, noise, x, y, colour);
 }
 
 /* Any colour, the greys and the dark ones included. */

@@ -1,5 +1,5 @@
-/* A CUDA GPU as a device: one cudaMalloc for each arena, a stream for each queue, copies through pinned staging, the kernels of
- * kernels/cuda, whole programs as CUDA graphs. */
+/* A CUDA GPU as a device: one cudaMalloc for each arena, a stream for each queue, copies through pinned staging, the
+ * kernels of kernels/cuda, whole programs as CUDA graphs. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +39,8 @@ typedef struct {
 static dram_status failed(cudaError_t error, const char *call, const char *file, int line)
 {
     const char *name = strrchr(file, '/');
-    cudaGetLastError(); /* forgets the error, which the next call would report as its own; one that ended the device stays */
+    /* Forgets the error, which the next call would report as its own. One that ended the device stays. */
+    cudaGetLastError();
     return dram_fail(error == cudaErrorMemoryAllocation ? DRAM_ERR_FIT : DRAM_ERR_RUN, "%s:%d: %s: CUDA says: %s",
                      name ? name + 1 : file, line, call, cudaGetErrorString(error));
 }

@@ -19,8 +19,9 @@ typedef struct dram_device dram_device;
 /* Whose count of a GPU's memory it is. */
 typedef enum {
     DRAM_COUNTED_NOT, /* there is none */
-    DRAM_COUNTED_GPU, /* by how much what all processes have of the GPU has grown since this one came to it: the driver
-                          * does not list processes, in a container for example */
+    /* By how much what all processes have of the GPU has grown since this one came to it: the driver does not list
+     * processes, in a container for example. */
+    DRAM_COUNTED_GPU,
     DRAM_COUNTED_PROCESS /* the driver's, of this process */
 } dram_counted;
 const char *dram_counted_word(dram_counted counted); /* "process", "gpu"; NULL for none */
@@ -39,7 +40,8 @@ typedef struct {
     int64_t (*process_bytes)(dram_device *device);
     void (*close)(dram_device *device);
 
-    /* Work is done beside the host, in queues. Without it, a kernel's work is done when it returns, and the rest is NULL. */
+    /* Work is done beside the host, in queues. Without it, a kernel's work is done when it returns, and the functions
+     * below are NULL. */
     bool asynchronous;
     void *(*shared)(dram_device *device, dram_queue queue); /* dram_kernel_args.device of that queue's kernels */
     dram_status (*join)(dram_device *device, dram_queue from, dram_queue to); /* later work of `to` waits for `from` */

@@ -368,7 +368,7 @@ static dram_status look_at(dram_exec *exec, const dram_program *p, dram_val v, v
     const dram_value *value = p->graph->values[v];
     int64_t bytes = dram_value_bytes(value), each = dram_dtype_bytes(value->dtype);
     *finite = true;
-    if (value->dtype != DRAM_F32 && value->dtype != DRAM_F16 && value->dtype != DRAM_BF16) return DRAM_OK;
+    if (!dram_dtype_is_float(value->dtype)) return DRAM_OK;
     for (int64_t at = 0; at < bytes && *finite; at += LOOK_BYTES) {
         int64_t n = bytes - at < LOOK_BYTES ? bytes - at : LOOK_BYTES;
         TRY(get(exec, value->space, p->value[v].offset + at, buffer, n));

@@ -6,12 +6,13 @@
 #include "feed/targets.h"
 #include "session/session.h"
 
-/* Host room for masks and sizes of one micro-batch; taken once. Letters as in session/programs.h. */
+/* Host memory for masks and sizes of one micro-batch; taken once. Letters as in session/programs.h. */
 typedef struct {
     float *mask;   /* the larger of [N,g,g] and [N,r,r] */
     int32_t *size; /* [N,2] */
-    float *kept; /* [A,N,g,g,256]: the targets of the last distil step, for the steps that reuse them; NULL: none do */
-    dram_targets *targets; /* set by who opened it where targets come from the cache; not owned */
+    float *kept;   /* [A,N,g,g,256]: targets of the last distil step, for the steps that reuse them; NULL: none do */
+    /* Where targets come from the cache. The caller sets it and keeps it; it outlives the feed. */
+    dram_targets *targets;
 } dram_feed;
 
 /* Elements of `kept`. */

@@ -33,9 +33,7 @@ typedef struct {
 
 static dram_status want(wanted_list *list, dram_hash128 key, bool val, int index, bool flip)
 {
-    void *items = list->items;
-    if (!dram_grow(&items, &list->room, list->n + 1, sizeof *list->items)) return no_memory();
-    list->items = items;
+    if (!DRAM_GROW(list->items, list->room, list->n + 1)) return no_memory();
     list->items[list->n++] = (wanted_item){.key = key, .val = val, .item = {.index = index, .flip = flip}};
     return DRAM_OK;
 }
@@ -224,7 +222,7 @@ dram_status dram_fill_missing(const dram_config *cfg, dram_targets *t, const dra
         dram_info("cache: all %d embeddings are in %s", all, t->directory);
         goto done;
     }
-    status = dram_cache_check_room(t->cache, list.n, &need, &free_bytes);
+    status = dram_cache_check_disk(t->cache, list.n, &need, &free_bytes);
     dram_info("cache: %d of %d embeddings to make, %s on disk, %s free", list.n, all,
               dram_format_bytes(need, asked, sizeof asked), dram_format_bytes(free_bytes, has, sizeof has));
     if (status != DRAM_OK) goto done;

@@ -95,9 +95,7 @@ static dram_status add_entry(dram_cache *c, dram_hash128 key, int64_t slot)
 
 static dram_status add_spare(dram_cache *c, int64_t slot)
 {
-    void *items = c->spare;
-    if (!dram_grow(&items, &c->spare_room, c->n_spare + 1, sizeof *c->spare)) return no_memory(c);
-    c->spare = items;
+    if (!DRAM_GROW(c->spare, c->spare_room, c->n_spare + 1)) return no_memory(c);
     c->spare[c->n_spare++] = (int)slot;
     return DRAM_OK;
 }
@@ -367,7 +365,7 @@ void dram_cache_close(dram_cache *c)
     dram_free(c);
 }
 
-dram_status dram_cache_check_room(const dram_cache *c, int64_t records, int64_t *need, int64_t *free_bytes)
+dram_status dram_cache_check_disk(const dram_cache *c, int64_t records, int64_t *need, int64_t *free_bytes)
 {
     char asked[32], has[32];
     struct statvfs info;

@@ -47,7 +47,7 @@ bool dram_cache_has(const dram_cache *cache, dram_hash128 key);
 dram_status dram_cache_refresh(dram_cache *cache);
 
 /* Bytes that `records` more take on the disk, and what is free there. DRAM_ERR_CONFIG: they do not fit. */
-dram_status dram_cache_check_room(const dram_cache *cache, int64_t records, int64_t *need, int64_t *free_bytes);
+dram_status dram_cache_check_disk(const dram_cache *cache, int64_t records, int64_t *need, int64_t *free_bytes);
 
 /* Adds a record, unless the key is there by now. After a failure (a full disk) the others are as they were. */
 dram_status dram_cache_put(dram_cache *cache, dram_hash128 key, const void *payload);

@@ -60,7 +60,6 @@ dram_status dram_checkpoint_list(const char *folder, int64_t **steps, int *n)
 {
     dram_status status = DRAM_OK;
     struct dirent *entry;
-    void *items = NULL;
     int room = 0;
     *steps = NULL;
     *n = 0;
@@ -70,23 +69,22 @@ dram_status dram_checkpoint_list(const char *folder, int64_t **steps, int *n)
     while ((errno = 0, entry = readdir(dir)) != NULL) {
         int64_t step = parse_name(entry->d_name);
         if (step < 0 || !is_complete(dir, entry->d_name)) continue;
-        if (!dram_grow(&items, &room, *n + 1, sizeof **steps)) {
+        if (!DRAM_GROW(*steps, room, *n + 1)) {
             status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the list of checkpoints", folder);
             goto done;
         }
-        ((int64_t *)items)[(*n)++] = step;
+        (*steps)[(*n)++] = step;
     }
     if (errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);
 done:
     closedir(dir);
     if (status != DRAM_OK) {
-        dram_free(items);
+        dram_free(*steps);
+        *steps = NULL;
         *n = 0;
-        return status;
     }
-    if (*n > 0) qsort(items, (size_t)*n, sizeof **steps, by_value);
-    *steps = items;
-    return DRAM_OK;
+    if (*n > 0) qsort(*steps, (size_t)*n, sizeof **steps, by_value);
+    return status;
 }
 
 dram_status dram_checkpoint_latest(const char *folder, int64_t *step)

@@ -126,6 +126,19 @@ done:
     return status;
 }
 
+cJSON *dram_json_append(cJSON *array)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (object && cJSON_AddItemToArray(array, object)) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+bool dram_json_add_text(cJSON *object, const char *key, const char *text)
+{
+    return (text ? cJSON_AddStringToObject(object, key, text) : cJSON_AddNullToObject(object, key)) != NULL;
+}
+
 /* The member, or the error that it is absent or of another type. */
 static dram_status member(const cJSON *object, const char *path, const char *key, int types, const char *type,
                           const cJSON **item)

@@ -7,6 +7,7 @@
 #define DRAM_IO_JSON_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,11 @@ dram_status dram_json_write(const char *path, const cJSON *root);
 /* Reads a file whose content must be one JSON object, of 64 MiB at most: *root is the caller's (cJSON_Delete).
  * DRAM_ERR_CONFIG: cannot be opened; DRAM_ERR_FORMAT: not such an object. */
 dram_status dram_json_read(const char *path, cJSON **root);
+
+/* Building a tree. An object at the end of the array, NULL when memory is out; a member that is the text, or null where
+ * there is none (NULL), false when memory is out. */
+cJSON *dram_json_append(cJSON *array);
+bool dram_json_add_text(cJSON *object, const char *key, const char *text);
 
 /* Members of an object that was read from the file `path`. DRAM_ERR_FORMAT names file and key if the member is absent,
  * of another type, not an integer or out of range. Text belongs to the tree. */

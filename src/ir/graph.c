@@ -122,13 +122,11 @@ static char *unique_name(dram_graph *g, const char *scope, const char *part)
 /* A new value with an owned name; NULL (and the sticky status) when memory is out. */
 static dram_value *new_value(dram_graph *g, char *name, dram_val *index)
 {
-    void *values = g->values;
-    if (!name || !dram_grow(&values, &g->values_room, g->n_values + 1, sizeof *g->values)) {
+    if (!name || !DRAM_GROW(g->values, g->values_room, g->n_values + 1)) {
         dram_free(name);
         out_of_memory(g);
         return NULL;
     }
-    g->values = values;
     dram_value *v = dram_calloc(1, sizeof *v);
     if (!v || !dram_index_add(&g->names, dram_hash_name(name), g->n_values)) {
         dram_free(v);
@@ -163,9 +161,7 @@ static bool remember_slot(dram_graph *g, int slot, dram_val v)
 {
     if (slot >= g->slot_values) {
         int room = g->slot_values;
-        void *items = g->slot_value;
-        if (!dram_grow(&items, &room, slot + 1, sizeof *g->slot_value)) return false;
-        g->slot_value = items;
+        if (!DRAM_GROW(g->slot_value, room, slot + 1)) return false;
         for (int i = g->slot_values; i < room; i++) g->slot_value[i] = DRAM_NONE;
         g->slot_values = room;
     }
@@ -199,9 +195,7 @@ dram_val dram_graph_slot(dram_graph *g, const dram_slot *slot)
 
 static dram_node *new_node(dram_graph *g, dram_op op, const char *name, const dram_attr *attr)
 {
-    void *nodes = g->nodes;
-    if (!dram_grow(&nodes, &g->nodes_room, g->n_nodes + 1, sizeof *g->nodes)) return NULL;
-    g->nodes = nodes;
+    if (!DRAM_GROW(g->nodes, g->nodes_room, g->n_nodes + 1)) return NULL;
     dram_node *node = dram_calloc(1, sizeof *node);
     if (!node) return NULL;
     node->op = op;

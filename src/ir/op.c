@@ -34,7 +34,9 @@ void dram_node_timed(const dram_node *node, int value[DRAM_TIMED])
 int64_t dram_node_flops(const dram_graph *g, const dram_node *node)
 {
     const dram_rules *rules = dram_op_rules[node->op];
-    return rules->flops ? rules->flops(g, node) : dram_elements(dram_shape_of(g, node->out[0]));
+    if (rules->flops) return rules->flops(g, node);
+    if (rules->flops_each) return rules->flops_each * dram_elements(dram_shape_of(g, node->in[0]));
+    return dram_elements(dram_shape_of(g, node->out[0]));
 }
 
 int64_t dram_node_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)

@@ -14,8 +14,10 @@ typedef struct {
     dram_status (*shape)(dram_graph *g, const dram_node *node, dram_value *const *out);
     /* Appends the nodes of the gradient: see ops/autodiff.h. NULL where the op list says 0. */
     dram_status (*grad)(dram_backward *b, const dram_node *node);
-    /* Floating-point operations of a run (a multiply-add is two). NULL: one for each element of output 0. */
+    /* Floating-point operations of a run (a multiply-add is two). NULL: flops_each for each element of input 0, or,
+     * where that is 0 too, one for each element of output 0. */
     int64_t (*flops)(const dram_graph *g, const dram_node *node);
+    int flops_each;
     /* Bytes of scratch the kernel gets on that device, the same at every run. NULL: none. */
     int64_t (*workspace)(const dram_graph *g, const dram_node *node, const dram_profile *profile);
     /* The same for its kernel on a GPU. */

@@ -28,10 +28,8 @@ dram_status dram_slots_add(dram_slots *slots, const dram_slot *slot, int *index)
         if (old->dtype == slot->dtype && dram_shape_equal(&old->shape, &slot->shape)) return DRAM_OK;
         return dram_fail(DRAM_ERR_INTERNAL, "%s %s is asked for in two shapes", slot->group, slot->name);
     }
-    void *at = slots->at;
-    if (!dram_grow(&at, &slots->room, slots->n + 1, sizeof *slots->at))
+    if (!DRAM_GROW(slots->at, slots->room, slots->n + 1))
         return dram_fail(DRAM_ERR_MEMORY, "no memory for the weights' table");
-    slots->at = at;
     dram_slot *copy = dram_alloc(sizeof *copy);
     char *name = dram_strdup(slot->name);
     if (!copy || !name || !dram_index_add(&slots->names, hash_of(slot->group, slot->name), slots->n)) {

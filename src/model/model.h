@@ -76,8 +76,8 @@ typedef struct {
 dram_status dram_trunk_build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out);
 
 /* Staged pixels u8 [N,H,W,3] with the extent of their valid part, i32 [N,2] -> [N,H,W,3] of that type, as the trunks
- * take it: normalised with ImageNet's mean and standard deviation, which are also SAM's, and 0 outside the valid part.
- */
+ * take it: normalised with ImageNet's mean and standard deviation, which are also SAM's, and 0 outside the valid
+ * part. */
 dram_val dram_image_build(dram_graph *g, const char *name, dram_dtype dtype, dram_val pixels, dram_val valid);
 
 /* Student features -> [N,H/16,W/16,256], to be held against the teacher's embedding. RegNet: 1x1 on stride 16 and on

@@ -65,7 +65,12 @@ bool dram_names_ignored(const dram_arch *arch, const char *name)
 {
     for (const char *const *start = arch->family->beside; *start; start++)
         if (strncmp(name, *start, strlen(*start)) == 0) return true;
-    return arch->family->batch_norm && ends_with(name, ".num_batches_tracked");
+    return arch->family->batch_norm && dram_names_is_bn_counter(name);
+}
+
+bool dram_names_is_bn_counter(const char *name)
+{
+    return ends_with(name, ".num_batches_tracked");
 }
 
 bool dram_names_bn_counter(const char *slot, char *out, size_t size)

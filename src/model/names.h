@@ -34,6 +34,9 @@ bool dram_names_detect(const dram_arch *arch, dram_names_has has, void *context,
  * counter. Any other tensor that is no slot is an error. */
 bool dram_names_ignored(const dram_arch *arch, const char *name);
 
+/* Whether it is a batch norm's counter, "X.num_batches_tracked". */
+bool dram_names_is_bn_counter(const char *name);
+
 /* PyTorch's batch norms have a scalar int64 `num_batches_tracked` that we do not keep. For the slot
  * "X.running_mean" writes "X.num_batches_tracked" into out and gives true; for every other slot false. */
 bool dram_names_bn_counter(const char *slot, char *out, size_t size);

@@ -65,8 +65,8 @@ typedef struct {
 } stage;
 
 /* A width that groups of `group` channels divide: the nearest multiple, ties to the even one (Python's round). With
- * min_ratio: the nearest, ties up, but the next one if that is less than min_ratio of the width (torchvision's rule).
- */
+ * min_ratio: the nearest, ties up, but the next one if that is less than min_ratio of the width (torchvision's
+ * rule). */
 static int fit_groups(int width, int group, double min_ratio)
 {
     if (min_ratio <= 0) return (int)nearbyint((double)width / group) * group;

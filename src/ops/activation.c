@@ -16,11 +16,6 @@ static dram_status pair_shape(dram_graph *g, const dram_node *node, dram_value *
 }
 
 /* FLOPs of one element, the polynomials counted as they are in kernels/cpu/math.h. */
-static int64_t times_elements(const dram_graph *g, const dram_node *node, int64_t each)
-{
-    return each * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* ---- relu ---- */
 
 static dram_status relu_grad_rule(dram_backward *b, const dram_node *node)
@@ -42,18 +37,8 @@ static dram_status gelu_grad_rule(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-static int64_t gelu_flops(const dram_graph *g, const dram_node *node)
-{
-    return times_elements(g, node, DRAM_GELU_FLOPS);
-}
-
-static int64_t gelu_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return times_elements(g, node, 76);
-}
-
-const dram_rules dram_rules_gelu = {.shape = unary_shape, .grad = gelu_grad_rule, .flops = gelu_flops};
-const dram_rules dram_rules_gelu_grad = {.shape = pair_shape, .flops = gelu_grad_flops};
+const dram_rules dram_rules_gelu = {.shape = unary_shape, .grad = gelu_grad_rule, .flops_each = DRAM_GELU_FLOPS};
+const dram_rules dram_rules_gelu_grad = {.shape = pair_shape, .flops_each = 76};
 
 /* ---- sigmoid ---- */
 
@@ -64,15 +49,5 @@ static dram_status sigmoid_grad_rule(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-static int64_t sigmoid_flops(const dram_graph *g, const dram_node *node)
-{
-    return times_elements(g, node, 22);
-}
-
-static int64_t sigmoid_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return times_elements(g, node, 3);
-}
-
-const dram_rules dram_rules_sigmoid = {.shape = unary_shape, .grad = sigmoid_grad_rule, .flops = sigmoid_flops};
-const dram_rules dram_rules_sigmoid_grad = {.shape = pair_shape, .flops = sigmoid_grad_flops};
+const dram_rules dram_rules_sigmoid = {.shape = unary_shape, .grad = sigmoid_grad_rule, .flops_each = 22};
+const dram_rules dram_rules_sigmoid_grad = {.shape = pair_shape, .flops_each = 3};

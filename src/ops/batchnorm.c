@@ -37,11 +37,6 @@ static void give_channels(const dram_graph *g, const dram_node *node, dram_value
     out->shape = DRAM_SHAPE(dram_last(dram_in_shape(g, node, 0), 0));
 }
 
-static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
-{
-    return flops * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* ---- bn_stats ---- */
 
 static dram_status bn_stats_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
@@ -50,11 +45,6 @@ static dram_status bn_stats_shape(dram_graph *g, const dram_node *node, dram_val
     give_channels(g, node, out[0]);
     give_channels(g, node, out[1]);
     return DRAM_OK;
-}
-
-static int64_t bn_stats_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 3);
 }
 
 /* Of each task of the kernel, at most 32, two sums of C doubles; and C factors. */
@@ -83,10 +73,8 @@ static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node
     return (parts < 1024 ? parts : 1024) * 2 * channels * (int64_t)sizeof(double);
 }
 
-const dram_rules dram_rules_bn_stats = {.shape = bn_stats_shape,
-                                        .flops = bn_stats_flops,
-                                        .workspace = partials_workspace,
-                                        .workspace_gpu = partials_workspace_gpu};
+const dram_rules dram_rules_bn_stats = {
+    .shape = bn_stats_shape, .flops_each = 3, .workspace = partials_workspace, .workspace_gpu = partials_workspace_gpu};
 
 /* ---- bn_running ---- */
 
@@ -99,12 +87,7 @@ static dram_status bn_running_shape(dram_graph *g, const dram_node *node, dram_v
     return DRAM_OK;
 }
 
-static int64_t bn_running_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 7);
-}
-
-const dram_rules dram_rules_bn_running = {.shape = bn_running_shape, .flops = bn_running_flops};
+const dram_rules dram_rules_bn_running = {.shape = bn_running_shape, .flops_each = 7};
 
 /* ---- bn_apply ---- */
 
@@ -119,7 +102,7 @@ static dram_status bn_apply_shape(dram_graph *g, const dram_node *node, dram_val
 
 static int64_t bn_apply_flops(const dram_graph *g, const dram_node *node)
 {
-    return elements_times(g, node, dram_given(node, 5) ? 4 : 3);
+    return (dram_given(node, 5) ? 4 : 3) * dram_elements(dram_in_shape(g, node, 0));
 }
 
 /* One or three numbers a channel. */
@@ -176,7 +159,7 @@ static dram_status bn_reduce_shape(dram_graph *g, const dram_node *node, dram_va
 
 static int64_t bn_backward_flops(const dram_graph *g, const dram_node *node)
 {
-    return elements_times(g, node, node->attr.act == DRAM_ACT_RELU ? 7 : 4);
+    return (node->attr.act == DRAM_ACT_RELU ? 7 : 4) * dram_elements(dram_in_shape(g, node, 0));
 }
 
 const dram_rules dram_rules_bn_reduce = {.shape = bn_reduce_shape,

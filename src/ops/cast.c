@@ -5,12 +5,11 @@
 
 static dram_status cast_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    const int dtype = node->attr.dtype;
+    const dram_dtype dtype = (dram_dtype)node->attr.dtype;
     if (!dram_is_float(g, node, 0)) return dram_bad_input(g, node, 0, "f32, bf16 or f16");
-    if (dtype != DRAM_F32 && dtype != DRAM_BF16 && dtype != DRAM_F16)
-        return dram_graph_fail(g, "%s: attr.dtype must be f32, bf16 or f16", node->name);
+    if (!dram_dtype_is_float(dtype)) return dram_graph_fail(g, "%s: attr.dtype must be f32, bf16 or f16", node->name);
     dram_like_input(g, node, 0, out[0]);
-    out[0]->dtype = (dram_dtype)dtype;
+    out[0]->dtype = dtype;
     return DRAM_OK;
 }
 

@@ -191,8 +191,8 @@ static bool conv2d_wgrad_by_library(const dram_graph *g, const dram_node *node)
     return dram_is_f32(g, node, 0) || product;
 }
 
-/* Partial sums of dw: as many as make BLOCKS blocks or so, each of 64x64 numbers or of a bundle of narrow groups, none of
- * fewer than PIXELS, and no more than MOST bytes. */
+/* Partial sums of dw: as many as make BLOCKS blocks or so, each of 64x64 numbers or of a bundle of narrow groups, none
+ * of fewer than PIXELS, and no more than MOST bytes. */
 static int64_t conv2d_wgrad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     enum { TILE = 64, NARROW = 32, BUNDLE = 48, BLOCKS = 384, PIXELS = 512, MOST = 8 << 20 };

@@ -38,12 +38,6 @@ static dram_status cwd_loss_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-/* An element: two exponentials of about 15, and 10 for maxima and sums. */
-static int64_t cwd_loss_flops(const dram_graph *g, const dram_node *node)
-{
-    return 40 * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* A double for each image and strip of 32 channels. */
 static int64_t cwd_loss_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
@@ -66,9 +60,10 @@ static int64_t cwd_loss_workspace_gpu(const dram_graph *g, const dram_node *node
     return sums_workspace_gpu(g, node, (int64_t)sizeof(double));
 }
 
+/* FLOPs: two exponentials of about 15, and 10 for maxima and sums. */
 const dram_rules dram_rules_cwd_loss = {.shape = cwd_loss_shape,
                                         .grad = cwd_loss_grad,
-                                        .flops = cwd_loss_flops,
+                                        .flops_each = 40,
                                         .workspace = cwd_loss_workspace,
                                         .workspace_gpu = cwd_loss_workspace_gpu};
 
@@ -82,17 +77,12 @@ static dram_status cwd_loss_grad_shape(dram_graph *g, const dram_node *node, dra
     return DRAM_OK;
 }
 
-/* What the forward does, the exponentials once more, and the difference. */
-static int64_t cwd_loss_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return 75 * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* Four floats. */
 static int64_t cwd_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     return sums_workspace_gpu(g, node, 4 * (int64_t)sizeof(float));
 }
 
+/* FLOPs: what the forward does, the exponentials once more, and the difference. */
 const dram_rules dram_rules_cwd_loss_grad = {
-    .shape = cwd_loss_grad_shape, .flops = cwd_loss_grad_flops, .workspace_gpu = cwd_loss_grad_workspace_gpu};
+    .shape = cwd_loss_grad_shape, .flops_each = 75, .workspace_gpu = cwd_loss_grad_workspace_gpu};

@@ -56,12 +56,7 @@ static dram_status sum_batch_shape(dram_graph *g, const dram_node *node, dram_va
     return DRAM_OK;
 }
 
-static int64_t sum_batch_flops(const dram_graph *g, const dram_node *node)
-{
-    return dram_elements(dram_in_shape(g, node, 0));
-}
-
-const dram_rules dram_rules_sum_batch = {.shape = sum_batch_shape, .flops = sum_batch_flops};
+const dram_rules dram_rules_sum_batch = {.shape = sum_batch_shape, .flops_each = 1};
 
 /* ---- scale ---- */
 

@@ -25,11 +25,6 @@ static dram_status need_s_t_mask(dram_graph *g, const dram_node *node)
     return DRAM_OK;
 }
 
-static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
-{
-    return flops * dram_elements(dram_in_shape(g, node, 0));
-}
-
 static dram_status embed_loss_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     TRY(need_s_t_mask(g, node));
@@ -53,7 +48,7 @@ static dram_status embed_loss_grad(dram_backward *b, const dram_node *node)
 
 static int64_t embed_loss_flops(const dram_graph *g, const dram_node *node)
 {
-    return elements_times(g, node, node->attr.mode == DRAM_EMBED_COSINE ? 6 : 3);
+    return (node->attr.mode == DRAM_EMBED_COSINE ? 6 : 3) * dram_elements(dram_in_shape(g, node, 0));
 }
 
 /* Two doubles for each row of cells. */
@@ -89,7 +84,7 @@ static dram_status embed_loss_grad_shape(dram_graph *g, const dram_node *node, d
 
 static int64_t embed_loss_grad_flops(const dram_graph *g, const dram_node *node)
 {
-    return elements_times(g, node, node->attr.mode == DRAM_EMBED_COSINE ? 10 : 4);
+    return (node->attr.mode == DRAM_EMBED_COSINE ? 10 : 4) * dram_elements(dram_in_shape(g, node, 0));
 }
 
 /* A factor for each image. */

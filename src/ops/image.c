@@ -13,16 +13,11 @@ static dram_status image_norm_shape(dram_graph *g, const dram_node *node, dram_v
         return dram_bad_input(g, node, 1, "i32 [N,2]");
     for (int c = 0; c < 3; c++)
         if (!(node->attr.std[c] > 0)) return dram_graph_fail(g, "%s: attr.std must be above 0", node->name);
-    if (node->attr.dtype != DRAM_F32 && node->attr.dtype != DRAM_BF16 && node->attr.dtype != DRAM_F16)
+    if (!dram_dtype_is_float((dram_dtype)node->attr.dtype))
         return dram_graph_fail(g, "%s: attr.dtype must be f32, bf16 or f16", node->name);
     out[0]->dtype = (dram_dtype)node->attr.dtype;
     out[0]->shape = image->shape;
     return DRAM_OK;
 }
 
-static int64_t image_norm_flops(const dram_graph *g, const dram_node *node)
-{
-    return 2 * dram_elements(dram_in_shape(g, node, 0));
-}
-
-const dram_rules dram_rules_image_norm = {.shape = image_norm_shape, .flops = image_norm_flops};
+const dram_rules dram_rules_image_norm = {.shape = image_norm_shape, .flops_each = 2};

@@ -40,11 +40,6 @@ static dram_status layernorm_grad_rule(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-static int64_t layernorm_flops(const dram_graph *g, const dram_node *node)
-{
-    return 8 * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* Rows of floats of a worker: what is not stored in f32 is reckoned with in f32. */
 static int64_t rows_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile, int rows)
 {
@@ -58,7 +53,7 @@ static int64_t layernorm_workspace(const dram_graph *g, const dram_node *node, c
 }
 
 const dram_rules dram_rules_layernorm = {
-    .shape = layernorm_shape, .grad = layernorm_grad_rule, .flops = layernorm_flops, .workspace = layernorm_workspace};
+    .shape = layernorm_shape, .grad = layernorm_grad_rule, .flops_each = 8, .workspace = layernorm_workspace};
 
 /* ---- layernorm_grad ---- */
 
@@ -71,11 +66,6 @@ static dram_status layernorm_grad_shape(dram_graph *g, const dram_node *node, dr
     dram_like_input(g, node, 1, out[1]);
     dram_like_input(g, node, 1, out[2]);
     return DRAM_OK;
-}
-
-static int64_t layernorm_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return 17 * dram_elements(dram_in_shape(g, node, 0));
 }
 
 /* One partial dgamma and dbeta for every 16 rows, 128 of them at most, within one worker's scratch; one at least.
@@ -99,6 +89,6 @@ static int64_t layernorm_grad_workspace_gpu(const dram_graph *g, const dram_node
 }
 
 const dram_rules dram_rules_layernorm_grad = {.shape = layernorm_grad_shape,
-                                              .flops = layernorm_grad_flops,
+                                              .flops_each = 17,
                                               .workspace = layernorm_grad_workspace,
                                               .workspace_gpu = layernorm_grad_workspace_gpu};

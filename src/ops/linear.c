@@ -212,11 +212,6 @@ static dram_status bias_grad_shape(dram_graph *g, const dram_node *node, dram_va
     return DRAM_OK;
 }
 
-static int64_t bias_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* One row of fp64 partial sums for each task of the kernel, no more than 64 of them. */
 static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
@@ -243,6 +238,6 @@ static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *nod
 }
 
 const dram_rules dram_rules_bias_grad = {.shape = bias_grad_shape,
-                                         .flops = bias_grad_flops,
+                                         .flops_each = 1,
                                          .workspace = bias_grad_workspace,
                                          .workspace_gpu = bias_grad_workspace_gpu};

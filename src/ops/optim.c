@@ -25,11 +25,6 @@ static dram_status need_alike(dram_graph *g, const dram_node *node, int last)
     return DRAM_OK;
 }
 
-static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
-{
-    return flops * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* ---- sumsq ---- */
 
 static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
@@ -39,11 +34,6 @@ static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value 
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(1);
     return DRAM_OK;
-}
-
-static int64_t sumsq_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 2);
 }
 
 /* A double for each piece of 32 Ki elements. */
@@ -61,7 +51,7 @@ static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node)
 }
 
 const dram_rules dram_rules_sumsq = {
-    .shape = sumsq_shape, .flops = sumsq_flops, .workspace = sumsq_workspace, .workspace_gpu = sumsq_workspace_gpu};
+    .shape = sumsq_shape, .flops_each = 2, .workspace = sumsq_workspace, .workspace_gpu = sumsq_workspace_gpu};
 
 /* ---- clip_factor ---- */
 
@@ -100,12 +90,7 @@ static dram_status adamw_shape(dram_graph *g, const dram_node *node, dram_value 
     return DRAM_OK;
 }
 
-static int64_t adamw_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 15);
-}
-
-const dram_rules dram_rules_adamw = {.shape = adamw_shape, .flops = adamw_flops};
+const dram_rules dram_rules_adamw = {.shape = adamw_shape, .flops_each = 15};
 
 static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -116,12 +101,7 @@ static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *c
     return DRAM_OK;
 }
 
-static int64_t sgd_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 7);
-}
-
-const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops = sgd_flops};
+const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops_each = 7};
 
 /* ---- accumulate, clear ---- */
 

@@ -48,11 +48,6 @@ static int64_t parts_workspace_gpu(const dram_graph *g, const dram_node *node)
     return parts > 1 ? x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double) : 0;
 }
 
-static int64_t flops_of_x(const dram_graph *g, const dram_node *node)
-{
-    return 2 * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* ---- avgpool ---- */
 
 static dram_status avgpool_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
@@ -74,7 +69,7 @@ static dram_status avgpool_grad(dram_backward *b, const dram_node *node)
 
 const dram_rules dram_rules_avgpool = {.shape = avgpool_shape,
                                        .grad = avgpool_grad,
-                                       .flops = flops_of_x,
+                                       .flops_each = 2,
                                        .workspace = parts_workspace,
                                        .workspace_gpu = parts_workspace_gpu};
 
@@ -126,6 +121,6 @@ static dram_status scale_channels_sgrad_shape(dram_graph *g, const dram_node *no
 }
 
 const dram_rules dram_rules_scale_channels_sgrad = {.shape = scale_channels_sgrad_shape,
-                                                    .flops = flops_of_x,
+                                                    .flops_each = 2,
                                                     .workspace = parts_workspace,
                                                     .workspace_gpu = parts_workspace_gpu};

@@ -26,9 +26,7 @@ bool dram_is_f32(const dram_graph *g, const dram_node *node, int i)
 
 bool dram_is_float(const dram_graph *g, const dram_node *node, int i)
 {
-    if (!dram_given(node, i)) return false;
-    dram_dtype dtype = dram_value_at(g, node->in[i])->dtype;
-    return dtype == DRAM_F32 || dtype == DRAM_BF16 || dtype == DRAM_F16;
+    return dram_given(node, i) && dram_dtype_is_float(dram_value_at(g, node->in[i])->dtype);
 }
 
 dram_status dram_need_type_of(dram_graph *g, const dram_node *node, int i, int j)

@@ -3,11 +3,6 @@
 
 #include "ops/rules.h"
 
-static int64_t elements_times(const dram_graph *g, const dram_node *node, int64_t flops)
-{
-    return flops * dram_elements(dram_in_shape(g, node, 0));
-}
-
 /* ---- channel_stats ---- */
 
 static dram_status channel_stats_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
@@ -24,11 +19,6 @@ static dram_status channel_stats_shape(dram_graph *g, const dram_node *node, dra
     return DRAM_OK;
 }
 
-static int64_t channel_stats_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 3);
-}
-
 /* On a GPU two sums a channel and a count for each part, of about 16 Ki elements in up to 256 channels; the kernel cuts
  * the cells by the room it gets. */
 static int64_t channel_stats_workspace_gpu(const dram_graph *g, const dram_node *node)
@@ -42,7 +32,7 @@ static int64_t channel_stats_workspace_gpu(const dram_graph *g, const dram_node 
 }
 
 const dram_rules dram_rules_channel_stats = {
-    .shape = channel_stats_shape, .flops = channel_stats_flops, .workspace_gpu = channel_stats_workspace_gpu};
+    .shape = channel_stats_shape, .flops_each = 3, .workspace_gpu = channel_stats_workspace_gpu};
 
 /* ---- standardize ---- */
 
@@ -79,13 +69,7 @@ static dram_status standardize_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-static int64_t standardize_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 4);
-}
-
-const dram_rules dram_rules_standardize = {
-    .shape = standardize_shape, .grad = standardize_grad, .flops = standardize_flops};
+const dram_rules dram_rules_standardize = {.shape = standardize_shape, .grad = standardize_grad, .flops_each = 4};
 
 static dram_status standardize_grad_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -94,9 +78,4 @@ static dram_status standardize_grad_shape(dram_graph *g, const dram_node *node, 
     return dram_shape_as_first(g, node, out);
 }
 
-static int64_t standardize_grad_flops(const dram_graph *g, const dram_node *node)
-{
-    return elements_times(g, node, 3);
-}
-
-const dram_rules dram_rules_standardize_grad = {.shape = standardize_grad_shape, .flops = standardize_grad_flops};
+const dram_rules dram_rules_standardize_grad = {.shape = standardize_grad_shape, .flops_each = 3};

@@ -12,10 +12,8 @@ void dram_chain_schedule_free(dram_chain_schedule *schedule)
 
 dram_status dram_chain_add(dram_chain_schedule *schedule, dram_chain_kind kind, int stage, int option)
 {
-    void *op = schedule->op;
-    if (!dram_grow(&op, &schedule->room, schedule->n + 1, sizeof *schedule->op))
+    if (!DRAM_GROW(schedule->op, schedule->room, schedule->n + 1))
         return dram_fail(DRAM_ERR_MEMORY, "out of memory for a recompute schedule");
-    schedule->op = op;
     schedule->op[schedule->n++] = (dram_chain_op){kind, stage, option};
     return DRAM_OK;
 }

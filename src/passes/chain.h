@@ -81,10 +81,10 @@ dram_status dram_chain_add(dram_chain_schedule *schedule, dram_chain_kind kind, 
 /* Refuses numbers that are negative, too large (DRAM_CHAIN_MAX_BYTES), not finite, or against what the structs say. */
 dram_status dram_chain_check(const dram_chain *chain);
 
-/* The tables for all budgets up to `bytes` (below 0: nothing fits), in at most max_slots units of memory. Where the sizes
- * would need more units, they are rounded up to larger ones: no schedule needs more bytes than asked for, but one that
- * just fits may be missed. The chain is copied. Takes at most about 2 max_slots length^2 bytes, and time as max_slots
- * length^3. */
+/* The tables for all budgets up to `bytes` (below 0: nothing fits), in at most max_slots units of memory. Where the
+ * sizes would need more units, they are rounded up to larger ones: no schedule needs more bytes than asked for, but one
+ * that just fits may be missed. The chain is copied. Takes at most about 2 max_slots length^2 bytes, and time as
+ * max_slots length^3. */
 typedef struct dram_chain_solution dram_chain_solution;
 dram_status dram_chain_solve(const dram_chain *chain, int64_t bytes, int max_slots, dram_chain_solution **solution);
 void dram_chain_solution_free(dram_chain_solution *solution); /* NULL is allowed */
@@ -93,7 +93,8 @@ void dram_chain_solution_free(dram_chain_solution *solution); /* NULL is allowed
  * fits. Does not rise with bytes. */
 double dram_chain_time(const dram_chain_solution *solution, int64_t bytes);
 
-/* The schedule of that time, always the same one among equals. DRAM_ERR_FIT, with the bytes needed, when nothing fits. */
+/* The schedule of that time, always the same one among equals. DRAM_ERR_FIT, with the bytes needed, when nothing
+ * fits. */
 dram_status dram_chain_emit(const dram_chain_solution *solution, int64_t bytes, dram_chain_schedule *schedule);
 
 /* Schedules that need no solving; all SAVE under option 0. stored: everything is kept. blocks: the input of every block

@@ -64,8 +64,8 @@ static int64_t max2(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* All ways to begin at (s, t), options first, then splits in rising order. The rows within s..t must have their bounds.
- */
+/* All ways to begin at (s, t), options first, then splits in rising order. The rows within s..t must have their
+ * bounds. */
 static int list_candidates(const solution *c, int s, int t, candidate *list)
 {
     int n = 0;
@@ -225,8 +225,8 @@ void dram_chain_solution_free(dram_chain_solution *c)
     dram_free(c);
 }
 
-/* The bounds of the dynamic program, without its times. Where early stages need much beside later gradients (plain_peak,
- * held), that is less than the peak of the schedule that keeps nothing. */
+/* The bounds of the dynamic program, without its times. Where early stages need much beside later gradients
+ * (plain_peak, held), that is less than the peak of the schedule that keeps nothing. */
 dram_status dram_chain_floor(const dram_chain *chain, int64_t *bytes)
 {
     solution *c = NULL;

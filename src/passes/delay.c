@@ -36,8 +36,8 @@ dram_status dram_delay(dram_graph *g)
         goto done;
     }
     for (int i = 0; i < g->n_nodes; i++) order[i] = i;
-    /* From the last to the first: what has been moved lies behind, so places before `to` are still those of the graph.
-     */
+    /* From the last to the first: what has been moved lies behind, so places before `to` are still those of the
+     * graph. */
     for (int i = g->n_nodes - 1; g->backward_begin && i >= g->backward_begin; i--) {
         const dram_node *node = g->nodes[i];
         dram_val v = node->out[0];

@@ -4,12 +4,12 @@
 
 #include "ir/op.h"
 
-/* Moves the nodes of the update (UPDATE in the op list) forward: each stands right behind the last
- * node it needs, that is behind whatever makes its inputs and, where it overwrites a weight, behind every reader of
- * that weight. It joins the block (recompute's unit) of that node: what recompute repeats of a block comes before its
- * own gradient, and so before its update. All other nodes keep their order, and so do moved ones that meet at one
- * place. No node and no value changes, so every result keeps its bits. An update that waits for the norm of all
- * gradients stays where it is in effect. Run it when all nodes are there, before recompute. */
+/* Moves the nodes of the update (UPDATE in the op list) forward: each stands right behind the last node it needs. That
+ * is behind whatever makes its inputs and, where it overwrites a weight, behind every reader of that weight. It joins
+ * the block (recompute's unit) of that node: what recompute repeats of a block comes before its own gradient, and so
+ * before its update. All other nodes keep their order, and so do moved ones that meet at one place. No node and no
+ * value changes, so every result keeps its bits. An update that waits for the norm of all gradients does not move. Run
+ * it when all nodes are there, before recompute. */
 dram_status dram_fuse_updates(dram_graph *g);
 
 #endif

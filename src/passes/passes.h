@@ -22,8 +22,8 @@ typedef struct {
     void *context; /* of both */
 } dram_passes;
 
-/* Rewrites the graph. *schedule, which is the caller's whatever is returned, says what was made again, *added_flops what it
- * costs. */
+/* Rewrites the graph. *schedule, which is the caller's whatever is returned, says what was made again, *added_flops
+ * what it costs. */
 dram_status dram_passes_run(const dram_passes *passes, dram_graph *g, const dram_profile *profile,
                             dram_chain_schedule *schedule, int64_t *added_flops);
 

@@ -186,8 +186,8 @@ static void add_option(dram_recompute *r, int s, uint64_t remade, const dram_cha
     numbers->option[at] = *o;
 }
 
-/* Products whose output is large and would be kept when the norms are made again: each of them may be made again too.
- */
+/* Products whose output is large and would be kept when the norms are made again: each of them may be made again
+ * too. */
 static int list_products(dram_recompute *r, int s, int *bit)
 {
     enum { MOST = 4 };
@@ -251,8 +251,8 @@ static dram_status study_loss(dram_recompute *r)
     return peak_of(r, from, n_start, &r->chain.loss_peak);
 }
 
-/* Pinned values of a stage live from its forward to its backward: held by all that comes in between, the loss included.
- */
+/* Pinned values of a stage live from its forward to its backward: held by all that comes in between, the loss
+ * included. */
 static int64_t pinned_bytes(const dram_recompute *r, int s)
 {
     int64_t bytes = 0;

@@ -45,9 +45,9 @@ dram_status dram_recompute_measure(dram_recompute *recompute, const dram_chain_s
                                    int64_t *added_flops);
 
 /* The schedule that costs the least time (FLOPs, where nodes have no seconds) among those found whose program needs at
- * most `room` bytes above the slots; if none does, the one that needs fewest (always so with room 0). Empty when the
+ * most `most` bytes above the slots; if none does, the one that needs fewest (always so with 0). Empty when the
  * graph has no chain. The caller frees it. */
-dram_status dram_recompute_search(dram_recompute *recompute, int64_t room, dram_chain_schedule *schedule);
+dram_status dram_recompute_search(dram_recompute *recompute, int64_t most, dram_chain_schedule *schedule);
 
 /* Rewrites the graph. Call it once; the study is of no use afterwards but to be closed. */
 dram_status dram_recompute_apply(dram_recompute *recompute, dram_graph *g, const dram_chain_schedule *schedule);

@@ -7,7 +7,7 @@
 typedef struct {
     dram_recompute *recompute;
     const dram_chain_solution *solution;
-    int64_t room;             /* bytes above the slots */
+    int64_t most;             /* bytes above the slots that it may take */
     dram_chain_schedule best; /* the cheapest that fits, else the smallest */
     int64_t live;             /* its bytes */
     double time;              /* that it spends again */
@@ -27,7 +27,7 @@ static dram_status try_bytes(search *s, int64_t bytes, int64_t *live)
     for (int i = 0; i < s->recompute->trace.n; i++)
         if (s->recompute->trace.step[i].copy)
             time += dram_recompute_time(s->recompute, s->recompute->trace.step[i].node);
-    bool fits = *live <= s->room, best_fits = s->found && s->live <= s->room;
+    bool fits = *live <= s->most, best_fits = s->found && s->live <= s->most;
     bool better = !s->found || (fits && !best_fits) || (fits && time < s->time) || (!best_fits && *live < s->live);
     if (status != DRAM_OK || !better) {
         dram_chain_schedule_free(&schedule);
@@ -52,15 +52,15 @@ static dram_status search_bytes(search *s, int64_t floor, int64_t stored)
         for (int i = 0; i <= places; i++) {
             int64_t bytes = floor + (stored - floor) * i / places;
             TRY(try_bytes(s, bytes, &live));
-            if (live <= s->room) low = bytes;
+            if (live <= s->most) low = bytes;
         }
         if (low < stored) high = low + (stored - floor) / places;
-        if (s->found && s->live <= s->room) break;
+        if (s->found && s->live <= s->most) break;
     }
     for (int i = 0; i < HALVINGS && high - low > (1 << 16); i++) {
         int64_t middle = low + (high - low) / 2;
         TRY(try_bytes(s, middle, &live));
-        if (live <= s->room || live == INT64_MAX)
+        if (live <= s->most || live == INT64_MAX)
             low = middle;
         else
             high = middle;
@@ -77,12 +77,12 @@ static int slots_for(int length)
     return slots < MOST ? (int)slots : MOST;
 }
 
-dram_status dram_recompute_search(dram_recompute *r, int64_t room, dram_chain_schedule *schedule)
+dram_status dram_recompute_search(dram_recompute *r, int64_t most, dram_chain_schedule *schedule)
 {
     const dram_chain *chain = dram_recompute_chain(r);
     dram_chain_schedule stored = {0};
     dram_chain_solution *solution = NULL;
-    search s = {.recompute = r, .room = room};
+    search s = {.recompute = r, .most = most};
     dram_status status;
     int64_t peak, floor;
     double time;

@@ -9,10 +9,8 @@
 dram_status dram_trace_open(const dram_graph *g, dram_trace *t)
 {
     *t = (dram_trace){.g = g};
-    void *origin = NULL;
-    if (!dram_grow(&origin, &t->values_room, g->n_values + 1, sizeof *t->origin))
+    if (!DRAM_GROW(t->origin, t->values_room, g->n_values + 1))
         return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", g->name);
-    t->origin = origin;
     for (int v = 0; v < g->n_values; v++) t->origin[v] = v;
     t->n_values = g->n_values;
     return DRAM_OK;
@@ -35,12 +33,8 @@ void dram_trace_clear(dram_trace *t)
 dram_status dram_trace_add(dram_trace *t, int index, bool copy, const int *in, int *out)
 {
     const dram_node *node = t->g->nodes[index];
-    void *steps = t->step, *origin = t->origin;
-    bool room = dram_grow(&steps, &t->room, t->n + 1, sizeof *t->step);
-    t->step = steps;
-    room = room && dram_grow(&origin, &t->values_room, t->n_values + DRAM_MAX_OUT, sizeof *t->origin);
-    t->origin = origin;
-    if (!room) return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
+    if (!DRAM_GROW(t->step, t->room, t->n + 1) || !DRAM_GROW(t->origin, t->values_room, t->n_values + DRAM_MAX_OUT))
+        return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
     dram_trace_step *step = &t->step[t->n++];
     *step = (dram_trace_step){.node = index, .copy = copy};
     memcpy(step->in, in, (size_t)node->n_in * sizeof *in);
@@ -63,10 +57,8 @@ static int64_t bytes_of(const dram_trace *t, const dram_trace_sizes *sizes, int 
 static dram_status find_last(dram_trace *t, int from, int to, const int *start, int n_start,
                              bool (*keeps)(void *context, int value), void *context)
 {
-    void *last = t->last;
-    bool room = dram_grow(&last, &t->last_room, t->n_values + 1, sizeof *t->last);
-    t->last = last;
-    if (!room) return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
+    if (!DRAM_GROW(t->last, t->last_room, t->n_values + 1))
+        return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
     for (int v = 0; v < t->n_values; v++) t->last[v] = NOT_COUNTED;
     for (int s = 0; s < n_start; s++) t->last[start[s]] = from - 1;
     for (int i = from; i < to; i++) {

@@ -11,8 +11,8 @@ typedef struct {
     int64_t bytes;
 } dram_living;
 
-/* The `most` largest in the device's space, in falling order, the first of equals first; list[most]. Their number: 0 where
- * there is no program. A value that another one takes over at this very node is left to that one. */
+/* The `most` largest in the device's space, in falling order, the first of equals first; list[most]. Their number: 0
+ * where there is no program. A value that another one takes over at this very node is left to that one. */
 int dram_plan_largest(const dram_plan *plan, dram_living *list, int most);
 
 /* "student.s1.b1.conv1.conv", or "NODE.workspace". `text` holds what is not a name of the graph's. */

@@ -31,8 +31,8 @@ static void keep_to_the_joins(const dram_graph *g, const int32_t *join, int32_t 
     }
 }
 
-/* An update comes after every reader of what it overwrites: one after it would see the new bytes. And what another queue
- * may still be at is not overwritten before the two join. */
+/* An update comes after every reader of what it overwrites: one after it would see the new bytes. And what another
+ * queue may still be at is not overwritten before the two join. */
 static dram_status check_updates(const dram_graph *g, const int32_t *last_reader, const int32_t *join, int32_t *updater)
 {
     for (int v = 0; v < g->n_values; v++) updater[v] = NEVER;

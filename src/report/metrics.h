@@ -7,8 +7,8 @@
 #include "io/lines.h"
 
 /* A number that the step did not have is NAN and becomes null, as an infinity does. `distilled` is written as true
- * exactly when loss_sam is not null. Losses, lr, grad_norm and loss_scale have 9 digits: a float comes back the same.
- */
+ * exactly when loss_sam is not null. Losses, lr, grad_norm and loss_scale have 9 digits: a float comes back the
+ * same. */
 typedef struct {
     int64_t step;
     double loss, loss_task, loss_sam, loss_resolution;

@@ -1,5 +1,7 @@
 #include "report/plan_json.h"
 
+#include "io/json.h"
+
 static bool add_bytes(cJSON *o, const char *key, int64_t value)
 {
     return cJSON_AddNumberToObject(o, key, (double)value) != NULL;
@@ -15,22 +17,13 @@ static bool add_categories(cJSON *root, const dram_plan *plan)
     return true;
 }
 
-/* An object at the end of the array, NULL when memory is out. */
-static cJSON *add_object(cJSON *array)
-{
-    cJSON *o = cJSON_CreateObject();
-    if (o && cJSON_AddItemToArray(array, o)) return o;
-    cJSON_Delete(o);
-    return NULL;
-}
-
 static bool add_levers(cJSON *root, const dram_lever *levers, int n)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "levers");
     if (!array) return false;
     for (int i = 0; i < n; i++) {
         const dram_lever *l = &levers[i];
-        cJSON *o = add_object(array);
+        cJSON *o = dram_json_append(array);
         if (!o || !cJSON_AddStringToObject(o, "name", l->name) || !cJSON_AddStringToObject(o, "setting", l->setting) ||
             !cJSON_AddBoolToObject(o, "pulled", l->pulled) || !add_bytes(o, "saved_bytes", l->saved_bytes) ||
             !add_bytes(o, "added_flops", l->added_flops) || !cJSON_AddStringToObject(o, "effect", l->effect) ||
@@ -40,19 +33,13 @@ static bool add_levers(cJSON *root, const dram_lever *levers, int n)
     return true;
 }
 
-/* The text, null where there is none. */
-static bool add_text(cJSON *o, const char *key, const char *text)
-{
-    return (text ? cJSON_AddStringToObject(o, key, text) : cJSON_AddNullToObject(o, key)) != NULL;
-}
-
 static bool add_programs(cJSON *root, const dram_plan *plan)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "programs");
     if (!array) return false;
     for (int i = 0; i < plan->n_programs; i++) {
         const dram_program *p = &plan->programs[i];
-        cJSON *o = add_object(array);
+        cJSON *o = dram_json_append(array);
         if (!o || !cJSON_AddStringToObject(o, "name", p->graph->name) || !add_bytes(o, "nodes", p->graph->n_nodes) ||
             !add_bytes(o, "flops", p->flops) || !add_bytes(o, "peak_bytes", plan->slots_bytes + p->placement.top) ||
             !cJSON_AddStringToObject(o, "peak_at", dram_program_peak_at(p)))
@@ -109,7 +96,7 @@ cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
         add_process(root, plan) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
-        add_text(root, "recompute", f->recompute.text) && add_text(root, "pulled", f->pulled) &&
+        dram_json_add_text(root, "recompute", f->recompute.text) && dram_json_add_text(root, "pulled", f->pulled) &&
         add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
         add_time(root, f) && add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) &&
         add_programs(root, plan) && add_cache(root, &f->cache))

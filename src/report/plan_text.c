@@ -38,12 +38,12 @@ static double share(int64_t part, int64_t whole)
 }
 
 /* The text cut to `width` columns in front, where names say least: "...b2.conv1". */
-static const char *fit(const char *text, int width, char *room, size_t size)
+static const char *cut_front(const char *text, int width, char *cut, size_t size)
 {
     int n = (int)strlen(text);
     if (n <= width) return text;
-    snprintf(room, size, "...%s", text + (n - width + 3));
-    return room;
+    snprintf(cut, size, "...%s", text + (n - width + 3));
+    return cut;
 }
 
 static void add_bytes(const page *p, const char *before, int64_t bytes, const char *after)
@@ -161,10 +161,10 @@ static void add_programs(const page *p)
     dram_str_add(p->out, "\n%-22s%8s%12s%12s  %s\n", "program", "nodes", "GFLOP", head, "fullest at");
     for (int i = 0; i < p->plan->n_programs; i++) {
         const dram_program *program = &p->plan->programs[i];
-        dram_str_add(p->out, "  %-20s%8d%12.3f%12.*f  %s\n", fit(program->graph->name, 19, name, sizeof name),
+        dram_str_add(p->out, "  %-20s%8d%12.3f%12.*f  %s\n", cut_front(program->graph->name, 19, name, sizeof name),
                      program->graph->n_nodes, (double)program->flops * 1e-9, p->decimals,
                      in_unit(p, p->plan->slots_bytes + program->placement.top),
-                     program->graph->n_nodes ? fit(dram_program_peak_at(program), 44, at, sizeof at) : "-");
+                     program->graph->n_nodes ? cut_front(dram_program_peak_at(program), 44, at, sizeof at) : "-");
     }
 }
 
@@ -201,7 +201,7 @@ static void add_largest(const page *p)
     for (int i = 0; i < n; i++) {
         const dram_living *l = &list[i];
         dram_category category = DRAM_CATEGORY_WORKSPACE;
-        char shape[96] = "", room[WIDTH], full[320];
+        char shape[96] = "", cut[WIDTH], full[320];
         const char *type = "";
         if (l->kind == DRAM_LIVING_VALUE) {
             const dram_value *v = g->values[l->index];
@@ -216,7 +216,7 @@ static void add_largest(const page *p)
         }
         dram_str_add(p->out, "  %-20s%12.*f  %-5s %-20.20s %s\n", dram_category_name(category), p->decimals,
                      in_unit(p, l->bytes), type, shape,
-                     fit(dram_living_name(p->plan, l, full, sizeof full), 36, room, sizeof room));
+                     cut_front(dram_living_name(p->plan, l, full, sizeof full), 36, cut, sizeof cut));
     }
     if (g->backward_begin)
         dram_str_add(p->out, "  (~2: the second value of that name; .again: made again in the backward)\n");

@@ -42,8 +42,7 @@ cJSON *dram_fidelity_json(const dram_fidelity *r)
 {
     cJSON *object = cJSON_CreateObject();
     bool good = object && add_number(object, "cosine", r->cosine) && add_number(object, "worst", r->worst) &&
-                (r->images ? cJSON_AddStringToObject(object, "worst_image", r->worst_image)
-                           : cJSON_AddNullToObject(object, "worst_image")) &&
+                dram_json_add_text(object, "worst_image", r->images ? r->worst_image : NULL) &&
                 add_number(object, "images", r->images) && add_number(object, "skipped_images", r->skipped) &&
                 add_number(object, "sam_input_size", r->size) && add_number(object, "canvas", r->canvas) &&
                 add_number(object, "full_size", r->full);
@@ -79,11 +78,10 @@ static bool add_process(cJSON *object, const dram_gpu_process *p)
 {
     if (!p->gpu) return cJSON_AddNullToObject(object, "gpu_process") != NULL;
     cJSON *o = cJSON_AddObjectToObject(object, "gpu_process");
-    const char *counted = dram_counted_word(p->counted);
     return o && add_number(o, "planned_bytes", (double)p->planned_bytes) &&
            cJSON_AddBoolToObject(o, "overhead_measured", p->overhead_measured) &&
            add_number(o, "measured_bytes", p->measured_bytes ? (double)p->measured_bytes : NAN) &&
-           (counted ? cJSON_AddStringToObject(o, "counted", counted) : cJSON_AddNullToObject(o, "counted"));
+           dram_json_add_text(o, "counted", dram_counted_word(p->counted));
 }
 
 cJSON *dram_summary_json(const dram_summary *s, dram_status status)

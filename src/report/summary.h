@@ -29,7 +29,6 @@ typedef struct {
     double final_loss;
     bool evaluated;
     dram_eval_result eval;
-    bool interrupted;
     char directory[1024]; /* of the run */
 } dram_summary;
 

@@ -38,15 +38,32 @@ static const dram_chain_schedule *schedule_of(const dram_session *s, dram_progra
     return s->graphs.io[kind].graph ? &s->schedule[kind] : &s->schedule[other];
 }
 
-static dram_status choose_schedule(dram_recompute *r, const dram_config *cfg, const dram_plan_request *request,
-                                   int64_t slots_bytes, dram_program_kind kind, dram_chain_schedule *schedule)
+static int64_t device_slots(const dram_slots *slots, const dram_profile *profile)
 {
+    int64_t bytes = 0;
+    for (int i = 0; i < slots->n; i++)
+        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += dram_slot_bytes(slots->at[i], profile);
+    return bytes;
+}
+
+/* What a pass asks while it runs on a program of the session. */
+typedef struct {
+    dram_session *s;
+    const dram_profile *profile;
+    const dram_plan_request *request;
+    dram_program_kind kind;
+} asked;
+
+static dram_status choose_schedule(void *context, dram_recompute *r, dram_chain_schedule *schedule)
+{
+    const asked *a = context;
+    const dram_plan_request *request = a->request;
     const dram_chain *chain = dram_recompute_chain(r);
-    int64_t live, flops;
+    int64_t live, flops, slots_bytes = device_slots(&a->s->graphs.slots, a->profile);
     *schedule = (dram_chain_schedule){0};
     if (chain->length == 0) return DRAM_OK;
-    if (request->like) return borrow(r, schedule_of(request->like, kind), schedule);
-    switch (cfg->memory.checkpoint) {
+    if (request->like) return borrow(r, schedule_of(request->like, a->kind), schedule);
+    switch (a->s->cfg.memory.checkpoint) {
     case DRAM_CHECKPOINT_NONE:
         return DRAM_OK;
     case DRAM_CHECKPOINT_BLOCKS:
@@ -66,50 +83,19 @@ static dram_status choose_schedule(dram_recompute *r, const dram_config *cfg, co
     return dram_recompute_search(r, request->least ? 0 : request->target - slots_bytes, schedule);
 }
 
-static int64_t device_slots(const dram_slots *slots, const dram_profile *profile)
+/* By the file that memory.profile names; none without one. */
+static dram_status read_seconds(void *context, const dram_graph *g, double **seconds)
 {
-    int64_t bytes = 0;
-    for (int i = 0; i < slots->n; i++)
-        if (slots->at[i]->space == DRAM_SPACE_DEVICE) bytes += dram_slot_bytes(slots->at[i], profile);
-    return bytes;
-}
-
-/* Seconds of each node from the file that memory.profile names; NULL without one. The caller's. */
-static dram_status read_seconds(const dram_config *cfg, const dram_graph *g, const dram_profile *profile,
-                                double **seconds)
-{
-    dram_times_machine machine;
+    const asked *a = context;
     dram_times *times;
     dram_status status;
-    if (!cfg->memory.profile) return DRAM_OK;
-    dram_machine_describe(profile, &machine);
-    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
+    TRY(dram_machine_times(&a->s->cfg, a->profile, &times));
+    if (!times) return DRAM_OK;
     *seconds = dram_alloc(((size_t)g->n_nodes + 1) * sizeof **seconds);
     status =
         *seconds ? dram_times_of(times, g, *seconds) : dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
     dram_times_close(times);
     return status;
-}
-
-/* What a pass asks while it runs on a program of the session. */
-typedef struct {
-    dram_session *s;
-    const dram_profile *profile;
-    const dram_plan_request *request;
-    dram_program_kind kind;
-} asked;
-
-static dram_status seconds_of(void *context, const dram_graph *g, double **seconds)
-{
-    const asked *a = context;
-    return read_seconds(&a->s->cfg, g, a->profile, seconds);
-}
-
-static dram_status schedule_for(void *context, dram_recompute *r, dram_chain_schedule *schedule)
-{
-    const asked *a = context;
-    int64_t slots = device_slots(&a->s->graphs.slots, a->profile);
-    return choose_schedule(r, &a->s->cfg, a->request, slots, a->kind, schedule);
 }
 
 static dram_status run_passes(dram_session *s, const dram_profile *profile, const dram_plan_request *request,
@@ -121,8 +107,8 @@ static dram_status run_passes(dram_session *s, const dram_profile *profile, cons
                                 .recompute = {.norms = cfg->memory.recompute_norms,
                                               .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
                                               .in_place = cfg->memory.in_place},
-                                .seconds = seconds_of,
-                                .schedule = schedule_for,
+                                .seconds = read_seconds,
+                                .schedule = choose_schedule,
                                 .context = &context};
     return dram_passes_run(&passes, s->graphs.io[kind].graph, profile, &s->schedule[kind], &s->recomputed_flops[kind]);
 }
@@ -186,12 +172,10 @@ int64_t dram_session_flops(const dram_session *s)
 dram_status dram_session_time(const dram_session *s, dram_update_time *time)
 {
     double seconds[DRAM_PROGRAM_COUNT] = {0}, flops[DRAM_PROGRAM_COUNT] = {0}, step;
-    dram_times_machine machine;
     dram_times *times;
     *time = (dram_update_time){0};
-    if (!s->cfg.memory.profile) return DRAM_OK;
-    dram_machine_describe(&s->plan->profile, &machine);
-    TRY(dram_times_open(s->cfg.memory.profile, &machine, &times));
+    TRY(dram_machine_times(&s->cfg, &s->plan->profile, &times));
+    if (!times) return DRAM_OK;
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
         if (s->graphs.io[k].graph) dram_times_known(times, s->graphs.io[k].graph, &seconds[k], &flops[k]);
     dram_times_close(times);

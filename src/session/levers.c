@@ -48,8 +48,8 @@ typedef struct {
     /* Instead of what the steps say: */
     bool (*is_pulled)(const dram_config *cfg);
     bool (*pull)(dram_config *cfg);
-    const char *(*word)(int number); /* for a person; NULL: the number */
-    const char *released;            /* for a person, where it is not pulled; NULL: as else */
+    const char *(*word)(unsigned number); /* for a person: that of an enum; NULL: the number */
+    const char *released;                 /* for a person, where it is not pulled; NULL: as else */
 } lever;
 
 static char *const teachers[] = {"vit_h", "vit_l", "vit_b"}; /* of SAM, the largest first */
@@ -107,24 +107,10 @@ static double full_scale(const dram_config *cfg)
     return 1.0 / cfg->resolution_distill.low_scale;
 }
 
-static const char *fused_word(int value)
+/* With `auto` it is on, where it means anything. */
+static const char *on_or_off(dram_fused value)
 {
     return value == DRAM_FUSED_OFF ? "off" : "on";
-}
-
-static const char *placement_word(int value)
-{
-    return dram_teacher_placement_word((dram_teacher_placement)value);
-}
-
-static const char *state_word(int value)
-{
-    return dram_optim_state_word((dram_optim_state)value);
-}
-
-static const char *precision_word(int value)
-{
-    return dram_precision_word((dram_precision)value);
 }
 
 /* Beside a GPU the CPU's kernels sum in another order. */
@@ -292,7 +278,7 @@ static void write_setting(const lever *l, const dram_config *cfg, char *setting)
     const field *f = &l->field[0];
     double now = get(f, cfg);
     if (l->word || f->kind == FLAG)
-        snprintf(setting, DRAM_LEVER_SETTING, "%s", l->word ? l->word((int)now) : now != 0.0 ? "on" : "off");
+        snprintf(setting, DRAM_LEVER_SETTING, "%s", l->word ? l->word((unsigned)now) : now != 0.0 ? "on" : "off");
     else if (f->kind == TEACHER)
         snprintf(setting, DRAM_LEVER_SETTING, "%s", teachers[(int)now]);
     else if (f->kind == REAL)

@@ -16,12 +16,11 @@ bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
 dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
 {
     int workers = cfg->threads ? cfg->threads : dram_host_cores();
-    dram_times_machine machine;
     dram_times *times;
     *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
-    if (!profile->gpu || !cfg->memory.profile) return DRAM_OK;
-    dram_machine_describe(profile, &machine);
-    TRY(dram_times_open(cfg->memory.profile, &machine, &times));
+    if (!profile->gpu) return DRAM_OK;
+    TRY(dram_machine_times(cfg, profile, &times));
+    if (!times) return DRAM_OK;
     const dram_times_process *process = dram_times_of_process(times);
     if (process->counted != DRAM_COUNTED_NOT) {
         profile->context_bytes = process->context_bytes;
@@ -50,6 +49,15 @@ void dram_machine_describe(const dram_profile *profile, dram_times_machine *mach
         snprintf(machine->kernels, sizeof machine->kernels, "%s", card.name);
     else
         dram_error_clear();
+}
+
+dram_status dram_machine_times(const dram_config *cfg, const dram_profile *profile, dram_times **times)
+{
+    dram_times_machine machine;
+    *times = NULL;
+    if (!cfg->memory.profile) return DRAM_OK;
+    dram_machine_describe(profile, &machine);
+    return dram_times_open(cfg->memory.profile, &machine, times);
 }
 
 dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_memory *memory)

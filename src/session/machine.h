@@ -15,11 +15,14 @@ bool dram_machine_gpu(const dram_config *cfg, char *why, int size);
  * and what memory.profile has of a GPU's process. Fails as reading that file does. */
 dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile);
 
-/* The device of that profile. dram_config: cuda.graph. */
+/* Opens the device of that profile; cuda.graph of the config says whether it records programs. */
 dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device);
 
 /* Whose times a file of times must hold for that profile: this machine's, or any GPU's where there is none here. */
 void dram_machine_describe(const dram_profile *profile, dram_times_machine *machine);
+
+/* Reads the file that memory.profile names, for that profile: dram_times_close. *times is NULL where none is named. */
+dram_status dram_machine_times(const dram_config *cfg, const dram_profile *profile, dram_times **times);
 
 /* Memory in bytes, now. On the CPU what a device has is the host's, and `apart` is false. */
 typedef struct {
@@ -32,8 +35,8 @@ typedef struct {
 dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_memory *memory);
 
 /* Bytes of the device that a run takes beside its arena and that are not yet taken when it is looked at: 0 on the CPU,
- * where the loader is counted instead (session/headroom.h); on a GPU the libraries and kernels, loaded when first used.
- */
+ * where the loader is counted instead (session/headroom.h); on a GPU the libraries and kernels, loaded when first
+ * used. */
 int64_t dram_machine_overhead(const dram_profile *profile);
 
 #endif

@@ -3,27 +3,25 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "session/build.h"
-
 /* ---- what each is worth ---- */
 
 /* CANNOT bytes where the lever makes a config that cannot be built: a micro-batch of one image, say, leaves batch norm
  * a single value per channel. */
 static const int64_t CANNOT = INT64_MAX;
 
+/* The arena of another config, and the FLOPs of its update (NULL: not asked for). */
 static dram_status price(const dram_config *cfg, dram_plan_request request, int64_t *bytes, int64_t *flops)
 {
     dram_session other;
     dram_status status = dram_session_build(cfg, request, &other);
     *bytes = CANNOT;
-    *flops = 0;
     if (status == DRAM_ERR_CONFIG) {
         dram_error_clear();
         return DRAM_OK;
     }
     TRY(status);
     *bytes = other.plan->arena_bytes;
-    *flops = dram_session_flops(&other);
+    if (flops) *flops = dram_session_flops(&other);
     dram_session_close(&other);
     return DRAM_OK;
 }
@@ -77,7 +75,7 @@ static dram_status recompute_row(const dram_session *s, dram_lever *row)
 {
     dram_config other = s->cfg;
     bool pulled = is_recomputed(s);
-    int64_t bytes, flops;
+    int64_t bytes, flops = 0;
     if (s->cfg.memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL) row->set_by = "planner";
     snprintf(row->setting, sizeof row->setting, "%s",
              dram_checkpoint_word(pulled ? s->cfg.memory.checkpoint : DRAM_CHECKPOINT_NONE));
@@ -93,8 +91,8 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
     for (int i = 0; i < DRAM_LEVERS; i++) {
         dram_lever *row = &rows[*n];
         bool there = true;
-        *row =
-            (dram_lever){.name = dram_lever_name(i), .effect = dram_lever_effect(i, &s->cfg), .set_by = set_by(s, i)};
+        const char *effect = dram_lever_effect(i, &s->cfg);
+        *row = (dram_lever){.name = dram_lever_name(i), .effect = effect, .set_by = set_by(s, i)};
         if (dram_lever_is_recompute(i))
             TRY(recompute_row(s, row));
         else
@@ -105,12 +103,6 @@ dram_status dram_levers(const dram_session *s, dram_lever rows[DRAM_LEVERS], int
 }
 
 /* ---- the search ---- */
-
-static dram_status arena_of(const dram_config *cfg, dram_plan_request request, int64_t *bytes)
-{
-    int64_t flops;
-    return price(cfg, request, bytes, &flops);
-}
 
 static void name_pulled(int lever, const dram_config *cfg, dram_str *pulled)
 {
@@ -132,7 +124,7 @@ dram_status dram_levers_search(const dram_config *cfg, dram_plan_request request
         dram_config next = *found, taken = *found;
         bool better = false;
         while (best > target && dram_lever_pull(i, &next)) {
-            TRY(arena_of(&next, request, &bytes));
+            TRY(price(&next, request, &bytes, NULL));
             if (bytes >= best) continue;
             taken = next;
             best = bytes;
@@ -152,7 +144,7 @@ static dram_status arena_recomputed(const dram_session *s, int64_t target, int64
     *bytes = CANNOT;
     if (other.memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL) return DRAM_OK;
     other.memory.checkpoint = DRAM_CHECKPOINT_OPTIMAL;
-    return arena_of(&other, (dram_plan_request){.set = s->set, .target = target}, bytes);
+    return price(&other, (dram_plan_request){.set = s->set, .target = target}, bytes, NULL);
 }
 
 dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *text)
@@ -163,7 +155,7 @@ dram_status dram_levers_advice(const dram_session *s, int64_t target, dram_str *
     for (int i = 0; i < DRAM_LEVERS && least > target; i++) { /* the first that fits changes results least */
         dram_config other = s->cfg;
         if (!dram_lever_pull(i, &other)) continue;
-        TRY(arena_of(&other, (dram_plan_request){.set = s->set, .target = target}, &bytes));
+        TRY(price(&other, (dram_plan_request){.set = s->set, .target = target}, &bytes, NULL));
         if (bytes >= least) continue;
         best = i;
         least = bytes;
@@ -184,5 +176,5 @@ dram_status dram_levers_floor(const dram_config *cfg, dram_program_set set, int6
 {
     dram_config other = *cfg;
     dram_levers_pull_exact(&other);
-    return arena_of(&other, (dram_plan_request){.set = set, .least = true}, bytes);
+    return price(&other, (dram_plan_request){.set = set, .least = true}, bytes, NULL);
 }

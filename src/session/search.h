@@ -14,15 +14,14 @@ typedef struct {
     const char *name;                 /* "in_place" */
     char setting[DRAM_LEVER_SETTING]; /* "on" */
     bool pulled;
-    int64_t
-        saved_bytes; /* of the device's arena, against the same plan without it: saved if pulled, else to be saved */
+    int64_t saved_bytes; /* of the device's arena, against the same plan the other way round */
     int64_t added_flops; /* of an update; below 0: it saves FLOPs too */
     const char *effect;  /* on results: "exact", "rounding" or "quality" */
     const char *set_by;  /* "default", "config" or "planner" */
 } dram_lever;
 
-/* All levers that mean something in this config, each planned the other way round: saved_bytes of the device's arena.
- */
+/* All levers that mean something in this config, each planned the other way round: released if it is pulled, else
+ * pulled one step further. */
 dram_status dram_levers(const dram_session *session, dram_lever rows[DRAM_LEVERS], int *n);
 
 /* The config, which takes `arena` bytes as it is, with exact levers and then those of memory.may_change pulled until it

@@ -27,8 +27,8 @@ typedef struct {
     int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
-/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config names.
- */
+/* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config
+ * names. */
 dram_status dram_session_start(dram_session *session);
 
 void dram_session_close(dram_session *session);

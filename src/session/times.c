@@ -16,7 +16,7 @@ typedef struct {
 
 struct dram_times {
     entry *at; /* sorted by key */
-    int n, capacity;
+    int n, room;
     dram_times_process process;
 };
 
@@ -55,11 +55,8 @@ static entry *find(const dram_times *t, const char *key)
 
 static dram_status append(dram_times *t, const char *key, double seconds)
 {
-    void *items = t->at;
     char *copy = dram_strdup(key);
-    bool grown = dram_grow(&items, &t->capacity, t->n + 1, sizeof *t->at);
-    t->at = items;
-    if (!grown || !copy) {
+    if (!copy || !DRAM_GROW(t->at, t->room, t->n + 1)) {
         dram_free(copy);
         return dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
     }

@@ -17,8 +17,8 @@ dram_status dram_weights_draw(dram_session *session);
 dram_status dram_weights_load_config(dram_session *session);
 
 /* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
- * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or "").
- */
+ * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or
+ * ""). */
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
 

@@ -8,11 +8,6 @@
 #include "session/slot_floats.h"
 #include "session/weights.h"
 
-static bool is_float(dram_dtype dtype)
-{
-    return dtype == DRAM_F32 || dtype == DRAM_F16 || dtype == DRAM_BF16;
-}
-
 static double draw(const dram_slot *slot, dram_rng *rng)
 {
     switch (slot->init) {
@@ -48,7 +43,7 @@ static dram_status draw_slot(dram_session *s, int index, float *piece)
     const dram_slot *slot = s->graphs.slots.at[index];
     bool teacher = strcmp(slot->group, "teacher") == 0;
     int64_t n = dram_elements(&slot->shape);
-    if (!is_float(slot->dtype)) return zero_slot(s, index, piece);
+    if (!dram_dtype_is_float(slot->dtype)) return zero_slot(s, index, piece);
     snprintf(name, sizeof name, "%s/%s", slot->group, slot->name);
     uint64_t seed = (uint64_t)(teacher ? s->cfg.sam_distill.teacher.seed : s->cfg.seed);
     dram_rng rng = dram_rng_make(seed, DRAM_RNG_INIT, dram_hash_name(name));

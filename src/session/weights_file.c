@@ -80,9 +80,7 @@ static bool is_known(const weight_file *f, const char *tensor)
     const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
     if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
-    size_t length = strlen(tensor);
-    static const char counter[] = ".num_batches_tracked";
-    if (length > sizeof counter && strcmp(tensor + length - (sizeof counter - 1), counter) == 0) return true;
+    if (dram_names_is_bn_counter(tensor)) return true;
     for (int i = 0; i < slots->n; i++)
         if (in_groups(f, slots->at[i]) && strcmp(file_name(f, slots->at[i], name), tensor) == 0) return true;
     return false;

@@ -26,6 +26,8 @@
 #include "train/step.h"
 #include "train/train.h"
 
+enum { CHECKPOINTS, METRICS, EVALUATIONS, MEMORY, FILES };
+
 typedef struct {
     const dram_config *loaded; /* as the user has it */
     dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
@@ -38,7 +40,7 @@ typedef struct {
     dram_feed feed;
     dram_targets targets;
     dram_lines metrics;
-    char *directory, *checkpoints, *metrics_path, *evaluations_path, *memory_path;
+    char *directory, *path[FILES]; /* of the run, and in it */
     dram_guard *guard;
     dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
@@ -80,25 +82,26 @@ static void note_skipped(run *r)
 /* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
 static dram_status open_directory(run *r, bool resume)
 {
+    static const char *const files[FILES] = {[CHECKPOINTS] = "checkpoints",
+                                             [METRICS] = "metrics.jsonl",
+                                             [EVALUATIONS] = "evaluations.jsonl",
+                                             [MEMORY] = "memory.jsonl"};
     dram_str yaml = {0};
     char *path = NULL;
     dram_status status;
     TRY(dram_rundir_open(r->session.cfg.run.dir, r->session.cfg.name, resume, &r->directory));
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
-    TRY(dram_path_join(r->directory, "checkpoints", &r->checkpoints));
-    TRY(dram_path_join(r->directory, "metrics.jsonl", &r->metrics_path));
-    TRY(dram_path_join(r->directory, "evaluations.jsonl", &r->evaluations_path));
-    TRY(dram_path_join(r->directory, "memory.jsonl", &r->memory_path));
+    for (int i = 0; i < FILES; i++) TRY(dram_path_join(r->directory, files[i], &r->path[i]));
     if (resume) {
-        TRY(dram_checkpoint_load(&r->session, r->checkpoints, &r->state));
-        TRY(dram_lines_truncate(r->metrics_path, r->state.step));
-        TRY(dram_lines_truncate(r->evaluations_path, r->state.step));
-        TRY(dram_lines_truncate(r->memory_path, r->state.step + 1)); /* a line's step is done */
+        TRY(dram_checkpoint_load(&r->session, r->path[CHECKPOINTS], &r->state));
+        TRY(dram_lines_truncate(r->path[METRICS], r->state.step));
+        TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step));
+        TRY(dram_lines_truncate(r->path[MEMORY], r->state.step + 1)); /* a line's step is done */
     }
     TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
     TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
-    status = dram_lines_open(r->metrics_path, &r->metrics);
+    status = dram_lines_open(r->path[METRICS], &r->metrics);
 done:
     dram_str_free(&yaml);
     dram_free(path);
@@ -175,7 +178,7 @@ static dram_status start(run *r, bool resume)
                                      .interval = 1.0,
                                      .cores = dram_host_cores(),
                                      .step = r->state.step,
-                                     .path = r->memory_path};
+                                     .path = r->path[MEMORY]};
     return dram_guard_open(&guard, &r->guard);
 }
 
@@ -305,23 +308,12 @@ static dram_status step(run *r, dram_metrics *m)
 static void report_progress(const run *r, const dram_metrics *m)
 {
     if (!r->hooks->progress) return;
-    const dram_progress progress = {
-        .step = r->state.step,
-        .steps = r->session.cfg.train.steps,
-        .loss = m->loss,
-        .loss_task = m->loss_task,
-        .loss_sam = m->loss_sam,
-        .loss_resolution = m->loss_resolution,
-        .lr = m->lr,
-        .grad_norm = m->grad_norm,
-        .loss_scale = m->loss_scale,
-        .skipped_steps = r->state.scaling.skipped,
-        .images_per_second = m->images_per_second,
-        .seconds_left = r->step_seconds * (double)(r->session.cfg.train.steps - r->state.step),
-        .planned_peak_bytes = m->planned_peak_bytes,
-        .measured_peak_bytes = m->measured_peak_bytes,
-        .teacher_ran = m->teacher_ran,
-    };
+    int64_t steps = r->session.cfg.train.steps;
+    const dram_progress progress = {.done = r->state.step,
+                                    .steps = steps,
+                                    .seconds_left = r->step_seconds * (double)(steps - r->state.step),
+                                    .skipped_steps = r->state.scaling.skipped,
+                                    .metrics = *m};
     r->hooks->progress(r->hooks->context, &progress);
 }
 
@@ -332,7 +324,7 @@ static dram_status evaluate(run *r)
     TRY(dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval));
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
-    TRY(dram_eval_append(r->evaluations_path, r->state.step, &r->summary->eval));
+    TRY(dram_eval_append(r->path[EVALUATIONS], r->state.step, &r->summary->eval));
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &r->summary->eval);
     return DRAM_OK;
 }
@@ -356,12 +348,10 @@ static dram_status loop(run *r)
         bool last = r->state.step == steps;
         bool stop = r->hooks->stop && *r->hooks->stop;
         if (stop || last || is_due(r->state.step, due->save_every))
-            TRY(dram_checkpoint_save(&r->session, r->checkpoints, &r->state));
-        if (stop && !last) {
-            r->summary->interrupted = true;
+            TRY(dram_checkpoint_save(&r->session, r->path[CHECKPOINTS], &r->state));
+        if (stop && !last)
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                              (long long)r->state.step);
-        }
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
     TRY(dram_student_export(&r->session, r->directory));
@@ -410,10 +400,7 @@ static void close_run(run *r)
     dram_dataset_close(r->val);
     dram_free(r->state.is_skipped);
     dram_free(r->directory);
-    dram_free(r->checkpoints);
-    dram_free(r->metrics_path);
-    dram_free(r->evaluations_path);
-    dram_free(r->memory_path);
+    for (int i = 0; i < FILES; i++) dram_free(r->path[i]);
     dram_chosen_free(&r->chosen);
 }
 

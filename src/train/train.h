@@ -5,18 +5,16 @@
 #include <signal.h>
 
 #include "evaluate/fidelity.h"
+#include "report/metrics.h"
 #include "report/summary.h"
 #include "session/session.h"
 
 /* How far a run is, handed to the progress hook after a step. */
 typedef struct {
-    int64_t step, steps;                               /* step: updates done */
-    double loss, loss_task, loss_sam, loss_resolution; /* NAN: the step did not have it */
-    double lr, grad_norm, images_per_second, seconds_left;
-    double loss_scale;     /* of this step; NAN but for fp16 */
+    int64_t done, steps; /* updates */
+    double seconds_left;
     int64_t skipped_steps; /* so far: fp16 steps whose gradient was not finite */
-    int64_t planned_peak_bytes, measured_peak_bytes;
-    bool teacher_ran;
+    dram_metrics metrics;  /* of this step */
 } dram_progress;
 
 /* All optional. They are called on the thread that trains. */

@@ -451,24 +451,23 @@ static void memory_fails_on_demand(void **state)
 static void arrays_grow(void **state)
 {
     (void)state;
-    void *items = NULL;
-    int room = 0;
-    assert_int_equal(dram_grow(&items, &room, 1, sizeof(int)), 1);
+    int *items = NULL, room = 0;
+    assert_true(DRAM_GROW(items, room, 1));
     assert_true(room >= 1);
     int before = room;
-    for (int i = 0; i < before; i++) ((int *)items)[i] = i;
-    void *same = items;
-    assert_int_equal(dram_grow(&items, &room, before, sizeof(int)), 1);
+    for (int i = 0; i < before; i++) items[i] = i;
+    const int *same = items;
+    assert_true(DRAM_GROW(items, room, before));
     assert_ptr_equal(items, same);
-    assert_int_equal(dram_grow(&items, &room, before + 1, sizeof(int)), 1);
+    assert_true(DRAM_GROW(items, room, before + 1));
     assert_true(room >= 2 * before);
     before = room;
-    assert_int_equal(dram_grow(&items, &room, 10 * before, sizeof(int)), 1);
+    assert_true(DRAM_GROW(items, room, 10 * before));
     assert_int_equal(room, 10 * before);
-    for (int i = 0; i < before / 2; i++) assert_int_equal(((int *)items)[i], i);
+    for (int i = 0; i < before / 2; i++) assert_int_equal(items[i], i);
     same = items;
     dram_alloc_fail_after(0);
-    assert_int_equal(dram_grow(&items, &room, 100 * before, sizeof(int)), 0);
+    assert_false(DRAM_GROW(items, room, 100 * before));
     dram_alloc_fail_after(-1);
     assert_ptr_equal(items, same);
     assert_int_equal(room, 10 * before);

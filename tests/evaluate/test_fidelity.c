@@ -251,7 +251,7 @@ typedef struct {
 static void hear_step(void *context, const dram_progress *p)
 {
     listener *l = context;
-    l->steps = p->step;
+    l->steps = p->done;
 }
 
 static void hear(void *context, const dram_fidelity *r)

@@ -135,18 +135,18 @@ static void room_on_the_disk(void **state)
     int64_t need, free_bytes;
     make(state, "room");
     dram_cache *c = open_dir(state, "room");
-    ok(dram_cache_check_room(c, 10, &need, &free_bytes));
+    ok(dram_cache_check_disk(c, 10, &need, &free_bytes));
     assert_int_equal(need, 10 * RECORD);
     assert_true(free_bytes > need);
     int64_t many = free_bytes / RECORD * 3;
-    assert_int_equal(dram_cache_check_room(c, many, &need, &free_bytes), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_cache_check_disk(c, many, &need, &free_bytes), DRAM_ERR_CONFIG);
     assert_int_equal(need, many * RECORD);
     assert_non_null(strstr(dram_error_text(), "of this disk are free"));
     dram_error_clear();
     dram_cache_close(c);
     copy_bytes(bin(state, "room"), 2 * RECORD, "?", 1); /* a place that is taken already */
     c = open_dir(state, "room");
-    ok(dram_cache_check_room(c, 10, &need, &free_bytes));
+    ok(dram_cache_check_disk(c, 10, &need, &free_bytes));
     assert_int_equal(need, 9 * RECORD);
     dram_cache_close(c);
 }

@@ -81,8 +81,8 @@ static inline void run_progressed(void *context, const dram_progress *p)
 {
     run_order *o = context;
     o->progressed++;
-    if (o->stop_at && p->step >= o->stop_at) o->stop = 1;
-    if (o->at_step) o->at_step(p->step);
+    if (o->stop_at && p->done >= o->stop_at) o->stop = 1;
+    if (o->at_step) o->at_step(p->done);
 }
 
 /* base.yaml with the overrides of `set`, and results in RUNS/name of the temporary folder. The caller's. */
