@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the threaded parts, clang, other
-# GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower instruction sets.
+# What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the
+# threaded parts, clang, fuzzing, other GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower
+# instruction sets.
 # usage: check_all.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -14,6 +15,7 @@ ctest --test-dir build/tsan --no-tests=error --output-on-failure -L '^(base|devi
 if command -v clang >/dev/null; then
   scripts/build.sh clang
   ctest --test-dir build/clang --no-tests=error --output-on-failure -j "$(nproc)"
+  for target in tests/fuzz/*/*.c; do scripts/fuzz.sh "$(basename "$target" .c)" 300000; done # a minute each
 else
   echo "check_all: skipped clang, it is not installed"
 fi

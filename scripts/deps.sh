@@ -7,7 +7,7 @@ arguments 0 0 "$@"
 
 packages=(gcc g++ libc6-dev cmake ninja-build pkg-config
   libyaml-dev libopenblas-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libcjson-dev libxxhash-dev
-  libcmocka-dev jq)
+  zlib1g-dev libcmocka-dev jq)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -29,7 +29,7 @@ dram_status dram_config_check_inputs(const dram_config *cfg, bool training)
         return dram_config_fail(cfg, "data.val.images", "evaluation needs a folder of images; name one");
     if (cfg->sam_distill.enabled && !cfg->sam_distill.teacher.weights)
         return dram_config_fail(cfg, "sam_distill.teacher.weights",
-                                "the teacher needs weights; name a safetensors file, or say random");
+                                "the teacher needs weights; name a file of weights, or say random");
     for (int i = 0; i < dram_n_keys; i++) {
         const dram_key *key = &dram_keys[i];
         if (key->kind != DRAM_KEY_INPUT || !is_used(cfg, key, training)) continue;

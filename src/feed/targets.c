@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "io/safetensors.h"
 #include "session/programs.h"
 
 static dram_embedding_format format_of(const dram_config *cfg)
@@ -34,7 +35,7 @@ dram_config dram_targets_fill_config(const dram_config *cfg)
 
 /* ---- opening ---- */
 
-/* What the weights are: the hash of their file, or where they are drawn from. */
+/* What the weights are: the hash of their files, or where they are drawn from. */
 static dram_status name_teacher(const dram_config *cfg, char *text, int size)
 {
     char hash[DRAM_HASH_SIZE];
@@ -43,7 +44,7 @@ static dram_status name_teacher(const dram_config *cfg, char *text, int size)
         snprintf(text, (size_t)size, "random:%" PRId64, teacher->seed);
         return DRAM_OK;
     }
-    TRY(dram_hash_file(teacher->weights, hash));
+    TRY(dram_st_hash(teacher->weights, hash));
     snprintf(text, (size_t)size, "%s", hash);
     return DRAM_OK;
 }

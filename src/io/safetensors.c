@@ -1,31 +1,13 @@
-#include "io/safetensors.h"
-
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/half.h"
 #include "io/json.h"
+#include "io/tensor_table.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian and so is this reader");
-
-enum { MAX_HEADER = 100 * 1000 * 1000, CHUNK = 1 << 14 };
-
-struct dram_st {
-    char *path;
-    int fd;
-    int64_t data_start; /* of the data section in the file */
-    int count;
-    dram_st_tensor *tensors; /* sorted by name; names are owned */
-    cJSON *metadata;         /* object, or NULL */
-};
 
 static const struct {
     const char *name;
@@ -40,37 +22,6 @@ static const struct {
               {"F6_E3M2", 6, DRAM_ST_OTHER}, {"F4", 4, DRAM_ST_OTHER}};
 
 enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
-
-const char *dram_st_dtype_name(dram_st_dtype dtype)
-{
-    return dtype == DRAM_ST_OTHER ? "another type" : dtypes[dtype].name;
-}
-
-int dram_st_dtype_bytes(dram_st_dtype dtype)
-{
-    return dtype == DRAM_ST_OTHER ? 0 : dtypes[dtype].bits / 8;
-}
-
-static dram_status out_of_memory(const char *path)
-{
-    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its header", path);
-}
-
-/* Reads exactly `bytes` at `offset`. */
-static dram_status read_at(int fd, const char *path, void *dst, int64_t bytes, int64_t offset)
-{
-    char *p = dst;
-    while (bytes > 0) {
-        ssize_t n = pread(fd, p, (size_t)bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
-        if (n == 0) return dram_fail(DRAM_ERR_FORMAT, "%s: truncated at byte %" PRId64, path, offset);
-        p += n;
-        bytes -= n;
-        offset += n;
-    }
-    return DRAM_OK;
-}
 
 /* A number of the header as a count: an integer from 0 to 2^53. */
 static bool as_count(const cJSON *item, int64_t *value)
@@ -110,6 +61,7 @@ static dram_status parse_layout(const char *path, const cJSON *dtype, const cJSO
             return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has too many elements", path, t->name);
     }
     if (empty) t->elements = 0;
+    t->run = t->elements;
     if (__builtin_mul_overflow(t->elements, dtypes[k].bits, bits))
         return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has too many elements", path, t->name);
     if (*bits % 8 != 0)
@@ -123,12 +75,7 @@ static dram_status parse_tensor(const char *path, const cJSON *item, int64_t dat
     const cJSON *child, *field[3] = {0};
     static const char *const key[3] = {"dtype", "shape", "data_offsets"};
     int64_t bits = 0, end = 0;
-    for (const char *p = item->string; *p; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: a tensor's name holds a control character", path);
-    }
-    t->name = dram_strdup(item->string);
-    if (!t->name) return out_of_memory(path);
+    TRY(dram_table_name(path, item->string, strlen(item->string), &t->name));
     if (!cJSON_IsObject(item)) return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" is not an object", path, t->name);
     cJSON_ArrayForEach(child, item)
     {
@@ -157,11 +104,6 @@ static dram_status parse_tensor(const char *path, const cJSON *item, int64_t dat
     return DRAM_OK;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const dram_st_tensor *)a)->name, ((const dram_st_tensor *)b)->name);
-}
-
 /* Empty tensors before the one that starts where they lie. */
 static int by_place(const void *a, const void *b)
 {
@@ -188,12 +130,7 @@ static dram_status check_places(dram_st *st, int64_t data_bytes)
     if (at != data_bytes)
         return dram_fail(DRAM_ERR_FORMAT, "%s: the last %" PRId64 " bytes belong to no tensor", st->path,
                          data_bytes - at);
-    if (st->count > 0) qsort(st->tensors, (size_t)st->count, sizeof *st->tensors, by_name);
-    for (int i = 1; i < st->count; i++) {
-        if (strcmp(st->tensors[i - 1].name, st->tensors[i].name) == 0)
-            return dram_fail(DRAM_ERR_FORMAT, "%s: two tensors are named \"%s\"", st->path, st->tensors[i].name);
-    }
-    return DRAM_OK;
+    return dram_table_sort(st);
 }
 
 static dram_status parse_header(dram_st *st, cJSON *root, int64_t data_bytes)
@@ -201,7 +138,7 @@ static dram_status parse_header(dram_st *st, cJSON *root, int64_t data_bytes)
     cJSON *item, *text, *next;
     int n = cJSON_GetArraySize(root);
     st->tensors = dram_calloc((size_t)n, sizeof *st->tensors);
-    if (!st->tensors) return out_of_memory(st->path);
+    if (!st->tensors) return dram_table_no_memory(st->path);
     for (item = root->child; item; item = next) {
         next = item->next;
         if (strcmp(item->string, "__metadata__") != 0) {
@@ -221,15 +158,15 @@ static dram_status read_header(dram_st *st, int64_t bytes, cJSON **root)
 {
     dram_status status;
     char *text = dram_alloc((size_t)bytes + 1);
-    if (!text) return out_of_memory(st->path);
-    TRY_GOTO(read_at(st->fd, st->path, text, bytes, 8), done);
+    if (!text) return dram_table_no_memory(st->path);
+    TRY_GOTO(dram_table_read_at(st, text, bytes, 8), done);
     text[bytes] = '\0';
     if (strstr(text, "\\u0000")) {
         status = dram_fail(DRAM_ERR_FORMAT, "%s: its header holds a name or text with a zero character", st->path);
         goto done;
     }
     status = dram_json_parse(text, (size_t)bytes, root, NULL);
-    if (status == DRAM_ERR_MEMORY) out_of_memory(st->path);
+    if (status == DRAM_ERR_MEMORY) dram_table_no_memory(st->path);
     if (status == DRAM_ERR_FORMAT || (status == DRAM_OK && (text[0] != '{' || !cJSON_IsObject(*root))))
         status = dram_fail(DRAM_ERR_FORMAT, "%s: not a safetensors file: its header is not a JSON object", st->path);
 done:
@@ -237,136 +174,26 @@ done:
     return status;
 }
 
-/* Opens the file and reads the length of its header; *bytes is the file's size. */
-static dram_status open_file(dram_st *st, int64_t *header, int64_t *bytes)
-{
-    struct stat info;
-    uint64_t length;
-    st->fd = open(st->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (st->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", st->path);
-    if (fstat(st->fd, &info) != 0) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %m", st->path);
-    if (!S_ISREG(info.st_mode)) return dram_fail(DRAM_ERR_FORMAT, "%s: not a file", st->path);
-    *bytes = info.st_size;
-    if (*bytes < 8)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: %" PRId64 " bytes are no safetensors file", st->path, *bytes);
-    TRY(read_at(st->fd, st->path, &length, 8, 0));
-    if (length > MAX_HEADER)
-        return dram_fail(DRAM_ERR_FORMAT,
-                         "%s: header too large: %" PRIu64 " bytes, %d are allowed (is it a safetensors file?)",
-                         st->path, length, MAX_HEADER);
-    if ((int64_t)length > *bytes - 8)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: a header of %" PRIu64 " bytes in a file of %" PRId64,
-                         st->path, length, *bytes);
-    *header = (int64_t)length;
-    return DRAM_OK;
-}
-
-dram_status dram_st_open(const char *path, dram_st **out)
+dram_status dram_table_read_safetensors(dram_st *st)
 {
     dram_status status;
-    int64_t header = 0, bytes = 0;
+    uint64_t length;
     cJSON *root = NULL;
-    *out = NULL;
-    dram_st *st = dram_calloc(1, sizeof *st);
-    if (!st) return out_of_memory(path);
-    st->fd = -1;
-    st->path = dram_strdup(path);
-    if (!st->path) {
-        status = out_of_memory(path);
-        goto fail;
-    }
-    TRY_GOTO(open_file(st, &header, &bytes), fail);
-    TRY_GOTO(read_header(st, header, &root), fail);
-    st->data_start = 8 + header;
-    TRY_GOTO(parse_header(st, root, bytes - st->data_start), fail);
+    if (st->bytes < 8)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: %" PRId64 " bytes are no safetensors file", st->path,
+                         st->bytes);
+    TRY(dram_table_read_at(st, &length, 8, 0));
+    if (length > DRAM_ST_MAX_HEADER)
+        return dram_fail(DRAM_ERR_FORMAT,
+                         "%s: header too large: %" PRIu64 " bytes, %d are allowed (is it a safetensors file?)",
+                         st->path, length, DRAM_ST_MAX_HEADER);
+    if ((int64_t)length > st->bytes - 8)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: truncated: a header of %" PRIu64 " bytes in a file of %" PRId64,
+                         st->path, length, st->bytes);
+    TRY_GOTO(read_header(st, (int64_t)length, &root), done);
+    st->data_start = 8 + (int64_t)length;
+    status = parse_header(st, root, st->bytes - st->data_start);
+done:
     cJSON_Delete(root);
-    *out = st;
-    return DRAM_OK;
-fail:
-    cJSON_Delete(root);
-    dram_st_close(st);
     return status;
-}
-
-void dram_st_close(dram_st *st)
-{
-    if (!st) return;
-    for (int i = 0; i < st->count; i++) dram_free((char *)st->tensors[i].name);
-    dram_free(st->tensors);
-    cJSON_Delete(st->metadata);
-    if (st->fd >= 0) close(st->fd);
-    dram_free(st->path);
-    dram_free(st);
-}
-
-int dram_st_count(const dram_st *st)
-{
-    return st->count;
-}
-
-const dram_st_tensor *dram_st_at(const dram_st *st, int i)
-{
-    return &st->tensors[i];
-}
-
-const dram_st_tensor *dram_st_find(const dram_st *st, const char *name)
-{
-    dram_st_tensor key = {.name = name};
-    if (st->count == 0) return NULL;
-    return bsearch(&key, st->tensors, (size_t)st->count, sizeof key, by_name);
-}
-
-const char *dram_st_metadata(const dram_st *st, const char *key)
-{
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(st->metadata, key));
-}
-
-char *dram_st_format_shape(const dram_st_tensor *tensor, char *out, int size)
-{
-    int n = snprintf(out, (size_t)size, "[");
-    for (int i = 0; i < tensor->rank && n < size; i++)
-        n += snprintf(out + n, (size_t)(size - n), "%s%" PRId64, i ? "," : "", tensor->dim[i]);
-    if (n < size) snprintf(out + n, (size_t)(size - n), "]");
-    return out;
-}
-
-static dram_status check_range(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count)
-{
-    if (offset < 0 || count < 0 || offset > t->elements || count > t->elements - offset)
-        return dram_fail(DRAM_ERR_INTERNAL,
-                         "%s: elements %" PRId64 " + %" PRId64 " of tensor \"%s\", which has %" PRId64, st->path,
-                         offset, count, t->name, t->elements);
-    return DRAM_OK;
-}
-
-dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count, void *dst)
-{
-    int bytes = dram_st_dtype_bytes(t->dtype);
-    if (bytes == 0)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has dtype %s, which dram does not read", st->path, t->name,
-                         t->dtype_name);
-    TRY(check_range(st, t, offset, count));
-    return read_at(st->fd, st->path, dst, count * bytes, st->data_start + t->begin + offset * bytes);
-}
-
-dram_status dram_st_read_f32(const dram_st *st, const dram_st_tensor *t, int64_t offset, int64_t count, float *dst)
-{
-    uint16_t chunk[CHUNK];
-    if (t->dtype != DRAM_ST_F32 && t->dtype != DRAM_ST_F16 && t->dtype != DRAM_ST_BF16)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: tensor \"%s\" has dtype %s, want F32, F16 or BF16", st->path, t->name,
-                         t->dtype_name);
-    if (t->dtype == DRAM_ST_F32) return dram_st_read_raw(st, t, offset, count, dst);
-    TRY(check_range(st, t, offset, count));
-    while (count > 0) {
-        int64_t n = count < CHUNK ? count : CHUNK;
-        TRY(dram_st_read_raw(st, t, offset, n, chunk));
-        if (t->dtype == DRAM_ST_F16)
-            for (int64_t i = 0; i < n; i++) dst[i] = dram_f16_to_f32(chunk[i]);
-        else
-            for (int64_t i = 0; i < n; i++) dst[i] = dram_bf16_to_f32(chunk[i]);
-        offset += n;
-        count -= n;
-        dst += n;
-    }
-    return DRAM_OK;
 }

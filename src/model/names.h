@@ -1,6 +1,6 @@
 /* names: what files call our weights, and how they lay them out.
  *
- * Our slots have timm's names. SAM's image encoder is published under three conventions; RegNet under one. A file may
+ * Our slots have timm's names. SAM's image encoder is published under four conventions; RegNet under one. A file may
  * hold more than the trunk (SAM's decoders, a classifier): such tensors are known by their prefix and passed over.
  */
 #ifndef DRAM_MODEL_NAMES_H
@@ -12,9 +12,10 @@
 
 /* Where weights come from. */
 typedef enum {
-    DRAM_NAMES_TIMM, /* blocks.0.mlp.fc1.weight */
-    DRAM_NAMES_META, /* image_encoder.blocks.0.mlp.lin1.weight */
-    DRAM_NAMES_HF,   /* vision_encoder.layers.0.mlp.lin1.weight */
+    DRAM_NAMES_TIMM,      /* blocks.0.mlp.fc1.weight */
+    DRAM_NAMES_META,      /* image_encoder.blocks.0.mlp.lin1.weight */
+    DRAM_NAMES_HF,        /* vision_encoder.layers.0.mlp.lin1.weight */
+    DRAM_NAMES_META_BARE, /* blocks.0.mlp.lin1.weight: Meta's encoder saved by itself */
     DRAM_NAMES_COUNT
 } dram_names;
 

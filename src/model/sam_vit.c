@@ -364,6 +364,7 @@ static const dram_convention conventions[] = {
     [DRAM_NAMES_TIMM] = {.prefix = ""},
     [DRAM_NAMES_META] = {.prefix = "image_encoder.", .rules = meta},
     [DRAM_NAMES_HF] = {.prefix = "vision_encoder.", .rules = hugging_face},
+    [DRAM_NAMES_META_BARE] = {.prefix = "", .rules = meta},
 };
 
 static const char *const probes[] = {

@@ -1,4 +1,6 @@
-/* Weights from safetensors files and into them. */
+/* Weights from files of tensors, and into safetensors. */
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -142,6 +144,19 @@ static dram_status compare_names(const weight_file *f)
     return status;
 }
 
+/* Reads elements of a tensor. One that is not finite would spoil the run many steps later, and without a trace. */
+static dram_status read_finite(const weight_file *f, const dram_st_tensor *tensor, int64_t at, int64_t count, float *to)
+{
+    TRY(dram_st_read_f32(f->file, tensor, at, count, to));
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(to[i]))
+            return dram_fail(DRAM_ERR_FORMAT,
+                             "%s: element %" PRId64 " of tensor \"%s\" is %s: the file is damaged, or its "
+                             "training diverged",
+                             f->path, at + i, tensor->name, isnan(to[i]) ? "NaN" : "infinite");
+    return DRAM_OK;
+}
+
 /* A slot kept in the file's order comes in pieces; one that is permuted needs the whole tensor, which is a convolution
  * and small. */
 static dram_status load_slot(const weight_file *f, int index, float *piece)
@@ -153,7 +168,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     if (slot->layout == DRAM_LAYOUT_SAME) {
         for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
             int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
-            TRY(dram_st_read_f32(f->file, tensor, at, count, piece));
+            TRY(read_finite(f, tensor, at, count, piece));
             TRY(dram_slot_write_floats(f->s, index, at, count, piece));
         }
         return DRAM_OK;
@@ -161,7 +176,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     dram_status status;
     float *both = dram_alloc((size_t)n * 2 * sizeof *both);
     if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
-    TRY_GOTO(dram_st_read_f32(f->file, tensor, 0, n, both), done);
+    TRY_GOTO(read_finite(f, tensor, 0, n, both), done);
     dram_from_file_order(slot, 4, both, both + n);
     status = dram_slot_write_floats(f->s, index, 0, n, both + n);
 done:
@@ -189,6 +204,13 @@ static void set_arch(weight_file *f, bool detect)
     if (f->arch && detect) dram_names_detect(f->arch, has_tensor, (void *)(uintptr_t)f->file, &f->names);
 }
 
+/* What wrappers of a network put before all its names, one in another. */
+static void strip_wrappers(dram_st *file)
+{
+    static const char *const wrappers[] = {"module.", "model.", "module."};
+    for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) dram_st_strip(file, wrappers[i]);
+}
+
 static dram_status load_file(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
 {
     dram_st *file;
@@ -200,6 +222,7 @@ static dram_status load_file(dram_session *s, const char *path, const char *cons
         status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
         goto done;
     }
+    strip_wrappers(file);
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
     for (int i = 0; i < s->graphs.slots.n; i++) {

@@ -150,7 +150,7 @@ static void inputs_of_a_run_must_be_there(void **state)
     expect_bad_inputs(TASK "data: {train: {images: images}, classes: 3}\n", true,
                       "c.yaml:1:17: task.enabled: the task learns from labels; set data.train.labels");
     expect_bad_inputs("data: {train: {images: images}}\n", true,
-                      "c.yaml: sam_distill.teacher.weights: the teacher needs weights; name a safetensors file, or say "
+                      "c.yaml: sam_distill.teacher.weights: the teacher needs weights; name a file of weights, or say "
                       "random");
     snprintf(error, sizeof error, "c.yaml:1:24: data.train.images: %s/absent: No such file or directory", test_folder);
     expect_bad_inputs("data: {train: {images: absent}}\nsam_distill: {teacher: {weights: random}}\n", true, error);

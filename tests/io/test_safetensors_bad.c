@@ -131,6 +131,10 @@ static void malformed_files_are_refused(void **state)
     put_file(path, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
     refuses(path, ": header too large: 18446744073709551615 bytes, 100000000 are allowed (is it a safetensors file?)");
     put_file(path, "PK\3\4\0\0\0\0\0\0\0\0", 12); /* a torch zip */
+    refuses(path,
+            ": truncated or damaged: the zip archive's directory, which is its end, is not there: fetch or write the "
+            "file again");
+    put_file(path, "PK\3\4\0\0\0\0{\"a\"", 12); /* a length that reads so */
     refuses(path, ": truncated: a header of 67324752 bytes in a file of 12");
     put_file(path, "\4\0\0\0\0\0\0\0{}\0 ", 12);
     refuses(path, ": not a safetensors file: its header is not a JSON object");

@@ -83,6 +83,7 @@ static void detection(void **state)
     static const char *const timm[] = {"pos_embed", "blocks.0.attn.qkv.weight", "patch_embed.proj.weight"};
     static const char *const meta[] = {"mask_decoder.x", "image_encoder.blocks.0.mlp.lin1.weight"};
     static const char *const hf[] = {"vision_encoder.neck.conv1.weight", "pixel_mean"};
+    static const char *const bare[] = {"pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.mlp.lin1.weight"};
     static const char *const other[] = {"image_encoder.trunk.pos_embed", "neck.5.weight", "stem.conv"};
     static const char *const net[] = {"head.fc.bias", "stem.conv.weight"};
     const struct {
@@ -90,10 +91,11 @@ static void detection(void **state)
         file f;
         bool found;
         dram_names names;
-    } want[] = {{vit, {timm, 3}, true, DRAM_NAMES_TIMM},   {vit, {meta, 2}, true, DRAM_NAMES_META},
-                {vit, {hf, 2}, true, DRAM_NAMES_HF},       {vit, {other, 3}, false, DRAM_NAMES_TIMM},
-                {vit, {net, 2}, false, DRAM_NAMES_TIMM},   {vit, {net, 0}, false, DRAM_NAMES_TIMM},
-                {regnet, {net, 2}, true, DRAM_NAMES_TIMM}, {regnet, {timm, 3}, false, DRAM_NAMES_TIMM}};
+    } want[] = {{vit, {timm, 3}, true, DRAM_NAMES_TIMM},    {vit, {meta, 2}, true, DRAM_NAMES_META},
+                {vit, {hf, 2}, true, DRAM_NAMES_HF},        {vit, {bare, 3}, true, DRAM_NAMES_META_BARE},
+                {vit, {other, 3}, false, DRAM_NAMES_TIMM},  {vit, {net, 2}, false, DRAM_NAMES_TIMM},
+                {vit, {net, 0}, false, DRAM_NAMES_TIMM},    {regnet, {net, 2}, true, DRAM_NAMES_TIMM},
+                {regnet, {timm, 3}, false, DRAM_NAMES_TIMM}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         dram_names names = DRAM_NAMES_COUNT;
         file f = want[i].f;
