@@ -67,6 +67,17 @@ same_file() {
   esac
 }
 
+# known_keys FILE: of the lines of JSON on both sides only the keys that the other commit's first line has
+known_keys() {
+  local side keys
+  [ -s "$work/old/$1" ] && [ -s "$work/new/$1" ] || return 0
+  keys=$(head -n 1 "$work/old/$1" | jq -c keys)
+  for side in old new; do
+    jq -c --argjson keys "$keys" 'with_entries(select(.key | IN($keys[])))' "$work/$side/$1" >"$work/$side/known"
+    mv "$work/$side/known" "$work/$side/$1"
+  done
+}
+
 # both LOG ARGS...: runs both programs in their own trees; @ in an argument stands for the side's own folder. Standard
 # output and error go to LOG.out and LOG.err there, the exit status to LOG.rc.
 both() {
@@ -172,9 +183,11 @@ train() {
   done
   [ "$files" -ge 5 ] || differ "$name left $files files of tensors, not the 5 of a run and its checkpoint"
   for side in old new; do
-    sed -i 's/"images_per_second":[^,}]*//' "$work/$side/runs/$name/metrics.jsonl"
+    sed -i 's/"images_per_second":[^,}]*,//' "$work/$side/runs/$name/metrics.jsonl"
     [ "$(wc -l <"$work/$side/runs/$name/metrics.jsonl")" = 5 ] || differ "$name has not five lines of metrics"
   done
+  known_keys "runs/$name/metrics.jsonl"
+  known_keys "runs/$name/evaluations.jsonl"
   same_file "the metrics of $name" "runs/$name/metrics.jsonl"
   same_file "the evaluation of $name" "runs/$name/evaluations.jsonl"
   tensors=$((tensors + files))

@@ -28,13 +28,20 @@ static void print_classes(const dram_eval_result *r, bool colored)
 
 static void print_result(const dram_eval_result *r, const char *folder)
 {
+    char note[DRAM_NOTE_ROOM];
     printf("%d images%s\n", r->images, r->skipped ? " (some were skipped, see the warnings)" : "");
+    dram_format_task_note(r, note);
     if (isfinite(r->miou)) {
-        printf("mIoU              %.4f\npixel accuracy    %.4f\n", r->miou, r->pixel_accuracy);
+        printf("mIoU              %.4f%s\npixel accuracy    %.4f\n", r->miou, note, r->pixel_accuracy);
         print_classes(r, folder != NULL);
+    } else if (r->classes) {
+        printf("mIoU              -%s\npixel accuracy    -\n", note);
     }
+    dram_format_cell_note(r, note);
     if (isfinite(r->embedding_cosine))
-        printf("embedding cosine  %.4f\nembedding MSE     %.4f\n", r->embedding_cosine, r->embedding_mse);
+        printf("embedding cosine  %.4f%s\nembedding MSE     %.4f\n", r->embedding_cosine, note, r->embedding_mse);
+    else if (r->embedded == 0)
+        printf("embedding cosine  -%s\nembedding MSE     -\n", note);
     if (folder) printf("predictions: %s\n", folder);
 }
 
@@ -51,6 +58,11 @@ static void print_fidelity(const dram_fidelity *r)
 {
     char size[64];
     dram_format_teacher_size(r, size, sizeof size);
+    if (!r->images && r->without_cell) {
+        printf("cosine            -  no cell to compare: %d image%s too thin\n", r->without_cell,
+               r->without_cell == 1 ? " is" : "s are");
+        return;
+    }
     if (!r->images) {
         printf("the teacher sees %s in training too: there is nothing to compare\n", size);
         return;
@@ -59,6 +71,7 @@ static void print_fidelity(const dram_fidelity *r)
            r->images == 1 ? "" : "s", r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full,
            r->full);
     printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst, r->worst_image);
+    if (r->without_cell) printf("left out          %d too thin for a cell\n", r->without_cell);
 }
 
 static dram_status compare_teacher(const dram_config *cfg, const char *folder, bool json)

@@ -10,7 +10,10 @@ static void print_picture(void *context, const dram_features_picture *p)
     (void)context;
     printf("%s:", p->path);
     if (isfinite(p->cosine)) printf(" embedding cosine %.4f, MSE %.4f,", p->cosine, p->mse);
-    printf(" %.0f %% of the variance\n", 100 * p->explained);
+    if (p->no_cell)
+        printf(" too thin to have a cell: nothing was compared\n");
+    else
+        printf(" %.0f %% of the variance\n", 100 * p->explained);
     fflush(stdout);
 }
 

@@ -43,9 +43,13 @@ static void format_time(double seconds, char *out, size_t size)
         snprintf(out, size, "%lld:%02lld", (long long)(s / 60), (long long)(s % 60));
 }
 
-static void add_loss(dram_str *line, const char *name, double value)
+/* nothing: the step has this loss and had nothing to compare. */
+static void add_loss(dram_str *line, const char *name, double value, bool nothing)
 {
-    if (isfinite(value)) dram_str_add(line, " %s %.4f", name, value);
+    if (isfinite(value))
+        dram_str_add(line, " %s %.4f", name, value);
+    else if (nothing)
+        dram_str_add(line, " %s -", name);
 }
 
 /* fp16 alone has a loss scale: "scale 32768 skipped 1". */
@@ -64,9 +68,9 @@ static void format_line(const dram_progress *p, dram_str *line)
     dram_str_add(line, "step %lld/%lld  loss %.4f", (long long)p->done, (long long)p->steps, m->loss);
     dram_str_add(line, " (");
     size_t before = line->length;
-    add_loss(line, "task", m->loss_task);
-    add_loss(line, "sam", m->loss_sam);
-    add_loss(line, "resolution", m->loss_resolution);
+    add_loss(line, "task", m->loss_task, m->label_pixels == 0);
+    add_loss(line, "sam", m->loss_sam, m->sam_images_left_out > 0);
+    add_loss(line, "resolution", m->loss_resolution, m->resolution_images_left_out > 0);
     if (!line->failed && line->length > before) /* "( task" to "(task" */
         for (size_t i = before; i < line->length; i++) line->text[i] = line->text[i + 1];
     if (!line->failed && line->length > before) line->length--;
@@ -129,14 +133,46 @@ void dram_progress_step(void *context, const dram_progress *p)
     dram_str_free(&line);
 }
 
+void dram_format_task_note(const dram_eval_result *r, char out[DRAM_NOTE_ROOM])
+{
+    double all = (double)(r->labelled_pixels + r->void_pixels);
+    int void_percent = all > 0 ? (int)(100.0 * (double)r->void_pixels / all + 0.5) : 0;
+    out[0] = '\0';
+    if (!r->labelled_pixels)
+        snprintf(out, DRAM_NOTE_ROOM, "  (no labelled pixel)");
+    else if (r->absent)
+        snprintf(out, DRAM_NOTE_ROOM, "  (%d of %d classes in no label; %d %% void)", r->absent, r->classes,
+                 void_percent);
+    else if (void_percent > 50)
+        snprintf(out, DRAM_NOTE_ROOM, "  (%d %% void)", void_percent);
+}
+
+void dram_format_cell_note(const dram_eval_result *r, char out[DRAM_NOTE_ROOM])
+{
+    out[0] = '\0';
+    if (r->embedded == 0)
+        snprintf(out, DRAM_NOTE_ROOM, "  (no image has a cell)");
+    else if (r->without_cell > 0)
+        snprintf(out, DRAM_NOTE_ROOM, "  (%d image%s left out, too thin for a cell)", r->without_cell,
+                 r->without_cell == 1 ? "" : "s");
+}
+
 void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *r)
 {
+    char note[DRAM_NOTE_ROOM];
     const dram_progress_view *view = context;
     dram_progress_clear();
     fprintf(view->out, "step %lld  evaluated %d images:", (long long)step, r->images);
-    if (isfinite(r->miou)) fprintf(view->out, "  mIoU %.4f  pixel accuracy %.4f", r->miou, r->pixel_accuracy);
+    dram_format_task_note(r, note);
+    if (isfinite(r->miou))
+        fprintf(view->out, "  mIoU %.4f  pixel accuracy %.4f%s", r->miou, r->pixel_accuracy, note);
+    else if (r->classes)
+        fprintf(view->out, "  mIoU -%s", note);
+    dram_format_cell_note(r, note);
     if (isfinite(r->embedding_cosine))
-        fprintf(view->out, "  embedding cosine %.4f  MSE %.4f", r->embedding_cosine, r->embedding_mse);
+        fprintf(view->out, "  embedding cosine %.4f  MSE %.4f%s", r->embedding_cosine, r->embedding_mse, note);
+    else if (r->embedded == 0)
+        fprintf(view->out, "  embedding cosine -%s", note);
     fprintf(view->out, "\n");
     fflush(view->out);
 }
@@ -150,8 +186,9 @@ void dram_progress_fidelity(void *context, const dram_fidelity *r)
     if (r->images)
         fprintf(view->out, "teacher fidelity: cosine %.3f (worst %.3f) of %s against %d, %d image%s\n", r->cosine,
                 r->worst, size, r->full, r->images, r->images == 1 ? "" : "s");
-    else
-        fprintf(view->out, "teacher fidelity: left out: %s\n", r->left_out);
+    if (r->images && r->without_cell)
+        fprintf(view->out, "teacher fidelity: %d more too thin for a cell\n", r->without_cell);
+    if (!r->images) fprintf(view->out, "teacher fidelity: left out: %s\n", r->left_out);
     fflush(view->out);
 }
 

@@ -27,4 +27,10 @@ void dram_progress_fidelity(void *context, const dram_fidelity *fidelity);
 /* "512", "512 padded to 1024": what the teacher sees in training; returns out. */
 char *dram_format_teacher_size(const dram_fidelity *fidelity, char *out, size_t size);
 
+/* What a mean of an evaluation left out, after two spaces: "  (class 1 of 2 in no label)"; "" where nothing was. Of
+ * the task's numbers, and of the embedding's. */
+enum { DRAM_NOTE_ROOM = 160 };
+void dram_format_task_note(const dram_eval_result *result, char out[DRAM_NOTE_ROOM]);
+void dram_format_cell_note(const dram_eval_result *result, char out[DRAM_NOTE_ROOM]);
+
 #endif

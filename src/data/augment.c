@@ -105,13 +105,20 @@ dram_status dram_geometry_label(const dram_geometry *g, const dram_label *label,
     return DRAM_OK;
 }
 
+/* Twice the middle of cell `at` against twice the extent, in integers. */
+static bool is_inside(int at, int size, int extent, int cells)
+{
+    return (int64_t)(2 * at + 1) * size < (int64_t)2 * extent * cells;
+}
+
 void dram_valid_mask(int size, int height, int width, int cells, float *mask)
 {
     for (int i = 0; i < cells; i++)
-        for (int j = 0; j < cells; j++) {
-            /* twice the middle of the cell against twice the extent, in integers */
-            bool in = (int64_t)(2 * i + 1) * size < (int64_t)2 * height * cells &&
-                      (int64_t)(2 * j + 1) * size < (int64_t)2 * width * cells;
-            mask[i * cells + j] = in ? 1.0f : 0.0f;
-        }
+        for (int j = 0; j < cells; j++)
+            mask[i * cells + j] = is_inside(i, size, height, cells) && is_inside(j, size, width, cells) ? 1.0f : 0.0f;
+}
+
+bool dram_valid_any(int size, int height, int width, int cells)
+{
+    return is_inside(0, size, height, cells) && is_inside(0, size, width, cells);
 }

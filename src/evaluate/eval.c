@@ -13,6 +13,8 @@ typedef struct {
     float *row;         /* [K] logits at one pixel */
     char *path;
     int path_room;
+    int64_t labelled, void_pixels;
+    int with_pixels; /* images with a labelled pixel */
     double cosine, mse;
     int embedded;
 } tally;
@@ -31,13 +33,17 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
                               .ignore_index = cfg->data.ignore_index,
                               .max_bytes = cfg->data.max_decode_bytes};
     TRY(dram_label_load(dram_dataset_label_path(dataset, sample->index, t->path, t->path_room), &rules, &label));
+    int64_t before = t->labelled;
     for (int y = 0; y < label.height; y++)
         for (int x = 0; x < label.width; x++) {
             int id = label.ids[(int64_t)y * label.width + x];
             if (id == cfg->data.ignore_index) continue;
+            t->labelled++;
             int guess = dram_logits_class(&at, y + 0.5, x + 0.5, t->row);
             t->confusion[(int64_t)id * classes + guess]++;
         }
+    t->void_pixels += (int64_t)label.height * label.width - (t->labelled - before);
+    t->with_pixels += t->labelled > before;
     dram_label_free(&label);
     return DRAM_OK;
 }
@@ -55,13 +61,14 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
 {
     const dram_io *io = &s->graphs.io[DRAM_PROGRAM_EVALUATION];
     if (io->cosine_gap != DRAM_NONE) {
-        /* The program's means are over its whole batch, in which absent images count 0. */
+        /* The program's means are over its whole batch, in which images without a cell and absent ones count 0. */
         double gap, mse, full = s->graphs.batch;
+        int with = dram_feed_with_cells(&s->graphs, batch->samples, batch->count, s->graphs.grid);
         TRY(read_scalar(s, io, io->cosine_gap, &gap));
         TRY(read_scalar(s, io, io->mse, &mse));
-        t->cosine += batch->count - gap * full;
+        t->cosine += with - gap * full;
         t->mse += mse * full;
-        t->embedded += batch->count;
+        t->embedded += with;
     }
     if (io->logits == DRAM_NONE) return DRAM_OK;
     const dram_value *value = dram_value_at(io->graph, io->logits);
@@ -77,7 +84,7 @@ static dram_status count_batch(dram_session *s, const dram_dataset *dataset, con
 }
 
 /* IoU of a class = hits / (hits + misses + false alarms). The mean is over the classes present in the labels. */
-static void score(const tally *t, int classes, dram_eval_result *r)
+static void score(const tally *t, int classes, int ignore_index, dram_eval_result *r)
 {
     int64_t right = 0, all = 0;
     int present = 0;
@@ -93,12 +100,18 @@ static void score(const tally *t, int classes, dram_eval_result *r)
         all += labelled;
         double iou = labelled ? (double)hit / (double)(labelled + guessed - hit) : NAN;
         if (k < 256) r->class_iou[k] = iou;
-        if (!labelled) continue;
+        if (!labelled) {
+            r->absent += k != ignore_index;
+            continue;
+        }
         present++;
         sum += iou;
     }
     r->miou = present ? sum / present : NAN;
     r->pixel_accuracy = all ? (double)right / (double)all : NAN;
+    r->labelled_pixels = t->labelled;
+    r->void_pixels = t->void_pixels;
+    r->unlabelled = r->images - t->with_pixels;
 }
 
 static dram_status open_tally(const dram_session *s, const dram_dataset *dataset, tally *t)
@@ -132,7 +145,12 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
     dram_batch batch;
     tally t;
     dram_status status;
-    *result = (dram_eval_result){.miou = NAN, .pixel_accuracy = NAN, .embedding_cosine = NAN, .embedding_mse = NAN};
+    *result = (dram_eval_result){.miou = NAN,
+                                 .pixel_accuracy = NAN,
+                                 .embedding_cosine = NAN,
+                                 .embedding_mse = NAN,
+                                 .embedded = -1,
+                                 .without_cell = -1};
     TRY_GOTO(open_tally(s, dataset, &t), done);
     TRY_GOTO(dram_loader_open(&params, &loader), done);
     for (;;) {
@@ -144,7 +162,11 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
         result->images += batch.count;
     }
     result->skipped = dram_loader_skipped(loader);
-    if (p->classes) score(&t, p->classes, result);
+    if (p->classes) score(&t, p->classes, s->cfg.data.ignore_index, result);
+    if (p->io[DRAM_PROGRAM_EVALUATION].cosine_gap != DRAM_NONE) {
+        result->embedded = t.embedded;
+        result->without_cell = result->images - t.embedded;
+    }
     if (t.embedded) {
         result->embedding_cosine = t.cosine / t.embedded;
         result->embedding_mse = t.mse / t.embedded;

@@ -7,18 +7,22 @@
 #include "feed/feed.h"
 
 typedef struct {
-    double miou;             /* NAN without labels */
-    double pixel_accuracy;   /* NAN without labels */
-    double embedding_cosine; /* NAN without a teacher; mean over the images of the mean over valid cells */
-    double embedding_mse;    /* NAN without a teacher */
+    double miou;             /* mean over the classes that are in some label; NAN without a labelled pixel */
+    double pixel_accuracy;   /* NAN without a labelled pixel */
+    double embedding_cosine; /* mean over the images with a valid cell of the mean over those; NAN: there is none, or */
+    double embedding_mse;    /* no teacher */
     int images, skipped;
-    int classes;
-    double class_iou[256]; /* NAN for a class that is in no label */
+    int embedded, without_cell;           /* images that those means are over, and too thin ones; -1: no teacher */
+    int64_t labelled_pixels, void_pixels; /* of the labels; void: ignore_index */
+    int unlabelled;                       /* images without a labelled pixel; they count in no number of the task */
+    int classes;                          /* 0: no task */
+    int absent;                           /* classes that are in no label, ignore_index left out */
+    double class_iou[256];                /* NAN for a class that is in no label */
 } dram_eval_result;
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are
  * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. Images
- * without a label count for the embedding alone. predictions: also written for every image; NULL: not. */
+ * without a label count for the embedding alone; what compared nothing counts in no mean. predictions: also written for every image; NULL: not. */
 dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result);
 

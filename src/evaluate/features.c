@@ -119,20 +119,21 @@ static dram_status show_image(painter *p, const char *image, dram_features_pictu
     float gap, mse;
     *picture = (dram_features_picture){.image = image, .path = p->path.text, .cosine = NAN, .mse = NAN};
     TRY(dram_single_load(s, DRAM_PROGRAM_EVALUATION, image));
+    picture->no_cell = !dram_feed_with_cells(&s->session.graphs, &s->sample, 1, p->grid);
     TRY(dram_exec_run(s->session.exec, io->index));
     TRY(read_value(s, io->student_embedding, p->student, bytes));
     if (p->teacher) {
         TRY(read_value(s, io->embedding, p->teacher, bytes));
         TRY(read_value(s, io->cosine_gap, &gap, sizeof gap));
         TRY(read_value(s, io->mse, &mse, sizeof mse));
-        picture->cosine = 1.0 - (double)gap;
-        picture->mse = mse;
+        picture->cosine = picture->no_cell ? NAN : 1.0 - (double)gap;
+        picture->mse = picture->no_cell ? NAN : mse;
     }
     dram_valid_mask(s->session.graphs.student_size, s->sample.student_height, s->sample.student_width, p->grid,
                     s->feed.mask);
     TRY(dram_pca_fit(p->teacher ? p->teacher : p->student, s->feed.mask, (int64_t)p->grid * p->grid,
                      DRAM_EMBED_CHANNELS, &pca));
-    picture->explained = pca.explained;
+    picture->explained = picture->no_cell ? NAN : pca.explained;
     dram_status status = paint(p, &pca);
     dram_pca_free(&pca);
     return status;

@@ -11,8 +11,9 @@
 
 typedef struct {
     const char *image, *path; /* what was read, and the picture that was written */
-    double cosine, mse;       /* student to teacher, as in evaluation; NAN: there is no teacher */
-    double explained;         /* share of the variance that the three components hold */
+    double cosine, mse;       /* student to teacher, as in evaluation; NAN: there is no teacher, or no cell */
+    double explained;         /* share of the variance that the three components hold; NAN: no cell */
+    bool no_cell;             /* the image is too thin to hold one: nothing was compared */
 } dram_features_picture;
 
 /* Writes FOLDER/STEM.png for every image, in order; `written` (NULL: nothing) is called after each. Weights as in

@@ -36,6 +36,10 @@ static dram_status compare(dram_single *s, const char *path, dram_fidelity *resu
     const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_FIDELITY];
     float gap;
     TRY(dram_single_load(s, DRAM_PROGRAM_FIDELITY, path));
+    if (!dram_feed_with_cells(&s->session.graphs, &s->sample, 1, s->session.graphs.grid)) {
+        result->without_cell++;
+        return DRAM_OK;
+    }
     TRY(dram_exec_run(s->session.exec, io->index));
     TRY(dram_exec_read(s->session.exec, io->index, io->cosine_gap, &gap, sizeof gap));
     double cosine = 1.0 - (double)gap;
@@ -109,7 +113,7 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
     TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, NULL, result), done);
     if (result->images)
         warn_if_low(cfg, result);
-    else
+    else if (!result->without_cell)
         status = dram_fail(DRAM_ERR_FORMAT, "--teacher-fidelity: none of the %d images of %s can be read",
                            dram_dataset_count(dataset), folder);
 done:
@@ -157,7 +161,10 @@ static dram_status run_before(const dram_session *run, const dram_dataset *train
         goto done;
     }
     if (status == DRAM_OK) status = compare_images(&s, train, count, true, stop, result);
-    if (status == DRAM_OK && !result->images) leave_out(result, stop && *stop ? "interrupted" : "no image can be read");
+    if (status == DRAM_OK && !result->images)
+        leave_out(result, stop && *stop          ? "interrupted"
+                          : result->without_cell ? "the images are too thin to have a cell"
+                                                 : "no image can be read");
 done:
     dram_single_close(&s);
     return status;

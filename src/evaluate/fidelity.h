@@ -16,6 +16,7 @@
 typedef struct {
     int size, canvas, full; /* sam_input_size; pad_to, or the same; 1024 */
     int images, skipped;    /* compared; bad ones */
+    int without_cell;       /* too thin to compare; in neither of those */
     double cosine, worst;   /* mean over the images; smallest of an image; NAN: none was compared */
     char worst_image[256];
     char left_out[200]; /* why nothing was compared before a run; empty: it was */
@@ -25,7 +26,8 @@ typedef struct {
 bool dram_fidelity_means_something(const dram_config *cfg);
 
 /* Every image of a folder; those that are bad are left out with a warning. Nothing to compare: no image, no error.
- * DRAM_ERR_CONFIG: no teacher, no weights, no such folder; DRAM_ERR_FORMAT: none of the images is good. */
+ * DRAM_ERR_CONFIG: no teacher, no weights, no such folder; DRAM_ERR_FORMAT: none of the images is good. All
+ * too thin: no image, no error. */
 dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dram_fidelity *result);
 
 /* Before the first step of a run: sam_distill.fidelity_images of its images, in an arena that is given back. `session`

@@ -72,6 +72,14 @@ float dram_feed_label_count(const dram_graph_set *p, const dram_sample *samples,
     return (pixels ? (float)pixels : 1.0f) / (float)p->accumulate;
 }
 
+int dram_feed_with_cells(const dram_graph_set *p, const dram_sample *samples, int count, int cells)
+{
+    int with = 0;
+    for (int i = 0; i < count; i++)
+        with += dram_valid_any(p->student_size, samples[i].student_height, samples[i].student_width, cells);
+    return with;
+}
+
 /* Micro-batch k of what is kept. */
 static float *kept_at(const dram_graph_set *p, const dram_feed *feed, int k, int64_t *bytes)
 {

@@ -25,6 +25,10 @@ void dram_feed_close(dram_feed *feed);
  * over the number of micro-batches. */
 float dram_feed_label_count(const dram_graph_set *graphs, const dram_sample *samples, int count);
 
+/* How many of the images have a cell that holds image, on a grid of `cells` a side: those over which a mean over cells
+ * exists. */
+int dram_feed_with_cells(const dram_graph_set *graphs, const dram_sample *samples, int count, int cells);
+
 /* Writes images, sizes, masks, targets and labels of samples[0..count), micro-batch k, and the label count. Where count
  * is below the program's batch, the rest is empty: valid size 0, mask 0, no label. */
 dram_status dram_feed_batch(dram_session *session, dram_feed *feed, dram_program_kind kind, int k,

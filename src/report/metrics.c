@@ -26,7 +26,10 @@ static size_t format_line(const dram_metrics *m, char out[LINE_MAX_BYTES])
                   {"loss_resolution", m->loss_resolution},
                   {"lr", m->lr},
                   {"grad_norm", m->grad_norm},
-                  {"loss_scale", m->loss_scale}};
+                  {"loss_scale", m->loss_scale},
+                  {"label_pixels", m->label_pixels},
+                  {"sam_images_left_out", m->sam_images_left_out},
+                  {"resolution_images_left_out", m->resolution_images_left_out}};
     for (size_t i = 0; i < sizeof number / sizeof number[0]; i++)
         n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, number[i].key, number[i].value);
     n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"distilled\":%s,\"teacher_ran\":%s",

@@ -13,6 +13,8 @@ typedef struct {
     int64_t step;
     double loss, loss_task, loss_sam, loss_resolution;
     double lr, grad_norm, loss_scale;
+    /* What the losses are means over: labelled pixels, and the images that had no cell to compare (train/step.h). */
+    double label_pixels, sam_images_left_out, resolution_images_left_out;
     bool teacher_ran;
     double images_per_second;
     int64_t planned_peak_bytes, measured_peak_bytes;

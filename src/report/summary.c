@@ -19,7 +19,13 @@ static bool fill_eval(cJSON *object, const dram_eval_result *r)
     if (!add_number(object, "miou", r->miou) || !add_number(object, "embedding_cosine", r->embedding_cosine) ||
         !add_number(object, "embedding_mse", r->embedding_mse) ||
         !add_number(object, "pixel_accuracy", r->pixel_accuracy) || !add_number(object, "images", r->images) ||
-        !add_number(object, "skipped_images", r->skipped))
+        !add_number(object, "skipped_images", r->skipped) ||
+        !add_number(object, "images_compared", r->embedded < 0 ? NAN : r->embedded) ||
+        !add_number(object, "images_without_cell", r->without_cell < 0 ? NAN : r->without_cell) ||
+        !add_number(object, "images_without_label", r->classes ? r->unlabelled : NAN) ||
+        !add_number(object, "labelled_pixels", r->classes ? (double)r->labelled_pixels : NAN) ||
+        !add_number(object, "void_pixels", r->classes ? (double)r->void_pixels : NAN) ||
+        !add_number(object, "classes_in_no_label", r->classes ? r->absent : NAN))
         return false;
     if (!r->classes || !isfinite(r->miou)) return true;
     cJSON *classes = cJSON_AddArrayToObject(object, "class_iou");
@@ -44,6 +50,7 @@ cJSON *dram_fidelity_json(const dram_fidelity *r)
     bool good = object && add_number(object, "cosine", r->cosine) && add_number(object, "worst", r->worst) &&
                 dram_json_add_text(object, "worst_image", r->images ? r->worst_image : NULL) &&
                 add_number(object, "images", r->images) && add_number(object, "skipped_images", r->skipped) &&
+                add_number(object, "images_without_cell", r->without_cell) &&
                 add_number(object, "sam_input_size", r->size) && add_number(object, "canvas", r->canvas) &&
                 add_number(object, "full_size", r->full);
     if (good) return object;

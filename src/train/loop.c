@@ -12,6 +12,7 @@
 #include "feed/datasets.h"
 #include "feed/feed.h"
 #include "feed/fill.h"
+#include "feed/labels.h"
 #include "io/atomic.h"
 #include "io/lines.h"
 #include "io/path.h"
@@ -46,6 +47,7 @@ typedef struct {
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
+    bool told_left_out;
 } run;
 
 /* The training stream from the state's position on. */
@@ -162,6 +164,7 @@ static dram_status check_fidelity(const run *r, bool resume)
 static dram_status start(run *r, bool resume)
 {
     const dram_config *cfg = &r->session.cfg;
+    TRY(dram_labels_check(cfg, r->train));
     TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(check_fidelity(r, resume));
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
@@ -258,9 +261,25 @@ static dram_metrics metrics_of(const run *r, const dram_step_order *order, const
                           .lr = order->hyper[0],
                           .grad_norm = result->grad_norm,
                           .loss_scale = s->graphs.scaled ? order->loss_scale : NAN,
+                          .label_pixels = result->label_pixels,
+                          .sam_images_left_out = result->sam_out,
+                          .resolution_images_left_out = result->resolution_out,
                           .teacher_ran = s->graphs.io[order->kind].teacher_image != DRAM_NONE,
                           .planned_peak_bytes = s->plan->arena_bytes,
                           .measured_peak_bytes = s->device->bytes_peak};
+}
+
+/* Said once in a run; metrics.jsonl has it of every step. */
+static void tell_left_out(run *r, const dram_metrics *m, int images)
+{
+    double sam = m->sam_images_left_out, resolution = m->resolution_images_left_out;
+    double out = resolution > 0 && !(sam >= resolution) ? resolution : sam;
+    if (r->told_left_out || !(out > 0)) return;
+    r->told_left_out = true;
+    dram_warn("step %lld: %g of %d images are so thin at data.size %d that they have no cell to compare; such images "
+              "teach nothing of the %s (metrics.jsonl counts them)",
+              (long long)m->step, out, images, r->session.cfg.data.size,
+              out == sam ? "teacher's embedding" : "resolution loss");
 }
 
 /* Whether a step trains the images of the step before, whose target is kept. */
@@ -292,6 +311,7 @@ static dram_status step(run *r, dram_metrics *m)
     if (!again) r->batch.count = 0;
     r->device_seconds += result.device_seconds;
     *m = metrics_of(r, &order, &result);
+    tell_left_out(r, m, batch.count);
     TRY(judge(r, &order, &result));
     double seconds = dram_clock() - begin;
     r->loop_seconds += seconds;

@@ -47,6 +47,28 @@ static dram_status add_loss(dram_session *s, const dram_io *io, dram_val v, doub
     return DRAM_OK;
 }
 
+static double without_cells(const dram_graph_set *p, dram_val v, int cells, const dram_sample *samples, int count)
+{
+    return v == DRAM_NONE ? NAN : count - dram_feed_with_cells(p, samples, count, cells);
+}
+
+/* What the terms of these samples will have nothing of. */
+static void count_left_out(const dram_graph_set *p, const dram_io *io, const dram_sample *samples, int count,
+                           dram_step_result *result)
+{
+    int64_t pixels = 0;
+    for (int i = 0; i < count; i++) pixels += samples[i].label_pixels;
+    result->label_pixels = io->loss_task == DRAM_NONE ? NAN : (double)pixels;
+    result->sam_out = without_cells(p, io->loss_sam, p->grid, samples, count);
+    result->resolution_out = without_cells(p, io->loss_resolution, p->sr_grid, samples, count);
+}
+
+/* The program's means are over all `count` images, of which those left out count 0. */
+static double mean_of_rest(double mean, double out, int count)
+{
+    return out == 0 ? mean : out < count ? mean * count / (count - out) : NAN;
+}
+
 static dram_status run_program(dram_session *s, const dram_io *io, dram_step_result *result)
 {
     double begin = dram_clock();
@@ -62,6 +84,7 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
     const dram_io *io = &p->io[order->kind], *update = &p->io[dram_update_of(p, order->kind)];
     float clip[2];
     *result = (dram_step_result){0};
+    count_left_out(p, io, samples, count, result);
     for (int k = 0; k < p->accumulate; k++) {
         TRY(stage(s, feed, order, samples, count, k));
         if (loader && k == p->accumulate - 1) dram_loader_release(loader);
@@ -72,6 +95,9 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
         TRY(add_loss(s, io, io->loss_sam, &result->loss_sam));
         TRY(add_loss(s, io, io->loss_resolution, &result->loss_resolution));
     }
+    if (result->label_pixels == 0) result->loss_task = NAN;
+    result->loss_sam = mean_of_rest(result->loss_sam, result->sam_out, count);
+    result->loss_resolution = mean_of_rest(result->loss_resolution, result->resolution_out, count);
     if (update != io) {
         TRY(write_hyper(s, update, order));
         TRY(run_program(s, update, result));

@@ -12,9 +12,13 @@ typedef struct {
     double sam_weight;      /* read with sam_distill.loss.scale_with_interval: the interval */
 } dram_step_order;
 
-/* What it gave. Losses are means over the micro-batches; NAN: the step has no such loss. */
+/* What it gave. `loss` is what was trained: a term in which an image has nothing to compare counts it as 0. The terms
+ * themselves are means over what was compared; NAN: the step has no such loss, or compared nothing. What was left out
+ * is NAN where the step has no such loss. */
 typedef struct {
     double loss, loss_task, loss_sam, loss_resolution;
+    double label_pixels;            /* that the task's loss is a mean over */
+    double sam_out, resolution_out; /* images without a cell that holds image, on the grid of that loss */
     double grad_norm;      /* of the gradient without the loss scale. Where it is not finite no update was made; a fused
                             * step has updated the weights before the first gradient that is not finite */
     double device_seconds; /* in which programs ran */
