@@ -24,6 +24,9 @@ static dram_metrics sample(int64_t step)
                           .lr = 1e-3f,
                           .grad_norm = INFINITY,
                           .loss_scale = 65536,
+                          .label_pixels = 4096,
+                          .sam_images_left_out = step % 2 ? NAN : 0,
+                          .resolution_images_left_out = NAN,
                           .teacher_ran = step % 2 == 0,
                           .images_per_second = 12.5,
                           .planned_peak_bytes = 7516192768,
@@ -31,11 +34,13 @@ static dram_metrics sample(int64_t step)
 }
 
 static const char EVEN[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":1.25,\"loss_resolution\":null,"
-                           "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"distilled\":true,"
+                           "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
+                           "\"sam_images_left_out\":0,\"resolution_images_left_out\":null,\"distilled\":true,"
                            "\"teacher_ran\":true,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
                            "\"measured_peak_bytes\":7516192768}\n";
 static const char ODD[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":null,\"loss_resolution\":null,"
-                          "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"distilled\":false,"
+                          "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
+                          "\"sam_images_left_out\":null,\"resolution_images_left_out\":null,\"distilled\":false,"
                           "\"teacher_ran\":false,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
                           "\"measured_peak_bytes\":7516192768}\n";
 
