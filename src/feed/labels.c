@@ -177,7 +177,8 @@ dram_status dram_labels_check(const dram_config *cfg, const dram_dataset *train)
         if (k == cfg->data.ignore_index) nothing = c.pixels[k];
     }
     if (!all) return DRAM_OK; /* no label could be read, as was said */
-    dram_info("labels: %d of %d looked at: %d of %d classes, %.1f %% void", c.looked, c.labels, present,
-              cfg->data.classes, 100.0 * (double)nothing / (double)all);
+    if (c.looked + c.bad < c.labels)
+        dram_info("labels: %d of %d looked at: %d of %d classes, %.1f %% void", c.looked, c.labels, present,
+                  cfg->data.classes, 100.0 * (double)nothing / (double)all);
     return judge(cfg, &c, all - nothing, nothing);
 }

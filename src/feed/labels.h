@@ -16,7 +16,7 @@ typedef struct {
  * sizes are not held against the images'. DRAM_ERR_MEMORY, DRAM_ERR_RUN: no memory, no threads. */
 dram_status dram_labels_count(const dram_config *cfg, const dram_dataset *dataset, dram_label_counts *counts);
 
-/* Counts the labels of data.train and says what was found in one line. Warns of classes that are in no label and of
+/* Counts the labels of data.train, and says so where not all were read. Warns of classes that are in no label and of
  * more than half void. DRAM_ERR_CONFIG: all labels were read, and none has a labelled pixel. Nothing is done where the
  * task is off. */
 dram_status dram_labels_check(const dram_config *cfg, const dram_dataset *train);

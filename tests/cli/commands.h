@@ -73,6 +73,14 @@ static inline void dram_ok(void **state, const char *args)
     if (code != 0) fail_msg("dram %s: exit code %d: %s", args, code, complained);
 }
 
+/* It has said that classes are in no label, as where the scenes are few, and nothing else. */
+static inline void assert_classes_missed(void)
+{
+    if (strncmp(complained, "warning: class", 14) != 0 || !strstr(complained, " in none of the labels of data.train") ||
+        strchr(complained, '\n') != complained + strlen(complained) - 1)
+        fail_msg("\"%s\" is not what is said of missing classes", complained);
+}
+
 /* It must end with this code, say this on standard error in one line, and print nothing. */
 static inline void dram_fails(void **state, const char *args, int want, const char *text)
 {
