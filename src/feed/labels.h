@@ -11,9 +11,9 @@ typedef struct {
     int bad;             /* that were read and are not */
 } dram_label_counts;
 
-/* Reads labels of `dataset`, spread over it, by `data.workers` threads: all of them where there are at most 512 and they
- * take at most two seconds, else as many. A bad label is counted, and the first one's reason warned about. The labels'
- * sizes are not held against the images'. DRAM_ERR_MEMORY, DRAM_ERR_RUN: no memory, no threads. */
+/* Reads labels of `dataset`, spread over it, by `data.workers` threads: all of them where there are at most 512 and
+ * they take at most two seconds, else as many. A bad label is counted, and one's reason warned about. The labels' sizes
+ * are not held against the images'. DRAM_ERR_MEMORY, DRAM_ERR_RUN: no memory, no threads. */
 dram_status dram_labels_count(const dram_config *cfg, const dram_dataset *dataset, dram_label_counts *counts);
 
 /* Counts the labels of data.train, and says so where not all were read. Warns of classes that are in no label and of
