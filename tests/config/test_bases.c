@@ -103,7 +103,12 @@ static void bases_that_cannot_be_used_are_named(void **state)
     (void)state;
     make_folders();
     expect_failure("absent.yaml", NULL, 0, "absent.yaml: No such file or directory");
-    expect_failure("tiers", NULL, 0, "tiers: Is a directory");
+    expect_failure("tiers", NULL, 0, "tiers: not a file: a folder");
+    assert_int_equal(mkfifo("pipe.yaml", 0666), 0); /* which nobody will ever write to */
+    expect_failure("pipe.yaml", NULL, 0, "pipe.yaml: not a file: a pipe");
+    write_to("piped.yaml", "base: pipe.yaml\n");
+    expect_failure("piped.yaml", NULL, 0, "piped.yaml:1:7: base: pipe.yaml: not a file: a pipe");
+    expect_failure("/dev/null", NULL, 0, "/dev/null: not a file: a device");
     write_to("tiers/top.yaml", "seed: 1\nbase:  absent.yaml\n");
     expect_failure("tiers/top.yaml", NULL, 0, "tiers/top.yaml:2:8: base: tiers/absent.yaml: No such file or directory");
     write_to("self.yaml", "base: ./self.yaml\n");

@@ -64,7 +64,9 @@ static void bad_json_is_refused(void **state)
     cJSON_Delete(root);
     assert_int_equal(truncate(path, (64 << 20) + 1), 0); /* a hole: takes no disk */
     fails(dram_json_read(path, &root), DRAM_ERR_FORMAT, "bad.json: too large for a JSON file (67108865 bytes)");
-    fails(dram_json_read(*state, &root), DRAM_ERR_FORMAT, ": not a file");
+    assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
+    fails(dram_json_read(in_dir(state, "pipe"), &root), DRAM_ERR_CONFIG, "pipe: cannot open: not a file: a pipe");
+    fails(dram_json_read(*state, &root), DRAM_ERR_CONFIG, ": cannot open: not a file: a folder");
     fails(dram_json_read(in_dir(state, "absent.json"), &root), DRAM_ERR_CONFIG,
           "absent.json: cannot open: No such file or directory");
 }
