@@ -1,7 +1,9 @@
 /* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "evaluate/eval_file.h"
@@ -28,6 +30,7 @@ static void print_classes(const dram_eval_result *r, bool colored)
 
 static void print_result(const dram_eval_result *r, const char *folder)
 {
+    char shown[PATH_MAX];
     printf("%d images%s\n", r->images, r->skipped ? " (some were skipped, see the warnings)" : "");
     if (isfinite(r->miou)) {
         printf("mIoU              %.4f\npixel accuracy    %.4f\n", r->miou, r->pixel_accuracy);
@@ -35,7 +38,7 @@ static void print_result(const dram_eval_result *r, const char *folder)
     }
     if (isfinite(r->embedding_cosine))
         printf("embedding cosine  %.4f\nembedding MSE     %.4f\n", r->embedding_cosine, r->embedding_mse);
-    if (folder) printf("predictions: %s\n", folder);
+    if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
 static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
@@ -49,7 +52,7 @@ static dram_status evaluate(const dram_config *cfg, const char *weights, const c
 
 static void print_fidelity(const dram_fidelity *r)
 {
-    char size[64];
+    char size[64], worst[4 * NAME_MAX];
     dram_format_teacher_size(r, size, sizeof size);
     if (!r->images) {
         printf("the teacher sees %s in training too: there is nothing to compare\n", size);
@@ -58,7 +61,8 @@ static void print_fidelity(const dram_fidelity *r)
     printf("%d image%s%s: the teacher's embedding at %s, on the grid of %d, against that at %d\n", r->images,
            r->images == 1 ? "" : "s", r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full,
            r->full);
-    printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst, r->worst_image);
+    printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst,
+           dram_visible(r->worst_image, worst, sizeof worst));
 }
 
 static dram_status compare_teacher(const dram_config *cfg, const char *folder, bool json)

@@ -124,9 +124,30 @@ cJSON *dram_json_append(cJSON *array)
     return NULL;
 }
 
+const char *dram_json_name(const char *text, dram_str *room)
+{
+    const char *p = text;
+    int n;
+    while (*p && (n = dram_utf8(p)) > 0) p += n;
+    if (!*p) return text;
+    for (p = text; *p; p += n > 0 ? n : 1) {
+        n = dram_utf8(p);
+        if (n > 0)
+            dram_str_add(room, "%.*s", n, p);
+        else
+            dram_str_add(room, "\\x%02X", (unsigned char)*p);
+    }
+    return room->failed ? NULL : room->text;
+}
+
 bool dram_json_add_text(cJSON *object, const char *key, const char *text)
 {
-    return (text ? cJSON_AddStringToObject(object, key, text) : cJSON_AddNullToObject(object, key)) != NULL;
+    dram_str room = {0};
+    if (!text) return cJSON_AddNullToObject(object, key) != NULL;
+    const char *name = dram_json_name(text, &room);
+    bool added = name && cJSON_AddStringToObject(object, key, name);
+    dram_str_free(&room);
+    return added;
 }
 
 /* The member, or the error that it is absent or of another type. */

@@ -71,6 +71,28 @@ static void bad_json_is_refused(void **state)
           "absent.json: cannot open: No such file or directory");
 }
 
+/* A file's name is bytes; JSON is UTF-8. Control characters are JSON's own to escape. */
+static void names_that_are_not_utf8(void **state)
+{
+    const char *path = in_dir(state, "names.json"), *text;
+    cJSON *root = cJSON_CreateObject();
+    assert_true(dram_json_add_text(root, "good", "\xc3\xa4\x1b.jpg") &&
+                dram_json_add_text(root, "bad", "\xc3\xa4\xe4\xff.jpg"));
+    ok(dram_json_write(path, root));
+    cJSON_Delete(root);
+    size_t bytes;
+    char *file = get_file(path, &bytes);
+    for (size_t at = 0; at < bytes; at += (size_t)dram_utf8(file + at)) assert_true(dram_utf8(file + at) > 0);
+    assert_non_null(strstr(file, "\"\xc3\xa4\\u001b.jpg\""));
+    free(file);
+    ok(dram_json_read(path, &root));
+    ok(dram_json_text(root, path, "good", &text));
+    assert_string_equal(text, "\xc3\xa4\x1b.jpg");
+    ok(dram_json_text(root, path, "bad", &text));
+    assert_string_equal(text, "\xc3\xa4\\xE4\\xFF.jpg");
+    cJSON_Delete(root);
+}
+
 static dram_status try_json(void **state)
 {
     cJSON *root;
@@ -94,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_comes_back_checked),
         cmocka_unit_test(bad_json_is_refused),
+        cmocka_unit_test(names_that_are_not_utf8),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
