@@ -22,8 +22,8 @@ void dram_str_free(dram_str *s); /* leaves {0} */
  * (distance above a third of the name's length, at least 2, and below its length). */
 const char *dram_nearest(const char *name, const char *const *names, int n);
 
-/* Bytes of the UTF-8 character at `text`, 1 to 4 (1 for the end); 0: what is there is none. */
-int dram_utf8(const char *text);
+/* Bytes of the UTF-8 character at `text`, 1 to 4, and its code point; 0: what is there is none. */
+int dram_utf8(const char *text, uint32_t *code);
 
 /* text as a terminal may have it, at most `size` bytes into out, which is returned: every byte of a control character,
  * and every one that is not UTF-8, is written \xHH. */

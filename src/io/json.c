@@ -127,12 +127,13 @@ cJSON *dram_json_append(cJSON *array)
 const char *dram_json_name(const char *text, dram_str *room)
 {
     const char *p = text;
+    uint32_t code;
     int n;
-    while (*p && (n = dram_utf8(p)) > 0) p += n;
+    while (*p && (n = dram_utf8(p, &code)) > 0) p += n;
     if (!*p) return text;
-    for (p = text; *p; p += n > 0 ? n : 1) {
-        n = dram_utf8(p);
-        if (n > 0)
+    for (p = text; *p; p += n ? n : 1) {
+        n = dram_utf8(p, &code);
+        if (n)
             dram_str_add(room, "%.*s", n, p);
         else
             dram_str_add(room, "\\x%02X", (unsigned char)*p);

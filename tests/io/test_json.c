@@ -81,8 +81,9 @@ static void names_that_are_not_utf8(void **state)
     ok(dram_json_write(path, root));
     cJSON_Delete(root);
     size_t bytes;
+    uint32_t code;
     char *file = get_file(path, &bytes);
-    for (size_t at = 0; at < bytes; at += (size_t)dram_utf8(file + at)) assert_true(dram_utf8(file + at) > 0);
+    for (size_t at = 0, n; at < bytes; at += n) assert_true((n = (size_t)dram_utf8(file + at, &code)) > 0);
     assert_non_null(strstr(file, "\"\xc3\xa4\\u001b.jpg\""));
     free(file);
     ok(dram_json_read(path, &root));
