@@ -144,11 +144,13 @@ static dram_status compare_names(const weight_file *f)
     return status;
 }
 
-/* Reads elements of a tensor. One that is not finite would spoil the run many steps later, and without a trace. */
-static dram_status read_finite(const weight_file *f, const dram_st_tensor *tensor, int64_t at, int64_t count, float *to)
+/* Reads elements of a slot's tensor. A weight that is not finite would spoil the run many steps later, and without a
+ * trace. A slot of bytes (a state of 8 bits) is kept as numbers that may be any. */
+static dram_status read_tensor(const weight_file *f, const dram_slot *slot, const dram_st_tensor *tensor, int64_t at,
+                               int64_t count, float *to)
 {
     TRY(dram_st_read_f32(f->file, tensor, at, count, to));
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; dram_dtype_is_float(slot->dtype) && i < count; i++)
         if (!isfinite(to[i]))
             return dram_fail(DRAM_ERR_FORMAT,
                              "%s: element %" PRId64 " of tensor \"%s\" is %s: the file is damaged, or its "
@@ -168,7 +170,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     if (slot->layout == DRAM_LAYOUT_SAME) {
         for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
             int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
-            TRY(read_finite(f, tensor, at, count, piece));
+            TRY(read_tensor(f, slot, tensor, at, count, piece));
             TRY(dram_slot_write_floats(f->s, index, at, count, piece));
         }
         return DRAM_OK;
@@ -176,7 +178,7 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     dram_status status;
     float *both = dram_alloc((size_t)n * 2 * sizeof *both);
     if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
-    TRY_GOTO(read_finite(f, tensor, 0, n, both), done);
+    TRY_GOTO(read_tensor(f, slot, tensor, 0, n, both), done);
     dram_from_file_order(slot, 4, both, both + n);
     status = dram_slot_write_floats(f->s, index, 0, n, both + n);
 done:
