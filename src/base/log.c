@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/str.h"
+
 static dram_log_sink log_sink;
 static void *log_context;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -16,9 +18,10 @@ void dram_log_set_sink(dram_log_sink sink, void *context)
 
 static void send(dram_log_level level, const char *format, va_list args)
 {
-    char message[1024];
+    char text[1024], message[1024];
     if (!log_sink) return;
-    vsnprintf(message, sizeof message, format, args);
+    vsnprintf(text, sizeof text, format, args);
+    dram_visible(text, message, sizeof message);
     pthread_mutex_lock(&log_lock);
     log_sink(log_context, level, message);
     pthread_mutex_unlock(&log_lock);

@@ -4,14 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static _Thread_local char error_text[2048];
 
 dram_status dram_fail(dram_status status, const char *format, ...)
 {
     if (error_text[0] == '\0') {
+        char text[sizeof error_text];
         va_list args;
         va_start(args, format);
-        vsnprintf(error_text, sizeof error_text, format, args);
+        vsnprintf(text, sizeof text, format, args);
+        dram_visible(text, error_text, sizeof error_text);
         va_end(args);
     }
     return status;
@@ -24,11 +28,12 @@ const char *dram_error_text(void)
 
 dram_status dram_error_prefix(dram_status status, const char *where)
 {
-    size_t more = strlen(where), have = strlen(error_text), room = sizeof error_text - 1;
+    char shown[sizeof error_text];
+    size_t more = strlen(dram_visible(where, shown, sizeof shown)), have = strlen(error_text), room = sizeof error_text - 1;
     if (!have || more >= room) return status;
     if (have > room - more) have = room - more;
     memmove(error_text + more, error_text, have);
-    memcpy(error_text, where, more);
+    memcpy(error_text, shown, more);
     error_text[more + have] = '\0';
     return status;
 }

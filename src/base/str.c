@@ -72,6 +72,40 @@ const char *dram_nearest(const char *name, const char *const *names, int n)
     return best;
 }
 
+int dram_utf8(const char *text, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *p = (const unsigned char *)text;
+    int n = *p < 0x80 ? 1 : *p >> 5 == 6 ? 2 : *p >> 4 == 14 ? 3 : *p >> 3 == 30 ? 4 : 0;
+    *code = n > 1 ? *p & (0x7fu >> n) : *p;
+    for (int i = 1; i < n; i++) {
+        if (p[i] >> 6 != 2) return 0;
+        *code = *code << 6 | (p[i] & 0x3f);
+    }
+    bool is_surrogate = *code >> 11 == 0x1b;
+    return *code >= least[n] && *code <= 0x10ffff && !is_surrogate ? n : 0;
+}
+
+char *dram_visible(const char *text, char *out, size_t size)
+{
+    size_t length = 0;
+    while (*text) {
+        uint32_t code;
+        int n = dram_utf8(text, &code);
+        bool plain = n && code >= 0x20 && (code < 0x7f || code >= 0xa0);
+        size_t room = plain ? (size_t)n : 4;
+        if (length + room >= size) break;
+        if (plain)
+            memcpy(out + length, text, room);
+        else
+            snprintf(out + length, size - length, "\\x%02X", (unsigned char)*text);
+        length += room;
+        text += plain ? n : 1;
+    }
+    out[length] = '\0';
+    return out;
+}
+
 int dram_stem(const char *name)
 {
     const char *dot = strrchr(name, '.');

@@ -1,4 +1,5 @@
-/* str: growable text, the nearest of some names (for "did you mean"), stems of file names, sizes in bytes as text. */
+/* str: growable text, the nearest of some names (for "did you mean"), text that is safe to show, stems of file names,
+ * sizes in bytes as text. */
 #ifndef DRAM_BASE_STR_H
 #define DRAM_BASE_STR_H
 
@@ -20,6 +21,13 @@ void dram_str_free(dram_str *s); /* leaves {0} */
 /* The entry of names[0..n) with the smallest edit distance to `name`, or NULL when none is near enough to be meant
  * (distance above a third of the name's length, at least 2, and below its length). */
 const char *dram_nearest(const char *name, const char *const *names, int n);
+
+/* Bytes of the UTF-8 character at `text`, 1 to 4, and its code point; 0: what is there is none. */
+int dram_utf8(const char *text, uint32_t *code);
+
+/* text as a terminal may have it, at most `size` bytes into out, which is returned: every byte of a control character,
+ * and every one that is not UTF-8, is written \xHH. */
+char *dram_visible(const char *text, char *out, size_t size);
 
 /* Length of a file's name without its extension; a leading dot begins none. */
 int dram_stem(const char *name);

@@ -1,7 +1,9 @@
 /* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "evaluate/eval_file.h"
@@ -28,7 +30,7 @@ static void print_classes(const dram_eval_result *r, bool colored)
 
 static void print_result(const dram_eval_result *r, const char *folder)
 {
-    char note[DRAM_NOTE_ROOM];
+    char note[DRAM_NOTE_ROOM], shown[PATH_MAX];
     printf("%d images%s\n", r->images, r->skipped ? " (some were skipped, see the warnings)" : "");
     dram_format_task_note(r, note);
     if (isfinite(r->miou)) {
@@ -42,7 +44,7 @@ static void print_result(const dram_eval_result *r, const char *folder)
         printf("embedding cosine  %.4f%s\nembedding MSE     %.4f\n", r->embedding_cosine, note, r->embedding_mse);
     else if (r->embedded == 0)
         printf("embedding cosine  -%s\nembedding MSE     -\n", note);
-    if (folder) printf("predictions: %s\n", folder);
+    if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
 static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
@@ -56,7 +58,7 @@ static dram_status evaluate(const dram_config *cfg, const char *weights, const c
 
 static void print_fidelity(const dram_fidelity *r)
 {
-    char size[64];
+    char size[64], worst[4 * NAME_MAX];
     dram_format_teacher_size(r, size, sizeof size);
     if (!r->images && r->without_cell) {
         printf("cosine            -  no cell to compare: %d image%s too thin\n", r->without_cell,
@@ -70,7 +72,8 @@ static void print_fidelity(const dram_fidelity *r)
     printf("%d image%s%s: the teacher's embedding at %s, on the grid of %d, against that at %d\n", r->images,
            r->images == 1 ? "" : "s", r->skipped ? " (some were skipped, see the warnings)" : "", size, r->full,
            r->full);
-    printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst, r->worst_image);
+    printf("cosine            %.4f\nworst             %.4f  %s\n", r->cosine, r->worst,
+           dram_visible(r->worst_image, worst, sizeof worst));
     if (r->without_cell) printf("left out          %d too thin for a cell\n", r->without_cell);
 }
 

@@ -1,14 +1,18 @@
 /* dram features: writes pictures of what teacher and student make of images. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "evaluate/features.h"
+#include "report/summary.h"
 
 static void print_picture(void *context, const dram_features_picture *p)
 {
+    char path[PATH_MAX];
     (void)context;
-    printf("%s:", p->path);
+    printf("%s:", dram_visible(p->path, path, sizeof path));
     if (isfinite(p->cosine)) printf(" embedding cosine %.4f, MSE %.4f,", p->cosine, p->mse);
     if (p->no_cell)
         printf(" too thin to have a cell: nothing was compared\n");
@@ -17,24 +21,10 @@ static void print_picture(void *context, const dram_features_picture *p)
     fflush(stdout);
 }
 
-static void add_number(cJSON *object, const char *key, double value)
-{
-    if (isfinite(value))
-        cJSON_AddNumberToObject(object, key, value);
-    else
-        cJSON_AddNullToObject(object, key);
-}
-
 static void keep_picture(void *context, const dram_features_picture *p)
 {
-    cJSON *object = cJSON_CreateObject();
-    if (!object) return;
-    cJSON_AddStringToObject(object, "image", p->image);
-    cJSON_AddStringToObject(object, "picture", p->path);
-    add_number(object, "embedding_cosine", p->cosine);
-    add_number(object, "embedding_mse", p->mse);
-    add_number(object, "explained_variance", p->explained);
-    cJSON_AddItemToArray(context, object);
+    cJSON *object = dram_picture_json(p);
+    if (object) cJSON_AddItemToArray(context, object);
 }
 
 static dram_status write_pictures(const dram_config *cfg, const char *weights, const char *folder,

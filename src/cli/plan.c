@@ -1,6 +1,8 @@
 /* dram plan: prints, draws or dumps the plan of a run, and says whether it fits. */
+#include <limits.h>
 #include <stdio.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "report/plan_dump.h"
 #include "report/plan_json.h"
@@ -79,11 +81,11 @@ static dram_status show(const dram_session *s, bool json, const char *key, const
 static dram_status calibrate(const dram_config *cfg)
 {
     const char *path = cfg->memory.profile ? cfg->memory.profile : "dram-profile.json";
-    char context[32], loaded[32];
+    char context[32], loaded[32], shown[PATH_MAX];
     dram_calibration found;
     TRY(dram_calibrate(cfg, path, &found));
-    fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n", path, found.nodes,
-            path);
+    fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n",
+            dram_visible(path, shown, sizeof shown), found.nodes, shown);
     if (found.process.counted != DRAM_COUNTED_NOT)
         fprintf(stderr, "and that a process takes %s of the GPU for its context and %s for libraries and kernels%s\n",
                 dram_format_bytes(found.process.context_bytes, context, sizeof context),

@@ -1,8 +1,10 @@
 /* dram synth: writes synthetic scenes with labels. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "data/synth.h"
 
@@ -27,12 +29,13 @@ dram_status dram_command_synth(int argc, char **argv)
         {"--seed", "S", "another seed draws other scenes (1)", NULL, &seed_text},
     };
     dram_words words;
+    char folder[PATH_MAX];
     TRY(dram_parse("synth", argc, argv, options, 2, 1, &words, &help));
     if (help) return DRAM_OK;
     TRY(read_number("--count", count_text, 1, 99999, &count));
     TRY(read_number("--seed", seed_text, 0, INT64_MAX, &seed));
     TRY(dram_synth_write(words.words[0], (int)count, (uint64_t)seed, DRAM_SYNTH_HEIGHT, DRAM_SYNTH_WIDTH));
-    printf("%lld scenes of %d classes in %s/images and %s/labels\n", count, DRAM_SYNTH_CLASSES, words.words[0],
-           words.words[0]);
+    dram_visible(words.words[0], folder, sizeof folder);
+    printf("%lld scenes of %d classes in %s/images and %s/labels\n", count, DRAM_SYNTH_CLASSES, folder, folder);
     return DRAM_OK;
 }

@@ -1,9 +1,11 @@
 /* dram train: runs a training, and shows how it goes. */
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "report/summary.h"
@@ -49,7 +51,7 @@ static void print_process(const dram_gpu_process *p)
 
 static void print_summary(const dram_summary *s)
 {
-    char planned[32], measured[32], resident[32];
+    char planned[32], measured[32], resident[32], directory[PATH_MAX];
     printf("\n%lld steps done, %.2f images/s", (long long)s->steps, s->images_per_second);
     if (isfinite(s->final_loss)) printf(", last loss %.4f", s->final_loss);
     printf("\nmemory: planned peak %s, measured peak %s, process %s resident at most\n",
@@ -57,9 +59,9 @@ static void print_summary(const dram_summary *s)
            dram_format_bytes(s->measured_peak_bytes, measured, sizeof measured),
            dram_format_bytes(s->process_peak_rss_bytes, resident, sizeof resident));
     print_process(&s->process);
+    dram_visible(s->directory, directory, sizeof directory);
     if (s->skipped_images) printf("skipped images: %d (named in the warnings)\n", s->skipped_images);
-    printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", s->directory,
-           s->directory);
+    printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", directory, directory);
 }
 
 dram_status dram_command_train(int argc, char **argv)

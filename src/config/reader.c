@@ -1,15 +1,14 @@
 /* YAML files and overrides, event by event: no document is ever built, so nothing can grow out of a small file. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "config/keys.h"
 
 enum { MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_RANK = 1 };
@@ -292,12 +291,10 @@ static dram_status load_text(open_file *f, char **text, size_t *length)
     struct stat info;
     *text = NULL;
     *length = 0;
-    int fd = open(f->name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return cannot_use(f, strerror(errno));
-    if (fstat(fd, &info) != 0) {
-        status = cannot_use(f, strerror(errno));
-        goto close_file;
-    }
+    const char *why;
+    ssize_t got;
+    int fd = dram_file_open(f->name, &info, &why);
+    if (fd < 0) return cannot_use(f, why);
     f->device = info.st_dev;
     f->inode = info.st_ino;
     for (const open_file *up = f->user; up; up = up->user) {
@@ -310,17 +307,13 @@ static dram_status load_text(open_file *f, char **text, size_t *length)
         status = dram_config_no_memory();
         goto close_file;
     }
-    for (;;) {
-        ssize_t n = read(fd, *text + *length, MAX_FILE_BYTES + 1 - *length);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) status = cannot_use(f, strerror(errno));
-        if (n <= 0) break;
-        *length += (size_t)n;
-        if (*length > MAX_FILE_BYTES) {
-            status = cannot_use(f, "larger than 1 MiB: this is no config");
-            break;
-        }
-    }
+    got = dram_file_read(fd, *text, MAX_FILE_BYTES + 1);
+    if (got < 0)
+        status = cannot_use(f, strerror(errno));
+    else if (got > MAX_FILE_BYTES)
+        status = cannot_use(f, "larger than 1 MiB: this is no config");
+    else
+        *length = (size_t)got;
 close_file:
     close(fd);
     if (status != DRAM_OK) {

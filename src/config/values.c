@@ -23,8 +23,6 @@ dram_status dram_config_error(const char *where, const char *key, const char *fo
     int added = snprintf(text, sizeof text / 2, "%s%s%s%s", where, *where ? ": " : "", key ? key : "", key ? ": " : "");
     if (added > 0) n = (size_t)added < sizeof text / 2 ? (size_t)added : sizeof text / 2 - 1;
     vsnprintf(text + n, sizeof text - n, format, args);
-    for (char *c = text; *c; c++) /* one line, whatever was quoted in it */
-        if (iscntrl((unsigned char)*c)) *c = '?';
     return dram_fail(DRAM_ERR_CONFIG, "%s", text);
 }
 
@@ -207,6 +205,27 @@ static char *absolute_path(const char *folder, const char *text)
     return path;
 }
 
+/* What follows a leading ~, in the home folder. */
+static dram_status in_home(const dram_key *key, const char *rest, const dram_key_place *place, char **out)
+{
+    const char *home = getenv("HOME");
+    if (!home || home[0] != '/')
+        return dram_key_fail(place, key->path, "~%.60s is in the home folder, and HOME does not name one", rest);
+    size_t n = strlen(home);
+    while (*rest && n > 0 && home[n - 1] == '/') n--; /* the rest begins with one */
+    *out = dram_alloc(n + strlen(rest) + 1);
+    if (!*out) return dram_config_no_memory();
+    memcpy(*out, home, n);
+    strcpy(*out + n, rest);
+    return DRAM_OK;
+}
+
+static bool is_in_home(const dram_key *key, const char *text)
+{
+    bool is_path = key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT || key->kind == DRAM_KEY_BASE;
+    return is_path && text[0] == '~' && (text[1] == '/' || text[1] == '\0');
+}
+
 static dram_status read_text(const dram_key *key, const dram_scalar *s, const dram_key_place *place, char **out)
 {
     *out = NULL;
@@ -217,6 +236,7 @@ static dram_status read_text(const dram_key *key, const dram_scalar *s, const dr
     bool number = kind == DRAM_SCALAR_INTEGER || kind == DRAM_SCALAR_REAL;
     if (kind != DRAM_SCALAR_TEXT && !(number && !place->file)) return wrong_type(key, s, place);
     if (s->length == 0) return dram_key_fail(place, key->path, "must not be empty");
+    if (is_in_home(key, s->text)) return in_home(key, s->text + 1, place, out);
     bool resolve = key->kind == DRAM_KEY_INPUT && !keyword;
     *out = resolve ? absolute_path(place->folder, s->text) : dram_strdup(s->text);
     return *out ? DRAM_OK : dram_config_no_memory();

@@ -48,41 +48,21 @@ static bool is_plain_safe(const dram_key *key, const char *text)
     return dram_scalar_classify(&s) == DRAM_SCALAR_TEXT && !dram_key_has_keyword(key, text);
 }
 
-/* Decodes one code point of UTF-8; returns its length in bytes, 0 if it is malformed. */
-static int decode(const unsigned char *s, unsigned *code)
-{
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    int n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-    if (n < 2) {
-        *code = s[0];
-        return n;
-    }
-    *code = s[0] & (0x7fu >> n);
-    for (int i = 1; i < n; i++) {
-        if (s[i] >> 6 != 2) return 0;
-        *code = *code << 6 | (s[i] & 0x3fu);
-    }
-    bool good = *code >= least[n] && *code <= 0x10ffff && !(*code >= 0xd800 && *code < 0xe000);
-    return good ? n : 0;
-}
-
 static dram_status write_quoted(const dram_key *key, const char *text, dram_str *out)
 {
-    const unsigned char *s = (const unsigned char *)text;
     dram_str_add(out, "\"");
-    while (*s) {
-        unsigned code;
-        int n = decode(s, &code);
+    for (int n; *text; text += n) {
+        uint32_t code;
+        n = dram_utf8(text, &code);
         if (n == 0) return dram_fail(DRAM_ERR_CONFIG, "%s: not UTF-8, so it cannot be written as YAML", key->path);
         bool printable = (code >= 0x20 && code < 0x7f) || (code >= 0xa0 && code != 0x2028 && code != 0x2029 &&
                                                            code != 0xfeff && code != 0xfffe && code != 0xffff);
         if (code == '"' || code == '\\')
             dram_str_add(out, "\\%c", (char)code);
         else if (printable)
-            dram_str_add(out, "%.*s", n, (const char *)s);
+            dram_str_add(out, "%.*s", n, text);
         else
             dram_str_add(out, "\\u%04x", code);
-        s += n;
     }
     dram_str_add(out, "\"");
     return DRAM_OK;

@@ -1,14 +1,13 @@
 #include "data/dataset.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
@@ -45,12 +44,16 @@ static bool is_image_name(const char *name)
     return false;
 }
 
-static bool is_file(DIR *folder, const struct dirent *entry)
+/* NULL, or why this entry, which is no folder, is no file to read. */
+static const char *look_at(DIR *folder, const struct dirent *entry, bool *is_file)
 {
     struct stat info;
-    if (entry->d_type == DT_REG) return true;
-    if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN) return false;
-    return fstatat(dirfd(folder), entry->d_name, &info, 0) != 0 || S_ISREG(info.st_mode);
+    *is_file = entry->d_type == DT_REG;
+    if (entry->d_type == DT_REG || entry->d_type == DT_DIR) return NULL;
+    const char *why = dram_file_look(dirfd(folder), entry->d_name, &info, is_file);
+    if (!*is_file || S_ISREG(info.st_mode)) return why;
+    *is_file = false;
+    return S_ISDIR(info.st_mode) ? NULL : dram_file_kind(&info);
 }
 
 static bool add_name(dram_dataset *d, const char *name)
@@ -67,21 +70,28 @@ static bool add_name(dram_dataset *d, const char *name)
 static dram_status list_images(dram_dataset *d, const dram_dataset_params *params)
 {
     dram_status status = DRAM_OK;
+    const struct dirent *entry;
     int others = 0;
     char other[256] = "";
     DIR *folder = opendir(d->images);
     if (!folder)
         return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot open the folder of images: %s", AT(params->images_where),
                          d->images, strerror(errno));
-    for (const struct dirent *entry; (entry = readdir(folder));) {
-        if (entry->d_name[0] == '.' || !is_file(folder, entry)) continue;
-        if (!is_image_name(entry->d_name)) {
-            if (others++ == 0) snprintf(other, sizeof other, "%s", entry->d_name);
-        } else if (!add_name(d, entry->d_name)) {
+    while (status == DRAM_OK && (entry = dram_folder_next(folder))) {
+        bool is_image = is_image_name(entry->d_name), is_file;
+        if (entry->d_name[0] == '.') continue;
+        const char *why = look_at(folder, entry, &is_file);
+        if (why && is_image)
+            status = dram_fail(DRAM_ERR_CONFIG, "%s%s%s/%s: no image can be read here: %s", AT(params->images_where),
+                               d->images, entry->d_name, why);
+        else if (is_file && is_image && !add_name(d, entry->d_name))
             status = no_memory(d->images);
-            break;
-        }
+        else if ((is_file || why) && !is_image && others++ == 0)
+            snprintf(other, sizeof other, "%s", entry->d_name);
     }
+    if (status == DRAM_OK && errno != 0)
+        status = dram_fail(DRAM_ERR_IO, "%s%s%s: cannot list the folder of images to its end: %s",
+                           AT(params->images_where), d->images, strerror(errno));
     closedir(folder);
     TRY(status);
     if (d->count == 0)
@@ -126,9 +136,19 @@ static dram_status missing_labels(const dram_dataset *d, const dram_dataset_para
     return status;
 }
 
-static dram_status find_labels(dram_dataset *d, const dram_dataset_params *params)
+/* Only where nothing has the name is there no label: whatever else stands in the way of one is an error. */
+static dram_status find_label(const char *path, const dram_dataset_params *params, bool *there)
 {
     struct stat info;
+    const char *why = dram_file_look(-1, path, &info, there);
+    if (*there && !S_ISREG(info.st_mode)) why = dram_file_kind(&info);
+    if (!why) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: no label can be read here: %s", AT(params->labels_where), path, why);
+}
+
+static dram_status find_labels(dram_dataset *d, const dram_dataset_params *params)
+{
+    dram_status status = DRAM_OK;
     int missing = 0, room = dram_dataset_path_room(d);
     DIR *folder = opendir(d->labels);
     if (!folder)
@@ -138,13 +158,14 @@ static dram_status find_labels(dram_dataset *d, const dram_dataset_params *param
     char *path = dram_alloc((size_t)room);
     if (!path) return no_memory(d->labels);
     for (int i = 0; i < d->count; i++) {
-        dram_dataset_label_path(d, i, path, room);
-        d->items[i].has_label = stat(path, &info) == 0 && S_ISREG(info.st_mode);
+        TRY_GOTO(find_label(dram_dataset_label_path(d, i, path, room), params, &d->items[i].has_label), done);
         d->labelled += d->items[i].has_label;
         missing += !d->items[i].has_label;
     }
+    if (missing && !params->labels_optional) status = missing_labels(d, params, missing);
+done:
     dram_free(path);
-    return missing && !params->labels_optional ? missing_labels(d, params, missing) : DRAM_OK;
+    return status;
 }
 
 static int by_key(const void *a, const void *b)

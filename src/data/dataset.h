@@ -23,7 +23,10 @@ typedef struct {
  * of the n label files, those with the smallest key drawn from (seed, DRAM_RNG_LABELS, stem): it does not depend on
  * other files' names, and a larger fraction contains a smaller one.
  *   DRAM_ERR_CONFIG  label_fraction is out of range (read if there are labels); a folder is missing, unreadable or
- *                    empty; a label is missing (the text names the first such images and says how many they are).
+ *                    empty; a label is missing (the text names the first such images and says how many they are); an
+ *                    image's name is a link that leads nowhere, a pipe or a device; a label's name is one of them or a
+ *                    folder, or it cannot be found out what it is.
+ *   DRAM_ERR_IO      the folder of images cannot be listed to its end.
  *   DRAM_ERR_MEMORY  memory is out. */
 dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **out);
 void dram_dataset_close(dram_dataset *dataset); /* NULL is allowed */

@@ -1,13 +1,12 @@
 #include "data/image.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "data/decode.h"
 
 /* Turns the pixels as EXIF orientation 2..8 says; counts and origin follow. */
@@ -80,17 +79,13 @@ static dram_status read_file(const char *path, int64_t max_bytes, uint8_t **byte
     dram_status status = DRAM_OK;
     struct stat info;
     uint8_t *data = NULL;
-    size_t size = 0, have = 0;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, strerror(errno));
-    if (fstat(file, &info) != 0) {
-        status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
-        goto done;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        status = dram_fail(DRAM_ERR_IO, "%s: not a regular file", path);
-        goto done;
-    }
+    const char *why;
+    size_t size = 0;
+    ssize_t have;
+    *bytes = NULL;
+    *n = 0;
+    int file = dram_file_open(path, &info, &why);
+    if (file < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
     if (max_bytes > 0 && info.st_size > max_bytes) {
         status = dram_fail(DRAM_ERR_FORMAT, "%s: the file alone has %lld MiB, the limit of decoding is %lld MiB", path,
                            (long long)(info.st_size >> 20), (long long)(max_bytes >> 20));
@@ -102,18 +97,13 @@ static dram_status read_file(const char *path, int64_t max_bytes, uint8_t **byte
         status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading %zu bytes", path, size);
         goto done;
     }
-    while (have < size) {
-        ssize_t got = read(file, data + have, size - have);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) {
-            status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
-            goto done;
-        }
-        if (got == 0) break; /* it was cut meanwhile: the decoder will see a truncated file */
-        have += (size_t)got;
+    have = dram_file_read(file, data, size); /* fewer, if it was cut meanwhile: truncated to the decoder */
+    if (have < 0) {
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+        goto done;
     }
     *bytes = data;
-    *n = have;
+    *n = (size_t)have;
     data = NULL;
 done:
     dram_free(data);

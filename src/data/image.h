@@ -69,4 +69,9 @@ dram_status dram_image_write_jpeg(const char *path, const uint8_t *rgb, int heig
 dram_status dram_image_write_png(const char *path, const uint8_t *rgb, int height, int width);
 dram_status dram_label_write_png(const char *path, const uint8_t *ids, int height, int width);
 
+/* The bytes of such a PNG file; the caller's: dram_free. software: who made it, in a text chunk before the pixels; NULL:
+ * none. name: for errors. */
+dram_status dram_image_encode_png(const char *name, const char *software, const uint8_t *rgb, int height, int width,
+                                  void **bytes, size_t *n);
+
 #endif

@@ -38,32 +38,49 @@ dram_status dram_image_write_jpeg(const char *path, const uint8_t *rgb, int heig
     return status;
 }
 
-static dram_status write_png(const char *path, const uint8_t *pixels, int height, int width, int color_type,
-                             int channels)
+static dram_status encode_png(const char *name, const char *software, const uint8_t *pixels, int height, int width,
+                              int color_type, int channels, void **bytes, size_t *n)
 {
     struct spng_alloc hook = {
         .malloc_fn = dram_alloc, .realloc_fn = dram_realloc, .calloc_fn = dram_calloc, .free_fn = dram_free};
     struct spng_ihdr header = {
         .width = (uint32_t)width, .height = (uint32_t)height, .bit_depth = 8, .color_type = (uint8_t)color_type};
-    dram_status status = DRAM_OK;
-    size_t n = 0;
-    void *bytes = NULL;
+    struct spng_text text = {.keyword = "Software", .type = SPNG_TEXT, .text = (char *)(uintptr_t)software};
+    *bytes = NULL;
+    *n = 0;
     spng_ctx *png = spng_ctx_new2(&hook, SPNG_CTX_ENCODER);
-    if (!png) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while encoding", path);
+    if (!png) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while encoding", name);
     int error = spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1);
     if (!error) error = spng_set_ihdr(png, &header);
+    if (!error && software) {
+        text.length = strlen(software);
+        error = spng_set_text(png, &text, 1);
+    }
     if (!error)
         error = spng_encode_image(png, pixels, (size_t)height * (size_t)width * (size_t)channels, SPNG_FMT_PNG,
                                   SPNG_ENCODE_FINALIZE);
-    if (!error) bytes = spng_get_png_buffer(png, &n, &error);
-    if (bytes)
-        status = write_file(path, bytes, n);
-    else
-        status = dram_fail(error == SPNG_EMEM ? DRAM_ERR_MEMORY : DRAM_ERR_IO, "%s: cannot encode: %s", path,
-                           spng_strerror(error));
-    dram_free(bytes);
+    if (!error) *bytes = spng_get_png_buffer(png, n, &error);
     spng_ctx_free(png);
+    if (*bytes) return DRAM_OK;
+    return dram_fail(error == SPNG_EMEM ? DRAM_ERR_MEMORY : DRAM_ERR_IO, "%s: cannot encode: %s", name,
+                     spng_strerror(error));
+}
+
+static dram_status write_png(const char *path, const uint8_t *pixels, int height, int width, int color_type,
+                             int channels)
+{
+    void *bytes;
+    size_t n;
+    TRY(encode_png(path, NULL, pixels, height, width, color_type, channels, &bytes, &n));
+    dram_status status = write_file(path, bytes, n);
+    dram_free(bytes);
     return status;
+}
+
+dram_status dram_image_encode_png(const char *name, const char *software, const uint8_t *rgb, int height, int width,
+                                  void **bytes, size_t *n)
+{
+    return encode_png(name, software, rgb, height, width, SPNG_COLOR_TYPE_TRUECOLOR, 3, bytes, n);
 }
 
 dram_status dram_image_write_png(const char *path, const uint8_t *rgb, int height, int width)

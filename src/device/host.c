@@ -2,7 +2,6 @@
  * read(2), since stdio would take a buffer. */
 #include "device/host.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "device/testing.h"
 
 enum { TEXT_ROOM = 16384, PATH_ROOM = 1024 };
@@ -20,14 +20,14 @@ enum { TEXT_ROOM = 16384, PATH_ROOM = 1024 };
 static bool read_text(const char *root, const char *path, char *text, size_t size)
 {
     char whole[PATH_ROOM];
-    size_t length = 0;
+    struct stat info;
+    const char *why;
     if ((size_t)snprintf(whole, sizeof whole, "%s%s", root, path) >= sizeof whole) return false;
-    int fd = open(whole, O_RDONLY | O_CLOEXEC);
+    int fd = dram_file_open(whole, &info, &why);
     if (fd < 0) return false;
-    for (ssize_t got = 1; got > 0 && length + 1 < size; length += got > 0 ? (size_t)got : 0)
-        got = read(fd, text + length, size - 1 - length);
+    ssize_t length = dram_file_read(fd, text, size - 1);
     close(fd);
-    text[length] = '\0';
+    text[length < 0 ? 0 : length] = '\0';
     return length > 0;
 }
 

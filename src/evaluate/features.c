@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "data/augment.h"
 #include "evaluate/pca.h"
+#include "evaluate/picture.h"
 #include "evaluate/single.h"
 #include "io/path.h"
 #include "session/choose.h"
@@ -45,7 +46,7 @@ static dram_status check_image(const char *image, const char *picture)
     if (!S_ISREG(a.st_mode)) return dram_fail(DRAM_ERR_CONFIG, "%s: not a file; name the images one by one", image);
     if (stat(picture, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         return dram_fail(DRAM_ERR_CONFIG, "%s: the picture would take the image's place; name another folder", image);
-    return DRAM_OK;
+    return dram_picture_check(picture);
 }
 
 static dram_status check_images(const char *folder, const char *const *images, int n)
@@ -101,7 +102,7 @@ static dram_status paint(painter *p, const dram_pca *pca)
         memcpy(p->canvas + (int64_t)y * stride, p->square + (int64_t)y * p->side * 3, (size_t)w * 3);
     if (p->teacher) paint_embedding(p, pca, p->teacher, p->canvas + step, stride, h, w);
     paint_embedding(p, pca, p->student, p->canvas + (panels - 1) * step, stride, h, w);
-    return dram_image_write_png(p->path.text, p->canvas, h, width);
+    return dram_picture_write(p->path.text, p->canvas, h, width);
 }
 
 static dram_status read_value(const dram_single *s, dram_val v, void *out, int64_t bytes)

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "evaluate/logits.h"
 #include "evaluate/palette.h"
+#include "evaluate/picture.h"
 #include "io/path.h"
 
 struct dram_predictions {
@@ -53,6 +54,12 @@ static dram_status check_stems(const dram_config *cfg, const dram_dataset *datas
     return status;
 }
 
+static const char *picture_path(const dram_predictions *p, const char *image)
+{
+    snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, dram_stem(image), image);
+    return p->path;
+}
+
 static dram_status open_folder(dram_predictions *p, const dram_config *cfg, const char *folder)
 {
     TRY(check_stems(cfg, p->dataset));
@@ -66,8 +73,10 @@ static dram_status open_folder(dram_predictions *p, const dram_config *cfg, cons
     p->folder = dram_strdup(folder);
     p->path = dram_alloc((size_t)p->room);
     p->row = dram_alloc((size_t)cfg->data.classes * sizeof *p->row);
-    if (p->folder && p->path && p->row) return DRAM_OK;
-    return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
+    if (!p->folder || !p->path || !p->row) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
+    for (int i = 0; i < dram_dataset_count(p->dataset); i++)
+        TRY(dram_picture_check(picture_path(p, dram_dataset_name(p->dataset, i))));
+    return DRAM_OK;
 }
 
 dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
@@ -161,8 +170,7 @@ dram_status dram_predictions_write(const dram_predictions *p, const dram_config 
     dram_status status = load_picture(p, &q);
     if (status == DRAM_OK) {
         lay_over(p, &q);
-        snprintf(p->path, (size_t)p->room, "%s/%.*s.png", p->folder, dram_stem(sample->name), sample->name);
-        status = dram_image_write_png(p->path, q.image.pixels, q.image.height, q.image.width);
+        status = dram_picture_write(picture_path(p, sample->name), q.image.pixels, q.image.height, q.image.width);
     }
     dram_label_free(&q.label);
     dram_image_free(&q.image);

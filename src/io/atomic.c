@@ -1,14 +1,13 @@
 #include "io/atomic.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/path.h"
 
 static const char SUFFIX[] = ".tmp";
@@ -148,12 +147,16 @@ dram_status dram_dir_file(const dram_dir *dir, const char *name, char **path)
 static dram_status sync_content(const char *folder)
 {
     dram_status status = DRAM_OK;
-    struct dirent *entry;
+    const struct dirent *entry;
     DIR *dir = opendir(folder);
     if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
-    while (status == DRAM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+    while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
         struct stat info;
-        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) continue;
+        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+            status = dram_fail(DRAM_ERR_IO, "%s: cannot look at %s: %m", folder, entry->d_name);
+            break;
+        }
+        if (!S_ISREG(info.st_mode)) continue;
         int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
         if (fd < 0 || fsync(fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync %s: %m", folder, entry->d_name);
         if (fd >= 0) close(fd);
@@ -219,11 +222,11 @@ void dram_dir_abort(dram_dir *dir)
 dram_status dram_remove_leftovers(const char *folder)
 {
     dram_status status = DRAM_OK;
-    struct dirent *entry;
+    const struct dirent *entry;
     DIR *dir = opendir(folder);
     if (!dir && errno == ENOENT) return DRAM_OK;
     if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
-    while (status == DRAM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+    while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
         size_t n = strlen(entry->d_name), suffix = sizeof SUFFIX - 1;
         char *path;
         if (n <= suffix || strcmp(entry->d_name + n - suffix, SUFFIX) != 0) continue;
@@ -232,6 +235,7 @@ dram_status dram_remove_leftovers(const char *folder)
         status = dram_remove_tree(path);
         dram_free(path);
     }
+    if (status == DRAM_OK && errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);
     closedir(dir);
     return status;
 }

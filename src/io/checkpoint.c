@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/atomic.h"
 #include "io/path.h"
 
@@ -47,28 +48,34 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool is_complete(DIR *dir, const char *name)
+static dram_status look_at(DIR *dir, const char *folder, const char *name, bool *complete)
 {
     struct stat info;
     char state[NAME_SIZE + 16];
     snprintf(state, sizeof state, "%s/state.json", name);
-    return fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
-           fstatat(dirfd(dir), state, &info, 0) == 0 && S_ISREG(info.st_mode);
+    *complete = fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
+    if (!*complete) return DRAM_OK; /* whatever it is, it was not written as a checkpoint */
+    const char *why = dram_file_look(dirfd(dir), state, &info, complete);
+    *complete = *complete && S_ISREG(info.st_mode);
+    return why ? dram_fail(DRAM_ERR_IO, "%s/%s: cannot look at it: %s", folder, state, why) : DRAM_OK;
 }
 
 dram_status dram_checkpoint_list(const char *folder, int64_t **steps, int *n)
 {
     dram_status status = DRAM_OK;
-    struct dirent *entry;
+    const struct dirent *entry;
+    bool complete;
     int room = 0;
     *steps = NULL;
     *n = 0;
     DIR *dir = opendir(folder);
     if (!dir && errno == ENOENT) return DRAM_OK;
     if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
-    while ((errno = 0, entry = readdir(dir)) != NULL) {
+    while ((entry = dram_folder_next(dir)) != NULL) {
         int64_t step = parse_name(entry->d_name);
-        if (step < 0 || !is_complete(dir, entry->d_name)) continue;
+        if (step < 0) continue;
+        TRY_GOTO(look_at(dir, folder, entry->d_name, &complete), done);
+        if (!complete) continue;
         if (!DRAM_GROW(*steps, room, *n + 1)) {
             status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the list of checkpoints", folder);
             goto done;

@@ -1,12 +1,11 @@
 #include "io/hash.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 
 enum { CHUNK = 1 << 16 };
 
@@ -38,8 +37,10 @@ dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
     dram_status status = DRAM_OK;
     char *chunk = NULL;
     XXH3_state_t *state = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", path);
+    struct stat info;
+    const char *why;
+    int fd = dram_file_open(path, &info, &why);
+    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %s", path, why);
     chunk = dram_alloc(CHUNK);
     state = XXH3_createState();
     if (!chunk || !state) {
@@ -48,8 +49,7 @@ dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
     }
     XXH3_128bits_reset(state);
     for (;;) {
-        ssize_t n = read(fd, chunk, CHUNK);
-        if (n < 0 && errno == EINTR) continue;
+        ssize_t n = dram_file_read(fd, chunk, CHUNK);
         if (n < 0) {
             status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
             goto done;

@@ -1,15 +1,13 @@
 #include "io/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/atomic.h"
 
 enum { MAX_BYTES = 64 << 20 };
@@ -90,14 +88,11 @@ dram_status dram_json_read(const char *path, cJSON **root)
     dram_status status = DRAM_OK;
     struct stat info;
     char *text = NULL;
-    size_t have = 0;
+    const char *why;
+    ssize_t have;
     *root = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", path);
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        status = dram_fail(DRAM_ERR_FORMAT, "%s: not a file", path);
-        goto done;
-    }
+    int fd = dram_file_open(path, &info, &why);
+    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %s", path, why);
     if (info.st_size > MAX_BYTES) {
         status =
             dram_fail(DRAM_ERR_FORMAT, "%s: too large for a JSON file (%lld bytes)", path, (long long)info.st_size);
@@ -108,18 +103,13 @@ dram_status dram_json_read(const char *path, cJSON **root)
         status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
         goto done;
     }
-    while (have < (size_t)info.st_size) {
-        ssize_t n = read(fd, text + have, (size_t)info.st_size - have);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
-            goto done;
-        }
-        if (n == 0) break;
-        have += (size_t)n;
+    have = dram_file_read(fd, text, (size_t)info.st_size);
+    if (have < 0) {
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
+        goto done;
     }
     text[have] = '\0';
-    status = parse(path, text, have, root);
+    status = parse(path, text, (size_t)have, root);
 done:
     dram_free(text);
     close(fd);
@@ -134,9 +124,31 @@ cJSON *dram_json_append(cJSON *array)
     return NULL;
 }
 
+const char *dram_json_name(const char *text, dram_str *room)
+{
+    const char *p = text;
+    uint32_t code;
+    int n;
+    while (*p && (n = dram_utf8(p, &code)) > 0) p += n;
+    if (!*p) return text;
+    for (p = text; *p; p += n ? n : 1) {
+        n = dram_utf8(p, &code);
+        if (n)
+            dram_str_add(room, "%.*s", n, p);
+        else
+            dram_str_add(room, "\\x%02X", (unsigned char)*p);
+    }
+    return room->failed ? NULL : room->text;
+}
+
 bool dram_json_add_text(cJSON *object, const char *key, const char *text)
 {
-    return (text ? cJSON_AddStringToObject(object, key, text) : cJSON_AddNullToObject(object, key)) != NULL;
+    dram_str room = {0};
+    if (!text) return cJSON_AddNullToObject(object, key) != NULL;
+    const char *name = dram_json_name(text, &room);
+    bool added = name && cJSON_AddStringToObject(object, key, name);
+    dram_str_free(&room);
+    return added;
 }
 
 /* The member, or the error that it is absent or of another type. */

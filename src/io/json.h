@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "base/str.h"
 
 /* Parses text that is one JSON value, with nothing but white space after it; text[bytes] is readable. *root is the
  * caller's (cJSON_Delete). DRAM_ERR_FORMAT, or DRAM_ERR_MEMORY: no text is recorded (the caller knows what it read),
@@ -26,8 +27,12 @@ dram_status dram_json_write(const char *path, const cJSON *root);
  * DRAM_ERR_CONFIG: cannot be opened; DRAM_ERR_FORMAT: not such an object. */
 dram_status dram_json_read(const char *path, cJSON **root);
 
-/* Building a tree. An object at the end of the array, NULL when memory is out; a member that is the text, or null where
- * there is none (NULL), false when memory is out. */
+/* A name as JSON may hold it: `text` itself, or, where it is not UTF-8, a copy in *room (start from {0}) in which every
+ * byte that belongs to no UTF-8 character is \xHH. NULL: memory is out. */
+const char *dram_json_name(const char *text, dram_str *room);
+
+/* Building a tree. An object at the end of the array, NULL when memory is out; a member that is the text, as
+ * dram_json_name has it, or null where there is none (NULL), false when memory is out. */
 cJSON *dram_json_append(cJSON *array);
 bool dram_json_add_text(cJSON *object, const char *key, const char *text);
 

@@ -7,16 +7,25 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "io/atomic.h"
 #include "io/json.h"
+#include "io/path.h"
 
 enum { MAX_BYTES = 1 << 16 }; /* of a line that is read */
 
 dram_status dram_lines_open(const char *path, dram_lines *lines)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    *lines = (dram_lines){.path = fd < 0 ? NULL : path, .fd = fd};
-    return fd < 0 ? dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %m", path) : DRAM_OK;
+    struct stat info;
+    *lines = (dram_lines){0};
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
+    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %m", path);
+    if (fstat(fd, &info) != 0 || S_ISFIFO(info.st_mode)) {
+        close(fd);
+        return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: not a file: a pipe", path);
+    }
+    *lines = (dram_lines){.path = path, .fd = fd};
+    return DRAM_OK;
 }
 
 int dram_lines_write(const dram_lines *lines, const char *text, size_t bytes)
@@ -82,9 +91,16 @@ dram_status dram_lines_truncate(const char *path, int64_t step)
 {
     dram_atomic to = {0};
     dram_status status;
-    FILE *from = fopen(path, "re");
-    if (!from && errno == ENOENT) return DRAM_OK;
-    if (!from) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %m", path);
+    struct stat info;
+    const char *why;
+    if (!dram_path_exists(path)) return DRAM_OK;
+    int fd = dram_file_open(path, &info, &why);
+    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
+    FILE *from = fdopen(fd, "r");
+    if (!from) {
+        close(fd);
+        return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+    }
     TRY_GOTO(dram_atomic_open(&to, path), done);
     TRY_GOTO(copy_lines(from, path, step, &to), done);
     status = dram_atomic_commit(&to);

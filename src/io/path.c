@@ -1,14 +1,13 @@
 #include "io/path.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/str.h"
 
 static dram_status out_of_memory(const char *path)
@@ -46,7 +45,7 @@ const char *dram_path_name(const char *path)
 bool dram_path_exists(const char *path)
 {
     struct stat info;
-    return lstat(path, &info) == 0;
+    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 static dram_status make_folder(const char *path)
@@ -100,13 +99,13 @@ static dram_status remove_at(int parent, const char *name, const char *shown, in
 static dram_status remove_content(int fd, const char *shown, int depth)
 {
     dram_status status = DRAM_OK;
-    struct dirent *entry;
+    const struct dirent *entry;
     DIR *dir = fdopendir(fd);
     if (!dir) {
         close(fd);
         return dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", shown);
     }
-    while (status == DRAM_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+    while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         status = remove_at(fd, entry->d_name, shown, depth);
     }

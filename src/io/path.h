@@ -16,7 +16,9 @@ dram_status dram_path_folder(const char *path, char **folder);
 /* The last part of a path: what follows its last slash. */
 const char *dram_path_name(const char *path);
 
-bool dram_path_exists(const char *path); /* whatever it is, a dangling link too */
+/* Whatever it is, a dangling link too. False only where it is known that nothing is there: what cannot be looked at is
+ * for the one who opens it to say. */
+bool dram_path_exists(const char *path);
 
 /* Makes a folder and those above it; it may exist. */
 dram_status dram_make_folders(const char *path);

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/atomic.h"
 #include "io/path.h"
 
@@ -19,14 +19,18 @@ static dram_status exists_already(const char *path)
 static dram_status check(const char *parent, const char *name, bool resume, char **path)
 {
     struct stat info;
+    bool there;
     dram_status status = DRAM_OK;
     *path = NULL;
     if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strchr(name, '/'))
         return dram_fail(DRAM_ERR_CONFIG, "name: \"%s\" cannot be the name of a folder in %s", name, parent);
     TRY(dram_path_join(parent, name, path));
-    if (!resume && dram_path_exists(*path))
+    const char *why = dram_file_look(-1, *path, &info, &there);
+    if (why)
+        status = dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", *path, why);
+    else if (!resume && there)
         status = exists_already(*path);
-    else if (resume && (stat(*path, &info) != 0 || !S_ISDIR(info.st_mode)))
+    else if (resume && !(there && S_ISDIR(info.st_mode)))
         status = dram_fail(DRAM_ERR_CONFIG, "%s: there is no run to resume: leave --resume out to start it", *path);
     if (status == DRAM_OK) return DRAM_OK;
     dram_free(*path);

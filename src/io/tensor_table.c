@@ -1,14 +1,13 @@
 #include "io/tensor_table.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 
 dram_status dram_table_no_memory(const char *path)
 {
@@ -18,10 +17,9 @@ dram_status dram_table_no_memory(const char *path)
 static dram_status open_regular(dram_st *st)
 {
     struct stat info;
-    st->fd = open(st->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (st->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %m", st->path);
-    if (fstat(st->fd, &info) != 0) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %m", st->path);
-    if (!S_ISREG(info.st_mode)) return dram_fail(DRAM_ERR_FORMAT, "%s: not a file", st->path);
+    const char *why;
+    st->fd = dram_file_open(st->path, &info, &why);
+    if (st->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %s", st->path, why);
     st->bytes = info.st_size;
     return DRAM_OK;
 }

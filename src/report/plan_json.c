@@ -78,7 +78,7 @@ static bool add_cache(cJSON *root, const dram_plan_cache *cache)
 {
     if (!cache->directory) return cJSON_AddNullToObject(root, "cache") != NULL;
     cJSON *o = cJSON_AddObjectToObject(root, "cache");
-    return o && cJSON_AddStringToObject(o, "directory", cache->directory) &&
+    return o && dram_json_add_text(o, "directory", cache->directory) &&
            cJSON_AddStringToObject(o, "format", cache->format) &&
            add_bytes(o, "fill_arena_bytes", cache->arena_bytes) && add_bytes(o, "fill_host_bytes", cache->host_bytes) &&
            add_bytes(o, "image_disk_bytes", cache->image_bytes);

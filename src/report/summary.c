@@ -58,6 +58,17 @@ cJSON *dram_fidelity_json(const dram_fidelity *r)
     return NULL;
 }
 
+cJSON *dram_picture_json(const dram_features_picture *p)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool good = object && dram_json_add_text(object, "image", p->image) &&
+                dram_json_add_text(object, "picture", p->path) && add_number(object, "embedding_cosine", p->cosine) &&
+                add_number(object, "embedding_mse", p->mse) && add_number(object, "explained_variance", p->explained);
+    if (good) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
 {
     dram_lines lines;

@@ -5,6 +5,7 @@
 #include <cjson/cJSON.h>
 
 #include "evaluate/eval.h"
+#include "evaluate/features.h"
 #include "evaluate/fidelity.h"
 
 /* What the process takes of a GPU, arena and all. */
@@ -36,6 +37,7 @@ typedef struct {
 cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
 cJSON *dram_eval_json(const dram_eval_result *result);
 cJSON *dram_fidelity_json(const dram_fidelity *result);
+cJSON *dram_picture_json(const dram_features_picture *picture);
 
 /* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);

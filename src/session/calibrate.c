@@ -1,9 +1,8 @@
 #include "session/calibrate.h"
 
-#include <unistd.h>
-
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "io/path.h"
 #include "session/build.h"
 #include "session/headroom.h"
 #include "session/machine.h"
@@ -78,7 +77,7 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     dram_status status;
     dram_machine_describe(&s->plan->profile, &machine);
     TRY(dram_machine_open(&s->cfg, &s->plan->profile, &s->device));
-    if (access(path, F_OK) == 0)
+    if (dram_path_exists(path))
         TRY(dram_times_open(path, &machine, &t));
     else
         TRY(dram_times_new(&t));

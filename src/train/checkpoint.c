@@ -31,7 +31,10 @@ static bool add_skipped(cJSON *root, const dram_run_state *state)
     cJSON *names = cJSON_AddArrayToObject(root, "skipped_images");
     for (int i = 0; names && i < dram_dataset_count(state->dataset); i++) {
         if (!state->is_skipped[i]) continue;
-        cJSON *name = cJSON_CreateString(dram_dataset_name(state->dataset, i));
+        dram_str room = {0};
+        const char *text = dram_json_name(dram_dataset_name(state->dataset, i), &room);
+        cJSON *name = text ? cJSON_CreateString(text) : NULL;
+        dram_str_free(&room);
         if (!name || !cJSON_AddItemToArray(names, name)) return false;
     }
     return names != NULL;
@@ -135,10 +138,13 @@ static dram_status read_skipped(const cJSON *root, const char *path, dram_run_st
     if (!cJSON_IsArray(names)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
     state->skipped = 0;
     for (int i = 0; i < dram_dataset_count(state->dataset); i++) {
+        dram_str room = {0};
+        const char *text = dram_json_name(dram_dataset_name(state->dataset, i), &room);
         state->is_skipped[i] = false;
-        cJSON_ArrayForEach(name, names) if (cJSON_IsString(name) &&
-                                            strcmp(name->valuestring, dram_dataset_name(state->dataset, i)) == 0)
+        cJSON_ArrayForEach(name, names) if (text && cJSON_IsString(name) && strcmp(name->valuestring, text) == 0)
             state->is_skipped[i] = true;
+        dram_str_free(&room);
+        if (!text) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the names of images", path);
         state->skipped += state->is_skipped[i];
     }
     return DRAM_OK;

@@ -196,6 +196,41 @@ static void the_nearest_name(void **state)
     assert_string_equal(dram_nearest("abcx", alike, 2), "abcd"); /* the first of equals */
 }
 
+/* By RFC 3629's table of what is UTF-8, and Unicode's of what is a control character. */
+static void text_is_made_visible(void **state)
+{
+    static const char *const cases[][2] = {
+        {"plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 ~", "plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80 ~"},
+        {"\x1b[2J\r\n\t\x7f", "\\x1B[2J\\x0D\\x0A\\x09\\x7F"},
+        {"\xc2\x9b"
+         "31m\xc2\xa0",
+         "\\xC2\\x9B"
+         "31m\xc2\xa0"}, /* C1: a CSI in one character */
+        {"\xff\xfe", "\\xFF\\xFE"},
+        {"\x80z", "\\x80z"},                                   /* a continuation of nothing */
+        {"\xc3", "\\xC3"},                                     /* cut off by the end */
+        {"\xe2\x82z", "\\xE2\\x82z"},                          /* and by a letter */
+        {"\xc0\xaf\xe0\x80\xaf", "\\xC0\\xAF\\xE0\\x80\\xAF"}, /* longer than need be */
+        {"\xed\x9f\xbf\xed\xa0\x80",
+         "\xed\x9f\xbf\\xED\\xA0\\x80"}, /* the last before the surrogates, the first of them */
+        {"\xf4\x8f\xbf\xbf\xf4\x90\x80\x80", "\xf4\x8f\xbf\xbf\\xF4\\x90\\x80\\x80"}, /* the last, and one more */
+        {"\xf8\x88\x80\x80\x80", "\\xF8\\x88\\x80\\x80\\x80"},
+    };
+    char out[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_string_equal(dram_visible(cases[i][0], out, sizeof out), cases[i][1]);
+    assert_string_equal(dram_visible("ab\x01z", out, 7), "ab\\x01"); /* cut between characters */
+    assert_string_equal(dram_visible("ab\x01z", out, 6), "ab");
+    assert_string_equal(dram_visible("ab\xc3\xa4", out, 4), "ab");
+    dram_error_clear();
+    dram_fail(DRAM_ERR_IO, "%s: gone", "a\x1b[31m\n.jpg");
+    assert_string_equal(dram_error_text(), "a\\x1B[31m\\x0A.jpg: gone");
+    dram_error_prefix(DRAM_ERR_IO, "run\r.yaml: ");
+    assert_string_equal(dram_error_text(), "run\\x0D.yaml: a\\x1B[31m\\x0A.jpg: gone");
+    dram_error_clear();
+}
+
 static void bytes_are_written(void **state)
 {
     (void)state;
@@ -486,6 +521,7 @@ int main(void)
         cmocka_unit_test(text_grows),
         cmocka_unit_test(text_without_memory_stays_failed),
         cmocka_unit_test(the_nearest_name),
+        cmocka_unit_test(text_is_made_visible),
         cmocka_unit_test(bytes_are_written),
         cmocka_unit_test(bytes_are_read),
         cmocka_unit_test(shapes),

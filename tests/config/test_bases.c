@@ -103,7 +103,12 @@ static void bases_that_cannot_be_used_are_named(void **state)
     (void)state;
     make_folders();
     expect_failure("absent.yaml", NULL, 0, "absent.yaml: No such file or directory");
-    expect_failure("tiers", NULL, 0, "tiers: Is a directory");
+    expect_failure("tiers", NULL, 0, "tiers: not a file: a folder");
+    assert_int_equal(mkfifo("pipe.yaml", 0666), 0); /* which nobody will ever write to */
+    expect_failure("pipe.yaml", NULL, 0, "pipe.yaml: not a file: a pipe");
+    write_to("piped.yaml", "base: pipe.yaml\n");
+    expect_failure("piped.yaml", NULL, 0, "piped.yaml:1:7: base: pipe.yaml: not a file: a pipe");
+    expect_failure("/dev/null", NULL, 0, "/dev/null: not a file: a device");
     write_to("tiers/top.yaml", "seed: 1\nbase:  absent.yaml\n");
     expect_failure("tiers/top.yaml", NULL, 0, "tiers/top.yaml:2:8: base: tiers/absent.yaml: No such file or directory");
     write_to("self.yaml", "base: ./self.yaml\n");
@@ -182,6 +187,48 @@ static void input_paths_are_relative_to_their_file(void **state)
     assert_int_equal(chdir(".."), 0);
 }
 
+/* As a shell reads it, for every key that is a path, in a file and on the command line. */
+static void a_tilde_is_the_home_folder(void **state)
+{
+    (void)state;
+    char *home = strdup(getenv("HOME") ? getenv("HOME") : "/");
+    const char *const overrides[] = {"run.dir=~/runs", "sam_distill.teacher.weights=~/w/~"};
+    assert_int_equal(mkdir("home", 0777), 0);
+    write_to("home/low.yaml", "run: {keep: 7}\n");
+    write_to("tilde.yaml", "base: ~/low.yaml\nname: ~x\ndata: {train: {images: ~/a b, labels: ./~/l}, augment: {crop: false, color_jitter: 0}}\n"
+                           "student: {weights: \"~\"}\nsam_distill: {cache: ~/c}\nmemory: {profile: ~me/p}\n");
+    char here[PATH_MAX], in_home[PATH_MAX + 8];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(in_home, sizeof in_home, "%s/home/", here); /* its last slash is not doubled */
+    assert_int_equal(setenv("HOME", in_home, 1), 0);
+    dram_config *cfg = load("tilde.yaml", overrides, 2);
+    assert_int_equal(cfg->run.keep, 7);
+    assert_string_equal(cfg->name, "~x"); /* no path */
+    expect_path(cfg->data.train.images, "home/a b");
+    expect_path(cfg->data.train.labels, "~/l");
+    expect_path(cfg->student.weights, "home/");
+    expect_path(cfg->sam_distill.teacher.weights, "home/w/~");
+    expect_path(cfg->sam_distill.cache, "home/c");
+    expect_path(cfg->run.dir, "home/runs");
+    assert_string_equal(cfg->memory.profile, "~me/p"); /* a name like any other */
+    dram_config_free(cfg);
+    assert_int_equal(setenv("HOME", "/", 1), 0);
+    cfg = load(NULL, overrides, 2);
+    assert_string_equal(cfg->run.dir, "/runs");
+    dram_config_free(cfg);
+    expect_failure("tilde.yaml", NULL, 0, "tilde.yaml:1:7: base: /low.yaml: No such file or directory");
+    assert_int_equal(setenv("HOME", "not/absolute", 1), 0);
+    expect_failure(NULL, overrides, 1,
+                   "command line: run.dir: ~/runs is in the home folder, and HOME does not name one");
+    assert_int_equal(unsetenv("HOME"), 0);
+    expect_failure("tilde.yaml", NULL, 0,
+                   "tilde.yaml:1:7: base: ~/low.yaml is in the home folder, and HOME does not name one");
+    write_to("bare.yaml", "run: {dir: ~}\n"); /* YAML's null */
+    expect_failure("bare.yaml", NULL, 0, "bare.yaml:1:12: run.dir: expected a path, found nothing");
+    assert_int_equal(setenv("HOME", home, 1), 0);
+    free(home);
+}
+
 static void a_quoted_keyword_is_a_path(void **state)
 {
     (void)state;
@@ -222,6 +269,7 @@ int main(void)
         cmocka_unit_test(a_long_chain_ends_in_an_error),
         cmocka_unit_test(a_file_too_large_is_no_config),
         cmocka_unit_test(input_paths_are_relative_to_their_file),
+        cmocka_unit_test(a_tilde_is_the_home_folder),
         cmocka_unit_test(a_quoted_keyword_is_a_path),
         cmocka_unit_test(a_linked_folder_is_followed),
     };

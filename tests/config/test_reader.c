@@ -148,7 +148,7 @@ static void wrong_types_say_what_was_found(void **state)
          "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
         {"data: {size: \"a\\nb\"}\n",
          "c.yaml:1:14: data.size: expected a whole number that is a multiple of 32 from 32 to "
-         "8192, found the text \"a?b\""},
+         "8192, found the text \"a\\x0Ab\""},
         {"student: {weights: null}\n", "c.yaml:1:20: student.weights: expected a path, or none, found nothing (write "
                                        "none)"},
         {"memory: {budget: lots}\n", "c.yaml:1:18: memory.budget: expected a size such as 7GiB or a number of bytes of "

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/testing.h"
 #include "data/dataset.h"
+#include "support/folders.h"
 #include "support/tempdir.h"
 
 static char images[4300], labels[4300], last_warning[1024];
@@ -213,6 +214,84 @@ static void label_fraction(void **state)
     dram_dataset_close(d);
 }
 
+/* Whatever entry it fails at, the folder is not one of fewer images. */
+static void a_listing_that_fails_is_an_error(void **state)
+{
+    (void)state;
+    dram_dataset_params params = {.images = images, .images_where = "run.yaml:9:1: data.val.images"};
+    put(images, "a.jpg");
+    put(images, "b.jpg");
+    put(images, "notes.txt");
+    for (int whole = 0; whole <= 5; whole++) { /* ".", "..", three files; then the end itself */
+        dram_dataset *d;
+        int64_t before = dram_alloc_bytes();
+        entries_left = whole;
+        assert_int_equal(dram_dataset_open(&params, &d), DRAM_ERR_IO);
+        assert_null(d);
+        assert_int_equal(dram_alloc_bytes(), before);
+        assert_memory_equal(dram_error_text(), "run.yaml:9:1: data.val.images: ", 31);
+        assert_non_null(strstr(dram_error_text(), "cannot list the folder of images to its end: Input/output error"));
+        dram_error_clear();
+    }
+    assert_int_equal(entries_failed, 6);
+    entries_left = -1;
+}
+
+static void link_to(const char *folder, const char *name, const char *target)
+{
+    char path[8192];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+    if (target)
+        assert_int_equal(symlink(target, path), 0);
+    else
+        assert_int_equal(mkfifo(path, 0666), 0);
+}
+
+/* A link to a file is an image or a label; one that cannot be followed is neither absent nor left aside. */
+static void names_that_lead_to_no_file_are_errors(void **state)
+{
+    static const struct {
+        const char *target, *image, *label; /* target NULL: a pipe */
+    } cases[] = {
+        {"gone.jpg", "b.jpg: no image can be read here: a link that leads nowhere",
+         "b.png: no label can be read here: a link that leads nowhere"},
+        {"b.jpg", "b.jpg: no image can be read here: Too many levels of symbolic links", NULL},
+        {"b.png", NULL, "b.png: no label can be read here: Too many levels of symbolic links"},
+        {"/dev/null", "b.jpg: no image can be read here: not a file: a device",
+         "b.png: no label can be read here: not a file: a device"},
+        {"../real/file/below", "b.jpg: no image can be read here: Not a directory",
+         "b.png: no label can be read here: Not a directory"},
+        {"../real", NULL, "b.png: no label can be read here: not a file: a folder"},
+        {NULL, "b.jpg: no image can be read here: not a file: a pipe",
+         "b.png: no label can be read here: not a file: a pipe"},
+    };
+    dram_dataset *d;
+    dram_dataset_params params = {.images = images, .labels = labels, .labels_optional = true, .label_fraction = 1};
+    assert_int_equal(mkdir(in_dir(state, "real"), 0777), 0);
+    put_file(in_dir(state, "real/file"), "x", 1);
+    put(images, "a.jpg");
+    put(labels, "a.png");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        link_to(labels, "b.png", "../real/file");
+        link_to(images, "b.jpg", cases[i].target);
+        if (cases[i].image) refused(&params, cases[i].image);
+        link_to(images, "b.jpg", "../real/file");
+        link_to(labels, "b.png", cases[i].target);
+        if (cases[i].label) refused(&params, cases[i].label);
+    }
+    link_to(labels, "b.png", "../real/file");
+    link_to(images, "notes.txt", "gone.txt"); /* no image by its name: left aside, and said */
+    dram_log_set_sink(keep_warning, NULL);
+    last_warning[0] = '\0';
+    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
+    dram_log_set_sink(NULL, NULL);
+    assert_non_null(strstr(last_warning, "1 file left aside"));
+    assert_int_equal(dram_dataset_count(d), 2);
+    assert_int_equal(dram_dataset_labelled(d), 2);
+    dram_dataset_close(d);
+}
+
 static void memory_that_runs_out(void **state)
 {
     (void)state;
@@ -249,6 +328,8 @@ int main(void)
         CASE(missing_labels_are_listed),
         CASE(missing_and_empty_folders),
         CASE(label_fraction),
+        CASE(a_listing_that_fails_is_an_error),
+        CASE(names_that_lead_to_no_file_are_errors),
         CASE(memory_that_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

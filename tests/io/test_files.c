@@ -13,6 +13,7 @@
 #include "io/helpers.h"
 #include "io/path.h"
 #include "io/rundir.h"
+#include "support/folders.h"
 
 /* Paths ------------------------------------------------------------------------------------------------------- */
 
@@ -337,6 +338,51 @@ static dram_status try_new_rundir(void **state)
     return DRAM_OK;
 }
 
+/* A folder of which only a part can be listed is not one of fewer files. */
+static void a_listing_that_fails_is_an_error(void **state)
+{
+    const char *run = in_dir(state, "partial");
+    int64_t *steps;
+    int n;
+    ok(dram_make_folders(run));
+    for (int64_t step = 1; step < 4; step++) save_step(run, step);
+    ok(dram_make_folders(in_dir(state, "partial/left.tmp/in")));
+    for (int whole = 0; whole < 6; whole++) { /* ".", "..", three checkpoints, what is left over */
+        dram_status (*const calls[])(const char *) = {dram_remove_tree, dram_remove_leftovers};
+        entries_left = whole;
+        fails(dram_checkpoint_list(run, &steps, &n), DRAM_ERR_IO,
+              "partial: cannot list this folder: Input/output error");
+        assert_true(!steps && n == 0);
+        for (int i = 0; i < 2; i++) {
+            entries_left = 0;
+            fails(calls[i](run), DRAM_ERR_IO, "partial: cannot list this folder: Input/output error");
+        }
+    }
+    assert_int_equal(entries_failed, 18);
+    entries_left = -1;
+    expect_steps(run, (int64_t[]){1, 2, 3}, 3);
+}
+
+/* A checkpoint that cannot be looked into is not one that was never finished, nor a run one that is not there. */
+static void what_cannot_be_looked_at_is_an_error(void **state)
+{
+    int64_t *steps;
+    int n;
+    char *path;
+    const char *run = in_dir(state, "looped");
+    ok(dram_make_folders(in_dir(state, "looped/step-00000009")));
+    assert_int_equal(symlink("state.json", in_dir(state, "looped/step-00000009/state.json")), 0);
+    fails(dram_checkpoint_list(run, &steps, &n), DRAM_ERR_IO,
+          "step-00000009/state.json: cannot look at it: Too many levels of symbolic links");
+    assert_int_equal(symlink("knot", in_dir(state, "looped/knot")), 0);
+    for (int resume = 0; resume < 2; resume++)
+        fails(dram_rundir_open(run, "knot", resume, &path), DRAM_ERR_CONFIG,
+              "knot: cannot look at this run: Too many levels of symbolic links");
+    put_file(in_dir(state, "looped/file"), "", 0);
+    assert_true(dram_path_exists(in_dir(state, "looped/knot")));
+    assert_false(dram_path_exists(in_dir(state, "looped/file/below")));
+}
+
 static void out_of_memory_at_every_request(void **state)
 {
     static const attempt attempts[] = {try_folder, try_keep, try_rundir, try_new_rundir};
@@ -350,12 +396,13 @@ static void out_of_memory_at_every_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_are_joined_and_cut),        cmocka_unit_test(folders_are_made_and_removed),
-        cmocka_unit_test(a_file_is_replaced_whole),        cmocka_unit_test(a_file_survives_a_full_disk),
-        cmocka_unit_test(a_file_in_no_folder_fails),       cmocka_unit_test(a_killed_writer_leaves_the_old_file),
-        cmocka_unit_test(a_folder_is_replaced_whole),      cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
-        cmocka_unit_test(leftovers_go_and_the_rest_stays), cmocka_unit_test(only_complete_checkpoints_are_listed),
-        cmocka_unit_test(the_oldest_are_deleted),          cmocka_unit_test(a_run_is_made_once),
+        cmocka_unit_test(paths_are_joined_and_cut),         cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(a_file_is_replaced_whole),         cmocka_unit_test(a_file_survives_a_full_disk),
+        cmocka_unit_test(a_file_in_no_folder_fails),        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
+        cmocka_unit_test(a_folder_is_replaced_whole),       cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
+        cmocka_unit_test(leftovers_go_and_the_rest_stays),  cmocka_unit_test(only_complete_checkpoints_are_listed),
+        cmocka_unit_test(the_oldest_are_deleted),           cmocka_unit_test(a_run_is_made_once),
+        cmocka_unit_test(a_listing_that_fails_is_an_error), cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

@@ -31,7 +31,9 @@ static void hashes_are_those_of_xxh128sum(void **state)
     free(data);
     fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG,
           "absent: cannot open: No such file or directory");
-    fails(dram_hash_file(*state, a), DRAM_ERR_IO, ": cannot read: Is a directory");
+    assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
+    fails(dram_hash_file(in_dir(state, "pipe"), a), DRAM_ERR_CONFIG, "pipe: cannot open: not a file: a pipe");
+    fails(dram_hash_file(*state, a), DRAM_ERR_CONFIG, ": cannot open: not a file: a folder");
 }
 
 int main(void)

@@ -64,9 +64,34 @@ static void bad_json_is_refused(void **state)
     cJSON_Delete(root);
     assert_int_equal(truncate(path, (64 << 20) + 1), 0); /* a hole: takes no disk */
     fails(dram_json_read(path, &root), DRAM_ERR_FORMAT, "bad.json: too large for a JSON file (67108865 bytes)");
-    fails(dram_json_read(*state, &root), DRAM_ERR_FORMAT, ": not a file");
+    assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
+    fails(dram_json_read(in_dir(state, "pipe"), &root), DRAM_ERR_CONFIG, "pipe: cannot open: not a file: a pipe");
+    fails(dram_json_read(*state, &root), DRAM_ERR_CONFIG, ": cannot open: not a file: a folder");
     fails(dram_json_read(in_dir(state, "absent.json"), &root), DRAM_ERR_CONFIG,
           "absent.json: cannot open: No such file or directory");
+}
+
+/* A file's name is bytes; JSON is UTF-8. Control characters are JSON's own to escape. */
+static void names_that_are_not_utf8(void **state)
+{
+    const char *path = in_dir(state, "names.json"), *text;
+    cJSON *root = cJSON_CreateObject();
+    assert_true(dram_json_add_text(root, "good", "\xc3\xa4\x1b.jpg") &&
+                dram_json_add_text(root, "bad", "\xc3\xa4\xe4\xff.jpg"));
+    ok(dram_json_write(path, root));
+    cJSON_Delete(root);
+    size_t bytes;
+    uint32_t code;
+    char *file = get_file(path, &bytes);
+    for (size_t at = 0, n; at < bytes; at += n) assert_true((n = (size_t)dram_utf8(file + at, &code)) > 0);
+    assert_non_null(strstr(file, "\"\xc3\xa4\\u001b.jpg\""));
+    free(file);
+    ok(dram_json_read(path, &root));
+    ok(dram_json_text(root, path, "good", &text));
+    assert_string_equal(text, "\xc3\xa4\x1b.jpg");
+    ok(dram_json_text(root, path, "bad", &text));
+    assert_string_equal(text, "\xc3\xa4\\xE4\\xFF.jpg");
+    cJSON_Delete(root);
 }
 
 static dram_status try_json(void **state)
@@ -92,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_comes_back_checked),
         cmocka_unit_test(bad_json_is_refused),
+        cmocka_unit_test(names_that_are_not_utf8),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

@@ -128,7 +128,11 @@ static void a_full_disk(void **state)
     fails(dram_lines_open(in_dir(state, "no/such/file"), &lines), DRAM_ERR_IO,
           "cannot open for appending: No such file or directory");
     assert_null(lines.path);
-    fails(dram_lines_truncate(*state, 0), DRAM_ERR_IO, ": cannot read: Is a directory");
+    assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
+    fails(dram_lines_open(in_dir(state, "pipe"), &(dram_lines){0}), DRAM_ERR_IO,
+          "pipe: cannot open for appending: No such device or address");
+    fails(dram_lines_truncate(in_dir(state, "pipe"), 0), DRAM_ERR_IO, "pipe: cannot open: not a file: a pipe");
+    fails(dram_lines_truncate(*state, 0), DRAM_ERR_IO, ": cannot open: not a file: a folder");
 }
 
 static void short_writes_and_signals(void **state)

@@ -1,0 +1,63 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *dram_file_kind(const struct stat *info)
+{
+    return S_ISDIR(info->st_mode)    ? "not a file: a folder"
+           : S_ISFIFO(info->st_mode) ? "not a file: a pipe"
+           : S_ISSOCK(info->st_mode) ? "not a file: a socket"
+                                     : "not a file: a device";
+}
+
+int dram_file_open(const char *path, struct stat *info, const char **why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int reason = errno;
+    if (fd < 0) {
+        bool special =
+            reason == ENXIO && stat(path, info) == 0 && !S_ISREG(info->st_mode); /* a socket cannot be opened */
+        *why = special ? dram_file_kind(info) : strerror(reason);
+        return -1;
+    }
+    if (fstat(fd, info) != 0)
+        *why = strerror(errno);
+    else if (S_ISREG(info->st_mode))
+        return fd;
+    else
+        *why = dram_file_kind(info);
+    close(fd);
+    return -1;
+}
+
+ssize_t dram_file_read(int fd, void *out, size_t bytes)
+{
+    size_t have = 0;
+    while (have < bytes) {
+        ssize_t n = read(fd, (char *)out + have, bytes - have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (n == 0) break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+const char *dram_file_look(int folder, const char *path, struct stat *info, bool *there)
+{
+    int at = folder < 0 ? AT_FDCWD : folder;
+    *there = fstatat(at, path, info, 0) == 0;
+    if (*there) return NULL;
+    if (errno != ENOENT) return strerror(errno);
+    if (fstatat(at, path, info, AT_SYMLINK_NOFOLLOW) == 0) return "a link that leads nowhere";
+    return errno == ENOENT ? NULL : strerror(errno);
+}
+
+const struct dirent *dram_folder_next(DIR *folder)
+{
+    errno = 0;
+    return readdir(folder);
+}

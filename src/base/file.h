@@ -1,0 +1,28 @@
+/* file: files and folders whose names a person gave, read so that an error is never taken for an end. */
+#ifndef DRAM_BASE_FILE_H
+#define DRAM_BASE_FILE_H
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Opens a file for reading. What is no regular file (a pipe, a device, a socket, a folder) is not waited for. Returns
+ * the descriptor, or -1 with the reason in *why: the system's words, or "not a file: a pipe". */
+int dram_file_open(const char *path, struct stat *info, const char **why);
+
+/* Reads until `bytes` are there or the file ends. Returns how many were read, or -1 with errno. */
+ssize_t dram_file_read(int fd, void *out, size_t bytes);
+
+/* Looks at what a name leads to, links followed; folder -1 is the working directory. *there is false where nothing has
+ * the name. Returns NULL, or the reason why it cannot be known, a link that leads nowhere among them. */
+const char *dram_file_look(int folder, const char *path, struct stat *info, bool *there);
+
+/* "not a file: a folder", for what is not a regular file. */
+const char *dram_file_kind(const struct stat *info);
+
+/* The next entry of a folder, or NULL: errno is 0 at the end, and says what failed otherwise. */
+const struct dirent *dram_folder_next(DIR *folder);
+
+#endif

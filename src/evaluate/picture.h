@@ -1,0 +1,16 @@
+/* picture: PNG files for a person to look at. They say that dram made them, and take the place of nothing that does not:
+ * not of a file of another's, of a link or of what it leads to. */
+#ifndef DRAM_EVALUATE_PICTURE_H
+#define DRAM_EVALUATE_PICTURE_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* DRAM_ERR_CONFIG: something else has the picture's name, or that of its NAME.tmp. */
+dram_status dram_picture_check(const char *path);
+
+/* Checks, and writes rgb [height,width,3]: the picture is there whole, or what was there before is. */
+dram_status dram_picture_write(const char *path, const uint8_t *rgb, int height, int width);
+
+#endif
