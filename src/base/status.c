@@ -29,7 +29,8 @@ const char *dram_error_text(void)
 dram_status dram_error_prefix(dram_status status, const char *where)
 {
     char shown[sizeof error_text];
-    size_t more = strlen(dram_visible(where, shown, sizeof shown)), have = strlen(error_text), room = sizeof error_text - 1;
+    size_t more = strlen(dram_visible(where, shown, sizeof shown)), have = strlen(error_text),
+           room = sizeof error_text - 1;
     if (!have || more >= room) return status;
     if (have > room - more) have = room - more;
     memmove(error_text + more, error_text, have);

@@ -195,7 +195,8 @@ static void a_tilde_is_the_home_folder(void **state)
     const char *const overrides[] = {"run.dir=~/runs", "sam_distill.teacher.weights=~/w/~"};
     assert_int_equal(mkdir("home", 0777), 0);
     write_to("home/low.yaml", "run: {keep: 7}\n");
-    write_to("tilde.yaml", "base: ~/low.yaml\nname: ~x\ndata: {train: {images: ~/a b, labels: ./~/l}, augment: {crop: false, color_jitter: 0}}\n"
+    write_to("tilde.yaml", "base: ~/low.yaml\nname: ~x\ndata: {train: {images: ~/a b, labels: ./~/l}, augment: {crop: "
+                           "false, color_jitter: 0}}\n"
                            "student: {weights: \"~\"}\nsam_distill: {cache: ~/c}\nmemory: {profile: ~me/p}\n");
     char here[PATH_MAX], in_home[PATH_MAX + 8];
     assert_non_null(getcwd(here, sizeof here));
