@@ -164,8 +164,8 @@ static dram_status check_fidelity(const run *r, bool resume)
 static dram_status start(run *r, bool resume)
 {
     const dram_config *cfg = &r->session.cfg;
-    TRY(dram_labels_check(cfg, r->train));
     TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
+    TRY(dram_labels_check(cfg, r->train));
     TRY(check_fidelity(r, resume));
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));

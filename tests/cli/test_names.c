@@ -15,27 +15,20 @@ static int setup(void **state)
     return dram_setup(state, 4);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Nobody writes to this pipe: what opens it as a file would be waited for, for ever. */
+/* Nobody writes to this pipe: what opens it as a file would be waited for until ctest ends the test. */
 static void pipes_are_not_waited_for(void **state)
 {
     static const char *const cases[][2] = {
         {"plan pipe", "dram: pipe: not a file: a pipe"},
         {"plan based.yaml", "dram: based.yaml:1:7: base: pipe: not a file: a pipe"},
-        {"train run.yaml name=a student.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
-        {"train run.yaml name=a sam_distill.teacher.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
-        {"train run.yaml name=a data.train.images=piped",
+        {"train run.yaml device=cpu name=a student.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
+        {"train run.yaml device=cpu name=a sam_distill.teacher.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
+        {"train run.yaml device=cpu name=a data.train.images=piped",
          "/piped/b.jpg: no image can be read here: not a file: a pipe"},
-        {"train run.yaml name=a data.train.labels=piped data.labels_optional=true",
+        {"train run.yaml device=cpu name=a data.train.labels=piped data.labels_optional=true",
          "/piped/00001.png: no label can be read here: not a file: a pipe"},
-        {"eval run.yaml --weights pipe", "pipe: cannot open: not a file: a pipe"},
-        {"features run.yaml --weights none --out out pipe", "pipe: not a file"},
+        {"eval run.yaml device=cpu --weights pipe", "pipe: cannot open: not a file: a pipe"},
+        {"features run.yaml device=cpu --weights none --out out pipe", "pipe: not a file"},
         {"plan run.yaml memory.profile=pipe", "pipe: cannot open: not a file: a pipe"},
     };
     assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
@@ -44,11 +37,9 @@ static void pipes_are_not_waited_for(void **state)
     assert_int_equal(mkfifo(in_dir(state, "piped/00001.png"), 0666), 0);
     put_file(in_dir(state, "based.yaml"), "base: pipe\n", 11);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        double begin = now();
         int code = dram(state, cases[i][0]);
         if (code != 2 || !strstr(complained, cases[i][1]))
             fail_msg("dram %s: exit code %d, \"%s\" instead of \"%s\"", cases[i][0], code, complained, cases[i][1]);
-        assert_true(now() - begin < 10); /* a second, were the machine not shared */
     }
 }
 
@@ -58,8 +49,8 @@ static void names_are_escaped(void **state)
     assert_int_equal(mkdir(in_dir(state, "odd"), 0777), 0);
     put_file(in_dir(state, "odd/\x1b]0;x\x07\xff.txt"), "", 0);
     put_file(in_dir(state, "odd/\x1b[31m\n\xe4.jpg"), "", 0);
-    dram_ok(state, "train run.yaml train.steps=1 run.eval_every=0");
-    assert_int_equal(dram(state, "eval run.yaml --weights runs/net/student.safetensors data.val.images=odd "
+    dram_ok(state, "train run.yaml device=cpu train.steps=1 run.eval_every=0");
+    assert_int_equal(dram(state, "eval run.yaml device=cpu --weights runs/net/student.safetensors data.val.images=odd "
                                  "data.val.labels=none"),
                      1);
     assert_non_null(strstr(complained, "\\x1B]0;x\\x07\\xFF.txt"));
@@ -70,7 +61,7 @@ static void names_are_escaped(void **state)
     assert_int_equal(rename(in_dir(state, "scenes/images/00001.jpg"), in_dir(state, "odd/\x1b\xe4.jpg")), 0);
     for (int json = 0; json < 2; json++) {
         snprintf(args, sizeof args,
-                 "features run.yaml --weights runs/net/student.safetensors --out out%s odd/\x1b\xe4.jpg",
+                 "features run.yaml device=cpu --weights runs/net/student.safetensors --out out%s odd/\x1b\xe4.jpg",
                  json ? " --json" : "");
         dram_ok(state, args);
         uint32_t code;
