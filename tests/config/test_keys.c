@@ -1,37 +1,11 @@
 /* Every key is read by something, and docs/config.md says what `dram config --keys` says. */
-#include <ctype.h>
-#include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "structure/sources.h"
 
 #include "config/keys.h"
 
 enum { MOST_FILES = 400, MOST_PARTS = 8 };
 
 /* ---- sources ---- */
-
-static char *load(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    if (!file) fail_msg("%s cannot be read", path);
-    fseek(file, 0, SEEK_END);
-    size_t size = (size_t)ftell(file);
-    rewind(file);
-    char *text = malloc(size + 1);
-    assert_non_null(text);
-    assert_int_equal(fread(text, 1, size, file), size);
-    text[size] = '\0';
-    fclose(file);
-    return text;
-}
 
 /* Blanks comments and literals. */
 static void strip(char *text)
@@ -55,25 +29,15 @@ static void strip(char *text)
 /* The sources of all layers but config; returns their number. */
 static int load_sources(char *text[MOST_FILES])
 {
+    static source_list list;
     int n = 0;
-    char path[1024];
-    DIR *src = opendir(DRAM_SOURCE_DIR "/src");
-    assert_non_null(src);
-    for (struct dirent *layer = readdir(src); layer; layer = readdir(src)) {
-        if (layer->d_name[0] == '.' || strcmp(layer->d_name, "config") == 0) continue;
-        snprintf(path, sizeof path, "%s/src/%.255s", DRAM_SOURCE_DIR, layer->d_name);
-        DIR *folder = opendir(path);
-        assert_non_null(folder);
-        for (struct dirent *file = readdir(folder); file; file = readdir(folder)) {
-            const char *dot = strrchr(file->d_name, '.');
-            if (!dot || (strcmp(dot, ".c") != 0 && strcmp(dot, ".h") != 0)) continue;
-            snprintf(path, sizeof path, "%s/src/%.255s/%.255s", DRAM_SOURCE_DIR, layer->d_name, file->d_name);
-            assert_in_range(n, 0, MOST_FILES - 1);
-            strip(text[n++] = load(path));
-        }
-        closedir(folder);
+    list.n = 0;
+    sources_below(&list, "src", ".c .h");
+    for (int i = 0; i < list.n; i++) {
+        if (strncmp(list.path[i], "src/config/", 11) == 0) continue;
+        assert_in_range(n, 0, MOST_FILES - 1);
+        strip(text[n++] = source_text(list.path[i]));
     }
-    closedir(src);
     return n;
 }
 
@@ -238,7 +202,7 @@ static void the_page_of_keys_is_generated(void **state)
     (void)state;
     dram_str table = {0};
     assert_int_equal(dram_config_markdown(&table), DRAM_OK);
-    char *page = load(DRAM_SOURCE_DIR "/docs/config.md");
+    char *page = source_text("docs/config.md");
     if (!ends_with_table(page, table.text))
         fail_msg("docs/config.md is stale: its table is what `dram config --keys` prints");
     char *row = strstr(page, "whole number");
