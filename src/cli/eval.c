@@ -2,7 +2,9 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -47,9 +49,27 @@ static void print_result(const dram_eval_result *r, const char *folder)
     if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
+static void warn(void *context, const char *line)
+{
+    (void)context;
+    dram_warn("%s", line);
+}
+
+static dram_status check_data(const dram_config *cfg, bool json)
+{
+    dram_progress_view view = {.out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0};
+    const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked};
+    dram_check check;
+    TRY(dram_check_config(cfg, false, &hooks, &check));
+    dram_progress_data(&view, cfg, &check);
+    dram_check_warnings(cfg, &check, warn, NULL);
+    return dram_check_judge(cfg, &check, false);
+}
+
 static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
 {
     dram_eval_result result;
+    TRY(check_data(cfg, json));
     TRY(dram_evaluate_file(cfg, weights, folder, &result));
     if (json) return dram_print_json(dram_eval_json(&result));
     print_result(&result, folder);

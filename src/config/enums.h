@@ -9,6 +9,12 @@
     X(DRAM_RUN_DEVICE_CPU, "cpu")                                                                                      \
     X(DRAM_RUN_DEVICE_CUDA, "cuda")
 
+#define DRAM_DATA_CHECK_LIST(X)                                                                                        \
+    X(DRAM_DATA_CHECK_AUTO, "auto")                                                                                    \
+    X(DRAM_DATA_CHECK_FULL, "full")                                                                                    \
+    X(DRAM_DATA_CHECK_HEADERS, "headers")                                                                              \
+    X(DRAM_DATA_CHECK_NONE, "none")
+
 #define DRAM_PRECISION_LIST(X)                                                                                         \
     X(DRAM_PRECISION_FP32, "fp32")                                                                                     \
     X(DRAM_PRECISION_BF16, "bf16")                                                                                     \
@@ -68,6 +74,7 @@
 /* Every list above, with the C type made from it. */
 #define DRAM_CONFIG_ENUM_LISTS(X)                                                                                      \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
+    X(dram_data_check, DRAM_DATA_CHECK_LIST)                                                                           \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \

@@ -116,7 +116,9 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "skipped_steps", (double)s->skipped_steps) &&
                 add_number(object, "loss_scale", s->loss_scale) && add_number(object, "final_loss", s->final_loss);
     cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
-    good = good && eval && cJSON_AddItemToObject(object, "eval", eval) &&
+    cJSON *data = dram_check_json(&s->data);
+    good = good && eval && cJSON_AddItemToObject(object, "eval", eval) && data &&
+           cJSON_AddItemToObject(object, "data", data) &&
            add_number(object, "exit", dram_status_exit(status));
     if (good) return object;
     cJSON_Delete(object);
