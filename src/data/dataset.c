@@ -25,6 +25,7 @@ struct dram_dataset {
     item *items;
     int count, labelled;
     int longest; /* name */
+    dram_dataset_found found;
 };
 
 static dram_status no_memory(const char *folder)
@@ -97,6 +98,7 @@ static dram_status list_images(dram_dataset *d, const dram_dataset_params *param
     if (d->count == 0)
         return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: no image in the folder (files *.jpg, *.jpeg, *.png, *.webp)",
                          AT(params->images_where), d->images);
+    d->found.others = others;
     if (others)
         dram_warn("%s: %d file%s left aside, not *.jpg, *.jpeg, *.png or *.webp (the first: %s)", d->images, others,
                   others == 1 ? "" : "s", other);
@@ -162,6 +164,8 @@ static dram_status find_labels(dram_dataset *d, const dram_dataset_params *param
         d->labelled += d->items[i].has_label;
         missing += !d->items[i].has_label;
     }
+    d->found.labels = d->found.pairs = d->labelled;
+    d->found.images_alone = missing;
     if (missing && !params->labels_optional) status = missing_labels(d, params, missing);
 done:
     dram_free(path);
@@ -213,8 +217,8 @@ dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **
     dram_dataset *d = dram_calloc(1, sizeof *d);
     if (!d) return no_memory(params->images);
     d->images = dram_strdup(params->images);
-    d->labels = params->labels ? dram_strdup(params->labels) : NULL;
-    if (!d->images || (params->labels && !d->labels)) {
+    d->labels = params->labels && !params->labels_aside ? dram_strdup(params->labels) : NULL;
+    if (!d->images || (params->labels && !params->labels_aside && !d->labels)) {
         status = no_memory(params->images);
         goto failed;
     }
@@ -224,6 +228,7 @@ dram_status dram_dataset_open(const dram_dataset_params *params, dram_dataset **
         TRY_GOTO(find_labels(d, params), failed);
         TRY_GOTO(choose_labels(d, params), failed);
     }
+    d->found.images = d->count;
     *out = d;
     return DRAM_OK;
 failed:
@@ -239,6 +244,11 @@ void dram_dataset_close(dram_dataset *d)
     dram_free(d->labels);
     dram_free(d->images);
     dram_free(d);
+}
+
+const dram_dataset_found *dram_dataset_findings(const dram_dataset *d)
+{
+    return &d->found;
 }
 
 int dram_dataset_count(const dram_dataset *d)
