@@ -24,25 +24,29 @@ typedef struct {
     const char *list_where;
 } dram_dataset_params;
 
-/* What was found. The texts are the dataset's; each is the first by name, or NULL where there is none. */
+/* What was found. The texts are the dataset's; each is the first by name, or NULL where there is none. Without a folder
+ * of labels, or with labels aside, nothing is alone. */
 typedef struct {
-    int images;       /* of the data set */
-    int labels;       /* label files in their folder */
-    int pairs;        /* images with a label, before label_fraction */
-    int images_alone; /* images without a label, and labels without an image, listed or not; 0 where there is */
-    int labels_alone; /* no folder of labels, or it is not used */
-    int folders;      /* inside the folders, and not looked into: all; with `recursive`, links to those that were */
-    int others;       /* files that are neither an image nor, among the labels, a PNG */
-    int unlisted;     /* images in the folder that the list leaves out */
-    int broken;       /* images and labels that are no file (a link to nowhere, a pipe): left out, pair by pair */
-    const char *image_alone; /* name of an image, of a label */
-    const char *label_alone;
-    const char *folder; /* paths */
-    const char *other;
-    const char *broken_name;
-    const char *broken_why; /* "a link that leads nowhere" */
-    const char *hint;       /* where images are without a label and labels without an image: what the labels are called,
-                               and the data.label_pattern that would fit; NULL: nothing of the kind is seen */
+    int images;              /* of the data set */
+    int labels;              /* label files in their folder */
+    int pairs;               /* images with a label, before label_fraction */
+    int images_alone;        /* of the data set, without a label */
+    int labels_alone;        /* without an image, listed or not */
+    int folders;             /* not looked into; with `recursive`, names that lead to folders that were */
+    int others;              /* files that are no image or, in the folder of labels, no PNG */
+    int unlisted;            /* images in the folder that the list leaves out */
+    int broken;              /* images left out because they, or their labels, are no file: a link to nowhere, a pipe */
+    int twins;               /* images with the stem of another image, where no folder of labels is known */
+    bool broken_is_label;    /* the first of them by its image's name */
+    const char *image_alone; /* name */
+    const char *label_alone; /* name */
+    const char *folder;      /* path */
+    const char *other;       /* path */
+    const char *broken_name; /* path */
+    const char *broken_why;  /* "a link that leads nowhere" */
+    const char *twin;        /* name */
+    const char *hint; /* what the labels that are alone are called, and the pattern that fits: "labels are called like
+                         000_L.png: set data.label_pattern to _L". NULL where no image or no label is alone */
 } dram_dataset_found;
 
 /* Lists the folders; images are sorted by name, byte by byte. docs/data.md, "What is a pair", has the rules. The
