@@ -19,6 +19,7 @@ static const struct {
     {"device", "base ir plan kernels"},
     {"io", "base"},
     {"data", "base"},
+    {"synth", "base data"},
     {"comm", "base device"},
     {"session", "base config ir ops passes plan model distill device io comm"},
     {"feed", "base config io data session"},
@@ -26,7 +27,7 @@ static const struct {
     {"evaluate", "base config io data session feed"},
     {"report", "base ir plan io session feed check evaluate"},
     {"train", "base ir device io data comm session feed check evaluate report"},
-    {"cli", "base device data session check evaluate report train"},
+    {"cli", "base device synth session check evaluate report train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
