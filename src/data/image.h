@@ -24,7 +24,7 @@ typedef struct {
     int64_t max_pixels; /* a larger image is scaled down while it is decoded; 0: no limit */
     int64_t max_bytes;  /* an image whose decoding would hold more host memory is refused; 0: no limit */
     bool stored;        /* EXIF's orientation is not applied (data.orientation: stored) */
-    int range; /* white of 16-bit samples (data.range): v becomes v * 255 / range, rounded, 255 at most. 0 or
+    int range;          /* white of 16-bit samples (data.range): v becomes v * 255 / range, rounded, 255 at most. 0 or
                 * DRAM_IMAGE_FULL_RANGE: v >> 8. Other files do not ask for it */
 } dram_image_rules;
 
@@ -34,7 +34,7 @@ typedef struct {
     int full_height, full_width; /* original size */
     double scale_y, scale_x;     /* decoded pixels per original pixel */
     double origin_y, origin_x; /* decoded y = origin_y + scale_y * original y; 0 unless a cut-off DCT block is first */
-    int turned;                /* EXIF's orientation that was applied, 2..8; 1: none was */
+    int orientation;           /* EXIF's, 1..8, applied or not; 1 where there is none */
     int peak;                  /* largest 16-bit sample of the whole file, alpha aside; 0: it has not 16 bits */
 } dram_image;
 
@@ -67,7 +67,8 @@ typedef struct {
     int classes;       /* ids must be below it, or be ignore_index; 0: any id */
     int ignore_index;  /* -1: none */
     int64_t max_bytes; /* as in dram_image_rules */
-    int turned;        /* dram_image.turned of its image: a size that does not match is then explained; 0: not known */
+    int orientation;   /* of its image, and whether it was not applied: they explain a size that does not match; */
+    bool stored;       /* orientation 0: not known */
 } dram_label_rules;
 
 /* Reads a label: a PNG of one channel with 1 to 8 bits. The id is the grey value as stored or the palette *index*,

@@ -47,6 +47,14 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     return status;
 }
 
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg)
+{
+    return (dram_image_rules){.max_pixels = cfg->data.max_pixels,
+                              .max_bytes = cfg->data.max_decode_bytes,
+                              .stored = cfg->data.orientation == DRAM_ORIENTATION_STORED,
+                              .range = cfg->data.range};
+}
+
 dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *p, const dram_dataset *dataset)
 {
     return (dram_loader_params){
@@ -58,7 +66,7 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
+        .image_rules = dram_datasets_image_rules(cfg),
         .classes = p->classes,
         .ignore_index = cfg->data.ignore_index,
     };

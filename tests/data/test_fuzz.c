@@ -63,7 +63,7 @@ static blob mutated(blob from, dram_rng *r)
 static void fuzz(blob seed, uint64_t number, bool label)
 {
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
-    dram_image_limits limits = {900, 8 << 20};
+    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20};
     dram_label_rules rules = {.classes = 4, .ignore_index = 255, .max_bytes = 8 << 20};
     int64_t before = dram_alloc_bytes();
     int good = 0, bad = 0;
@@ -74,7 +74,7 @@ static void fuzz(blob seed, uint64_t number, bool label)
         dram_status status;
         dram_error_clear();
         if (label) {
-            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .limits = {.max_bytes = rules.max_bytes}};
+            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .rules = {.max_bytes = rules.max_bytes}};
             status = dram_decode_label(&source, &rules, &ids);
         } else {
             status = dram_image_decode(b.bytes, b.n, "fuzz", &limits, &image);
