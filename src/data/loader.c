@@ -109,9 +109,9 @@ static dram_status load_label(const dram_loader *l, slot *s, int orientation, ch
                               .width = sample->full_width,
                               .classes = p->classes,
                               .ignore_index = p->ignore_index,
-                              .max_bytes = p->image_rules.max_bytes,
+                              .max_bytes = p->images.max_bytes,
                               .orientation = orientation,
-                              .stored = p->image_rules.stored};
+                              .stored = p->images.stored};
     TRY(dram_label_load(dram_dataset_label_path(p->dataset, sample->index, path, dram_dataset_path_room(p->dataset)),
                         &rules, &label));
     dram_status status = dram_geometry_label(&sample->geometry, &label, p->student_size, (uint8_t)p->ignore_index,
@@ -128,8 +128,7 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
     dram_sample *sample = &s->sample;
     dram_image image;
     int room = dram_dataset_path_room(p->dataset);
-    dram_status status =
-        dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->image_rules, &image);
+    dram_status status = dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->images, &image);
     *bad = status == DRAM_ERR_FORMAT;
     if (status != DRAM_OK) return status;
     *sample = (dram_sample){.student = s->student,
@@ -362,7 +361,7 @@ static void judge_range(dram_loader *l, int peak, const char *name)
 {
     enum { ENOUGH = 8, FAR_BELOW = 4 };
     static atomic_flag said_below = ATOMIC_FLAG_INIT, said_above = ATOMIC_FLAG_INIT;
-    int range = l->params.image_rules.range ? l->params.image_rules.range : DRAM_IMAGE_FULL_RANGE;
+    int range = l->params.images.range ? l->params.images.range : DRAM_IMAGE_FULL_RANGE;
     if (peak > range && !atomic_flag_test_and_set(&said_above))
         dram_warn("%s has a 16-bit value of %d: what is above data.range, %d, is all white", name, peak, range);
     if (peak) l->wide++;

@@ -66,7 +66,7 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
-        .image_rules = dram_datasets_image_rules(cfg),
+        .images = dram_datasets_image_rules(cfg),
         .classes = p->classes,
         .ignore_index = cfg->data.ignore_index,
     };

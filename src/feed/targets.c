@@ -101,16 +101,18 @@ static dram_status read_image(const dram_image_rules *rules, const char *path, c
     size_t n;
     dram_image_header header;
     pixels[0] = '\0';
-    if (dram_image_read(path, rules->max_bytes, &bytes, &n) != DRAM_OK) {
+    dram_status status = dram_image_read(path, rules->max_bytes, &bytes, &n);
+    if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_IO) { /* too large, or it says what is the matter */
         dram_error_clear();
         return dram_hash_file(path, content);
     }
+    if (status != DRAM_OK) return status;
     dram_hash_memory(bytes, n, content);
-    if (dram_image_look(bytes, n, path, &header) == DRAM_OK)
-        name_pixels(rules, &header, pixels, size);
-    else
-        dram_error_clear();
+    status = dram_image_look(bytes, n, path, &header);
+    if (status == DRAM_OK) name_pixels(rules, &header, pixels, size);
     dram_free(bytes);
+    if (status != DRAM_ERR_FORMAT) return status;
+    dram_error_clear();
     return DRAM_OK;
 }
 
