@@ -4,6 +4,8 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "device/host.h"
+#include "session/choose.h"
 
 static void print_warning(void *context, const char *line)
 {

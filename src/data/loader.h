@@ -10,6 +10,9 @@
  * evaluation the position is left out. Each bad file is warned about once (dram_warn, with its name) and counted once,
  * when the stream reaches it; more than 10 % of the dataset's files, or 64 bad draws in a row, end the stream with
  * DRAM_ERR_RUN. A bad label is always an error.
+ *
+ * Images of 16 bits whose values end far below the range are nearly black, and values above it are all white. The
+ * stream warns of either where it reaches them, each once in the life of the process.
  */
 #ifndef DRAM_DATA_LOADER_H
 #define DRAM_DATA_LOADER_H
@@ -43,7 +46,7 @@ typedef struct {
     int workers;               /* threads, > 0 */
     int prefetch;              /* samples in flight, the held batch included; at least batch_size are taken */
     dram_augment augment;      /* read if train */
-    dram_image_limits limits;  /* of each worker's decoding */
+    dram_image_rules images;   /* of each worker's decoding */
     int classes, ignore_index; /* label rules; ignore_index 0..255 also fills the padding. Read if there are labels */
     double labelled_share;     /* of the training samples (data/order.h); 0: as they come */
     int64_t start;             /* position of the first sample */
