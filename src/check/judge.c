@@ -90,10 +90,13 @@ static void warn_of_names(speaker *to, const dram_check_set *s, const char *key)
 
 static void warn_of_range(speaker *to, const dram_check_set *s, const char *key)
 {
-    int range = to->cfg->data.range, white;
-    if (s->deep_looked && dram_range_is_far(s->peak, range, &white))
+    int range = to->cfg->data.range, bits = dram_range_bits(s->peak, range);
+    if (s->peak > range)
+        say(to, "%s: a 16-bit value is %d: what is above data.range, %d, is all white", key, s->peak, range);
+    if (s->deep_looked && bits)
         say(to, "%s: the images of 16 bits are nearly black: the largest value in %d of %d is %d, where data.range, %d, "
-            "is white; set data.range to %d if that is their white", key, s->deep_looked, s->deep, s->peak, range, white);
+            "is white; if they hold %d bits, set data.range to %d", key, s->deep_looked, s->deep, s->peak, range, bits,
+            (1 << bits) - 1);
 }
 
 static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "data/look.h"
 #include "data/order.h"
 
 enum { MAX_DRAWS = 64, TEXT_ROOM = 1024 };
@@ -347,19 +348,11 @@ static void count_bad(dram_loader *l, const slot *s)
     }
 }
 
-/* Bits of 8 to 16 that hold a value. */
-static int bits_of(int value)
-{
-    int bits = 8;
-    while (value >> bits) bits++;
-    return bits;
-}
-
 /* The next sample has 16 bits, or the stream has ended (peak 0). A dark picture alone is no reason to warn, so several
  * are looked at. */
 static void judge_range(dram_loader *l, int peak, const char *name)
 {
-    enum { ENOUGH = 8, FAR_BELOW = 4 };
+    enum { ENOUGH = 8 };
     static atomic_flag said_below = ATOMIC_FLAG_INIT, said_above = ATOMIC_FLAG_INIT;
     int range = l->params.images.range ? l->params.images.range : DRAM_IMAGE_FULL_RANGE;
     if (peak > range && !atomic_flag_test_and_set(&said_above))
@@ -367,11 +360,11 @@ static void judge_range(dram_loader *l, int peak, const char *name)
     if (peak) l->wide++;
     if (peak > l->peak) l->peak = peak;
     bool enough = l->wide == (l->files < ENOUGH ? l->files : ENOUGH) || (!peak && l->wide && l->wide < ENOUGH);
-    int bits = bits_of(l->peak), white = (1 << bits) - 1;
-    if (!enough || l->peak * FAR_BELOW > range || white >= range || atomic_flag_test_and_set(&said_below)) return;
+    int bits = dram_range_bits(l->peak, range);
+    if (!enough || !bits || atomic_flag_test_and_set(&said_below)) return;
     dram_warn("the images of 16 bits are nearly black: the largest value in %d of them is %d, where data.range, %d, is "
               "white; if they hold %d bits, set data.range to %d",
-              l->wide, l->peak, range, bits, white);
+              l->wide, l->peak, range, bits, (1 << bits) - 1);
 }
 
 static slot *finished(dram_loader *l, int64_t position)

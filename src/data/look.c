@@ -120,3 +120,11 @@ dram_status dram_image_look(const uint8_t *bytes, size_t n, const char *name, dr
     if (status != DRAM_OK) *out = (dram_image_header){0};
     return status;
 }
+
+int dram_range_bits(int peak, int range)
+{
+    enum { FAR_BELOW = 4 };
+    int bits = 8;
+    while (peak >> bits) bits++;
+    return peak * FAR_BELOW <= range && (1 << bits) - 1 < range ? bits : 0;
+}

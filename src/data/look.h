@@ -22,4 +22,8 @@ typedef struct {
  * refused by both or taken by both. What is damaged inside is seen by dram_image_decode alone. */
 dram_status dram_image_look(const uint8_t *bytes, size_t n, const char *name, dram_image_header *out);
 
+/* Where `peak`, the largest 16-bit sample of several images, is so far below `range`, their white (data.range), that
+ * they are nearly black: how many bits they may have, 8 to 15, as many as hold the peak. Else 0. */
+int dram_range_bits(int peak, int range);
+
 #endif
