@@ -44,7 +44,8 @@ typedef struct {
     int prefetch;              /* samples in flight, the held batch included; at least batch_size are taken */
     dram_augment augment;      /* read if train */
     dram_image_limits limits;  /* of each worker's decoding */
-    int classes, ignore_index; /* label rules; ignore_index 0..255 also fills the padding. Read if there are labels */
+    dram_label_rules labels;   /* but height and width; ignore_index 0..255 also fills the padding. Read if there are
+                                * labels */
     double labelled_share;     /* of the training samples (data/order.h); 0: as they come */
     int64_t start;             /* position of the first sample */
 } dram_loader_params;
