@@ -83,15 +83,10 @@ static void close_label(label_file *f)
     spng_ctx_free(f->png);
 }
 
-static size_t row_bytes(const label_file *f)
-{
-    return ((size_t)f->width * (size_t)(f->depth * f->channels) + 7) / 8;
-}
-
 /* Whether the file can be read beside `bytes` of its reader's. Adam7 gives the image in seven passes: whole. */
 static dram_status check_label_memory(const label_file *f, int64_t bytes)
 {
-    int64_t whole = f->header.interlace_method ? (int64_t)row_bytes(f) * f->height : 0;
+    int64_t whole = f->header.interlace_method ? (int64_t)dram_png_row_bytes(&f->header) * f->height : 0;
     return dram_check_memory(f->source, f->height, f->width, whole + bytes + dram_png_library_bytes(&f->header));
 }
 
@@ -100,7 +95,7 @@ typedef bool row_reader(void *context, const uint8_t *row, int y);
 
 static dram_status read_rows(label_file *f, row_reader *take, void *context)
 {
-    size_t stride = row_bytes(f);
+    size_t stride = dram_png_row_bytes(&f->header);
     bool whole = f->header.interlace_method != 0, more = true;
     int error, h = f->height;
     /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
@@ -180,7 +175,7 @@ static int by_value(const void *a, const void *b)
 
 dram_status dram_label_look(const uint8_t *bytes, size_t n, const char *name, int64_t max_bytes, dram_label_values *out)
 {
-    const dram_source source = {.bytes = bytes, .n = n, .name = name, .limits = {.max_bytes = max_bytes}};
+    const dram_source source = {.bytes = bytes, .n = n, .name = name, .rules = {.max_bytes = max_bytes}};
     dram_status status;
     label_file file;
     looker l = {.file = &file, .out = out, .last = DRAM_NO_COLOR};
@@ -395,9 +390,7 @@ static dram_status check_header(const label_file *f, const dram_label_rules *rul
     const dram_source *source = f->source;
     dram_label_values values;
     char advice[600] = "";
-    if (rules->height && (f->height != rules->height || f->width != rules->width))
-        return dram_fail(DRAM_ERR_FORMAT, "%s: the label has %dx%d pixels, its image %dx%d; they must be equal",
-                         source->name, f->width, f->height, rules->width, rules->height);
+    TRY(dram_check_label_size(source, rules, f->height, f->width));
     if (f->channels == 1 || has_colors(rules)) return DRAM_OK;
     TRY(dram_label_look(source->bytes, source->n, source->name, rules->max_bytes, &values));
     return dram_fail(DRAM_ERR_FORMAT,

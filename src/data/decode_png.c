@@ -54,16 +54,69 @@ dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng
     return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
-/* Of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
-int64_t dram_png_library_bytes(const struct spng_ihdr *header)
+static uint32_t read_u32(const uint8_t *p)
 {
-    return 4 * (8 * (int64_t)header->width + 64) + 131072;
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+/* CRC-32 of a chunk's letters and data (PNG, annex D). */
+static uint32_t checksum(const uint8_t *bytes, size_t n)
+{
+    uint32_t crc = 0xffffffff;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+    }
+    return ~crc;
+}
+
+typedef struct {
+    const uint8_t *exif; /* data of the first eXIf chunk that is whole; it may stand before the pixels or behind */
+    size_t exif_n;
+    bool ended; /* all chunks are in the file, to the last */
+} png_chunks;
+
+/* A chunk is its length, four letters, data and their checksum. */
+static png_chunks read_chunks(const dram_source *source)
+{
+    png_chunks found = {0};
+    size_t n = source->n;
+    for (size_t at = 8; n - at >= 12 && !found.ended;) {
+        const uint8_t *chunk = source->bytes + at + 4;
+        size_t size = read_u32(chunk - 4);
+        if (size > n - at - 12) break;
+        found.ended = memcmp(chunk, "IEND", 4) == 0;
+        if (!found.exif && memcmp(chunk, "eXIf", 4) == 0 && checksum(chunk, 4 + size) == read_u32(chunk + 4 + size)) {
+            found.exif = chunk + 4;
+            found.exif_n = size;
+        }
+        at += 12 + size;
+    }
+    return found;
+}
+
+static dram_status find_orientation(const dram_source *source, int *orientation)
+{
+    png_chunks chunks = read_chunks(source);
+    *orientation = 1;
+    return chunks.exif ? dram_exif_orientation(chunks.exif, chunks.exif_n, orientation) : DRAM_OK;
 }
 
 int dram_png_channels(const struct spng_ihdr *header)
 {
     static const int channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
     return channels[header->color_type];
+}
+
+size_t dram_png_row_bytes(const struct spng_ihdr *header)
+{
+    return ((size_t)header->width * (size_t)(header->bit_depth * dram_png_channels(header)) + 7) / 8;
+}
+
+/* Of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
+int64_t dram_png_library_bytes(const struct spng_ihdr *header)
+{
+    return 4 * (8 * (int64_t)header->width + 64) + 131072;
 }
 
 dram_status dram_png_colors(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
@@ -88,6 +141,7 @@ dram_status dram_png_colors(const dram_source *source, spng_ctx *png, const stru
 typedef struct {
     int depth, channels;
     uint8_t colour[256][3]; /* of a grey value or a palette index */
+    int range, peak;        /* of 16 bits: white, and the largest sample so far */
 } converter;
 
 static dram_status converter_make(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
@@ -95,6 +149,7 @@ static dram_status converter_make(const dram_source *source, spng_ctx *png, cons
 {
     uint32_t color[256];
     *out = (converter){.depth = header->bit_depth, .channels = dram_png_channels(header)};
+    out->range = source->rules.range ? source->rules.range : DRAM_IMAGE_FULL_RANGE;
     TRY(dram_png_colors(source, png, header, color));
     for (int i = 0; i < 256; i++) {
         if (color[i] == DRAM_NO_COLOR) continue; /* black */
@@ -105,13 +160,29 @@ static dram_status converter_make(const dram_source *source, spng_ctx *png, cons
     return DRAM_OK;
 }
 
-static void convert(const converter *by, const uint8_t *row, int width, uint8_t *out)
+/* Sample i of a row of 16 bits, in the machine's byte order. */
+static inline uint8_t narrow(converter *by, const uint8_t *row, int i)
 {
-    for (int x = 0; x < width; x++, out += 3) {
-        if (by->channels >= 3)
-            for (int c = 0; c < 3; c++) out[c] = (uint8_t)dram_png_sample(row, by->depth, x * by->channels + c);
+    uint16_t wide;
+    memcpy(&wide, row + 2 * (size_t)i, sizeof wide);
+    if (wide > by->peak) by->peak = wide;
+    if (by->range == DRAM_IMAGE_FULL_RANGE) return (uint8_t)(wide >> 8);
+    int value = (wide * 255 + by->range / 2) / by->range;
+    return (uint8_t)(value > 255 ? 255 : value);
+}
+
+/* Every step-th pixel of a row, from x on, to where it belongs in the row of RGB. */
+static void convert(converter *by, const uint8_t *row, int x, int step, int width, uint8_t *rgb)
+{
+    for (; x < width; x += step) {
+        uint8_t *out = rgb + 3 * (size_t)x;
+        int first = x * by->channels;
+        if (by->depth == 16)
+            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + (by->channels >= 3 ? c : 0));
+        else if (by->channels >= 3)
+            for (int c = 0; c < 3; c++) out[c] = (uint8_t)dram_png_sample(row, by->depth, first + c);
         else
-            memcpy(out, by->colour[dram_png_sample(row, by->depth, x * by->channels)], 3);
+            memcpy(out, by->colour[dram_png_sample(row, by->depth, first)], 3);
     }
 }
 
@@ -127,7 +198,7 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
     uint8_t *row = NULL, *rgb = NULL;
     converter by;
     TRY_GOTO(converter_make(source, png, header, &by), done);
-    stride = ((size_t)w * (size_t)(by.depth * by.channels) + 7) / 8;
+    stride = dram_png_row_bytes(header);
     row = dram_alloc(stride);
     rgb = dram_alloc(shrinks ? (size_t)w * 3 : 0);
     if (!row || !rgb) {
@@ -140,15 +211,61 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
         error = spng_decode_row(png, row, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
         if (error) break;
-        convert(&by, row, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
+        convert(&by, row, 0, 1, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
         if (shrinks) dram_downscale_push(&shrink, rgb);
     }
+    out->peak = by.peak;
     status = error ? dram_png_error(source, error) : DRAM_OK;
 done:
     dram_downscale_end(&shrink);
     dram_free(rgb);
     dram_free(row);
     return status;
+}
+
+/* Every row of every pass of an interlaced image, or of the one pass of another; by: into the whole image of RGB; NULL:
+ * they are only read. libspng puts the pixels of a pass where they belong in the row. */
+static dram_status read_passes(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, converter *by,
+                               uint8_t *rgb)
+{
+    static const int first[7] = {0, 4, 0, 2, 0, 1, 0}, step[7] = {8, 8, 4, 4, 2, 2, 1};
+    size_t stride = dram_png_row_bytes(header);
+    struct spng_row_info at;
+    uint8_t *row = dram_calloc(1, stride);
+    if (!row) return dram_png_error(source, SPNG_EMEM);
+    int error = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
+    while (!error) {
+        error = spng_get_row_info(png, &at);
+        if (!error) error = spng_decode_row(png, row, stride);
+        if ((error && error != SPNG_EOI) || !by) continue;
+        int w = (int)header->width, from = header->interlace_method ? first[at.pass] : 0;
+        convert(by, row, from, header->interlace_method ? step[at.pass] : 1, w,
+                rgb + (size_t)at.row_num * (size_t)w * 3);
+    }
+    dram_free(row);
+    return error == SPNG_EOI ? DRAM_OK : dram_png_error(source, error);
+}
+
+/* The whole image into `out`, then scaled down there. */
+static dram_status decode_interlaced(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                                     dram_image *out, int small_h, int small_w)
+{
+    int h = (int)header->height, w = (int)header->width;
+    size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
+    if (header->bit_depth == 16) {
+        converter by;
+        TRY(converter_make(source, png, header, &by));
+        TRY(read_passes(source, png, header, &by, out->pixels));
+        out->peak = by.peak;
+    } else {
+        int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
+        if (error) return dram_png_error(source, error);
+    }
+    if (small == full) return DRAM_OK;
+    TRY(dram_downscale_in_place(out->pixels, h, w, small_h, small_w));
+    uint8_t *less = dram_realloc(out->pixels, small);
+    if (less) out->pixels = less;
+    return DRAM_OK;
 }
 
 dram_status dram_decode_png(const dram_source *source, dram_image *out)
@@ -158,32 +275,38 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
     spng_ctx *png = NULL;
     int small_h, small_w;
     TRY_GOTO(dram_png_open(source, &png, &header), done);
+    TRY_GOTO(find_orientation(source, &out->orientation), done);
     int h = (int)header.height, w = (int)header.width;
-    dram_downscaled_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    dram_downscaled_size(h, w, source->rules.max_pixels, &small_h, &small_w);
     bool whole = header.interlace_method != 0; /* Adam7 gives the image in seven passes */
     size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
-    int64_t scratch = dram_png_library_bytes(&header) + dram_downscale_bytes(small_w);
-    TRY_GOTO(dram_check_memory(source, h, w, (int64_t)(whole ? full : small) + scratch), done);
+    int64_t first = (int64_t)(whole ? full : small) + dram_png_library_bytes(&header) + dram_downscale_bytes(small_w);
+    int64_t second = dram_turning_bytes(source, out, (int64_t)small);
+    TRY_GOTO(dram_check_memory(source, h, w, first > second ? first : second), done);
     out->pixels = dram_alloc(whole ? full : small);
     if (!out->pixels) {
         status = dram_png_error(source, SPNG_EMEM);
         goto done;
     }
-    if (whole) {
-        int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
-        if (error) {
-            status = dram_png_error(source, error);
-            goto done;
-        }
-        if (small < full) {
-            TRY_GOTO(dram_downscale_in_place(out->pixels, h, w, small_h, small_w), done);
-            uint8_t *less = dram_realloc(out->pixels, small);
-            if (less) out->pixels = less;
-        }
-    } else {
-        TRY_GOTO(decode_rows(source, png, &header, out, small_h, small_w), done);
-    }
+    TRY_GOTO((whole ? decode_interlaced : decode_rows)(source, png, &header, out, small_h, small_w), done);
     dram_image_sized(out, h, w, small_h, small_w);
+done:
+    spng_ctx_free(png);
+    return status;
+}
+
+dram_status dram_look_png(const dram_source *source, dram_image_header *out)
+{
+    dram_status status;
+    struct spng_ihdr header;
+    spng_ctx *png = NULL;
+    TRY_GOTO(dram_png_open(source, &png, &header), done);
+    *out = (dram_image_header){
+        .height = (int)header.height, .width = (int)header.width, .orientation = 1, .bits = header.bit_depth};
+    png_chunks chunks = read_chunks(source);
+    if (chunks.exif) TRY_GOTO(dram_exif_orientation(chunks.exif, chunks.exif_n, &out->orientation), done);
+    /* The last rows may be there although the last bytes are not. That is rare, so it may cost the reading of them. */
+    if (!chunks.ended) TRY_GOTO(read_passes(source, png, &header, NULL, NULL), done);
 done:
     spng_ctx_free(png);
     return status;

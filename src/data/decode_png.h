@@ -19,15 +19,14 @@ int64_t dram_png_library_bytes(const struct spng_ihdr *header);
 /* Samples of a pixel. */
 int dram_png_channels(const struct spng_ihdr *header);
 
-/* Sample i of a PNG row: 1, 2, 4 bits (the leftmost in the high bits), 8, or 16 in the machine's byte order, of which
- * the high 8 are taken. */
+/* Bytes of a row as it is stored. */
+size_t dram_png_row_bytes(const struct spng_ihdr *header);
+
+/* Sample i of a PNG row: 1, 2, 4 bits (the leftmost in the high bits), or 8. */
 static inline int dram_png_sample(const uint8_t *row, int depth, int i)
 {
     if (depth == 8) return row[i];
-    if (depth < 8) return row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1 << depth) - 1);
-    uint16_t wide;
-    memcpy(&wide, row + 2 * (size_t)i, sizeof wide);
-    return wide >> 8;
+    return row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1 << depth) - 1);
 }
 
 /* The 0xRRGGBB of every grey value or palette index of a file of one channel, DRAM_NO_COLOR where it has none. */

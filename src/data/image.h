@@ -1,12 +1,13 @@
 /* image: image files to RGB, label files to class ids, and back.
  *
  * A file's format is told by its first bytes, never by its extension: JPEG (libjpeg-turbo), PNG (libspng), WebP
- * (libwebp). What comes out is always RGB u8 [H,W,3]: grey is repeated, a palette looked up, 16 bits cut to the high 8,
- * CMYK taken in Adobe's inverted convention (as Pillow does), and alpha is dropped, not composited. EXIF orientation of
- * JPEG and WebP is applied; PNG's eXIf chunk is ignored.
+ * (libwebp). What comes out is always RGB u8 [H,W,3]: grey is repeated, a palette looked up, CMYK taken in Adobe's
+ * inverted convention (as Pillow does), and alpha is dropped, not composited. A sample of 16 bits is cut to its high 8,
+ * or brought from 0..range to 0..255. An image is turned as EXIF's orientation says, in all three formats alike (APP1
+ * of JPEG, EXIF of WebP, eXIf of PNG), unless `stored`. A label is taken as it is stored.
  *
- * Legend: H W height and width of what was decoded. "Original" means the file's image after EXIF orientation and before
- * any scaling down; label files and geometries (augment.h) are in original pixels.
+ * Legend: H W height and width of what was decoded. "Original" means the file's image after EXIF orientation (if it is
+ * applied) and before any scaling down; label files and geometries (augment.h) are in original pixels.
  */
 #ifndef DRAM_DATA_IMAGE_H
 #define DRAM_DATA_IMAGE_H
@@ -18,10 +19,15 @@
 #include "base/class_map.h"
 #include "base/status.h"
 
+enum { DRAM_IMAGE_FULL_RANGE = 65535 };
+
 typedef struct {
     int64_t max_pixels; /* a larger image is scaled down while it is decoded; 0: no limit */
     int64_t max_bytes;  /* an image whose decoding would hold more host memory is refused; 0: no limit */
-} dram_image_limits;
+    bool stored;        /* EXIF's orientation is not applied (data.orientation: stored) */
+    int range;          /* white of 16-bit samples (data.range): v becomes v * 255 / range, rounded, 255 at most. 0 or
+                * DRAM_IMAGE_FULL_RANGE: v >> 8. Other files do not ask for it */
+} dram_image_rules;
 
 typedef struct {
     uint8_t *pixels;             /* [height,width,3] RGB, owned; dram_image_free */
@@ -29,6 +35,8 @@ typedef struct {
     int full_height, full_width; /* original size */
     double scale_y, scale_x;     /* decoded pixels per original pixel */
     double origin_y, origin_x; /* decoded y = origin_y + scale_y * original y; 0 unless a cut-off DCT block is first */
+    int orientation;           /* EXIF's, 1..8, applied or not; 1 where there is none */
+    int peak;                  /* largest 16-bit sample of the whole file, alpha aside; 0: it has not 16 bits */
 } dram_image;
 
 /* Reads and decodes a file. JPEG is scaled by its DCT (the largest n/8 that keeps max_pixels, and below 1/8 by area),
@@ -38,11 +46,15 @@ typedef struct {
  *   DRAM_ERR_FORMAT  a bad image: empty, truncated, damaged (any warning of libjpeg counts as damage), of another
  *                    format, animated, or over max_bytes. Nothing else is wrong: the caller may skip the file.
  *   DRAM_ERR_IO      the file cannot be read.       DRAM_ERR_MEMORY  memory is out. */
-dram_status dram_image_load(const char *path, const dram_image_limits *limits, dram_image *out);
+dram_status dram_image_load(const char *path, const dram_image_rules *rules, dram_image *out);
 
 /* The same from bytes[0..n), which are only read; `name` stands for the file in messages. */
-dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_limits *limits,
+dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_rules *rules,
                               dram_image *out);
+
+/* The whole file into *bytes, the caller's: dram_free. max_bytes: a larger file is DRAM_ERR_FORMAT; 0: no limit. Else
+ * the errors of dram_image_load. */
+dram_status dram_image_read(const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n);
 
 void dram_image_free(dram_image *image); /* leaves {0}; {0} is allowed */
 
@@ -57,7 +69,9 @@ typedef struct {
     int ignore_index;          /* -1: none */
     const dram_class_map *map; /* what stored values mean; NULL: their own number. Borrowed */
     bool reduce_zero;          /* after the map: 0 becomes ignore_index, k becomes k - 1, ignore_index stays */
-    int64_t max_bytes;         /* as in dram_image_limits */
+    int64_t max_bytes;         /* as in dram_image_rules */
+    int orientation;           /* of its image, and whether it was not applied: they explain a size that does not */
+    bool stored;               /* match; orientation 0: not known */
 } dram_label_rules;
 
 /* Reads a label: a PNG of one channel with 1 to 8 bits. The id is the grey value as stored or the palette *index*,
@@ -76,7 +90,7 @@ enum { DRAM_LABEL_VALUES = 256 };
 #define DRAM_NO_COLOR UINT32_MAX /* of an index that the palette has no colour for */
 typedef struct {
     int height, width;
-    int n;      /* different values; DRAM_LABEL_VALUES + 1: more than that, and the rest is not counted (a photograph) */
+    int n; /* different values; DRAM_LABEL_VALUES + 1: more than that, and the rest is not counted (a photograph) */
     bool color; /* the file has colours, or grey with alpha: value is color. Else value is the grey or the index */
     struct {
         uint32_t value, color; /* as stored, and the 0xRRGGBB that this is, of grey and palette too */

@@ -152,9 +152,9 @@ static void lay_over(const dram_predictions *p, picture *q)
 static dram_status load_picture(const dram_predictions *p, picture *q)
 {
     const struct dram_config_data *data = &q->cfg->data;
-    const dram_image_limits limits = {.max_pixels = data->max_pixels, .max_bytes = data->max_decode_bytes};
+    const dram_image_rules how = dram_datasets_image_rules(q->cfg);
     int index = q->sample->index;
-    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &limits, &q->image));
+    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &how, &q->image));
     if (!q->sample->has_label) return DRAM_OK;
     const dram_label_rules rules = dram_datasets_label_rules(q->cfg, q->image.full_height, q->image.full_width);
     return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);

@@ -59,6 +59,14 @@ dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, i
                               .max_bytes = data->max_decode_bytes};
 }
 
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg)
+{
+    return (dram_image_rules){.max_pixels = cfg->data.max_pixels,
+                              .max_bytes = cfg->data.max_decode_bytes,
+                              .stored = cfg->data.orientation == DRAM_ORIENTATION_STORED,
+                              .range = cfg->data.range};
+}
+
 dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *p, const dram_dataset *dataset)
 {
     return (dram_loader_params){
@@ -70,7 +78,7 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
+        .images = dram_datasets_image_rules(cfg),
         .labels = dram_datasets_label_rules(cfg, 0, 0),
     };
 }

@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "data/dataset.h"
+#include "data/image.h"
 #include "data/loader.h"
 #include "session/programs.h"
 
@@ -11,6 +12,9 @@
  * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open; and a task that would see no label at all in
  * training. */
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
+
+/* How the config wants its images decoded: the one place that says so. */
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg);
 
 /* The rules of a label of `height` by `width` pixels (0: of any size), its classes those of the config, whose map they
  * borrow. */

@@ -11,6 +11,7 @@
 #include "base/testing.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/mutate.h"
 
 #ifdef DRAM_SANITIZED
 enum { ROUNDS = 1500 };
@@ -18,53 +19,11 @@ enum { ROUNDS = 1500 };
 enum { ROUNDS = 6000 };
 #endif
 
-/* Flips, overwrites, doubles, drops and cuts; half of the changes fall on the first bytes, where the headers are. */
-static blob mutated(blob from, dram_rng *r)
-{
-    static const uint8_t telling[] = {0, 1, 2, 4, 8, 16, 0x7f, 0x80, 0xc2, 0xd9, 0xda, 0xff};
-    blob b = blob_of(from.bytes, from.n);
-    int changes = 1 + (int)dram_rng_below(r, 4);
-    for (int k = 0; k < changes && b.n > 8; k++) {
-        size_t range = dram_rng_below(r, 2) && b.n > 200 ? 200 : b.n;
-        size_t at = dram_rng_below(r, range);
-        switch (dram_rng_below(r, 6)) {
-        case 0:
-            b.bytes[at] ^= (uint8_t)(1u << dram_rng_below(r, 8));
-            break;
-        case 1:
-            b.bytes[at] = (uint8_t)dram_rng_u64(r);
-            break;
-        case 2:
-            b.bytes[at] = telling[dram_rng_below(r, sizeof telling)];
-            break;
-        case 3:
-            b.n = at + 1;
-            break;
-        case 4: {
-            size_t n = dram_rng_below(r, b.n - at) % 64;
-            uint8_t copy[64];
-            memcpy(copy, b.bytes + at, n);
-            b = blob_insert(b, at, copy, n);
-            break;
-        }
-        default: {
-            size_t n = dram_rng_below(r, b.n - at) % 64;
-            memmove(b.bytes + at, b.bytes + at + n, b.n - at - n);
-            b.n -= n;
-        }
-        }
-    }
-    uint8_t *exact = realloc(b.bytes, b.n ? b.n : 1);
-    assert_non_null(exact);
-    b.bytes = exact;
-    return b;
-}
-
 /* map: of a label. */
 static void fuzz(blob seed, uint64_t number, bool label, const dram_class_map *map)
 {
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
-    dram_image_limits limits = {900, 8 << 20};
+    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20};
     dram_label_rules rules = {.classes = 4, .ignore_index = 255, .map = map, .max_bytes = 8 << 20};
     int64_t before = dram_alloc_bytes();
     int good = 0, bad = 0;
@@ -75,7 +34,7 @@ static void fuzz(blob seed, uint64_t number, bool label, const dram_class_map *m
         dram_status status;
         dram_error_clear();
         if (label) {
-            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .limits = {.max_bytes = rules.max_bytes}};
+            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .rules = {.max_bytes = rules.max_bytes}};
             dram_label_values values;
             dram_status looked = dram_label_look(b.bytes, b.n, "fuzz", rules.max_bytes, &values);
             dram_error_clear();

@@ -84,7 +84,7 @@ static dram_loader_params usual(const dram_dataset *d, bool train)
                                 .workers = 2,
                                 .prefetch = 8,
                                 .augment = {.scale_min = 0.5, .scale_max = 2, .crop = true, .flip = 0.5, .jitter = 0.3},
-                                .limits = {.max_pixels = 900, .max_bytes = 16 << 20},
+                                .images = {.max_pixels = 900, .max_bytes = 16 << 20},
                                 .labels = {.classes = 4, .ignore_index = 255}};
 }
 
@@ -205,7 +205,7 @@ static void samples_are_what_they_say(void **state)
             int64_t valid = 0;
             assert_string_equal(s->name, dram_dataset_name(d, s->index));
             dram_dataset_image_path(d, s->index, path, sizeof path);
-            assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
+            assert_int_equal(dram_image_load(path, &params.images, &image), DRAM_OK);
             assert_int_equal(image.full_height, s->full_height);
             assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER, pixels, &h, &w), DRAM_OK);
             assert_memory_equal(pixels, s->teacher, sizeof pixels);
@@ -231,7 +231,7 @@ static void evaluation_is_one_pass_in_order(void **state)
     (void)state;
     dram_dataset *d = open_dataset(true);
     dram_loader_params params = usual(d, false);
-    params.limits.max_pixels = 0;
+    params.images.max_pixels = 0;
     dram_loader *l = opened(&params);
     dram_batch batch;
     int next = 0;
@@ -305,7 +305,7 @@ static void a_list_of_images(void **state)
             assert_null(s->label);
             assert_false(s->has_label);
             dram_dataset_image_path(d, s->index, path, sizeof path);
-            assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
+            assert_int_equal(dram_image_load(path, &params.images, &image), DRAM_OK);
             dram_geometry g = dram_geometry_fit(image.full_height, image.full_width);
             g.flip = list[next].flip;
             assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER + 16, pixels, &h, &w), DRAM_OK);
