@@ -1,10 +1,8 @@
-/* PNG to RGB, and PNG labels to class ids, by libspng, row by row. */
-#include <spng.h>
+#include "data/decode_png.h"
+
 #include <stdbool.h>
-#include <string.h>
 
 #include "base/alloc.h"
-#include "data/decode.h"
 #include "data/downscale.h"
 
 /* Text, profiles and the like of one file may take this much. */
@@ -35,25 +33,25 @@ static void *hook_calloc(size_t count, size_t bytes)
     return hook_check(dram_calloc(count, bytes));
 }
 
-static dram_status png_error(const dram_source *source, int error)
+dram_status dram_png_error(const dram_source *source, int error)
 {
     if (error == SPNG_EMEM || starved)
         return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
-static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
+dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
 {
     struct spng_alloc hook = {
         .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
     starved = false;
     *png = spng_ctx_new2(&hook, 0);
-    if (!*png) return png_error(source, SPNG_EMEM);
+    if (!*png) return dram_png_error(source, SPNG_EMEM);
     int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
     if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
     if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
     if (!error) error = spng_get_ihdr(*png, header);
-    return error ? png_error(source, error) : DRAM_OK;
+    return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
 static uint32_t read_u32(const uint8_t *p)
@@ -104,24 +102,39 @@ static dram_status find_orientation(const dram_source *source, int *orientation)
     return chunks.exif ? dram_exif_orientation(chunks.exif, chunks.exif_n, orientation) : DRAM_OK;
 }
 
-static const uint8_t channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
-
-static size_t row_bytes(const struct spng_ihdr *header)
+int dram_png_channels(const struct spng_ihdr *header)
 {
-    return ((size_t)header->width * (size_t)(header->bit_depth * channels[header->color_type]) + 7) / 8;
+    static const int channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
+    return channels[header->color_type];
 }
 
-/* Bytes of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
-static int64_t library_bytes(const struct spng_ihdr *header)
+size_t dram_png_row_bytes(const struct spng_ihdr *header)
+{
+    return ((size_t)header->width * (size_t)(header->bit_depth * dram_png_channels(header)) + 7) / 8;
+}
+
+/* Of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
+int64_t dram_png_library_bytes(const struct spng_ihdr *header)
 {
     return 4 * (8 * (int64_t)header->width + 64) + 131072;
 }
 
-/* Samples in a PNG row: 1, 2, 4 bits (the leftmost in the high bits), or 8. */
-static inline int sample(const uint8_t *row, int depth, int i)
+dram_status dram_png_colors(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                            uint32_t color[256])
 {
-    if (depth == 8) return row[i];
-    return row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1 << depth) - 1);
+    int most = header->bit_depth < 8 ? (1 << header->bit_depth) - 1 : 255;
+    struct spng_plte palette;
+    if (header->color_type != SPNG_COLOR_TYPE_INDEXED) {
+        for (int i = 0; i < 256; i++) color[i] = i <= most ? 0x010101u * (unsigned)(i * 255 / most) : DRAM_NO_COLOR;
+        return DRAM_OK;
+    }
+    int error = spng_get_plte(png, &palette);
+    if (error) return dram_png_error(source, error);
+    for (uint32_t i = 0; i < 256; i++) {
+        const struct spng_plte_entry *e = &palette.entries[i];
+        color[i] = i < palette.n_entries ? (uint32_t)(e->red << 16 | e->green << 8 | e->blue) : DRAM_NO_COLOR;
+    }
+    return DRAM_OK;
 }
 
 /* How rows become RGB. libspng does it too, but several times slower than it reads them. */
@@ -134,21 +147,15 @@ typedef struct {
 static dram_status converter_make(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
                                   converter *out)
 {
-    *out = (converter){.depth = header->bit_depth, .channels = channels[header->color_type]};
+    uint32_t color[256];
+    *out = (converter){.depth = header->bit_depth, .channels = dram_png_channels(header)};
     out->range = source->rules.range ? source->rules.range : DRAM_IMAGE_FULL_RANGE;
-    if (header->color_type == SPNG_COLOR_TYPE_INDEXED) {
-        struct spng_plte palette;
-        int error = spng_get_plte(png, &palette);
-        if (error) return png_error(source, error);
-        for (uint32_t i = 0; i < palette.n_entries && i < 256; i++) { /* an index above them is black */
-            const struct spng_plte_entry *e = &palette.entries[i];
-            out->colour[i][0] = e->red;
-            out->colour[i][1] = e->green;
-            out->colour[i][2] = e->blue;
-        }
-    } else {
-        int most = out->depth < 8 ? (1 << out->depth) - 1 : 255;
-        for (int i = 0; i <= most; i++) memset(out->colour[i], i * 255 / most, 3);
+    TRY(dram_png_colors(source, png, header, color));
+    for (int i = 0; i < 256; i++) {
+        if (color[i] == DRAM_NO_COLOR) continue; /* black */
+        out->colour[i][0] = (uint8_t)(color[i] >> 16);
+        out->colour[i][1] = (uint8_t)(color[i] >> 8);
+        out->colour[i][2] = (uint8_t)color[i];
     }
     return DRAM_OK;
 }
@@ -173,9 +180,9 @@ static void convert(converter *by, const uint8_t *row, int x, int step, int widt
         if (by->depth == 16)
             for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + (by->channels >= 3 ? c : 0));
         else if (by->channels >= 3)
-            for (int c = 0; c < 3; c++) out[c] = (uint8_t)sample(row, by->depth, first + c);
+            for (int c = 0; c < 3; c++) out[c] = (uint8_t)dram_png_sample(row, by->depth, first + c);
         else
-            memcpy(out, by->colour[sample(row, by->depth, first)], 3);
+            memcpy(out, by->colour[dram_png_sample(row, by->depth, first)], 3);
     }
 }
 
@@ -191,11 +198,11 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
     uint8_t *row = NULL, *rgb = NULL;
     converter by;
     TRY_GOTO(converter_make(source, png, header, &by), done);
-    stride = row_bytes(header);
+    stride = dram_png_row_bytes(header);
     row = dram_alloc(stride);
     rgb = dram_alloc(shrinks ? (size_t)w * 3 : 0);
     if (!row || !rgb) {
-        status = png_error(source, SPNG_EMEM);
+        status = dram_png_error(source, SPNG_EMEM);
         goto done;
     }
     if (shrinks) TRY_GOTO(dram_downscale_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
@@ -208,7 +215,7 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
         if (shrinks) dram_downscale_push(&shrink, rgb);
     }
     out->peak = by.peak;
-    status = error ? png_error(source, error) : DRAM_OK;
+    status = error ? dram_png_error(source, error) : DRAM_OK;
 done:
     dram_downscale_end(&shrink);
     dram_free(rgb);
@@ -222,10 +229,10 @@ static dram_status read_passes(const dram_source *source, spng_ctx *png, const s
                                uint8_t *rgb)
 {
     static const int first[7] = {0, 4, 0, 2, 0, 1, 0}, step[7] = {8, 8, 4, 4, 2, 2, 1};
-    size_t stride = row_bytes(header);
+    size_t stride = dram_png_row_bytes(header);
     struct spng_row_info at;
     uint8_t *row = dram_calloc(1, stride);
-    if (!row) return png_error(source, SPNG_EMEM);
+    if (!row) return dram_png_error(source, SPNG_EMEM);
     int error = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
     while (!error) {
         error = spng_get_row_info(png, &at);
@@ -236,7 +243,7 @@ static dram_status read_passes(const dram_source *source, spng_ctx *png, const s
                 rgb + (size_t)at.row_num * (size_t)w * 3);
     }
     dram_free(row);
-    return error == SPNG_EOI ? DRAM_OK : png_error(source, error);
+    return error == SPNG_EOI ? DRAM_OK : dram_png_error(source, error);
 }
 
 /* The whole image into `out`, then scaled down there. */
@@ -252,7 +259,7 @@ static dram_status decode_interlaced(const dram_source *source, spng_ctx *png, c
         out->peak = by.peak;
     } else {
         int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
-        if (error) return png_error(source, error);
+        if (error) return dram_png_error(source, error);
     }
     if (small == full) return DRAM_OK;
     TRY(dram_downscale_in_place(out->pixels, h, w, small_h, small_w));
@@ -267,18 +274,18 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
     struct spng_ihdr header;
     spng_ctx *png = NULL;
     int small_h, small_w;
-    TRY_GOTO(open_png(source, &png, &header), done);
+    TRY_GOTO(dram_png_open(source, &png, &header), done);
     TRY_GOTO(find_orientation(source, &out->orientation), done);
     int h = (int)header.height, w = (int)header.width;
     dram_downscaled_size(h, w, source->rules.max_pixels, &small_h, &small_w);
     bool whole = header.interlace_method != 0; /* Adam7 gives the image in seven passes */
     size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
-    int64_t first = (int64_t)(whole ? full : small) + library_bytes(&header) + dram_downscale_bytes(small_w);
+    int64_t first = (int64_t)(whole ? full : small) + dram_png_library_bytes(&header) + dram_downscale_bytes(small_w);
     int64_t second = dram_turning_bytes(source, out, (int64_t)small);
     TRY_GOTO(dram_check_memory(source, h, w, first > second ? first : second), done);
     out->pixels = dram_alloc(whole ? full : small);
     if (!out->pixels) {
-        status = png_error(source, SPNG_EMEM);
+        status = dram_png_error(source, SPNG_EMEM);
         goto done;
     }
     TRY_GOTO((whole ? decode_interlaced : decode_rows)(source, png, &header, out, small_h, small_w), done);
@@ -293,88 +300,13 @@ dram_status dram_look_png(const dram_source *source, dram_image_header *out)
     dram_status status;
     struct spng_ihdr header;
     spng_ctx *png = NULL;
-    TRY_GOTO(open_png(source, &png, &header), done);
+    TRY_GOTO(dram_png_open(source, &png, &header), done);
     *out = (dram_image_header){
         .height = (int)header.height, .width = (int)header.width, .orientation = 1, .bits = header.bit_depth};
     png_chunks chunks = read_chunks(source);
     if (chunks.exif) TRY_GOTO(dram_exif_orientation(chunks.exif, chunks.exif_n, &out->orientation), done);
     /* The last rows may be there although the last bytes are not. That is rare, so it may cost the reading of them. */
     if (!chunks.ended) TRY_GOTO(read_passes(source, png, &header, NULL, NULL), done);
-done:
-    spng_ctx_free(png);
-    return status;
-}
-
-static dram_status read_ids(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, uint8_t *ids)
-{
-    int h = (int)header->height, w = (int)header->width, bits = header->bit_depth;
-    size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
-    bool whole = header->interlace_method != 0;
-    int error = 0;
-    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
-     * zero */
-    uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
-    if (!packed) return png_error(source, SPNG_EMEM);
-    if (whole)
-        error = spng_decode_image(png, packed, stride * (size_t)h, SPNG_FMT_RAW, 0);
-    else
-        error = spng_decode_image(png, NULL, 0, SPNG_FMT_RAW, SPNG_DECODE_PROGRESSIVE);
-    for (int y = 0; y < h && !error; y++) {
-        if (!whole) error = spng_decode_row(png, packed, stride);
-        if (error == SPNG_EOI && y == h - 1) error = 0;
-        const uint8_t *row = whole ? packed + (size_t)y * stride : packed;
-        for (int x = 0; x < w && !error; x++) *ids++ = (uint8_t)sample(row, bits, x);
-    }
-    dram_free(packed);
-    return error ? png_error(source, error) : DRAM_OK;
-}
-
-static dram_status check_header(const dram_source *source, const dram_label_rules *rules,
-                                const struct spng_ihdr *header)
-{
-    if (header->color_type != SPNG_COLOR_TYPE_GRAYSCALE && header->color_type != SPNG_COLOR_TYPE_INDEXED)
-        return dram_bad_image(source, "a label must be a PNG of one channel (grey or palette); this one has colour or "
-                                      "alpha");
-    if (header->bit_depth == 16)
-        return dram_bad_image(source, "a label must have 8 bits a pixel at most; this one has 16");
-    return dram_check_label_size(source, rules, (int)header->height, (int)header->width);
-}
-
-static dram_status check_ids(const dram_source *source, const dram_label_rules *rules, const dram_label *label)
-{
-    bool known[256];
-    for (int i = 0; i < 256; i++) known[i] = rules->classes == 0 || i < rules->classes || i == rules->ignore_index;
-    for (int y = 0; y < label->height; y++) {
-        const uint8_t *row = label->ids + (size_t)y * (size_t)label->width;
-        for (int x = 0; x < label->width; x++)
-            if (!known[row[x]])
-                return dram_fail(DRAM_ERR_FORMAT,
-                                 "%s: class id %d at x %d, y %d is out of range: data.classes is %d, data.ignore_index "
-                                 "is %d",
-                                 source->name, row[x], x, y, rules->classes, rules->ignore_index);
-    }
-    return DRAM_OK;
-}
-
-dram_status dram_decode_label(const dram_source *source, const dram_label_rules *rules, dram_label *out)
-{
-    dram_status status;
-    struct spng_ihdr header;
-    spng_ctx *png = NULL;
-    if (source->n < 8 || memcmp(source->bytes, "\x89PNG\r\n\x1a\n", 8) != 0)
-        return dram_bad_image(source, "a label must be a PNG; this file is not");
-    TRY_GOTO(open_png(source, &png, &header), done);
-    TRY_GOTO(check_header(source, rules, &header), done);
-    int h = (int)header.height, w = (int)header.width;
-    int64_t copies = header.interlace_method ? 2 : 1;
-    TRY_GOTO(dram_check_memory(source, h, w, copies * h * w + library_bytes(&header)), done);
-    *out = (dram_label){.ids = dram_alloc((size_t)h * (size_t)w), .height = h, .width = w};
-    if (!out->ids) {
-        status = png_error(source, SPNG_EMEM);
-        goto done;
-    }
-    TRY_GOTO(read_ids(source, png, &header, out->ids), done);
-    TRY_GOTO(check_ids(source, rules, out), done);
 done:
     spng_ctx_free(png);
     return status;

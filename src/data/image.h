@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/class_map.h"
 #include "base/status.h"
 
 enum { DRAM_IMAGE_FULL_RANGE = 65535 };
@@ -63,18 +64,49 @@ typedef struct {
 } dram_label;
 
 typedef struct {
-    int height, width; /* size the label must have: the image's full_height, full_width; 0: any */
-    int classes;       /* ids must be below it, or be ignore_index; 0: any id */
-    int ignore_index;  /* -1: none */
-    int64_t max_bytes; /* as in dram_image_rules */
-    int orientation;   /* of its image, and whether it was not applied: they explain a size that does not match; */
-    bool stored;       /* orientation 0: not known */
+    int height, width;         /* size the label must have: the image's full_height, full_width; 0: any */
+    int classes;               /* ids must be below it, or be ignore_index; 0: any id */
+    int ignore_index;          /* -1: none */
+    const dram_class_map *map; /* what stored values mean; NULL: their own number. Borrowed */
+    bool reduce_zero;          /* after the map: 0 becomes ignore_index, k becomes k - 1, ignore_index stays */
+    int64_t max_bytes;         /* as in dram_image_rules */
+    int orientation;           /* of its image, and whether it was not applied: they explain a size that does not */
+    bool stored;               /* match; orientation 0: not known */
 } dram_label_rules;
 
 /* Reads a label: a PNG of one channel with 1 to 8 bits. The id is the grey value as stored or the palette *index*,
- * never a colour. Everything that breaks a rule, and any other kind of file, is DRAM_ERR_FORMAT with the file and the
- * value in the text: a label must not be skipped silently. DRAM_ERR_IO and DRAM_ERR_MEMORY as above. */
+ * never a colour; under a map of colours it is the colour, of a palette, of grey, or of a PNG with colours, 8 bits a
+ * sample. Alpha does not count. What is stored becomes a class as dram_label_class has it. Everything that breaks a
+ * rule, and any other kind of file, is DRAM_ERR_FORMAT with the file, the value and what it became in the text: a label
+ * must not be skipped silently. DRAM_ERR_IO and DRAM_ERR_MEMORY as above. */
 dram_status dram_label_load(const char *path, const dram_label_rules *rules, dram_label *out);
+
+/* The class of a pixel, 0..255: an id below rules->classes, or ignore_index; -1: the value is not allowed.
+ * color_file, value, color: as dram_label_look gives them. */
+int dram_label_class(const dram_label_rules *rules, bool color_file, uint32_t value, uint32_t color);
+
+/* What a label file holds, whatever it means. */
+enum { DRAM_LABEL_VALUES = 256 };
+#define DRAM_NO_COLOR UINT32_MAX /* of an index that the palette has no colour for */
+typedef struct {
+    int height, width;
+    int n; /* different values; DRAM_LABEL_VALUES + 1: more than that, and the rest is not counted (a photograph) */
+    bool color; /* the file has colours, or grey with alpha: value is color. Else value is the grey or the index */
+    struct {
+        uint32_t value, color; /* as stored, and the 0xRRGGBB that this is, of grey and palette too */
+        int64_t pixels;
+    } found[DRAM_LABEL_VALUES]; /* [n] by rising value */
+} dram_label_values;
+
+/* Every pixel of a label file, under no rule but that it is a PNG of 8 bits a sample or fewer. `name` stands for the
+ * file in messages. DRAM_ERR_FORMAT: no such file, damaged, truncated, or over max_bytes. */
+dram_status dram_label_look(const uint8_t *bytes, size_t n, const char *name, int64_t max_bytes,
+                            dram_label_values *out);
+
+/* What the values of a label say about rules that do not suit them: "set data.class_map to {255: 1}". At most `size`
+ * bytes into out, which is returned; "" where nothing is known. Also where no value is refused: masks of 0 and 255 for
+ * two classes, where 255 is ignore_index. */
+char *dram_label_advice(const dram_label_rules *rules, const dram_label_values *values, char *out, size_t size);
 
 void dram_label_free(dram_label *label);
 

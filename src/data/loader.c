@@ -103,19 +103,17 @@ static dram_status load_label(const dram_loader *l, slot *s, int orientation, ch
     dram_label label;
     if (!s->label) return DRAM_OK;
     if (!dram_dataset_has_label(p->dataset, sample->index)) {
-        memset(s->label, p->ignore_index, (size_t)p->student_size * (size_t)p->student_size);
+        memset(s->label, p->labels.ignore_index, (size_t)p->student_size * (size_t)p->student_size);
         return DRAM_OK;
     }
-    dram_label_rules rules = {.height = sample->full_height,
-                              .width = sample->full_width,
-                              .classes = p->classes,
-                              .ignore_index = p->ignore_index,
-                              .max_bytes = p->images.max_bytes,
-                              .orientation = orientation,
-                              .stored = p->images.stored};
+    dram_label_rules rules = p->labels;
+    rules.height = sample->full_height;
+    rules.width = sample->full_width;
+    rules.orientation = orientation;
+    rules.stored = p->images.stored;
     TRY(dram_label_load(dram_dataset_label_path(p->dataset, sample->index, path, dram_dataset_path_room(p->dataset)),
                         &rules, &label));
-    dram_status status = dram_geometry_label(&sample->geometry, &label, p->student_size, (uint8_t)p->ignore_index,
+    dram_status status = dram_geometry_label(&sample->geometry, &label, p->student_size, (uint8_t)rules.ignore_index,
                                              s->label, &sample->label_pixels);
     dram_label_free(&label);
     sample->has_label = true;
@@ -237,8 +235,8 @@ static dram_status check_params(const dram_loader_params *p)
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
     if (p->train && !(p->augment.jitter >= 0 && p->augment.jitter <= 1)) wrong = "augment.jitter";
-    if (labels && (p->ignore_index < 0 || p->ignore_index > 255)) wrong = "ignore_index";
-    if (labels && p->classes < 1) wrong = "classes";
+    if (labels && (p->labels.ignore_index < 0 || p->labels.ignore_index > 255)) wrong = "ignore_index";
+    if (labels && p->labels.classes < 1) wrong = "classes";
     if (wrong) return dram_fail(DRAM_ERR_CONFIG, "loader: %s is out of range", wrong);
     return DRAM_OK;
 }

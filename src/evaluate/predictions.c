@@ -156,11 +156,7 @@ static dram_status load_picture(const dram_predictions *p, picture *q)
     int index = q->sample->index;
     TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &how, &q->image));
     if (!q->sample->has_label) return DRAM_OK;
-    dram_label_rules rules = {.height = q->image.full_height,
-                              .width = q->image.full_width,
-                              .classes = q->logits.classes,
-                              .ignore_index = data->ignore_index,
-                              .max_bytes = data->max_decode_bytes};
+    const dram_label_rules rules = dram_datasets_label_rules(q->cfg, q->image.full_height, q->image.full_width);
     return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);
 }
 

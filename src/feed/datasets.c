@@ -68,6 +68,18 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     return status;
 }
 
+dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, int width)
+{
+    const struct dram_config_data *data = &cfg->data;
+    return (dram_label_rules){.height = height,
+                              .width = width,
+                              .classes = data->classes,
+                              .ignore_index = data->ignore_index,
+                              .map = data->class_map,
+                              .reduce_zero = data->reduce_zero_label,
+                              .max_bytes = data->max_decode_bytes};
+}
+
 dram_image_rules dram_datasets_image_rules(const dram_config *cfg)
 {
     return (dram_image_rules){.max_pixels = cfg->data.max_pixels,
@@ -88,7 +100,6 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
         .images = dram_datasets_image_rules(cfg),
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
+        .labels = dram_datasets_label_rules(cfg, 0, 0),
     };
 }

@@ -20,6 +20,10 @@ dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char 
 /* How the config wants its images decoded: the one place that says so. */
 dram_image_rules dram_datasets_image_rules(const dram_config *cfg);
 
+/* The rules of a label of `height` by `width` pixels (0: of any size), its classes those of the config, whose map they
+ * borrow. */
+dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, int width);
+
 /* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
  * what differs. */
 dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *graphs,

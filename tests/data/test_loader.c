@@ -85,8 +85,7 @@ static dram_loader_params usual(const dram_dataset *d, bool train)
                                 .prefetch = 8,
                                 .augment = {.scale_min = 0.5, .scale_max = 2, .crop = true, .flip = 0.5, .jitter = 0.3},
                                 .images = {.max_pixels = 900, .max_bytes = 16 << 20},
-                                .classes = 4,
-                                .ignore_index = 255};
+                                .labels = {.classes = 4, .ignore_index = 255}};
 }
 
 static dram_loader *opened(const dram_loader_params *params)
@@ -259,8 +258,7 @@ static void without_labels_or_teacher(void **state)
     dram_dataset *d = open_dataset(false);
     dram_loader_params params = usual(d, true);
     params.teacher_size = 0;
-    params.classes = 0;
-    params.ignore_index = -1;
+    params.labels = (dram_label_rules){.ignore_index = -1};
     dram_loader *l = opened(&params);
     dram_batch batch;
     assert_int_equal(dram_loader_next(l, &batch), DRAM_OK);
@@ -287,7 +285,7 @@ static void a_list_of_images(void **state)
     params.list_count = LISTED;
     params.student_size = 0;
     params.teacher_canvas = TEACHER + 16;
-    params.classes = 0; /* of labels, which are not read */
+    params.labels.classes = 0; /* of labels, which are not read */
     dram_loader *l = opened(&params);
     dram_batch batch;
     int next = 0;
@@ -457,7 +455,7 @@ static void a_bad_label_stops(void **state)
     runs_into(&params, DRAM_ERR_FORMAT, strrchr(file_path(labels, first, ".png"), '/'));
     unlink(file_path(labels, first, ".png"));
     runs_into(&params, DRAM_ERR_IO, "cannot open");
-    params.classes = 3;
+    params.labels.classes = 3;
     params.start = first + 1;
     runs_into(&params, DRAM_ERR_FORMAT, "class id 3");
     dram_dataset_close(d);
@@ -556,8 +554,8 @@ static void parameters_out_of_range(void **state)
     bad[5].augment.scale_min = 0;
     bad[6].augment.scale_max = 0.4;
     bad[7].augment.jitter = NAN;
-    bad[8].ignore_index = 256;
-    bad[9].classes = 0;
+    bad[8].labels.ignore_index = 256;
+    bad[9].labels.classes = 0;
     bad[10].list = &item; /* a training stream */
     bad[11].train = false;
     bad[11].list = &item;
