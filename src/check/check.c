@@ -21,7 +21,7 @@ dram_status dram_check_look(const dram_config *cfg, const dram_dataset *train, c
     double begin = dram_clock();
     dram_survey *survey;
     dram_status status;
-    *check = (dram_check){.how = cfg->data.check};
+    *check = (dram_check){.how = cfg->data.check, .class_names = cfg->data.class_names};
     TRY(dram_survey_open(cfg, datasets, hooks, &survey));
     for (int set = 0; set < DRAM_SETS; set++)
         if (datasets[set]) TRY_GOTO(dram_count_set(cfg, dram_survey_set(survey, set), to[set]), done);

@@ -57,6 +57,7 @@ typedef struct {
     dram_check_set train, val;
     char refused[900];       /* what else a run needs and has not; "": nothing, or it was not asked */
     dram_data_check how;     /* data.check */
+    const dram_texts *class_names; /* of the config, which must outlive it; NULL: there are none */
     bool sampled;            /* auto had to leave files out */
     dram_check_some between; /* images of val whose content is in train, under another name or in another folder */
     dram_check_some shared;  /* images of val that are images of train: one folder, one name */

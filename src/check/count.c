@@ -124,6 +124,7 @@ static dram_label_rules rules_of(const counter *c, const dram_facts *image)
     if (known) size_of(c, image, &height, &width);
     dram_label_rules rules = dram_datasets_label_rules(c->cfg, height, width);
     rules.orientation = known ? image->orientation : 0;
+    rules.stored = c->images.stored;
     return rules;
 }
 

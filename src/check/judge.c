@@ -105,7 +105,7 @@ static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)
         say(to, "%s: %d image%s cannot be read and %s left out (the first: %s)", key, s->bad_images.n,
             S(s->bad_images.n), s->bad_images.n == 1 ? "is" : "are", s->bad_images.first);
     if (s->bad_labels.n)
-        say(to, "%s: %d label%s cannot be used and %s left out with their images (the first: %s)", key,
+        say(to, "%s: %d label%s cannot be used and %s left out with the image (the first: %s)", key,
             s->bad_labels.n, S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", s->bad_labels.first);
     if (s->unsure.n)
         say(to, "%s: %d image%s turned by EXIF, and the label is not (the first: %s): look whether the labels show "
@@ -192,8 +192,9 @@ static void warn_of_both(speaker *to, const dram_check *c)
         say(to, "%d of %d images of data.val are images of data.train (the first: %s): what is measured on them was "
             "trained on", c->shared.n, c->val.images, c->shared.first);
     if (c->between.n)
-        say(to, "%d images of data.val have the content of one of data.train (the first: %s): what is measured on them "
-            "was trained on", c->between.n, c->between.first);
+        say(to, "%d image%s of data.val %s the content of one of data.train (the first: %s): what is measured on %s was "
+            "trained on", c->between.n, S(c->between.n), c->between.n == 1 ? "has" : "have", c->between.first,
+            c->between.n == 1 ? "it" : "them");
     for (int k = 0; k < DRAM_CHECK_CLASSES && c->train.labelled_pixels; k++)
         unseen[k] = c->val.pixels[k] && !c->train.pixels[k];
     int n = count_true(unseen);

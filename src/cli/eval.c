@@ -80,23 +80,27 @@ static void warn(void *context, const char *line)
     dram_warn("%s", line);
 }
 
-static dram_status check_data(const dram_config *cfg, bool json)
+/* Says what is wrong with data.val; what it is, is printed with the result. */
+static dram_status check_data(const dram_config *cfg, dram_check *check)
 {
-    dram_progress_view view = {.out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0};
+    dram_progress_view view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0};
     const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked};
-    dram_check check;
-    TRY(dram_check_config(cfg, false, &hooks, &check));
-    dram_progress_data(&view, cfg, &check);
-    dram_check_warnings(cfg, &check, warn, NULL);
-    return dram_check_judge(cfg, &check, false);
+    dram_status status = dram_check_config(cfg, false, &hooks, check);
+    dram_progress_clear();
+    if (status != DRAM_OK) return status;
+    dram_check_warnings(cfg, check, warn, NULL);
+    return dram_check_judge(cfg, check, false);
 }
 
 static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
 {
     dram_eval_result result;
-    TRY(check_data(cfg, json));
+    dram_check check;
+    dram_progress_view view = {.out = stdout};
+    TRY(check_data(cfg, &check));
     TRY(dram_evaluate_file(cfg, weights, folder, &result));
     if (json) return dram_print_json(dram_eval_json(&result));
+    dram_progress_data(&view, cfg, &check);
     print_result(&result, folder);
     return DRAM_OK;
 }

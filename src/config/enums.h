@@ -15,6 +15,10 @@
     X(DRAM_DATA_CHECK_HEADERS, "headers")                                                                              \
     X(DRAM_DATA_CHECK_NONE, "none")
 
+#define DRAM_ON_BAD_LIST(X)                                                                                            \
+    X(DRAM_ON_BAD_SKIP, "skip")                                                                                        \
+    X(DRAM_ON_BAD_STOP, "stop")
+
 #define DRAM_ORIENTATION_LIST(X)                                                                                       \
     X(DRAM_ORIENTATION_EXIF, "exif")                                                                                   \
     X(DRAM_ORIENTATION_STORED, "stored")
@@ -79,6 +83,7 @@
 #define DRAM_CONFIG_ENUM_LISTS(X)                                                                                      \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
     X(dram_data_check, DRAM_DATA_CHECK_LIST)                                                                           \
+    X(dram_on_bad, DRAM_ON_BAD_LIST)                                                                                   \
     X(dram_orientation, DRAM_ORIENTATION_LIST)                                                                         \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \

@@ -108,7 +108,7 @@ static void one_bad_label(void **state)
     put_pairs(state, "t", 8, 24, 1, 0);
     c = look(state, "");
     assert_int_equal(c.train.bad, 1);
-    assert_said("1 label cannot be used and is left out with their images (the first: ");
+    assert_said("1 label cannot be used and is left out with the image (the first: ");
     assert_said("t/labels/07.png");
     look_refused(state, "data.on_bad=stop", "1 of 24 images cannot be used, and data.on_bad is stop: ");
     c = look(state, "data.check=headers"); /* a header has no ids */
