@@ -28,7 +28,8 @@ static dram_status check_pattern(const dram_config *cfg)
     if (length >= 4 && strcasecmp(pattern + length - 4, ".png") == 0)
         return dram_config_fail(cfg, key, "%s: .png is added to it; write %.*s", pattern, (int)length - 4, pattern);
     if (colon && strchr(colon + 1, ':')) return dram_config_fail(cfg, key, "%s: one : at most, as in OLD:NEW", pattern);
-    if (colon && length == 1) return dram_config_fail(cfg, key, ": changes nothing; write none, _L or OLD:NEW");
+    if (colon && strncmp(pattern, colon + 1, (size_t)(colon - pattern)) == 0 && length == 2 * strlen(colon + 1) + 1)
+        return dram_config_fail(cfg, key, "%s changes nothing; write none, _L or OLD:NEW", pattern);
     return DRAM_OK;
 }
 

@@ -210,8 +210,8 @@ static dram_status take_lines(name_list *l, const opening *o, char *text, size_t
         l->at++;
         while (end > name && strchr(" \t\r\n", end[-1])) end--;
         *end = '\0';
-        if (strncmp(name, "./", 2) == 0) name += 2;
         if (!*name || *name == '#') continue;
+        if (strncmp(name, "./", 2) == 0) name += 2;
         TRY(take_name(l, o, name));
         taken++;
     }
