@@ -23,7 +23,7 @@ enum { ROUNDS = 6000 };
 static void fuzz(blob seed, uint64_t number, bool label, const dram_class_map *map)
 {
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
-    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20};
+    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20, .range = 4095};
     dram_label_rules rules = {.classes = 4, .ignore_index = 255, .map = map, .max_bytes = 8 << 20};
     int64_t before = dram_alloc_bytes();
     int good = 0, bad = 0;
@@ -90,6 +90,8 @@ static void png(void **state)
     struct spng_plte palette = {.n_entries = 16};
     fuzz(encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 5, false, NULL);
     fuzz(encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false, NULL);
+    blob turned = encode_png(ramp, H * W * 2, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, false, NULL);
+    fuzz(png_with_orientation(turned, 6, true, false), 13, false, NULL);
     fuzz(encode_png(ramp, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette), 7, false, NULL);
     free(ramp);
 }
