@@ -43,14 +43,15 @@ static void assert_not_said(const char *text)
     if (strstr(said, text)) fail_msg("\"%s\" was said: \"%s\"", text, said);
 }
 
-static const char looks_base[] = "data:\n"
-                                 "  size: 64\n"
-                                 "  check: full\n"
-                                 "  train: {images: t/images, labels: t/labels}\n"
-                                 "  classes: 2\n"
-                                 "student: {arch: regnetx_002}\n"
-                                 "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
-                                 "task: {enabled: true}\n";
+static const char looks_base[] =
+    "data:\n"
+    "  size: 64\n"
+    "  check: full\n"
+    "  train: {images: t/images, labels: t/labels}\n"
+    "  classes: 2\n"
+    "student: {arch: regnetx_002}\n"
+    "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
+    "task: {enabled: true}\n";
 
 static int looks_setup(void **state)
 {

@@ -69,7 +69,8 @@ static void classes_by_name(void **state)
     assert_non_null(strstr(page, "class 0 sky         33.33 %"));
     assert_non_null(strstr(page, "class 1 car        in no label"));
     assert_non_null(strstr(page, "class 2 tree        66.67 %"));
-    assert_non_null(strstr(text_of_check(state, paths, &c, dram_check_summary), "2 of 3 classes: tree 66.7 %, sky 33.3 %; void 0.0 %"));
+    assert_non_null(strstr(text_of_check(state, paths, &c, dram_check_summary),
+                           "2 of 3 classes: tree 66.7 %, sky 33.3 %; void 0.0 %"));
 }
 
 /* An ignore_index that is a class: CamVid's 11. */
@@ -123,8 +124,8 @@ static void bad_files_of_every_kind(void **state)
     blob cut = jpeg_of(8, 12, 12);
     cut.n /= 2;
     put_blob(state, "t/images/12.jpg", cut);
-    put_label(state, "t/labels/13.png", 8, 11, 4, 0, 1); /* another size */
-    put_photo(state, "t/labels/14.png", 8, 12, 14);      /* a JPEG by its first bytes */
+    put_label(state, "t/labels/13.png", 8, 11, 4, 0, 1);      /* another size */
+    put_photo(state, "t/labels/14.png", 8, 12, 14);           /* a JPEG by its first bytes */
     put_file(with_folders(state, "t/labels/10.png"), "x", 1); /* beside a bad image: left out once */
     dram_check c = look(state, "");
     assert_int_equal(c.train.bad_images.n, 3);
@@ -336,15 +337,24 @@ static void weights_that_are_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOOK_CASE(masks_of_0_and_255),       LOOK_CASE(all_labels_void),
-        LOOK_CASE(nearly_all_void),          LOOK_CASE(classes_by_name),
-        LOOK_CASE(void_below_the_classes),   LOOK_CASE(labels_from_one),
-        LOOK_CASE(one_bad_label),            LOOK_CASE(bad_files_of_every_kind),
-        LOOK_CASE(photographs_as_labels),    LOOK_CASE(strips),
-        LOOK_CASE(exif_with_labels_as_stored), LOOK_CASE(exif_that_the_size_tells),
-        LOOK_CASE(twelve_bits),              LOOK_CASE(all_sixteen_bits),
-        LOOK_CASE(subfolders),               LOOK_CASE(alone_on_both_sides),
-        LOOK_CASE(refused_on_both_sides),    LOOK_CASE(weights_that_are_none),
+        LOOK_CASE(masks_of_0_and_255),
+        LOOK_CASE(all_labels_void),
+        LOOK_CASE(nearly_all_void),
+        LOOK_CASE(classes_by_name),
+        LOOK_CASE(void_below_the_classes),
+        LOOK_CASE(labels_from_one),
+        LOOK_CASE(one_bad_label),
+        LOOK_CASE(bad_files_of_every_kind),
+        LOOK_CASE(photographs_as_labels),
+        LOOK_CASE(strips),
+        LOOK_CASE(exif_with_labels_as_stored),
+        LOOK_CASE(exif_that_the_size_tells),
+        LOOK_CASE(twelve_bits),
+        LOOK_CASE(all_sixteen_bits),
+        LOOK_CASE(subfolders),
+        LOOK_CASE(alone_on_both_sides),
+        LOOK_CASE(refused_on_both_sides),
+        LOOK_CASE(weights_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

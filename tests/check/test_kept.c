@@ -76,7 +76,8 @@ static void another_config_uses_it(void **state)
     c = look(state, "data.ignore_index=0");
     assert_int_equal(c.train.known, FILES);
     assert_int_equal(c.train.void_pixels, PAIRS * 32);
-    c = look_refused(state, "data.classes=3 data.reduce_zero_label=true data.ignore_index=1 data.class_map={1: 9}", "9");
+    c = look_refused(state, "data.classes=3 data.reduce_zero_label=true data.ignore_index=1 data.class_map={1: 9}",
+                     "9");
     assert_int_equal(c.train.known, FILES);
 }
 
@@ -286,8 +287,8 @@ static void one_folder_for_all(void **state)
     }
     const char *all = in_dir(state, "all");
     snprintf(set, sizeof set,
-             "data.label_pattern=_L data.train.images=%s data.train.labels=%s data.val.images=%s data.val.labels=%s", all,
-             all, all, all);
+             "data.label_pattern=_L data.train.images=%s data.train.labels=%s data.val.images=%s data.val.labels=%s",
+             all, all, all, all);
     dram_check c = look(state, set);
     assert_int_equal(c.train.pairs, PAIRS);
     assert_int_equal(c.shared.n, PAIRS);
@@ -379,14 +380,22 @@ static void stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LOOK_CASE(the_second_look_knows),        LOOK_CASE(another_config_uses_it),
-        LOOK_CASE(a_changed_file_of_equal_size), LOOK_CASE(a_touched_file),
-        LOOK_CASE(a_file_of_another_size),       LOOK_CASE(bad_files_are_not_kept),
-        LOOK_CASE(headers_first),                LOOK_CASE(none_reads_nothing),
-        LOOK_CASE(auto_is_full_for_a_few),       LOOK_CASE(damaged),
-        LOOK_CASE(lies_with_a_good_hash),        LOOK_CASE(files_that_are_gone),
-        LOOK_CASE(one_folder_for_all),           LOOK_CASE(a_folder_that_is_read_only),
-        LOOK_CASE(a_folder_that_takes_no_file),  LOOK_CASE(many_at_once),
+        LOOK_CASE(the_second_look_knows),
+        LOOK_CASE(another_config_uses_it),
+        LOOK_CASE(a_changed_file_of_equal_size),
+        LOOK_CASE(a_touched_file),
+        LOOK_CASE(a_file_of_another_size),
+        LOOK_CASE(bad_files_are_not_kept),
+        LOOK_CASE(headers_first),
+        LOOK_CASE(none_reads_nothing),
+        LOOK_CASE(auto_is_full_for_a_few),
+        LOOK_CASE(damaged),
+        LOOK_CASE(lies_with_a_good_hash),
+        LOOK_CASE(files_that_are_gone),
+        LOOK_CASE(one_folder_for_all),
+        LOOK_CASE(a_folder_that_is_read_only),
+        LOOK_CASE(a_folder_that_takes_no_file),
+        LOOK_CASE(many_at_once),
         LOOK_CASE(stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

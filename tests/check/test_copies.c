@@ -22,7 +22,7 @@ static void none(void **state)
     put_photo(state, "t/images/b.jpg", 8, 12, 2);
     put_photo(state, "v/images/a.jpg", 8, 12, 3);
     dram_check c = look(state, with_val(state));
-    assert_int_equal(c.train.twins.n + c.val.twins.n + c.between.n + c.shared.n, 0);
+    assert_int_equal(c.train.copies.n + c.val.copies.n + c.between.n + c.shared.n, 0);
     assert_string_equal(said, "");
 }
 
@@ -40,10 +40,10 @@ static void within_and_between(void **state)
         put_photo(state, name, 8, 12, val[i]);
     }
     dram_check c = look(state, with_val(state));
-    assert_int_equal(c.train.twins.n, 3);
-    assert_string_equal(c.train.twins.first, "c.jpg is a.jpg");
-    assert_int_equal(c.val.twins.n, 1);
-    assert_string_equal(c.val.twins.first, "r.jpg is p.jpg");
+    assert_int_equal(c.train.copies.n, 3);
+    assert_string_equal(c.train.copies.first, "c.jpg is a.jpg");
+    assert_int_equal(c.val.copies.n, 1);
+    assert_string_equal(c.val.copies.first, "r.jpg is p.jpg");
     assert_int_equal(c.between.n, 1);
     assert_string_equal(c.between.first, "q.jpg is a.jpg of data.train");
     assert_said("data.train: 3 of 6 images have the content of another (the first: c.jpg is a.jpg)");
@@ -100,12 +100,12 @@ static void links_to_one_file(void **state)
     }
     dram_check c = look(state, "task.enabled=false");
     assert_int_equal(c.train.images, LINKS + 1);
-    assert_int_equal(c.train.twins.n, LINKS - 1);
-    assert_string_equal(c.train.twins.first, "002.jpg is 001.jpg");
+    assert_int_equal(c.train.copies.n, LINKS - 1);
+    assert_string_equal(c.train.copies.first, "002.jpg is 001.jpg");
     assert_int_equal(count_lines(said), 1);
     c = look(state, "task.enabled=false");
     assert_int_equal(c.train.known, LINKS + 1);
-    assert_int_equal(c.train.twins.n, LINKS - 1);
+    assert_int_equal(c.train.copies.n, LINKS - 1);
 }
 
 int main(void)
