@@ -68,8 +68,9 @@ static const layout layouts[] = {
 
 static int setup(void **state)
 {
+    static const char list[] = "2\r\n3.jpg\r\n\r\n0\r\n# the rest\r\n1\r\n";
     if (dram_setup(state, SCENES) != 0) return -1;
-    put_file(in_dir(state, "list.txt"), "2\r\n3.jpg\r\n\r\n0\r\n# the rest\r\n1\r\n", 31);
+    put_file(in_dir(state, "list.txt"), list, sizeof list - 1);
     dram_ok(state, "train run.yaml device=cpu");
     return 0;
 }
@@ -155,7 +156,7 @@ static void wrong_layouts_end_with_a_way_out(void **state)
         {"data.train.images=scenes/labels data.train.labels=scenes/labels", "would be its own label"},
         {"data.train.list=none.txt", "none.txt: No such file"},
         {"data.train.list=run.yaml", "run.yaml:1: \"name: net\" is no image of "},
-        {"data.label_pattern=*_L.png", "data.label_pattern: *_L.png: the end of a name alone"},
+        {"data.label_pattern='*_L.png'", "data.label_pattern: *_L.png: the end of a name alone"},
     };
     char args[1024];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
