@@ -19,7 +19,8 @@ typedef struct {
  *
  * DRAM_ERR_FORMAT: it is empty, no JPEG, PNG or WebP (what else it is, if that is known), animated, its header is
  * damaged, or it ends too early. Every file that dram_image_decode takes is taken here. Every file that was cut is
- * refused by both or taken by both. What is damaged inside is seen by dram_image_decode alone. */
+ * refused by both or taken by both. What is damaged inside is seen by dram_image_decode alone. DRAM_ERR_MEMORY: memory
+ * is out. */
 dram_status dram_image_look(const uint8_t *bytes, size_t n, const char *name, dram_image_header *out);
 
 #endif

@@ -222,11 +222,14 @@ static void memory_that_runs_out(void **state)
 {
     (void)state;
     uint8_t *rgb = noise_bytes(40 * 40 * 4, 9);
-    blob files[] = {jpeg_with_orientation(encode_jpeg(rgb, 40, 40, 0, TJPF_RGB, TJSAMP_420, 0), 6, false),
-                    encode_jpeg(rgb, 40, 40, 0, TJPF_CMYK, TJSAMP_444, 0),
-                    encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL),
-                    encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, true, NULL),
-                    encode_webp(rgb, 40, 40, 3, 80)};
+    blob files[] = {
+        jpeg_with_orientation(encode_jpeg(rgb, 40, 40, 0, TJPF_RGB, TJSAMP_420, 0), 6, false),
+        encode_jpeg(rgb, 40, 40, 0, TJPF_CMYK, TJSAMP_444, 0),
+        encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL),
+        encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, true, NULL),
+        png_with_orientation(encode_png(rgb, 40 * 40 * 2, 40, 40, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false,
+                             false),
+        encode_webp(rgb, 40, 40, 3, 80)};
     dram_image_rules limits = {.max_pixels = 20};
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
         int64_t before = dram_alloc_bytes();

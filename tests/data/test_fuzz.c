@@ -23,7 +23,7 @@ enum { ROUNDS = 6000 };
 static void fuzz(blob seed, uint64_t number, bool label, const dram_class_map *map)
 {
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
-    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20};
+    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20, .range = 4095};
     dram_label_rules rules = {.classes = 4, .ignore_index = 255, .map = map, .max_bytes = 8 << 20};
     int64_t before = dram_alloc_bytes();
     int good = 0, bad = 0;
@@ -90,6 +90,8 @@ static void png(void **state)
     struct spng_plte palette = {.n_entries = 16};
     fuzz(encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 5, false, NULL);
     fuzz(encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false, NULL);
+    blob turned = encode_png(ramp, H * W * 2, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, false, NULL);
+    fuzz(png_with_orientation(turned, 6, true, false), 13, false, NULL);
     fuzz(encode_png(ramp, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette), 7, false, NULL);
     free(ramp);
 }
@@ -120,8 +122,8 @@ static void label(void **state)
     for (int i = 0; i < H * W * 3; i++) rgb[i] = ids[i / 3];
     struct spng_plte palette = {.n_entries = 4};
     for (int i = 0; i < 4; i++) palette.entries[i] = (struct spng_plte_entry){(uint8_t)i, (uint8_t)i, (uint8_t)i, 255};
-    fuzz(encode_png(rgb, sizeof rgb, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 13, true, map);
-    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_INDEXED, true, &palette), 14, true, map);
+    fuzz(encode_png(rgb, sizeof rgb, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 14, true, map);
+    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_INDEXED, true, &palette), 15, true, map);
     free(map);
     free(ids);
 }
