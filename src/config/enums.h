@@ -19,6 +19,10 @@
     X(DRAM_PLACEMENT_STREAM, "stream")                                                                                 \
     X(DRAM_PLACEMENT_HOST, "host")
 
+#define DRAM_ON_BAD_LIST(X)                                                                                            \
+    X(DRAM_ON_BAD_SKIP, "skip")                                                                                        \
+    X(DRAM_ON_BAD_STOP, "stop")
+
 #define DRAM_BETWEEN_LIST(X)                                                                                           \
     X(DRAM_BETWEEN_NONE, "none")                                                                                       \
     X(DRAM_BETWEEN_REUSE, "reuse")
@@ -70,6 +74,7 @@
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
+    X(dram_on_bad, DRAM_ON_BAD_LIST)                                                                                   \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \

@@ -61,5 +61,6 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
         .classes = p->classes,
         .ignore_index = cfg->data.ignore_index,
+        .stop_on_bad = cfg->data.on_bad == DRAM_ON_BAD_STOP,
     };
 }
