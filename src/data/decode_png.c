@@ -174,10 +174,13 @@ static void convert(converter *by, const uint8_t *row, int x, int step, int widt
     for (; x < width; x += step) {
         uint8_t *out = rgb + 3 * (size_t)x;
         int first = x * by->channels;
-        if (by->depth == 16)
-            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + (by->channels >= 3 ? c : 0));
-        else if (by->channels >= 3)
-            for (int c = 0; c < 3; c++) out[c] = (uint8_t)sample(row, by->depth, first + c);
+        bool colour = by->channels >= 3;
+        if (by->depth == 16 && colour)
+            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + c);
+        else if (by->depth == 16)
+            memset(out, narrow(by, row, first), 3);
+        else if (colour) /* which has 8 bits or 16 */
+            memcpy(out, row + first, 3);
         else
             memcpy(out, by->colour[sample(row, by->depth, first)], 3);
     }
