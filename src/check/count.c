@@ -85,6 +85,7 @@ static void add_bad_image(const counter *c, int i, dram_check_some *some)
 {
     dram_image image;
     dram_dataset_image_path(c->seen->dataset, i, c->path, c->room);
+    dram_error_clear();
     if (some->n == 0 && dram_image_load(c->path, &c->images, &image) == DRAM_OK) dram_image_free(&image);
     dram_some_add(some, "%s", *dram_error_text() ? dram_error_text() : c->path);
     dram_error_clear();
@@ -160,6 +161,7 @@ static void add_bad_label(const counter *c, int i, const dram_label_rules *rules
 {
     dram_label label;
     dram_dataset_label_path(c->seen->dataset, i, c->path, c->room);
+    dram_error_clear();
     if (some->n == 0 && dram_label_load(c->path, rules, &label) == DRAM_OK) dram_label_free(&label);
     dram_some_add(some, "%s", *dram_error_text() ? dram_error_text() : c->path);
     dram_error_clear();

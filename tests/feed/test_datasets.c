@@ -132,13 +132,24 @@ static void labels_that_are_not_used(void **state)
     dram_config_free(cfg);
 }
 
+static void say_of(void **state, const char *data)
+{
+    dram_config *cfg = config(state, data);
+    dram_dataset *d = dataset(cfg, false);
+    dram_datasets_say(d, cfg->data.recursive);
+    dram_dataset_close(d);
+    dram_config_free(cfg);
+}
+
 static void what_is_beside_is_said(void **state)
 {
     put(images, "0.jpg drive2/1.jpg notes.txt more.txt");
     put(labels, "0.png drive2/1.png colours.csv");
     put_link(labels, "again", "drive2");
     datasets_are(state, "train: {images: images, labels: labels}", "0.jpg=0.png", NULL);
+    assert_int_equal(warnings, 0); /* src/check says it of the folders of a config */
     char want[9000];
+    say_of(state, "train: {images: images, labels: labels}");
     assert_int_equal(warnings, 2);
     snprintf(want, sizeof want, "3 files left aside, no image or label by their names (the first: %s/more.txt)",
              images);
@@ -147,8 +158,7 @@ static void what_is_beside_is_said(void **state)
              images);
     assert_string_equal(warned[1], want);
     warnings = 0;
-    datasets_are(state, "recursive: true, train: {images: images, labels: labels}",
-                 "0.jpg=0.png drive2/1.jpg=drive2/1.png", NULL);
+    say_of(state, "recursive: true, train: {images: images, labels: labels}");
     assert_int_equal(warnings, 2);
     snprintf(want, sizeof want, "1 folder not looked into, since another name leads there too (the first: %s/again)",
              labels);
