@@ -8,9 +8,17 @@
 #include "session/programs.h"
 
 /* data.train or, with `val`, data.val; labels only where the task is on. *out is NULL when the config names no such
- * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open; and a task that would see no label at all in
- * training. */
+ * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open and dram_datasets_check_broken; and a
+ * task that would see no label at all in training. */
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
+
+/* Warns of what the folders hold beside what is used: other files, folders that are not looked into. */
+void dram_datasets_say(const dram_dataset *dataset, bool recursive);
+
+/* What the data set leaves out because an image or a label is no file: a warning, or DRAM_ERR_CONFIG where data.on_bad is
+ * stop or more than 10 % are so. Where its folder was named is put before the error, with ": ". */
+dram_status dram_datasets_check_broken(const dram_config *cfg, const dram_dataset *dataset, const char *images_where,
+                                       const char *labels_where);
 
 /* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
  * what differs. */
