@@ -81,8 +81,8 @@ static void warn_of_names(speaker *to, const dram_check_set *s, const char *key)
         say(to, "%s: %d file%s left aside, neither *.jpg, *.jpeg, *.png nor *.webp (the first: %s)", key, s->others.n,
             S(s->others.n), s->others.first);
     if (s->broken.n)
-        say(to, "%s: %d name%s left out, which %s no file (the first: %s)", key, s->broken.n, S(s->broken.n),
-            s->broken.n == 1 ? "is" : "are", s->broken.first);
+        say(to, "%s: %d of %d images %s left out%s: %s", key, s->broken.n, s->images + s->broken.n,
+            s->broken.n == 1 ? "is" : "are", s->broken.n == 1 ? "" : ", the first", s->broken.first);
     if (s->twins.n)
         say(to,
             "%s: %d image%s the name of another but for the ending (the first: %s): if they are labels, name their "

@@ -23,16 +23,26 @@ static bool draws_teacher(const dram_config *cfg)
     return !weights || strcmp(weights, DRAM_WEIGHTS_RANDOM) == 0;
 }
 
+/* Labels that are not learned still tell which files of one folder are no photographs. */
+static bool uses_labels(const dram_config *cfg, const char *images, const char *labels)
+{
+    return cfg->task.enabled || !images || !labels || strcmp(images, labels) == 0;
+}
+
 /* A row: the keys, "|" between them, and a "." at the end for all of a section; the condition under which they have an
  * effect; the key that decides it. The first row whose condition fails speaks for a key. A new key that another can
  * take the effect from gets a row here. */
 #define EFFECT_LIST(X)                                                                                                 \
     X(sam, "sam_distill.|memory.share_teacher", cfg->sam_distill.enabled, "sam_distill.enabled")                       \
     X(resolution, "resolution_distill.", cfg->resolution_distill.enabled, "resolution_distill.enabled")                \
+    X(train_labels, "data.train.labels", uses_labels(cfg, cfg->data.train.images, cfg->data.train.labels),             \
+      "task.enabled")                                                                                                  \
+    X(val_labels, "data.val.labels", uses_labels(cfg, cfg->data.val.images, cfg->data.val.labels), "task.enabled")     \
     X(task,                                                                                                            \
-      "task.|data.train.labels|data.train.label_fraction|data.train.label_seed|data.train.labelled_share|"             \
-      "data.val.labels|data.classes|data.ignore_index|data.labels_optional",                                           \
+      "task.|data.train.label_fraction|data.train.label_seed|data.train.labelled_share|data.classes|"                  \
+      "data.ignore_index|data.labels_optional",                                                                        \
       cfg->task.enabled, "task.enabled")                                                                               \
+    X(pattern, "data.label_pattern", cfg->data.train.labels || cfg->data.val.labels, "data.train.labels")              \
     X(fraction, "data.train.label_seed", cfg->data.train.label_fraction < 1, "data.train.label_fraction")              \
     X(share, "data.train.labelled_share", cfg->sam_distill.enabled || cfg->resolution_distill.enabled,                 \
       "sam_distill.enabled")                                                                                           \

@@ -87,6 +87,10 @@ static void each_row(void **state)
          "optim: {type: sgd, momentum: 0.5}\n"},
         {"optim: {type: sgd, beta2: 0.5}\n", "c.yaml: optim.beta2 has no effect: optim.type is sgd\n",
          "optim: {beta1: 0.5, beta2: 0.5, eps: 1.0e-6}\n"},
+        {"data: {label_pattern: _L}\n", "c.yaml: data.label_pattern has no effect: data.train.labels is none\n",
+         TASK "data: {classes: 2, label_pattern: _L, val: {images: i, labels: l}}\n"},
+        {"data: {val: {images: i, labels: l}}\n", "c.yaml: data.val.labels has no effect: task.enabled is false\n",
+         "data: {val: {images: i, labels: i}}\n"},
         {"device: cpu\ncuda: {graph: false}\n", "c.yaml: cuda.graph has no effect: device is cpu\n",
          "cuda: {graph: false}\n"},
     };
@@ -118,7 +122,8 @@ static void one_line_a_reason(void **state)
     expect_said(
         "data: {classes: 3, train: {images: i, labels: l, label_fraction: 0.5}, augment: {crop: false, scale_min: "
         "0.6}}\n",
-        "c.yaml: data.train.labels, data.train.label_fraction, data.classes have no effect: task.enabled is false\n"
+        "c.yaml: data.train.labels has no effect: task.enabled is false\n"
+        "c.yaml: data.train.label_fraction, data.classes have no effect: task.enabled is false\n"
         "c.yaml: data.augment.scale_min has no effect: data.augment.crop is false\n");
 }
 

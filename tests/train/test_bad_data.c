@@ -185,6 +185,26 @@ static void stopped_at_a_bad_image(void **state)
     run_remove(state, "image");
 }
 
+/* A link that leads nowhere, there when the run begins: the image is not of the data set. */
+static void a_link_that_leads_nowhere(void **state)
+{
+    const char *path = scene(state, late, false);
+    kept_file image = spoil(path, "", 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("gone.jpg", path), 0);
+    run_order o = {.name = "link", .set = set_of(state, "train.steps=2")};
+    warnings = 0;
+    run_ok(state, &o);
+    assert_true(warnings >= 1);
+    assert_int_equal(o.summary.skipped_images, 0);
+    run_remove(state, "link");
+    o.set = set_of(state, "train.steps=2 data.on_bad=stop");
+    run_fails(state, &o, DRAM_ERR_CONFIG, "no image can be read here: a link that leads nowhere (data.on_bad is stop)");
+    assert_false(is_there(run_file(state, "link", "")));
+    assert_int_equal(unlink(path), 0);
+    restore(image);
+}
+
 /* More than 10 %: three of 24. Some steps are done before the third is drawn. */
 static void more_than_a_tenth(void **state)
 {
@@ -337,11 +357,11 @@ static void nothing_left_to_do(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stopped_at_a_bad_label),  cmocka_unit_test(skipped_bad_label),
-        cmocka_unit_test(stopped_at_a_bad_image),  cmocka_unit_test(more_than_a_tenth),
-        cmocka_unit_test(a_folder_that_goes_away), cmocka_unit_test(nothing_can_be_saved),
-        cmocka_unit_test(a_bad_label_to_evaluate), cmocka_unit_test(names_of_all_kinds),
-        cmocka_unit_test(nothing_left_to_do),
+        cmocka_unit_test(stopped_at_a_bad_label), cmocka_unit_test(skipped_bad_label),
+        cmocka_unit_test(stopped_at_a_bad_image), cmocka_unit_test(a_link_that_leads_nowhere),
+        cmocka_unit_test(more_than_a_tenth),      cmocka_unit_test(a_folder_that_goes_away),
+        cmocka_unit_test(nothing_can_be_saved),   cmocka_unit_test(a_bad_label_to_evaluate),
+        cmocka_unit_test(names_of_all_kinds),     cmocka_unit_test(nothing_left_to_do),
     };
     return cmocka_run_group_tests(tests, setup, tempdir_remove);
 }
