@@ -11,7 +11,7 @@
 #include "support/runs.h"
 #include "support/warnings.h"
 
-/* 24 scenes, two to a step, each seen once. The image that is spoilt stands at position 21, in step 10. */
+/* 24 scenes, two to a step, each seen once; none is looked at before it is drawn. The image that is spoilt stands at position 21, in step 10. */
 enum { MANY = 24, STEPS = MANY / 2, LATE = 21, BAD_STEP = LATE / 2 };
 
 static int late; /* its index */
@@ -23,6 +23,7 @@ static char *set_of(void **state, const char *more)
     char *out = text[next++ % 4];
     snprintf(out, sizeof text[0],
              "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
+             "data.check=none "
              "data.train.images=%.2000s data.train.labels=%.2000s train.steps=12 %.4000s",
              in_dir(state, "many/images"), in_dir(state, "many/labels"), more);
     return out;
@@ -278,7 +279,9 @@ static void nothing_can_be_saved(void **state)
 static void a_bad_label_to_evaluate(void **state)
 {
     char set[9000];
-    snprintf(set, sizeof set, "data.val.images=%.2000s data.val.labels=%.2000s train.steps=4 run.eval_every=2",
+    snprintf(set, sizeof set,
+             "data.val.images=%.2000s data.val.labels=%.2000s train.steps=4 run.eval_every=2 "
+             "data.check=none",
              in_dir(state, "many/images"), in_dir(state, "many/labels"));
     char train[9000];
     snprintf(train, sizeof train, "sam_distill.enabled=false resolution_distill.enabled=false %.8000s data.on_bad=stop",
@@ -325,7 +328,8 @@ static void names_of_all_kinds(void **state)
     }
     snprintf(set, sizeof set,
              "task.enabled=false resolution_distill.enabled=false sam_distill.fidelity_images=0 data.val.images=none "
-             "data.val.labels=none data.train.images=%.4000s train.batch_size=13 train.steps=8",
+             "data.val.labels=none data.train.images=%.4000s train.batch_size=13 train.steps=8 "
+             "data.check=none",
              in_dir(state, "odd/images"));
     run_order whole = {.name = "odd", .set = set}, part = {.name = "part", .set = set, .stop_at = 5};
     run_ok(state, &whole);
