@@ -46,7 +46,7 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
     X(fraction, "data.train.label_seed", cfg->data.train.label_fraction < 1, "data.train.label_fraction")              \
     X(share, "data.train.labelled_share", cfg->sam_distill.enabled || cfg->resolution_distill.enabled,                 \
       "sam_distill.enabled")                                                                                           \
-    X(val, "run.eval_every", cfg->data.val.images, "data.val.images")                                                  \
+    X(val, "run.eval_every", cfg->data.val.images || !cfg->run.eval_every, "data.val.images")                          \
     X(evaluation, "run.eval_every|data.val.images", cfg->task.enabled || cfg->sam_distill.enabled,                     \
       "sam_distill.enabled")                                                                                           \
     X(crop, "data.augment.scale_min|data.augment.scale_max", cfg->data.augment.crop, "data.augment.crop")              \
@@ -105,12 +105,22 @@ static int row_of(const dram_config *cfg, const dram_key *key)
     return -1;
 }
 
-/* What a weaker source set, a stronger one has switched off on purpose. */
+/* Whether the decider is the `enabled` of the section that the key is in. */
+static bool is_own_switch(const char *decider, const char *path)
+{
+    size_t section = (size_t)(dram_key_name(decider) - decider);
+    return section && strcmp(decider + section, "enabled") == 0 && strncmp(decider, path, section) == 0;
+}
+
+/* What a weaker source set, a stronger one has switched off on purpose; and so has one that says `enabled: false` beside
+ * what it sets. */
 static bool is_idle(const dram_config *cfg, const dram_key *key, int row)
 {
+    const char *decider = rows[row].decider;
     if (key->kind <= DRAM_KEY_SECTION || row_of(cfg, key) != row || is_default(cfg, key)) return false;
     if (strcmp(dram_config_where(cfg, key->path), "default") == 0) return false;
-    return !dram_config_outranks(cfg, rows[row].decider, key->path);
+    if (is_own_switch(decider, key->path)) return dram_config_outranks(cfg, key->path, decider);
+    return !dram_config_outranks(cfg, decider, key->path);
 }
 
 /* "data.augment.crop is false" */
