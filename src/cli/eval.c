@@ -12,6 +12,30 @@
 #include "report/summary.h"
 #include "train/train.h"
 
+enum { NAME_ROOM = 200 };
+
+/* Characters of a text, which is UTF-8. */
+static int length_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* Two spaces and the name, as wide as the longest; nothing where there are no names. */
+static void print_name(const dram_texts *names, int k)
+{
+    char shown[NAME_ROOM];
+    int width = 0;
+    if (!names) return;
+    for (int i = 0; i < names->n; i++) {
+        int n = length_of(dram_visible(names->text[i], shown, sizeof shown));
+        if (n > width) width = n;
+    }
+    dram_visible(names->text[k], shown, sizeof shown);
+    printf("  %s%*s", shown, width - length_of(shown), "");
+}
+
 /* With predictions, the colour of a class is named beside it. */
 static void print_classes(const dram_eval_result *r, bool colored)
 {
@@ -20,6 +44,7 @@ static void print_classes(const dram_eval_result *r, bool colored)
     dram_palette(color, n);
     for (int k = 0; k < n; k++) {
         printf("  class %-3d", k);
+        print_name(r->class_names, k);
         if (colored) printf("  #%02x%02x%02x", color[k].r, color[k].g, color[k].b);
         if (isfinite(r->class_iou[k]))
             printf("  IoU %.4f\n", r->class_iou[k]);

@@ -9,6 +9,10 @@
     X(DRAM_RUN_DEVICE_CPU, "cpu")                                                                                      \
     X(DRAM_RUN_DEVICE_CUDA, "cuda")
 
+#define DRAM_ORIENTATION_LIST(X)                                                                                       \
+    X(DRAM_ORIENTATION_EXIF, "exif")                                                                                   \
+    X(DRAM_ORIENTATION_STORED, "stored")
+
 #define DRAM_PRECISION_LIST(X)                                                                                         \
     X(DRAM_PRECISION_FP32, "fp32")                                                                                     \
     X(DRAM_PRECISION_BF16, "bf16")                                                                                     \
@@ -68,6 +72,7 @@
 /* Every list above, with the C type made from it. */
 #define DRAM_CONFIG_ENUM_LISTS(X)                                                                                      \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
+    X(dram_orientation, DRAM_ORIENTATION_LIST)                                                                         \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \

@@ -82,6 +82,26 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     return status;
 }
 
+dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, int width)
+{
+    const struct dram_config_data *data = &cfg->data;
+    return (dram_label_rules){.height = height,
+                              .width = width,
+                              .classes = data->classes,
+                              .ignore_index = data->ignore_index,
+                              .map = data->class_map,
+                              .reduce_zero = data->reduce_zero_label,
+                              .max_bytes = data->max_decode_bytes};
+}
+
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg)
+{
+    return (dram_image_rules){.max_pixels = cfg->data.max_pixels,
+                              .max_bytes = cfg->data.max_decode_bytes,
+                              .stored = cfg->data.orientation == DRAM_ORIENTATION_STORED,
+                              .range = cfg->data.range};
+}
+
 dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *p, const dram_dataset *dataset)
 {
     return (dram_loader_params){
@@ -93,8 +113,7 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
+        .images = dram_datasets_image_rules(cfg),
+        .labels = dram_datasets_label_rules(cfg, 0, 0),
     };
 }

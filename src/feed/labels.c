@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "base/str.h"
 #include "data/image.h"
+#include "feed/datasets.h"
 
 enum { MOST_LABELS = 512 };
 static const double MOST_SECONDS = 2;
@@ -49,9 +50,7 @@ static void look(void *context, int64_t task, int worker)
 {
     const job *j = context;
     share *s = &j->shares[worker];
-    const struct dram_config_data *data = &j->cfg->data;
-    const dram_label_rules rules = {
-        .classes = data->classes, .ignore_index = data->ignore_index, .max_bytes = data->max_decode_bytes};
+    const dram_label_rules rules = dram_datasets_label_rules(j->cfg, 0, 0);
     dram_label label;
     if (dram_clock() - j->begin > MOST_SECONDS) return;
     int image = j->labelled[task * j->step % j->labels], room = dram_dataset_path_room(j->dataset);
@@ -112,15 +111,18 @@ done:
 
 /* ---- what is said of it ---- */
 
-/* "class 1", "classes 1, 2, 5", "20 classes (3, 4, 5, ...)" of those in no label. */
-static void name_missing(const int *missing, int n, char *out, size_t size)
+/* "class 1", "classes 1, 2, 5", "20 classes (3, 4, 5, ...)" of those in no label, by their names if they have some. */
+static void name_missing(const dram_config *cfg, const int *missing, int n, dram_str *out)
 {
     enum { NAMED = 10 };
-    size_t at = (size_t)(n > NAMED ? snprintf(out, size, "%d classes (", n)
-                                   : snprintf(out, size, n == 1 ? "class " : "classes "));
+    char room[16];
+    if (n > NAMED)
+        dram_str_add(out, "%d classes (", n);
+    else
+        dram_str_add(out, n == 1 ? "class " : "classes ");
     for (int i = 0; i < n && i < NAMED; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%d", i ? ", " : "", missing[i]);
-    if (n > NAMED) snprintf(out + at, size - at, ", ...)");
+        dram_str_add(out, "%s%s", i ? ", " : "", dram_class_name(cfg, missing[i], room, sizeof room));
+    if (n > NAMED) dram_str_add(out, ", ...)");
 }
 
 /* "in the labels of data.train", or of how many of them. */
@@ -135,7 +137,8 @@ static void name_labels(const dram_label_counts *c, char *out, size_t size)
 static dram_status judge(const dram_config *cfg, const dram_label_counts *c, int64_t labelled, int64_t nothing)
 {
     int classes = cfg->data.classes, ignore = cfg->data.ignore_index, missing[256], n = 0, present = 0;
-    char where[120], names[120];
+    char where[120];
+    dram_str names = {0};
     name_labels(c, where, sizeof where);
     if (!labelled && c->looked == c->labels)
         return dram_config_fail(cfg, "data.train.labels",
@@ -152,15 +155,16 @@ static dram_status judge(const dram_config *cfg, const dram_label_counts *c, int
     if (!labelled)
         dram_warn("there is no labelled pixel in %s: all are void (%d, data.ignore_index)", where, ignore);
     else if (n) {
-        name_missing(missing, n, names, sizeof names);
+        name_missing(cfg, missing, n, &names);
         dram_warn("%s of data.classes %d %s in none of %s: the task cannot learn %s%s; %.0f %% of the pixels are void "
                   "(%d, data.ignore_index)",
-                  names, classes, n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
+                  names.failed ? "a class" : names.text, classes, n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
                   present == 1 ? ", and has but one answer to learn" : "", percent, ignore);
     }
     if (labelled && percent > 50)
         dram_warn("%.0f %% of the pixels of %s are void (%d, data.ignore_index): the task learns from the rest alone",
                   percent, where, ignore);
+    dram_str_free(&names);
     return DRAM_OK;
 }
 
