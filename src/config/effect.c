@@ -40,7 +40,7 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
     X(val_labels, "data.val.labels", uses_labels(cfg, cfg->data.val.images, cfg->data.val.labels), "task.enabled")     \
     X(task,                                                                                                            \
       "task.|data.train.label_fraction|data.train.label_seed|data.train.labelled_share|data.classes|"                  \
-      "data.ignore_index|data.labels_optional",                                                                        \
+      "data.ignore_index|data.labels_optional|data.class_map|data.reduce_zero_label|data.class_names",                 \
       cfg->task.enabled, "task.enabled")                                                                               \
     X(pattern, "data.label_pattern", cfg->data.train.labels || cfg->data.val.labels, "data.train.labels")              \
     X(fraction, "data.train.label_seed", cfg->data.train.label_fraction < 1, "data.train.label_fraction")              \
@@ -92,6 +92,7 @@ static bool is_default(const dram_config *cfg, const dram_key *key)
 {
     const dram_key_value is = dram_key_get(cfg, key), was = dram_key_default(key);
     if (key->kind == DRAM_KEY_STEPS) return dram_steps_equal(&is.steps, &was.steps);
+    if (is.map != was.map || is.texts != was.texts) return false; /* by default there is none */
     if (!is.text || !was.text) return is.integer == was.integer && is.real == was.real && is.text == was.text;
     return strcmp(is.text, was.text) == 0;
 }

@@ -94,6 +94,9 @@ static void each_row(void **state)
          TASK "data: {classes: 2, label_pattern: _L, val: {images: i, labels: l}}\n"},
         {"data: {val: {images: i, labels: l}}\n", "c.yaml: data.val.labels has no effect: task.enabled is false\n",
          "data: {val: {images: i, labels: i}}\n"},
+        {"data: {class_map: {255: 1}, reduce_zero_label: true}\n",
+         "c.yaml: data.class_map, data.reduce_zero_label have no effect: task.enabled is false\n",
+         TASK "data: {classes: 2, class_map: {255: 1}, class_names: [a, b]}\n"},
         {"device: cpu\ncuda: {graph: false}\n", "c.yaml: cuda.graph has no effect: device is cpu\n",
          "cuda: {graph: false}\n"},
     };
