@@ -1,0 +1,151 @@
+/* Makes the binary inputs of tests/fuzz/corpus, of small files of each kind.
+ *     cmake --build build/release --target fuzz_seeds && build/release/tests/fuzz_seeds tests/fuzz/corpus */
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include "fuzz/fuzz.h"
+
+#define assert_true must
+#define assert_non_null must
+#define assert_int_equal(A, B) must((A) == (B))
+#define fail_msg(TEXT) must(!TEXT)
+#include "data/encode.h"
+
+static const char *corpus;
+
+static void save(const char *folder, const char *name, blob b)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", corpus, folder);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", corpus, folder, name);
+    FILE *out = fopen(path, "wb");
+    must(out && fwrite(b.bytes, 1, b.n, out) == b.n && fclose(out) == 0);
+    free(b.bytes);
+}
+
+static void exif(void)
+{
+    /* two entries, the orientation the second, and a thumbnail's folder behind it */
+    static const uint8_t longer[] =
+        "MM\0*\0\0\0\10\0\2\1\17\0\2\0\0\0\4dram\1\22\0\3\0\0\0\1\0\3\0\0\0\0\0\46\0\0\0\0\0\0";
+    uint8_t block[26];
+    tiff_orientation(block, 6, false);
+    save("exif", "little", blob_of(block, sizeof block));
+    tiff_orientation(block, 3, true);
+    save("exif", "big", blob_of(block, sizeof block));
+    save("exif", "longer", blob_of(longer, sizeof longer - 1));
+    save("exif", "named", blob_insert(blob_of(block, sizeof block), 0, "Exif\0", 6));
+}
+
+static void jpeg(void)
+{
+    enum { H = 12, W = 20 };
+    uint8_t *ramp = ramp_image(48, 64), *cmyk = noise_bytes(8 * 8 * 4, 1);
+    save("jpeg", "420", encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_420, 0));
+    save("jpeg", "progressive", encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_444, TJFLAG_PROGRESSIVE));
+    save("jpeg", "grey", encode_jpeg(ramp, H, W, 0, TJPF_GRAY, TJSAMP_GRAY, 0));
+    save("jpeg", "cmyk", encode_jpeg(cmyk, 8, 8, 0, TJPF_CMYK, TJSAMP_444, 0));
+    save("jpeg", "large", encode_jpeg(ramp, 48, 64, 0, TJPF_RGB, TJSAMP_420, 0));
+    save("jpeg", "turned", jpeg_with_orientation(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_422, 0), 6, false));
+    free(ramp);
+    free(cmyk);
+}
+
+static void put_u32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* A PNG with one chunk more, before its pixels. */
+static blob with_chunk(blob png, const char *type, const void *data, size_t n)
+{
+    uint8_t chunk[256];
+    must(n + 12 <= sizeof chunk);
+    put_u32(chunk, (uint32_t)n);
+    memcpy(chunk + 4, type, 4);
+    memcpy(chunk + 8, data, n);
+    put_u32(chunk + 8 + n, (uint32_t)crc32(0, chunk + 4, (uInt)n + 4));
+    return blob_insert(png, 8 + 25, chunk, n + 12);
+}
+
+static void png(void)
+{
+    enum { H = 6, W = 10 };
+    static const uint8_t text[] = "Comment\0\0\x78\x9c\x4b\x29\x4a\xcc\x05\x00\x04\x2c\x01\xa5"; /* "dram" */
+    uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(H * W, 3), block[26];
+    struct spng_plte palette = {.n_entries = 4, .entries = {{255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}}};
+    for (int i = 0; i < H * W; i++) ids[i] %= 4;
+    tiff_orientation(block, 8, true);
+    save("png", "rgb", encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL));
+    save("png", "rgba-16", encode_png(ramp, H * W * 8, H, W, 16, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, false, NULL));
+    save("png", "grey-16-interlaced", encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
+    save("png", "large", encode_png(ids, 40 * 6, 40, 48, 1, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
+    save("png", "palette-4", encode_png(ids, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette));
+    save("png", "ids", encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
+    save("png", "ids-2-interlaced", encode_png(ids, H * 3, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
+    save("png", "turned",
+         with_chunk(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), "eXIf", block,
+                    sizeof block));
+    save("png", "text",
+         with_chunk(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), "zTXt", text,
+                    sizeof text - 1));
+    free(ramp);
+    free(ids);
+}
+
+/* A lossy WebP as a container with EXIF. */
+static blob webp_turned(blob simple, int h, int w)
+{
+    uint8_t head[18] = {'V', 'P', '8', 'X', 10, 0, 0, 0, 8, 0, 0, 0}, exif_chunk[8 + 26] = {'E', 'X', 'I', 'F', 26};
+    head[12] = (uint8_t)(w - 1);
+    head[15] = (uint8_t)(h - 1);
+    tiff_orientation(exif_chunk + 8, 5, false);
+    blob b = blob_insert(simple, 12, head, sizeof head);
+    b = blob_insert(b, b.n, exif_chunk, sizeof exif_chunk);
+    must(b.n - 8 < 65536);
+    b.bytes[4] = (uint8_t)(b.n - 8);
+    b.bytes[5] = (uint8_t)((b.n - 8) >> 8);
+    return b;
+}
+
+static void webp(void)
+{
+    enum { H = 12, W = 20 };
+    uint8_t *ramp = ramp_image(48, 64), *rgba = noise_bytes(6 * 6 * 4, 2);
+    save("webp", "lossy", encode_webp(ramp, H, W, 3, 60));
+    save("webp", "lossless", encode_webp(ramp, H, W, 3, -1));
+    save("webp", "alpha", encode_webp(rgba, 6, 6, 4, 50));
+    save("webp", "lossless-alpha", encode_webp(rgba, 6, 6, 4, -1));
+    save("webp", "large", encode_webp(ramp, 48, 64, 3, 40));
+    save("webp", "turned", webp_turned(encode_webp(ramp, H, W, 3, 60), H, W));
+    free(ramp);
+    free(rgba);
+}
+
+static void safetensors(void)
+{
+    static const char three[] = "{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2,1],"
+                                "\"data_offsets\":[0,8]},\"module.b\":{\"dtype\":\"BF16\",\"shape\":[2],"
+                                "\"data_offsets\":[8,12]},\"c\":{\"dtype\":\"I64\",\"shape\":[],"
+                                "\"data_offsets\":[12,20]}}\0abcdefghijklmnopqrst";
+    static const char half[] = "{\"module.x\":{\"dtype\":\"F16\",\"shape\":[3,0],\"data_offsets\":[0,0]},"
+                               "\"module.y\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}  \0abcd";
+    save("safetensors", "three", blob_of(three, sizeof three - 1));
+    save("safetensors", "half", blob_of(half, sizeof half - 1));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: fuzz_seeds FOLDER\n");
+        return 2;
+    }
+    corpus = argv[1];
+    exif();
+    jpeg();
+    png();
+    webp();
+    safetensors();
+    return 0;
+}
