@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "data/synth.h"
+#include "synth/synth.h"
 
 int main(int argc, char **argv)
 {

@@ -17,7 +17,7 @@ ctest --test-dir build/asan --no-tests=error --output-on-failure -j "$(nproc)" -
 scripts/build.sh tsan test_base_pool test_data_loader test_device_exec test_train_guard
 ctest --test-dir build/tsan --no-tests=error --output-on-failure -L '^threads$'
 if command -v clang >/dev/null; then # the program, and what would show another order of evaluation
-  scripts/build.sh clang dram test_data_synth
+  scripts/build.sh clang dram test_synth_synth
   ctest --test-dir build/clang --no-tests=error --output-on-failure -L '^clang$'
 else
   echo "test.sh: skipped clang, it is not installed"

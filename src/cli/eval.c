@@ -58,7 +58,7 @@ static dram_status evaluate(const dram_config *cfg, const char *weights, const c
 
 static void print_fidelity(const dram_fidelity *r)
 {
-    char size[64], worst[4 * NAME_MAX];
+    char size[64], worst[4 * sizeof r->worst_image];
     dram_format_teacher_size(r, size, sizeof size);
     if (!r->images && r->without_cell) {
         printf("cosine            -  no cell to compare: %d image%s too thin\n", r->without_cell,

@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 #include "cli/command.h"
-#include "data/synth.h"
+#include "synth/synth.h"
 
 static dram_status read_number(const char *option, const char *text, long long low, long long high, long long *value)
 {

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/keys.h"
 
@@ -14,6 +15,24 @@ static dram_status check_name(const dram_config *cfg)
     return dram_config_fail(cfg, "name", "names a folder inside run.dir: at most 200 characters, no / among them");
 }
 
+/* "_L", or "OLD:NEW": ends of a file's name, without its ending. */
+static dram_status check_pattern(const dram_config *cfg)
+{
+    static const char key[] = "data.label_pattern";
+    const char *pattern = cfg->data.label_pattern;
+    if (!pattern) return DRAM_OK;
+    size_t length = strlen(pattern);
+    const char *colon = strchr(pattern, ':');
+    if (strpbrk(pattern, "/*"))
+        return dram_config_fail(cfg, key, "%s: the end of a name alone, no folder and no *: _L, or OLD:NEW", pattern);
+    if (length >= 4 && strcasecmp(pattern + length - 4, ".png") == 0)
+        return dram_config_fail(cfg, key, "%s: .png is added to it; write %.*s", pattern, (int)length - 4, pattern);
+    if (colon && strchr(colon + 1, ':')) return dram_config_fail(cfg, key, "%s: one : at most, as in OLD:NEW", pattern);
+    if (colon && strncmp(pattern, colon + 1, (size_t)(colon - pattern)) == 0 && length == 2 * strlen(colon + 1) + 1)
+        return dram_config_fail(cfg, key, "%s changes nothing; write none, _L or OLD:NEW", pattern);
+    return DRAM_OK;
+}
+
 static dram_status check_data(const dram_config *cfg)
 {
     const struct dram_config_data *data = &cfg->data;
@@ -21,6 +40,11 @@ static dram_status check_data(const dram_config *cfg)
         return dram_config_fail(cfg, "data.train.labels", "there are labels but no images; set data.train.images");
     if (data->val.labels && !data->val.images)
         return dram_config_fail(cfg, "data.val.labels", "there are labels but no images; set data.val.images");
+    if (data->train.list && !data->train.images)
+        return dram_config_fail(cfg, "data.train.list", "it names images of a folder; set data.train.images");
+    if (data->val.list && !data->val.images)
+        return dram_config_fail(cfg, "data.val.list", "it names images of a folder; set data.val.images");
+    TRY(check_pattern(cfg));
     if (data->augment.scale_min > data->augment.scale_max)
         return dram_config_fail(cfg, "data.augment.scale_min", "%g is larger than data.augment.scale_max, %g",
                                 data->augment.scale_min, data->augment.scale_max);

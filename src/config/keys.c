@@ -32,7 +32,7 @@ DRAM_ENUM_LISTS(X)
 #define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP)                                                                \
     {AT(BYTES, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = INT64_MAX,                                 \
      .multiple = 1,         .keywords = KEYWORDS},
-#define TEXT(NAME, PATH, DEFAULT, HELP) {AT(TEXT, PATH, HELP), .text = DEFAULT, .keywords = ""},
+#define TEXT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(TEXT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
 #define INPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(INPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
 #define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(OUTPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
 #define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP)                                                                        \

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "evaluate/single.h"
-#include "io/path.h"
+#include "feed/datasets.h"
 #include "session/choose.h"
 
 /* At a cosine of 0.8 the part of the target that is foreign to the full embedding is 0.6 of its length: more than what
@@ -31,7 +31,7 @@ static dram_fidelity empty(const dram_config *cfg)
 }
 
 /* The cosine of one image, into the mean and the worst. */
-static dram_status compare(dram_single *s, const char *path, dram_fidelity *result)
+static dram_status compare(dram_single *s, const char *path, const char *name, dram_fidelity *result)
 {
     const dram_io *io = &s->session.graphs.io[DRAM_PROGRAM_FIDELITY];
     float gap;
@@ -51,7 +51,7 @@ static dram_status compare(dram_single *s, const char *path, dram_fidelity *resu
     result->cosine = result->images ? result->cosine + (cosine - result->cosine) / (result->images + 1) : cosine;
     if (!result->images || cosine < result->worst) {
         result->worst = cosine;
-        snprintf(result->worst_image, sizeof result->worst_image, "%s", dram_path_name(path));
+        snprintf(result->worst_image, sizeof result->worst_image, "%s", name);
     }
     result->images++;
     return DRAM_OK;
@@ -68,7 +68,8 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
     if (!path) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of images");
     for (int i = 0; i < count && status == DRAM_OK && !(stop && *stop); i++) {
         int index = (int)((int64_t)i * n / count);
-        status = compare(s, dram_dataset_image_path(dataset, index, path, room), result);
+        status =
+            compare(s, dram_dataset_image_path(dataset, index, path, room), dram_dataset_name(dataset, index), result);
         if (status != DRAM_ERR_FORMAT && !(quiet && status == DRAM_ERR_IO)) continue;
         if (!quiet) dram_warn("%s; left out", dram_error_text());
         result->skipped++;
@@ -99,13 +100,16 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
     dram_chosen chosen = {0};
     dram_single s = {0};
     dram_dataset *dataset = NULL;
-    const dram_dataset_params params = {.images = folder, .images_where = "--teacher-fidelity"};
+    static const char where[] = "--teacher-fidelity";
+    const dram_dataset_params params = {.images = folder, .recursive = cfg->data.recursive, .images_where = where};
     dram_status status;
     *result = empty(cfg);
     if (!cfg->sam_distill.enabled)
         return dram_config_fail(cfg, "sam_distill.enabled", "there is no teacher to look at; set it to true");
     TRY(dram_single_check_teacher(cfg));
     TRY_GOTO(dram_dataset_open(&params, &dataset), done);
+    dram_datasets_say(dataset, params.recursive);
+    TRY_GOTO(dram_datasets_refuse_broken(dataset, where, where), done);
     if (!dram_fidelity_means_something(cfg)) goto done;
     TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
     TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);

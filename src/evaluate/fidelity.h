@@ -18,7 +18,7 @@ typedef struct {
     int images, skipped;    /* compared; bad ones */
     int without_cell;       /* too thin to compare; in neither of those */
     double cosine, worst;   /* mean over the images; smallest of an image; NAN: none was compared */
-    char worst_image[256];
+    char worst_image[1024];
     char left_out[200]; /* why nothing was compared before a run; empty: it was */
 } dram_fidelity;
 

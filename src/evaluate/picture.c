@@ -46,6 +46,32 @@ static dram_status check(const char *path, bool is_temporary)
                      path, why ? ": " : "", why ? why : "");
 }
 
+static dram_status make_folder(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return dram_fail(DRAM_ERR_CONFIG, "%s: cannot make this folder: %m", path);
+    if (lstat(path, &info) != 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at it: %m", path);
+    if (S_ISDIR(info.st_mode)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG,
+                     "%s: a folder of pictures would have this name, and %s has it; name another folder", path,
+                     S_ISLNK(info.st_mode) ? "a link" : "a file");
+}
+
+dram_status dram_picture_folders(const char *path, size_t top)
+{
+    dram_status status = DRAM_OK;
+    const char *slash = path + top;
+    while (status == DRAM_OK && (slash = strchr(slash + 1, '/'))) {
+        char *part = dram_strdup(path);
+        if (!part) return dram_fail(DRAM_ERR_MEMORY, "no memory for the name of a picture");
+        part[slash - path] = '\0';
+        status = make_folder(part);
+        dram_free(part);
+    }
+    return status;
+}
+
 dram_status dram_picture_check(const char *path)
 {
     dram_str temporary = {0};

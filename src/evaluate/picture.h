@@ -3,9 +3,14 @@
 #ifndef DRAM_EVALUATE_PICTURE_H
 #define DRAM_EVALUATE_PICTURE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
+
+/* Makes the folders that a picture's path names behind its first `top` bytes, a folder that is there. DRAM_ERR_CONFIG:
+ * something else has the name of one, a link among them; or it cannot be made. */
+dram_status dram_picture_folders(const char *path, size_t top);
 
 /* DRAM_ERR_CONFIG: something else has the picture's name, or that of its NAME.tmp. */
 dram_status dram_picture_check(const char *path);

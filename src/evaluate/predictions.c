@@ -1,11 +1,12 @@
 #include "evaluate/predictions.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/folder.h"
 #include "base/str.h"
 #include "evaluate/logits.h"
 #include "evaluate/palette.h"
@@ -23,10 +24,42 @@ struct dram_predictions {
 
 /* ---- the folder ---- */
 
-static bool same_folder(const char *a, const char *b)
+/* Whether a folder is `in`, or lies somewhere inside it. */
+static bool lies_in(const char *folder, const char *in)
 {
-    struct stat x, y;
-    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    bool found = false, above = true;
+    dram_str path = {0}, parent = {0};
+    dram_str_add(&path, "%s", folder);
+    while (!path.failed && !(found = dram_same_place(path.text, in)) && above) {
+        parent.length = 0;
+        dram_str_add(&parent, "%s/..", path.text);
+        above = !parent.failed && strlen(parent.text) < PATH_MAX && !dram_same_place(path.text, parent.text);
+        dram_str_add(&path, "/..");
+    }
+    dram_str_free(&path);
+    dram_str_free(&parent);
+    return found;
+}
+
+/* Pictures among what is learned from would be learned from. */
+static dram_status check_folder(const dram_config *cfg, const char *folder)
+{
+    const struct dram_config_data *data = &cfg->data;
+    const char *const taken[] = {data->val.images, data->val.labels, data->train.images, data->train.labels};
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        if (!taken[i]) continue;
+        if (dram_same_place(folder, taken[i]))
+            return dram_fail(DRAM_ERR_CONFIG,
+                             "%s: this folder holds the images or the labels of the config; name another one for the "
+                             "predictions",
+                             folder);
+        if (data->recursive && lies_in(folder, taken[i]))
+            return dram_fail(DRAM_ERR_CONFIG,
+                             "%s: this folder is inside %s, which is looked into with data.recursive; name another one "
+                             "for the predictions",
+                             folder, taken[i]);
+    }
+    return DRAM_OK;
 }
 
 static int by_stem(const void *a, const void *b)
@@ -64,18 +97,17 @@ static dram_status open_folder(dram_predictions *p, const dram_config *cfg, cons
 {
     TRY(check_stems(cfg, p->dataset));
     TRY(dram_folder_for_output(folder));
-    if (same_folder(folder, cfg->data.val.images) || same_folder(folder, cfg->data.val.labels))
-        return dram_fail(DRAM_ERR_CONFIG,
-                         "%s: this folder holds the images or the labels that are evaluated; name "
-                         "another one for the predictions",
-                         folder);
+    TRY(check_folder(cfg, folder));
     p->room = dram_dataset_path_room(p->dataset) + (int)strlen(folder);
     p->folder = dram_strdup(folder);
     p->path = dram_alloc((size_t)p->room);
     p->row = dram_alloc((size_t)cfg->data.classes * sizeof *p->row);
     if (!p->folder || !p->path || !p->row) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
-    for (int i = 0; i < dram_dataset_count(p->dataset); i++)
-        TRY(dram_picture_check(picture_path(p, dram_dataset_name(p->dataset, i))));
+    for (int i = 0; i < dram_dataset_count(p->dataset); i++) {
+        const char *path = picture_path(p, dram_dataset_name(p->dataset, i));
+        TRY(dram_picture_folders(path, strlen(folder)));
+        TRY(dram_picture_check(path));
+    }
     return DRAM_OK;
 }
 

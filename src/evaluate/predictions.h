@@ -13,8 +13,9 @@
 
 typedef struct dram_predictions dram_predictions;
 
-/* Makes the folder, for STEM.png of every image. DRAM_ERR_CONFIG: there is no task; the folder cannot be written to, or
- * is the one that the images or the labels are in; two images have one stem. The dataset must outlive it. */
+/* Makes the folder, for STEM.png of every image, FOLDER/STEM.png of those in folders. DRAM_ERR_CONFIG: there is no task;
+ * the folder cannot be written to, is one that the config's images or labels are in, or lies where they are looked for;
+ * two images of a folder have one stem. The dataset must outlive it. */
 dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
                                   dram_predictions **out);
 void dram_predictions_close(dram_predictions *predictions); /* NULL is allowed */

@@ -2,45 +2,80 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
+
 /* A fraction may round to none, and labels that are optional may all be missing. */
 static dram_status check_labelled(const dram_config *cfg, const dram_dataset *train)
 {
+    const char *hint = dram_dataset_findings(train)->hint;
     if (!cfg->task.enabled || dram_dataset_labelled(train)) return DRAM_OK;
-    if (cfg->data.train.label_fraction < 1.0)
+    if (cfg->data.train.label_fraction < 1.0 && dram_dataset_findings(train)->pairs)
         return dram_config_fail(cfg, "data.train.label_fraction",
                                 "%g of the labels of %d images is not one label, and the task learns from labels; "
                                 "raise it, or set task.enabled to false",
                                 cfg->data.train.label_fraction, dram_dataset_count(train));
     return dram_config_fail(cfg, "data.train.labels",
                             "none of the %d images has a label, and the task learns from labels; name the folder that "
-                            "holds them, or set task.enabled to false",
-                            dram_dataset_count(train));
+                            "holds them, or set task.enabled to false%s%s",
+                            dram_dataset_count(train), hint ? "; " : "", hint ? hint : "");
+}
+
+void dram_datasets_say(const dram_dataset *dataset, bool recursive)
+{
+    const dram_dataset_found *found = dram_dataset_findings(dataset);
+    if (found->others)
+        dram_warn("%d file%s left aside, no image or label by %s (the first: %s)", found->others,
+                  found->others == 1 ? "" : "s", found->others == 1 ? "its name" : "their names", found->other);
+    if (found->folders)
+        dram_warn("%d folder%s not looked into%s (the first: %s)", found->folders, found->folders == 1 ? "" : "s",
+                  recursive ? ", since another name leads there too" : "; data.recursive: true does it", found->folder);
+}
+
+dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where, const char *labels_where)
+{
+    const dram_dataset_found *found = dram_dataset_findings(dataset);
+    if (!found->broken) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s: %s: no %s can be read here: %s%s",
+                     found->broken_is_label ? labels_where : images_where, found->broken_name,
+                     found->broken_is_label ? "label" : "image", found->broken_why,
+                     found->broken > 1 ? "; others are like it" : "");
+}
+
+/* "FILE:LINE:COLUMN: data.train.images", in memory of its own. */
+static void key_and_place(const dram_config *cfg, bool val, const char *name, char *where, size_t n)
+{
+    char path[64];
+    snprintf(path, sizeof path, "data.%s.%s", val ? "val" : "train", name);
+    snprintf(where, n, "%s: %s", dram_config_where(cfg, path), path);
 }
 
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out)
 {
-    char images_where[600], labels_where[600], path[64];
-    const char *images = val ? cfg->data.val.images : cfg->data.train.images;
-    const char *labels = val ? cfg->data.val.labels : cfg->data.train.labels;
-    const char *key = val ? "data.val" : "data.train";
+    char images_where[600], labels_where[600], list_where[600];
     *out = NULL;
-    if (!images) return DRAM_OK;
-    snprintf(path, sizeof path, "%s.images", key);
-    snprintf(images_where, sizeof images_where, "%s: %s", dram_config_where(cfg, path), path);
-    snprintf(path, sizeof path, "%s.labels", key);
-    snprintf(labels_where, sizeof labels_where, "%s: %s", dram_config_where(cfg, path), path);
+    key_and_place(cfg, val, "images", images_where, sizeof images_where);
+    key_and_place(cfg, val, "labels", labels_where, sizeof labels_where);
+    key_and_place(cfg, val, "list", list_where, sizeof list_where);
     int64_t seed = cfg->data.train.label_seed ? cfg->data.train.label_seed : cfg->seed;
     const dram_dataset_params params = {
-        .images = images,
-        .labels = cfg->task.enabled ? labels : NULL,
+        .images = val ? cfg->data.val.images : cfg->data.train.images,
+        .labels = val ? cfg->data.val.labels : cfg->data.train.labels,
+        .labels_aside = !cfg->task.enabled,
+        .label_pattern = cfg->data.label_pattern,
+        .list = val ? cfg->data.val.list : cfg->data.train.list,
+        .recursive = cfg->data.recursive,
         .labels_optional = cfg->data.labels_optional,
         .label_fraction = val ? 1.0 : cfg->data.train.label_fraction,
         .seed = (uint64_t)seed,
         .images_where = images_where,
         .labels_where = labels_where,
+        .list_where = list_where,
     };
+    if (!params.images) return DRAM_OK;
     TRY(dram_dataset_open(&params, out));
-    dram_status status = val ? DRAM_OK : check_labelled(cfg, *out);
+    dram_datasets_say(*out, params.recursive);
+    dram_status status = dram_datasets_refuse_broken(*out, images_where, labels_where);
+    if (status == DRAM_OK && !val) status = check_labelled(cfg, *out);
     if (status == DRAM_OK) return DRAM_OK;
     dram_dataset_close(*out);
     *out = NULL;

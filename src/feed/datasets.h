@@ -8,9 +8,16 @@
 #include "session/programs.h"
 
 /* data.train or, with `val`, data.val; labels only where the task is on. *out is NULL when the config names no such
- * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open; and a task that would see no label at all in
- * training. */
+ * folder. DRAM_ERR_CONFIG, with the key's place: see dram_dataset_open; an image or a label that is no file; and a task
+ * that would see no label at all in training. */
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
+
+/* Warns of what the folders hold beside what is used: other files, folders that are not looked into. */
+void dram_datasets_say(const dram_dataset *dataset, bool recursive);
+
+/* DRAM_ERR_CONFIG: an image or a label is no file. Where its folder was named is put before it, with ": ". */
+dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where,
+                                        const char *labels_where);
 
 /* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
  * what differs. */

@@ -139,7 +139,7 @@ static char *random_text(dram_rng *r, const dram_key *key)
     int parts = 1 + (int)dram_rng_below(r, 3);
     if (key->kind == DRAM_KEY_INPUT && dram_rng_below(r, 4) == 0)
         return dram_key_has_keyword(key, "random") ? dram_strdup("random") : NULL;
-    if (key->kind != DRAM_KEY_TEXT && dram_key_has_keyword(key, "none") && dram_rng_below(r, 4) == 0) return NULL;
+    if (dram_key_has_keyword(key, "none") && dram_rng_below(r, 4) == 0) return NULL;
     if (key->kind == DRAM_KEY_INPUT) strcpy(text, "/");
     if (key->kind == DRAM_KEY_OUTPUT) strcpy(text, "./"); /* a ~ at the beginning is the home folder */
     for (int i = 0; i < parts; i++) strcat(text, nasty[dram_rng_below(r, COUNT(nasty))]);

@@ -8,109 +8,54 @@
 
 #include <cmocka.h>
 
-#include "base/log.h"
-#include "base/testing.h"
-#include "data/dataset.h"
+#include "data/datasets.h"
 #include "support/folders.h"
-#include "support/tempdir.h"
-
-static char images[4300], labels[4300], last_warning[1024];
-
-static void keep_warning(void *context, dram_log_level level, const char *message)
-{
-    (void)context;
-    (void)level;
-    snprintf(last_warning, sizeof last_warning, "%s", message);
-}
-
-static void put(const char *folder, const char *name)
-{
-    char path[8192];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    put_file(path, "x", 1);
-}
-
-static int fresh(void **state)
-{
-    if (tempdir_make(state)) return -1;
-    snprintf(images, sizeof images, "%s/images", (const char *)*state);
-    snprintf(labels, sizeof labels, "%s/labels", (const char *)*state);
-    dram_error_clear();
-    return mkdir(images, 0777) || mkdir(labels, 0777);
-}
-
-static void refused(const dram_dataset_params *params, const char *reason)
-{
-    dram_dataset *d;
-    int64_t before = dram_alloc_bytes();
-    dram_error_clear();
-    assert_int_equal(dram_dataset_open(params, &d), DRAM_ERR_CONFIG);
-    assert_null(d);
-    assert_int_equal(dram_alloc_bytes(), before);
-    if (!strstr(dram_error_text(), reason)) fail_msg("\"%s\" does not say \"%s\"", dram_error_text(), reason);
-    dram_error_clear();
-}
 
 static void files_are_sorted_and_chosen_by_extension(void **state)
 {
-    (void)state;
-    static const char *const want[] = {"B.PNG", "a-b.jpg", "a.b.webp", "a.jpg", "b.jpeg"};
-    put(images, "b.jpeg");
-    put(images, "a.jpg");
-    put(images, "a-b.jpg");
-    put(images, "a.b.webp");
-    put(images, "B.PNG");
-    put(images, "notes.txt");
-    put(images, ".hidden.jpg");
-    put(images, "jpg");
-    char folder[8192];
-    snprintf(folder, sizeof folder, "%s/folder.jpg", images);
-    assert_int_equal(mkdir(folder, 0777), 0);
-    dram_dataset *d;
+    put(images, "b.jpeg a.jpg a-b.jpg a.b.webp B.PNG notes.txt .hidden.jpg jpg folder.jpg/c.jpg .folder/d.jpg");
     dram_dataset_params params = {.images = images};
-    dram_log_set_sink(keep_warning, NULL);
-    last_warning[0] = '\0';
-    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
-    dram_log_set_sink(NULL, NULL);
-    assert_non_null(strstr(last_warning, "2 files left aside"));
-    assert_int_equal(dram_dataset_count(d), 5);
-    assert_int_equal(dram_dataset_labelled(d), 0);
-    for (int i = 0; i < 5; i++) {
-        char path[8192], wanted[8192];
-        assert_string_equal(dram_dataset_name(d, i), want[i]);
-        assert_false(dram_dataset_has_label(d, i));
-        snprintf(wanted, sizeof wanted, "%s/%s", images, want[i]);
-        assert_true(dram_dataset_path_room(d) <= (int)sizeof path);
-        assert_string_equal(dram_dataset_image_path(d, i, path, dram_dataset_path_room(d)), wanted);
-    }
+    dram_dataset *d = opened(&params);
+    const dram_dataset_found *found = dram_dataset_findings(d);
+    assert_pairs(d, &params, "B.PNG a-b.jpg a.b.webp a.jpg b.jpeg");
+    assert_int_equal(found->images, 5);
+    assert_int_equal(found->others, 2);
+    assert_string_equal(found->other, in_dir(state, "images/jpg"));
+    assert_int_equal(found->folders, 1);
+    assert_string_equal(found->folder, in_dir(state, "images/folder.jpg"));
+    assert_int_equal(found->labels + found->pairs + found->images_alone + found->labels_alone, 0);
+    assert_int_equal(found->unlisted + found->broken, 0);
+    assert_null(found->image_alone);
+    assert_null(found->hint);
     dram_dataset_close(d);
 }
 
 static void labels_have_the_same_stem(void **state)
 {
     (void)state;
-    put(images, "a.b.jpg");
-    put(images, "c.webp");
+    put(images, "a.b.jpg c.webp");
     put(labels, "a.b.png");
-    dram_dataset *d;
-    dram_dataset_params params = {
-        .images = images, .labels = labels, .label_fraction = 1, .labels_where = "run.yaml:3:4: data.train.labels"};
+    dram_dataset_params params = of_both();
+    params.labels_where = "run.yaml:3:4: data.train.labels";
     refused(&params, "run.yaml:3:4: data.train.labels: ");
     refused(&params, "labels: 1 of 2 images of ");
     refused(&params, "images have no label (STEM.png) here: c.webp; add the files, or set data.labels_optional");
     params.labels_optional = true;
-    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
-    assert_int_equal(dram_dataset_labelled(d), 1);
-    assert_true(dram_dataset_has_label(d, 0));
-    assert_false(dram_dataset_has_label(d, 1));
-    char path[8192], want[8192];
-    snprintf(want, sizeof want, "%s/a.b.png", labels);
-    assert_string_equal(dram_dataset_label_path(d, 0, path, dram_dataset_path_room(d)), want);
+    dram_dataset *d = opened(&params);
+    assert_pairs(d, &params, "a.b.jpg=a.b.png c.webp");
+    assert_int_equal(dram_dataset_findings(d)->images_alone, 1);
+    assert_string_equal(dram_dataset_findings(d)->image_alone, "c.webp");
+    assert_int_equal(dram_dataset_findings(d)->labels_alone, 0);
     dram_dataset_close(d);
-    put(labels, "c.png");
+    put(labels, "c.png x.png d.png");
     params.labels_optional = false;
-    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
-    assert_int_equal(dram_dataset_labelled(d), 2);
+    d = opened(&params);
+    assert_pairs(d, &params, "a.b.jpg=a.b.png c.webp=c.png");
+    assert_int_equal(dram_dataset_findings(d)->labels, 4);
+    assert_int_equal(dram_dataset_findings(d)->pairs, 2);
+    assert_int_equal(dram_dataset_findings(d)->images_alone, 0);
+    assert_int_equal(dram_dataset_findings(d)->labels_alone, 2);
+    assert_string_equal(dram_dataset_findings(d)->label_alone, "d.png");
     dram_dataset_close(d);
 }
 
@@ -133,9 +78,9 @@ static void missing_labels_are_listed(void **state)
     refused(&params, "labels: 8 of 20 images of ");
     refused(&params, "m12.jpg, m14.jpg; add");
     params.labels_optional = true;
-    dram_dataset *d;
-    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
+    dram_dataset *d = opened(&params);
     assert_int_equal(dram_dataset_labelled(d), 6); /* half of the twelve */
+    assert_int_equal(dram_dataset_findings(d)->pairs, 12);
     dram_dataset_close(d);
 }
 
@@ -237,69 +182,109 @@ static void a_listing_that_fails_is_an_error(void **state)
     entries_left = -1;
 }
 
-static void link_to(const char *folder, const char *name, const char *target)
+/* A folder of labels that ends too early is not one of fewer labels, nor is one inside it. */
+static void labels_that_cannot_be_listed_are_an_error(void **state)
 {
-    char path[8192];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    if (target)
-        assert_int_equal(symlink(target, path), 0);
-    else
-        assert_int_equal(mkfifo(path, 0666), 0);
+    (void)state;
+    dram_dataset_params params = of_both();
+    params.labels_where = "run.yaml:9:1: data.val.labels";
+    params.labels_optional = params.recursive = true;
+    put(images, "a.jpg");
+    put(labels, "a.png more/b.png");
+    for (int whole = 4; whole <= 12; whole++) { /* ends count too: four of images, five of labels, four inside */
+        dram_dataset *d;
+        entries_left = whole;
+        assert_int_equal(dram_dataset_open(&params, &d), DRAM_ERR_IO);
+        assert_null(d);
+        assert_memory_equal(dram_error_text(), "run.yaml:9:1: data.val.labels: ", 31);
+        assert_non_null(strstr(dram_error_text(), "cannot list the folder of labels to its end: Input/output error"));
+        assert_int_equal(strstr(dram_error_text(), "labels/more:") != NULL, whole > 8);
+        dram_error_clear();
+    }
+    entries_left = -1;
 }
 
 /* A link to a file is an image or a label; one that cannot be followed is neither absent nor left aside. */
-static void names_that_lead_to_no_file_are_errors(void **state)
+static void names_that_lead_to_no_file_are_counted(void **state)
 {
     static const struct {
-        const char *target, *image, *label; /* target NULL: a pipe */
+        const char *target, *image, *label; /* target NULL: a pipe; what is said of it as an image, as a label */
     } cases[] = {
-        {"gone.jpg", "b.jpg: no image can be read here: a link that leads nowhere",
-         "b.png: no label can be read here: a link that leads nowhere"},
-        {"b.jpg", "b.jpg: no image can be read here: Too many levels of symbolic links", NULL},
-        {"b.png", NULL, "b.png: no label can be read here: Too many levels of symbolic links"},
-        {"/dev/null", "b.jpg: no image can be read here: not a file: a device",
-         "b.png: no label can be read here: not a file: a device"},
-        {"../real/file/below", "b.jpg: no image can be read here: Not a directory",
-         "b.png: no label can be read here: Not a directory"},
-        {"../real", NULL, "b.png: no label can be read here: not a file: a folder"},
-        {NULL, "b.jpg: no image can be read here: not a file: a pipe",
-         "b.png: no label can be read here: not a file: a pipe"},
+        {"gone.jpg", "a link that leads nowhere", "a link that leads nowhere"},
+        {"b.jpg", "Too many levels of symbolic links", NULL},
+        {"b.png", NULL, "Too many levels of symbolic links"},
+        {"/dev/null", "not a file: a device", "not a file: a device"},
+        {"../real/file/below", "Not a directory", "Not a directory"},
+        {NULL, "not a file: a pipe", "not a file: a pipe"},
     };
-    dram_dataset *d;
-    dram_dataset_params params = {.images = images, .labels = labels, .labels_optional = true, .label_fraction = 1};
-    assert_int_equal(mkdir(in_dir(state, "real"), 0777), 0);
-    put_file(in_dir(state, "real/file"), "x", 1);
+    dram_dataset_params params = of_both();
+    params.labels_optional = true;
+    put(top, "real/file");
     put(images, "a.jpg");
     put(labels, "a.png");
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        link_to(labels, "b.png", "../real/file");
-        link_to(images, "b.jpg", cases[i].target);
-        if (cases[i].image) refused(&params, cases[i].image);
-        link_to(images, "b.jpg", "../real/file");
-        link_to(labels, "b.png", cases[i].target);
-        if (cases[i].label) refused(&params, cases[i].label);
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        bool is_label = i % 2;
+        const char *why = is_label ? cases[i / 2].label : cases[i / 2].image;
+        if (!why) continue;
+        put_link(labels, "b.png", is_label ? cases[i / 2].target : "../real/file");
+        put_link(images, "b.jpg", is_label ? "../real/file" : cases[i / 2].target);
+        dram_dataset *d = opened(&params);
+        const dram_dataset_found *found = dram_dataset_findings(d);
+        assert_pairs(d, &params, "a.jpg=a.png");
+        assert_int_equal(found->broken, 1);
+        assert_int_equal(found->pairs, 1);
+        assert_int_equal(found->images_alone + found->labels_alone, 0); /* left out as a pair */
+        assert_int_equal(found->broken_is_label, is_label);
+        assert_string_equal(found->broken_name, in_dir(state, is_label ? "labels/b.png" : "images/b.jpg"));
+        assert_string_equal(found->broken_why, why);
+        dram_dataset_close(d);
     }
-    link_to(labels, "b.png", "../real/file");
-    link_to(images, "notes.txt", "gone.txt"); /* no image by its name: left aside, and said */
-    dram_log_set_sink(keep_warning, NULL);
-    last_warning[0] = '\0';
-    assert_int_equal(dram_dataset_open(&params, &d), DRAM_OK);
-    dram_log_set_sink(NULL, NULL);
-    assert_non_null(strstr(last_warning, "1 file left aside"));
-    assert_int_equal(dram_dataset_count(d), 2);
-    assert_int_equal(dram_dataset_labelled(d), 2);
+    put_link(images, "b.jpg", "../real/file");
+    put_link(labels, "b.png", "../real/file");
+    put_link(images, "notes.txt", "gone.txt"); /* no image by its name, and left aside */
+    put_link(labels, "c.png", "gone.png");     /* of no image: a label alone, since nothing is left out */
+    dram_dataset *d = opened(&params);
+    assert_pairs(d, &params, "a.jpg=a.png b.jpg=b.png");
+    assert_int_equal(dram_dataset_findings(d)->others, 1);
+    assert_int_equal(dram_dataset_findings(d)->broken, 0);
+    assert_int_equal(dram_dataset_findings(d)->labels_alone, 1);
     dram_dataset_close(d);
+}
+
+static void nothing_but_broken_names(void **state)
+{
+    (void)state;
+    dram_dataset_params params = of_both();
+    params.images_where = "run.yaml:1:1: data.train.images";
+    params.labels_where = "run.yaml:2:1: data.train.labels";
+    put_link(images, "a.jpg", "gone");
+    put_link(images, "b.jpg", "gone");
+    put(labels, "a.png b.png");
+    refused(&params, "run.yaml:1:1: data.train.images: ");
+    refused(&params, "images/a.jpg: no image can be read here: a link that leads nowhere");
+    put_link(labels, "a.png", NULL);
+    unlink(in_dir(state, "images/a.jpg"));
+    unlink(in_dir(state, "images/b.jpg"));
+    put(images, "a.jpg");
+    refused(&params, "run.yaml:2:1: data.train.labels: ");
+    refused(&params, "labels/a.png: no label can be read here: not a file: a pipe");
 }
 
 static void memory_that_runs_out(void **state)
 {
-    (void)state;
-    put(images, "a.jpg");
-    put(images, "b.jpg");
-    put(labels, "a.png");
-    put(labels, "b.png");
-    dram_dataset_params params = {.images = images, .labels = labels, .label_fraction = 0.5};
+    put(images, "a.jpg b.jpg more/c.jpg");
+    put(labels, "a_L.png b_L.png more/c_L.png d_M.png d_M.txt");
+    put_link(images, "e.jpg", "gone");
+    put_link(images, "more/back", "../more");
+    put_file(in_dir(state, "list"), "a\nmore/c.jpg\ne\nf\n", 17);
+    put(images, "f.jpg");
+    dram_dataset_params params = {.images = images,
+                                  .labels = labels,
+                                  .label_fraction = 0.5,
+                                  .recursive = true,
+                                  .labels_optional = true,
+                                  .label_pattern = "_L",
+                                  .list = in_dir(state, "list")};
     int64_t before = dram_alloc_bytes();
     dram_status status = DRAM_ERR_MEMORY;
     int failures = 0;
@@ -314,11 +299,9 @@ static void memory_that_runs_out(void **state)
         dram_dataset_close(d);
         assert_int_equal(dram_alloc_bytes(), before);
     }
-    assert_true(failures >= 5);
+    assert_true(failures >= 15);
     dram_error_clear();
 }
-
-#define CASE(NAME) cmocka_unit_test_setup_teardown(NAME, fresh, tempdir_remove)
 
 int main(void)
 {
@@ -329,7 +312,9 @@ int main(void)
         CASE(missing_and_empty_folders),
         CASE(label_fraction),
         CASE(a_listing_that_fails_is_an_error),
-        CASE(names_that_lead_to_no_file_are_errors),
+        CASE(labels_that_cannot_be_listed_are_an_error),
+        CASE(names_that_lead_to_no_file_are_counted),
+        CASE(nothing_but_broken_names),
         CASE(memory_that_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

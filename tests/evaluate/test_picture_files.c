@@ -129,12 +129,41 @@ static void predictions_replace_no_other_file(void **state)
     dram_config_free(cfg);
 }
 
+static void folder_fails(const char *path, size_t top, const char *text)
+{
+    assert_int_equal(dram_picture_folders(path, top), DRAM_ERR_CONFIG);
+    if (!strstr(dram_error_text(), text)) fail_msg("\"%s\" does not say \"%s\"", dram_error_text(), text);
+    dram_error_clear();
+}
+
+/* Pictures of images in folders lie in folders, which no link leads out of. */
+static void folders_of_pictures(void **state)
+{
+    const char *top = in_dir(state, "top"), *path = in_dir(state, "top/a/b/c.png");
+    size_t length = strlen(top);
+    assert_int_equal(mkdir(top, 0777), 0);
+    assert_int_equal(dram_picture_folders(in_dir(state, "top/c.png"), length), DRAM_OK);
+    assert_int_equal(dram_picture_folders(path, length), DRAM_OK);
+    assert_int_equal(dram_picture_folders(path, length), DRAM_OK);
+    assert_int_equal(rmdir(in_dir(state, "top/a/b")), 0);
+    assert_int_equal(symlink("..", in_dir(state, "top/a/b")), 0);
+    folder_fails(path, length, "top/a/b: a folder of pictures would have this name, and a link has it");
+    assert_int_equal(unlink(in_dir(state, "top/a/b")), 0);
+    assert_int_equal(symlink("gone", in_dir(state, "top/a/b")), 0);
+    folder_fails(path, length, "and a link has it");
+    assert_int_equal(unlink(in_dir(state, "top/a/b")), 0);
+    put_file(in_dir(state, "top/a/b"), "x", 1);
+    folder_fails(path, length, "top/a/b: a folder of pictures would have this name, and a file has it");
+    folder_fails("/proc/none/x.png", 5, "/proc/none: cannot make this folder: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_pictures_are_replaced),
         cmocka_unit_test(a_full_disk_leaves_what_was_there),
         cmocka_unit_test(predictions_replace_no_other_file),
+        cmocka_unit_test(folders_of_pictures),
     };
     dram_rng r = dram_rng_make(1, DRAM_RNG_LABELS, 0);
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = (uint8_t)dram_rng_u64(&r);

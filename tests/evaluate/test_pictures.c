@@ -56,8 +56,10 @@ static void colors_are_apart(void **state)
 static dram_dataset *open_val(const dram_config *cfg)
 {
     dram_dataset *d;
-    const dram_dataset_params params = {
-        .images = cfg->data.val.images, .labels = cfg->data.val.labels, .label_fraction = 1};
+    const dram_dataset_params params = {.images = cfg->data.val.images,
+                                        .labels = cfg->data.val.labels,
+                                        .label_fraction = 1,
+                                        .recursive = cfg->data.recursive};
     if (dram_dataset_open(&params, &d) != DRAM_OK) fail_msg("%s", dram_error_text());
     return d;
 }
@@ -210,6 +212,48 @@ static void predictions_fail(void **state, const char *set, const char *folder, 
     dram_error_clear();
     dram_dataset_close(d);
     dram_config_free(cfg);
+}
+
+static void link_scene(void **state, const char *kind, const char *name, int scene)
+{
+    char path[600], target[4600];
+    const char *ending = strcmp(kind, "images") == 0 ? "jpg" : "png";
+    snprintf(path, sizeof path, "drives/%s/%s.%s", kind, name, ending);
+    snprintf(target, sizeof target, "%s/%05d.%s",
+             in_dir(state, strcmp(ending, "jpg") == 0 ? "scenes/images" : "scenes/labels"), scene, ending);
+    assert_int_equal(symlink(target, in_dir(state, path)), 0);
+}
+
+/* Images of one name in two folders have two pictures, each its own. */
+static void pictures_of_subfolders(void **state)
+{
+    static const char *const folders[] = {"drives",        "drives/images",   "drives/images/a", "drives/images/b",
+                                          "drives/labels", "drives/labels/a", "drives/labels/b"};
+    static const char *const names[] = {"0", "a/0", "b/0"};
+    char set[9400], path[64];
+    size_t bytes;
+    trained(state);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        assert_int_equal(mkdir(in_dir(state, folders[i]), 0777), 0);
+    for (int i = 0; i < 3; i++) {
+        link_scene(state, "images", names[i], i);
+        link_scene(state, "labels", names[i], i);
+    }
+    evaluate(state, "", in_dir(state, "flat"));
+    snprintf(set, sizeof set, "data.recursive=true data.val.images=%.4300s data.val.labels=%.4300s",
+             in_dir(state, "drives/images"), in_dir(state, "drives/labels"));
+    dram_eval_result r = evaluate(state, set, in_dir(state, "seen"));
+    assert_int_equal(r.images, 3);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "flat/%05d.png", i);
+        char *want = get_file(in_dir(state, path), &bytes);
+        snprintf(path, sizeof path, "seen/%s.png", names[i]);
+        assert_file_is(in_dir(state, path), want, bytes);
+        free(want);
+    }
+    predictions_fail(state, set, in_dir(state, "drives/images/a/out"), "a/out: this folder is inside ");
+    predictions_fail(state, set, in_dir(state, "drives/labels/b"),
+                     "/drives/labels, which is looked into with data.recursive");
 }
 
 static void bad_folders(void **state)
@@ -490,6 +534,7 @@ int main(void)
         cmocka_unit_test(predictions_by_hand),
         cmocka_unit_test(overlays_say_what_was_scored),
         cmocka_unit_test(large_images_are_bounded),
+        cmocka_unit_test(pictures_of_subfolders),
         cmocka_unit_test(bad_folders),
         cmocka_unit_test(components_of_noise),
         cmocka_unit_test(few_directions),

@@ -19,13 +19,14 @@ static const struct {
     {"device", "base ir plan kernels"},
     {"io", "base"},
     {"data", "base"},
+    {"synth", "base data"},
     {"comm", "base device"},
     {"session", "base config ir ops passes plan model distill device io comm"},
     {"feed", "base config io data session"},
     {"evaluate", "base config io data session feed"},
     {"report", "base ir plan io session feed evaluate"},
     {"train", "base ir device io data comm session feed evaluate report"},
-    {"cli", "base device data session evaluate report train"},
+    {"cli", "base device synth session evaluate report train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

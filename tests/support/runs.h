@@ -11,11 +11,11 @@
 #include <math.h>
 
 #include "base/log.h"
-#include "data/synth.h"
 #include "io/json.h"
 #include "report/metrics.h"
 #include "support/device.h"
 #include "support/tempdir.h"
+#include "synth/synth.h"
 #include "train/train.h"
 
 enum { SCENES = 8, SCENE_HEIGHT = 48, SCENE_WIDTH = 64 };

@@ -1,16 +1,16 @@
 /* synth_paint: the things of a synthetic scene, each a rule that says which points of its rectangle are it and in what
- * colour. Internal to src/data; synth.c lays them out.
+ * colour. Internal to src/synth; synth.c lays them out.
  *
  * Lengths are metres. A thing stands at (0, 0), x to the right, y up.
  */
-#ifndef DRAM_DATA_SYNTH_PAINT_H
-#define DRAM_DATA_SYNTH_PAINT_H
+#ifndef DRAM_SYNTH_SYNTH_PAINT_H
+#define DRAM_SYNTH_SYNTH_PAINT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/rng.h"
-#include "data/synth.h"
+#include "synth/synth.h"
 
 typedef struct {
     float c[3]; /* linear light, 0..1 and above */

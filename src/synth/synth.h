@@ -5,8 +5,8 @@
  * blur and sensor noise come last. Every number is drawn from (seed, DRAM_RNG_SYNTH, scene), so that scene i does not
  * depend on how many are written.
  */
-#ifndef DRAM_DATA_SYNTH_H
-#define DRAM_DATA_SYNTH_H
+#ifndef DRAM_SYNTH_SYNTH_H
+#define DRAM_SYNTH_SYNTH_H
 
 #include <stdint.h>
 

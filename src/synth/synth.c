@@ -1,4 +1,4 @@
-#include "data/synth.h"
+#include "synth/synth.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "data/image.h"
-#include "data/synth_paint.h"
+#include "synth/synth_paint.h"
 
 enum { MAX_THINGS = 40 };
 

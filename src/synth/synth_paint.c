@@ -1,4 +1,4 @@
-#include "data/synth_paint.h"
+#include "synth/synth_paint.h"
 
 #include <math.h>
 

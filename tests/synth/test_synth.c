@@ -11,8 +11,8 @@
 #include "base/testing.h"
 #include "data/encode.h"
 #include "data/image.h"
-#include "data/synth.h"
 #include "support/tempdir.h"
+#include "synth/synth.h"
 
 enum { H = 96, W = 128 };
 
