@@ -3,6 +3,7 @@
 #define DRAM_CLI_COMMAND_H
 
 #include <cjson/cJSON.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "session/session.h"
@@ -58,6 +59,10 @@ dram_status dram_print_value(cJSON *tree, const char *key);
 /* Writes text to a file for the user; the error names the file. */
 dram_status dram_write_text(const char *path, const char *text);
 
+/* From now on, signals that would end the program set this, which is returned; a second one ends it. */
+const volatile sig_atomic_t *dram_catch_signals(void);
+
+dram_status dram_command_check(int argc, char **argv);
 dram_status dram_command_train(int argc, char **argv);
 dram_status dram_command_plan(int argc, char **argv);
 dram_status dram_command_eval(int argc, char **argv);

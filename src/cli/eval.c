@@ -2,7 +2,9 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -12,6 +14,30 @@
 #include "report/summary.h"
 #include "train/train.h"
 
+enum { NAME_ROOM = 200 };
+
+/* Characters of a text, which is UTF-8. */
+static int length_of(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* Two spaces and the name, as wide as the longest; nothing where there are no names. */
+static void print_name(const dram_texts *names, int k)
+{
+    char shown[NAME_ROOM];
+    int width = 0;
+    if (!names) return;
+    for (int i = 0; i < names->n; i++) {
+        int n = length_of(dram_visible(names->text[i], shown, sizeof shown));
+        if (n > width) width = n;
+    }
+    dram_visible(names->text[k], shown, sizeof shown);
+    printf("  %s%*s", shown, width - length_of(shown), "");
+}
+
 /* With predictions, the colour of a class is named beside it. */
 static void print_classes(const dram_eval_result *r, bool colored)
 {
@@ -20,6 +46,7 @@ static void print_classes(const dram_eval_result *r, bool colored)
     dram_palette(color, n);
     for (int k = 0; k < n; k++) {
         printf("  class %-3d", k);
+        print_name(r->class_names, k);
         if (colored) printf("  #%02x%02x%02x", color[k].r, color[k].g, color[k].b);
         if (isfinite(r->class_iou[k]))
             printf("  IoU %.4f\n", r->class_iou[k]);
@@ -47,11 +74,33 @@ static void print_result(const dram_eval_result *r, const char *folder)
     if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
+static void warn(void *context, const char *line)
+{
+    (void)context;
+    dram_warn("%s", line);
+}
+
+/* Says what is wrong with data.val; what it is, is printed with the result. */
+static dram_status check_data(const dram_config *cfg, dram_check *check)
+{
+    dram_progress_view view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0};
+    const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked};
+    dram_status status = dram_check_config(cfg, false, &hooks, check);
+    dram_progress_clear();
+    if (status != DRAM_OK) return status;
+    dram_check_warnings(cfg, check, warn, NULL);
+    return dram_check_judge(cfg, check, false);
+}
+
 static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
 {
     dram_eval_result result;
+    dram_check check;
+    dram_progress_view view = {.out = stdout};
+    TRY(check_data(cfg, &check));
     TRY(dram_evaluate_file(cfg, weights, folder, &result));
     if (json) return dram_print_json(dram_eval_json(&result));
+    dram_progress_data(&view, cfg, &check);
     print_result(&result, folder);
     return DRAM_OK;
 }

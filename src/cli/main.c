@@ -8,6 +8,8 @@
 #include "cli/progress.h"
 
 const dram_command dram_commands[] = {
+    {"check", "CONFIG [key=value ...]", "what the data is and whether a run could begin, without a step",
+     dram_command_check},
     {"train", "CONFIG [key=value ...]", "plan a run, print the plan, train", dram_command_train},
     {"plan", "CONFIG [key=value ...]", "everything but running: bytes by category, levers, does it fit",
      dram_command_plan},

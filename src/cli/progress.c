@@ -3,10 +3,14 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/str.h"
+
+static const double LOOKED_SECONDS = 10; /* between lines where there is no terminal */
 
 /* Messages come from other threads too. */
 static pthread_mutex_t terminal = PTHREAD_MUTEX_INITIALIZER;
@@ -87,35 +91,67 @@ static int terminal_columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* One line, cut to the terminal's width: a line that wraps could not be taken back. The bar takes what the numbers
- * leave of it, so that it is the bar a narrow terminal goes without. */
-static void draw_bar(const dram_progress *p)
+/* One line, cut to the terminal's width: a line that wraps could not be taken back. The bar takes what the text leaves
+ * of it, so that it is the bar a narrow terminal goes without. */
+static void draw_bar(int64_t done, int64_t all, const char *text)
 {
     enum { LONGEST = 24, FRAME = 3 }; /* FRAME: two brackets and a space */
+    dram_str bar = {0};
+    int columns = terminal_columns() - 1, room = columns - FRAME - (int)strlen(text);
+    int width = room < LONGEST ? room : LONGEST;
+    if (width > 0) {
+        int64_t full = all > 0 ? done * width / all : width;
+        dram_str_add(&bar, "[");
+        for (int i = 0; i < width; i++) dram_str_add(&bar, i < full ? "#" : ".");
+        dram_str_add(&bar, "] ");
+    }
+    pthread_mutex_lock(&terminal);
+    if (!bar.failed) fprintf(stderr, "\r\033[K%s%.*s", bar.text ? bar.text : "", columns, text);
+    fflush(stderr);
+    bar_is_up = true;
+    pthread_mutex_unlock(&terminal);
+    dram_str_free(&bar);
+}
+
+static void draw_step(const dram_progress *p)
+{
     char used[32], planned[32], left[32];
     const dram_metrics *m = &p->metrics;
-    dram_str bar = {0}, line = {0};
+    dram_str line = {0};
     format_time(p->seconds_left, left, sizeof left);
     dram_str_add(&line, "%lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", (long long)p->done,
                  (long long)p->steps, m->loss, m->images_per_second, left,
                  dram_format_bytes(m->measured_peak_bytes, used, sizeof used),
                  dram_format_bytes(m->planned_peak_bytes, planned, sizeof planned));
     add_scale(&line, p);
-    int columns = terminal_columns() - 1, room = columns - FRAME - (int)line.length;
-    int width = room < LONGEST ? room : LONGEST;
-    if (width > 0) {
-        int64_t full = p->steps > 0 ? p->done * width / p->steps : width;
-        dram_str_add(&bar, "[");
-        for (int i = 0; i < width; i++) dram_str_add(&bar, i < full ? "#" : ".");
-        dram_str_add(&bar, "] ");
-    }
-    pthread_mutex_lock(&terminal);
-    if (!line.failed && !bar.failed) fprintf(stderr, "\r\033[K%s%.*s", bar.text ? bar.text : "", columns, line.text);
-    fflush(stderr);
-    bar_is_up = true;
-    pthread_mutex_unlock(&terminal);
-    dram_str_free(&bar);
+    if (!line.failed) draw_bar(p->done, p->steps, line.text);
     dram_str_free(&line);
+}
+
+void dram_progress_looked(void *context, int done, int all)
+{
+    dram_progress_view *view = context;
+    char text[100];
+    double now = dram_clock();
+    snprintf(text, sizeof text, "looked at %d of %d images", done, all);
+    if (view->terminal) {
+        draw_bar(done, all, text);
+    } else if (now - view->told > LOOKED_SECONDS) {
+        if (view->told > 0) fprintf(view->out, "%s\n", text);
+        fflush(view->out);
+        view->told = now;
+    }
+}
+
+void dram_progress_data(void *context, const dram_config *cfg, const dram_check *check)
+{
+    const dram_progress_view *view = context;
+    dram_str text = {0};
+    dram_progress_clear();
+    dram_check_summary(cfg, check, &text);
+    if (text.text) fputs(text.text, view->out);
+    fflush(view->out);
+    dram_str_free(&text);
 }
 
 void dram_progress_step(void *context, const dram_progress *p)
@@ -123,7 +159,7 @@ void dram_progress_step(void *context, const dram_progress *p)
     const dram_progress_view *view = context;
     dram_str line = {0};
     bool due = p->done % view->every == 0 || p->done == p->steps || p->done == 1;
-    if (view->terminal) draw_bar(p);
+    if (view->terminal) draw_step(p);
     if (view->terminal || !due) return;
     format_line(p, &line);
     if (!line.failed) {

@@ -17,9 +17,12 @@ typedef struct {
     FILE *out;     /* where lines go: standard output, or standard error with --json */
     bool terminal; /* draw a bar */
     int every;     /* steps between lines where there is no terminal */
+    double told;   /* when it was last said how much of the data was looked at; 0: not yet */
 } dram_progress_view;
 
 /* The hooks of dram_train; context is a dram_progress_view. */
+void dram_progress_looked(void *context, int done, int all);
+void dram_progress_data(void *context, const dram_config *cfg, const dram_check *check);
 void dram_progress_step(void *context, const dram_progress *progress);
 void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *result);
 void dram_progress_fidelity(void *context, const dram_fidelity *fidelity);

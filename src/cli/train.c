@@ -1,7 +1,6 @@
 /* dram train: runs a training, and shows how it goes. */
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -10,25 +9,6 @@
 #include "cli/progress.h"
 #include "report/summary.h"
 #include "train/train.h"
-
-static volatile sig_atomic_t stop_asked;
-
-/* The first signal asks the loop to save and stop; a second one has the default effect, at once. */
-static void ask_to_stop(int number)
-{
-    stop_asked = 1;
-    signal(number, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error of write(), not the end */
-    signal(SIGPIPE, SIG_IGN);
-}
 
 static void show_plan(void *context, const dram_session *session)
 {
@@ -77,7 +57,6 @@ dram_status dram_command_train(int argc, char **argv)
     TRY(dram_parse("train", argc, argv, options, 2, 1, &words, &help));
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    catch_signals();
     dram_progress_view view = {
         .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
     const dram_hooks hooks = {.context = &view,
@@ -85,7 +64,9 @@ dram_status dram_command_train(int argc, char **argv)
                               .fidelity = dram_progress_fidelity,
                               .progress = dram_progress_step,
                               .evaluated = dram_progress_evaluated,
-                              .stop = &stop_asked};
+                              .looked = dram_progress_looked,
+                              .data = dram_progress_data,
+                              .stop = dram_catch_signals()};
     dram_status status = dram_train(cfg, resume, &hooks, &summary);
     dram_progress_clear();
     if (json) {

@@ -51,6 +51,40 @@ static dram_status check_data(const dram_config *cfg)
     return DRAM_OK;
 }
 
+/* A class that a map may lead to: one of data.classes or ignore_index; one more where all become one less. */
+static dram_status check_class_map(const dram_config *cfg)
+{
+    const struct dram_config_data *data = &cfg->data;
+    const dram_class_map *map = data->class_map;
+    char from[16];
+    for (int i = 0; map && data->classes && i < map->n; i++) {
+        const dram_class_pair *pair = &map->pair[i];
+        if (pair->to == data->ignore_index || pair->to < data->classes + data->reduce_zero_label) continue;
+        snprintf(from, sizeof from, map->color ? "#%06x" : "%u", pair->from);
+        return dram_config_fail(cfg, "data.class_map",
+                                "%s is to be class %d, which is neither below data.classes, %d, nor "
+                                "data.ignore_index, %d",
+                                from, pair->to, data->classes, data->ignore_index);
+    }
+    return DRAM_OK;
+}
+
+static dram_status check_classes(const dram_config *cfg)
+{
+    const struct dram_config_data *data = &cfg->data;
+    TRY(check_class_map(cfg));
+    if (data->class_names && data->class_names->n != data->classes)
+        return dram_config_fail(cfg, "data.class_names", "there %s %d name%s, and data.classes is %d; name every class",
+                                data->class_names->n == 1 ? "is" : "are", data->class_names->n,
+                                data->class_names->n == 1 ? "" : "s", data->classes);
+    if (data->reduce_zero_label && data->ignore_index < data->classes)
+        return dram_config_fail(cfg, "data.reduce_zero_label",
+                                "it makes void of 0, and data.ignore_index, %d, is one of the %d classes; set "
+                                "data.ignore_index to a value that is none",
+                                data->ignore_index, data->classes);
+    return DRAM_OK;
+}
+
 /* A distance is chosen once: by type, with the weight 1, or in add. */
 static dram_status check_embed_loss(const dram_config *cfg)
 {
@@ -173,6 +207,7 @@ dram_status dram_config_check(const dram_config *cfg)
 {
     TRY(check_name(cfg));
     TRY(check_data(cfg));
+    TRY(check_classes(cfg));
     TRY(check_losses(cfg));
     TRY(check_cache(cfg));
     TRY(check_training(cfg));

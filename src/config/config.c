@@ -37,7 +37,8 @@ dram_status dram_config_new(const char *file, dram_config **out)
 void dram_config_free(dram_config *cfg)
 {
     if (!cfg) return;
-    for (int i = 0; i < dram_n_keys; i++) dram_key_set(cfg, &dram_keys[i], &(dram_key_value){0}); /* frees the texts */
+    for (int i = 0; i < dram_n_keys; i++)
+        dram_key_set(cfg, &dram_keys[i], &(dram_key_value){0}); /* frees what it had */
     struct dram_config_origin *origin = cfg->origin;
     if (origin) {
         for (int i = 0; origin->where && i < dram_n_keys; i++) dram_free(origin->where[i]);
@@ -53,7 +54,7 @@ dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, 
 {
     dram_str where = {0};
     if (rank < cfg->origin->rank[index]) {
-        dram_free(value->text);
+        dram_key_value_free(value);
         return DRAM_OK;
     }
     if (place->file)
@@ -62,7 +63,7 @@ dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, 
         dram_str_add(&where, "command line");
     if (where.failed) {
         dram_str_free(&where);
-        dram_free(value->text);
+        dram_key_value_free(value);
         return dram_config_no_memory();
     }
     dram_free(cfg->origin->where[index]);
@@ -104,4 +105,12 @@ dram_config dram_config_one_image(const dram_config *cfg)
     one.sam_distill.cache = NULL;
     one.student.weights = NULL;
     return one;
+}
+
+const char *dram_class_name(const dram_config *cfg, int k, char *out, size_t size)
+{
+    const dram_texts *names = cfg->data.class_names;
+    if (names && k >= 0 && k < names->n) return names->text[k];
+    snprintf(out, size, "%d", k);
+    return out;
 }

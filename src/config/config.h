@@ -8,12 +8,15 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/class_map.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "config/enums.h"
 #include "config/steps.h"
+#include "config/texts.h"
 
 /* A size in bytes that is a keyword. */
 #define DRAM_BYTES_NONE ((int64_t)-1)
@@ -39,6 +42,8 @@ typedef struct dram_config {
 #define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
 #define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP) TYPE NAME;
 #define CHOICES(NAME, PATH, TYPE, HELP) unsigned NAME;
+#define MAP(NAME, PATH, HELP) dram_class_map *NAME;
+#define TEXTS(NAME, PATH, MOST, HELP) dram_texts *NAME;
 #include "config/keys.def"
     struct dram_config_origin *origin; /* where each value came from */
 } dram_config;
@@ -74,6 +79,10 @@ DRAM_ENUM_LISTS(X)
 
 /* The weight of a distance in sam_distill.loss.add; 0: it is not used there. */
 double dram_config_added(const struct dram_config_sam_distill_loss *loss, dram_distance distance);
+
+/* The name of class k: that of data.class_names, as it was written (base/str.h: dram_visible); its number, written into
+ * out[0..size), where there are no names. */
+const char *dram_class_name(const dram_config *cfg, int k, char *out, size_t size);
 
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that

@@ -9,6 +9,20 @@
     X(DRAM_RUN_DEVICE_CPU, "cpu")                                                                                      \
     X(DRAM_RUN_DEVICE_CUDA, "cuda")
 
+#define DRAM_DATA_CHECK_LIST(X)                                                                                        \
+    X(DRAM_DATA_CHECK_AUTO, "auto")                                                                                    \
+    X(DRAM_DATA_CHECK_FULL, "full")                                                                                    \
+    X(DRAM_DATA_CHECK_HEADERS, "headers")                                                                              \
+    X(DRAM_DATA_CHECK_NONE, "none")
+
+#define DRAM_ON_BAD_LIST(X)                                                                                            \
+    X(DRAM_ON_BAD_SKIP, "skip")                                                                                        \
+    X(DRAM_ON_BAD_STOP, "stop")
+
+#define DRAM_ORIENTATION_LIST(X)                                                                                       \
+    X(DRAM_ORIENTATION_EXIF, "exif")                                                                                   \
+    X(DRAM_ORIENTATION_STORED, "stored")
+
 #define DRAM_PRECISION_LIST(X)                                                                                         \
     X(DRAM_PRECISION_FP32, "fp32")                                                                                     \
     X(DRAM_PRECISION_BF16, "bf16")                                                                                     \
@@ -68,6 +82,9 @@
 /* Every list above, with the C type made from it. */
 #define DRAM_CONFIG_ENUM_LISTS(X)                                                                                      \
     X(dram_run_device, DRAM_RUN_DEVICE_LIST)                                                                           \
+    X(dram_data_check, DRAM_DATA_CHECK_LIST)                                                                           \
+    X(dram_on_bad, DRAM_ON_BAD_LIST)                                                                                   \
+    X(dram_orientation, DRAM_ORIENTATION_LIST)                                                                         \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \

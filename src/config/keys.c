@@ -38,6 +38,8 @@ DRAM_ENUM_LISTS(X)
 #define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP)                                                                        \
     {AT(CHOICE, PATH, HELP), .default_integer = DEFAULT, .keywords = "", WORDS(TYPE)},
 #define CHOICES(NAME, PATH, TYPE, HELP) {AT(CHOICES, PATH, HELP), .keywords = "", WORDS(TYPE)},
+#define MAP(NAME, PATH, HELP) {AT(MAP, PATH, HELP), .high = 255, .multiple = 1, .keywords = ""},
+#define TEXTS(NAME, PATH, MOST, HELP) {AT(TEXTS, PATH, HELP), .high = MOST, .multiple = 1, .keywords = ""},
 
 const dram_key dram_keys[] = {
 #include "config/keys.def"
@@ -97,6 +99,7 @@ void dram_key_describe_range(const dram_key *key, dram_str *out)
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
     case DRAM_KEY_STEPS:
+    case DRAM_KEY_MAP:
     case DRAM_KEY_BYTES:
         if (key->multiple > 1) dram_str_add(out, "that is a multiple of %lld ", (long long)key->multiple);
         if (key->high == (key->kind == DRAM_KEY_INT ? INT_MAX : INT64_MAX))
@@ -131,8 +134,11 @@ void dram_key_describe(const dram_key *key, dram_str *out)
         [DRAM_KEY_OUTPUT] = "a path",
         [DRAM_KEY_CHOICE] = "one of ",
         [DRAM_KEY_CHOICES] = "a list of any of ",
+        [DRAM_KEY_MAP] = "a mapping {id: class} or {\"#RRGGBB\": class}, each class a whole number ",
+        [DRAM_KEY_TEXTS] = "a list of texts, ",
     };
     dram_str_add(out, "%s", kind_text[key->kind]);
+    if (key->kind == DRAM_KEY_TEXTS) dram_str_add(out, "%lld at most", (long long)key->high);
     dram_key_describe_range(key, out);
     for (int i = 0; i < key->n_words; i++) dram_str_add(out, "%s%s", i ? ", " : "", key->words[i]);
     for (const char *k = key->keywords; *k;) {
@@ -140,6 +146,15 @@ void dram_key_describe(const dram_key *key, dram_str *out)
         dram_str_add(out, ", or %.*s", (int)length, k);
         k += length + (k[length] == '|');
     }
+}
+
+void dram_key_value_free(dram_key_value *value)
+{
+    dram_free(value->text);
+    dram_free(value->map);
+    for (int i = 0; value->texts && i < value->texts->n; i++) dram_free(value->texts->text[i]);
+    dram_free(value->texts);
+    *value = (dram_key_value){0};
 }
 
 void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *value)
@@ -177,6 +192,14 @@ void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *v
         memcpy(field, &stored, sizeof stored); /* any enum type: not an lvalue of one type */
         break;
     }
+    case DRAM_KEY_MAP:
+        dram_free(*(dram_class_map **)(void *)field);
+        *(dram_class_map **)(void *)field = value->map;
+        break;
+    case DRAM_KEY_TEXTS:
+        dram_key_value_free(&(dram_key_value){.texts = *(dram_texts **)(void *)field});
+        *(dram_texts **)(void *)field = value->texts;
+        break;
     }
 }
 
@@ -216,6 +239,12 @@ dram_key_value dram_key_get(const dram_config *cfg, const dram_key *key)
         value.integer = stored;
         break;
     }
+    case DRAM_KEY_MAP:
+        value.map = *(dram_class_map *const *)(const void *)field;
+        break;
+    case DRAM_KEY_TEXTS:
+        value.texts = *(dram_texts *const *)(const void *)field;
+        break;
     }
     return value;
 }

@@ -20,7 +20,9 @@ typedef enum {
     DRAM_KEY_INPUT,
     DRAM_KEY_OUTPUT,
     DRAM_KEY_CHOICE,
-    DRAM_KEY_CHOICES
+    DRAM_KEY_CHOICES,
+    DRAM_KEY_MAP,
+    DRAM_KEY_TEXTS
 } dram_key_kind;
 
 /* One row; fields that the kind does not use are zero. */
@@ -30,7 +32,7 @@ typedef struct {
     dram_key_kind kind;
     size_t offset; /* in dram_config; none for BASE and SECTION */
     int64_t default_integer;
-    int64_t low, high, multiple;
+    int64_t low, high, multiple; /* MAP: of the class; TEXTS: high texts at most */
     double default_real, real_low, real_high;
     bool open;            /* real_low itself is not allowed */
     char *text;           /* default text, a literal */
@@ -43,12 +45,15 @@ extern const dram_key dram_keys[];
 extern const int dram_n_keys;
 
 /* A value of any kind: BOOL, INT, INT64, BYTES, CHOICE and CHOICES as integer; TEXT, INPUT and OUTPUT as text;
- * STEPS as steps, and one number of it as integer. */
+ * STEPS as steps, and one number of it as integer; MAP as map, and the class of one pair as integer; TEXTS as texts, and
+ * one of them as text. */
 typedef struct {
     int64_t integer;
     double real;
     char *text;
     dram_steps steps;
+    dram_class_map *map;
+    dram_texts *texts;
 } dram_key_value;
 
 /* Where a value was written. line 0: nowhere in particular; file NULL: the command line. */
@@ -91,13 +96,16 @@ void dram_key_describe(const dram_key *key, dram_str *out);
 /* Appends the range alone, "" if the kind has none: "from 1 to 256". */
 void dram_key_describe_range(const dram_key *key, dram_str *out);
 
-/* Moves a value between a struct and the outside. set takes over value->text; get lends it. default's text is lent by
- * the row: duplicate before set. */
+/* Frees text, map and texts of a value that nobody took over, and leaves {0}. */
+void dram_key_value_free(dram_key_value *value);
+
+/* Moves a value between a struct and the outside. set takes over what the value holds; get lends it. default's text is
+ * lent by the row: duplicate before set. */
 void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *value);
 dram_key_value dram_key_get(const dram_config *cfg, const dram_key *key);
 dram_key_value dram_key_default(const dram_key *key);
 
-/* Converts and checks one scalar, or one entry of a CHOICES list. On success value->text, if any, belongs to the
+/* Converts and checks one scalar, one entry of a CHOICES or TEXTS list, or one class of a MAP. On success value->text, if any, belongs to the
  * caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
 dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_key_place *place,
                           dram_key_value *value);
@@ -105,6 +113,12 @@ dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_
 /* Adds "from step `from` on: value" to a STEPS value: fails unless the first is 0 and they rise. */
 dram_status dram_key_add_step(const dram_key *key, const dram_scalar *from, int64_t value, const dram_key_place *place,
                               dram_steps *steps);
+
+/* Adds a pair to a MAP value, or a text to a TEXTS value, which takes it over, also where it fails: an id or a colour is
+ * wrong, or there already; the text is there already; there are too many. */
+dram_status dram_key_add_pair(const dram_key *key, const dram_scalar *from, int64_t to, const dram_key_place *place,
+                              dram_class_map **map);
+dram_status dram_key_add_text(const dram_key *key, char *text, const dram_key_place *place, dram_texts **texts);
 
 /* Fails at `place`: "expected ..., found FOUND". */
 dram_status dram_key_unexpected(const dram_key *key, const dram_key_place *place, const char *found);

@@ -16,6 +16,17 @@ static void shorten_warmup(dram_config *cfg)
     cfg->optim.warmup_steps = steps;
 }
 
+/* What labels mean is asked by the task alone. */
+static void tell_unused(const dram_config *cfg)
+{
+    const struct dram_config_data *data = &cfg->data;
+    static const char text[] = "%s (%s) has no effect: task.enabled is false, so no label is read";
+    if (cfg->task.enabled) return;
+    if (data->class_map) dram_info(text, "data.class_map", dram_config_where(cfg, "data.class_map"));
+    if (data->reduce_zero_label)
+        dram_info(text, "data.reduce_zero_label", dram_config_where(cfg, "data.reduce_zero_label"));
+}
+
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out)
 {
     dram_config *cfg;
@@ -26,6 +37,7 @@ dram_status dram_config_load(const char *file, const char *const *overrides, int
     for (int i = 0; i < n; i++) TRY_GOTO(dram_config_read_override(cfg, overrides[i]), fail);
     shorten_warmup(cfg);
     TRY_GOTO(dram_config_check(cfg), fail);
+    tell_unused(cfg);
     *out = cfg;
     return DRAM_OK;
 fail:

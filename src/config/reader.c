@@ -87,6 +87,7 @@ static dram_scalar scalar_of(const yaml_event_t *event)
                          .plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE};
 }
 
+/* What it has read of a list belongs to the caller, also where it fails. */
 static dram_status read_list(reader *r, const dram_key *key, dram_key_value *value)
 {
     *value = (dram_key_value){0};
@@ -105,6 +106,7 @@ static dram_status read_list(reader *r, const dram_key *key, dram_key_value *val
         yaml_event_delete(&event);
         if (status != DRAM_OK || end) return status;
         value->integer |= one.integer;
+        if (one.text) TRY(dram_key_add_text(key, one.text, &r->place, &value->texts));
     }
 }
 
@@ -113,8 +115,12 @@ static dram_status read_scalar(reader *r, int index, const dram_scalar *s)
     const dram_key *key = &dram_keys[index];
     dram_key_place place = r->place;
     dram_key_value value;
-    if (key->kind == DRAM_KEY_SECTION && dram_scalar_classify(s) == DRAM_SCALAR_NULL) return DRAM_OK;
-    if (key->kind == DRAM_KEY_CHOICES) return dram_key_unexpected(key, &place, "a single value (write it in [ ])");
+    bool nothing = dram_scalar_classify(s) == DRAM_SCALAR_NULL;
+    if (key->kind == DRAM_KEY_SECTION && nothing) return DRAM_OK;
+    if (!nothing && (key->kind == DRAM_KEY_CHOICES || key->kind == DRAM_KEY_TEXTS))
+        return dram_key_unexpected(key, &place, "a single value (write it in [ ])");
+    if (!nothing && key->kind == DRAM_KEY_MAP)
+        return dram_key_unexpected(key, &place, "a single value (write it in { })");
     TRY(dram_key_read(key, s, &place, &value));
     if (key->kind != DRAM_KEY_BASE) return dram_config_put(r->cfg, index, &value, &place, r->rank);
     r->base = value.text;
@@ -124,7 +130,7 @@ static dram_status read_scalar(reader *r, int index, const dram_scalar *s)
 
 static dram_status read_mapping(reader *r, const char *section);
 
-/* One word of a mapping of steps; *end: the mapping is over. */
+/* One word of a mapping of numbers; *end: the mapping is over. */
 static dram_status next_word(reader *r, const dram_key *key, yaml_event_t *event, bool *end)
 {
     TRY(next_event(r, key->path, event));
@@ -133,51 +139,65 @@ static dram_status next_word(reader *r, const dram_key *key, yaml_event_t *event
     return dram_key_unexpected(key, &r->place, "a list or a mapping inside the mapping");
 }
 
-/* {step: number, ...} */
-static dram_status read_steps(reader *r, const dram_key *key, dram_steps *steps)
+/* One "from: number" of a mapping. */
+static dram_status read_pair(reader *r, const dram_key *key, dram_key_value *value, bool *end)
 {
-    dram_status status = DRAM_OK;
-    bool end = false;
-    *steps = (dram_steps){0};
-    while (status == DRAM_OK && !end) {
-        yaml_event_t from = {0}, number = {0};
-        status = next_word(r, key, &from, &end);
-        dram_key_place place = r->place;
-        if (status == DRAM_OK && !end) {
-            dram_key_value value;
-            status = next_word(r, key, &number, &end);
-            dram_scalar step = scalar_of(&from), word = scalar_of(&number);
-            if (status == DRAM_OK && strchr(step.text, ':'))
-                status = dram_key_fail(&place, key->path, "write a space after each colon: {0: 1, 1000: 4}");
-            if (status == DRAM_OK) status = dram_key_read(key, &word, &r->place, &value);
-            if (status == DRAM_OK) status = dram_key_add_step(key, &step, value.integer, &place, steps);
-        }
-        yaml_event_delete(&from);
-        yaml_event_delete(&number);
+    yaml_event_t from = {0}, number = {0};
+    dram_key_value one = {0};
+    bool steps = key->kind == DRAM_KEY_STEPS;
+    dram_status status = next_word(r, key, &from, end);
+    dram_key_place place = r->place;
+    if (status == DRAM_OK && !*end) {
+        status = next_word(r, key, &number, end);
+        dram_scalar left = scalar_of(&from), right = scalar_of(&number);
+        if (status == DRAM_OK && left.plain && strchr(left.text, ':'))
+            status = dram_key_fail(&place, key->path, "write a space after each colon: %s",
+                                   steps ? "{0: 1, 1000: 4}" : "{255: 1}");
+        if (status == DRAM_OK) status = dram_key_read(key, &right, &r->place, &one);
+        if (status == DRAM_OK)
+            status = steps ? dram_key_add_step(key, &left, one.integer, &place, &value->steps)
+                           : dram_key_add_pair(key, &left, one.integer, &place, &value->map);
     }
-    if (status == DRAM_OK && steps->n == 0) return dram_key_unexpected(key, &r->place, "an empty mapping");
+    yaml_event_delete(&from);
+    yaml_event_delete(&number);
     return status;
+}
+
+/* {from: number, ...}: steps, or a class map, which may be empty. What it has read belongs to the caller, also where it
+ * fails. */
+static dram_status read_numbers(reader *r, const dram_key *key, dram_key_value *value)
+{
+    bool end = false;
+    *value = (dram_key_value){0};
+    while (!end) TRY(read_pair(r, key, value, &end));
+    if (key->kind == DRAM_KEY_STEPS && value->steps.n == 0)
+        return dram_key_unexpected(key, &r->place, "an empty mapping");
+    return DRAM_OK;
 }
 
 static dram_status read_value(reader *r, int index, const yaml_event_t *event)
 {
     const dram_key *key = &dram_keys[index];
     dram_key_place place = r->place;
+    dram_key_value value;
+    dram_status status;
     if (event->type == YAML_SCALAR_EVENT) {
         dram_scalar s = scalar_of(event);
         return read_scalar(r, index, &s);
     }
     if (event->type == YAML_MAPPING_START_EVENT) {
-        dram_key_value value = {0};
         if (key->kind == DRAM_KEY_SECTION) return read_mapping(r, key->path);
-        if (key->kind != DRAM_KEY_STEPS) return dram_key_unexpected(key, &place, "a mapping");
-        TRY(read_steps(r, key, &value.steps));
-        return dram_config_put(r->cfg, index, &value, &place, r->rank);
+        if (key->kind != DRAM_KEY_STEPS && key->kind != DRAM_KEY_MAP)
+            return dram_key_unexpected(key, &place, "a mapping");
+        status = read_numbers(r, key, &value);
+    } else {
+        if (key->kind != DRAM_KEY_CHOICES && key->kind != DRAM_KEY_TEXTS)
+            return dram_key_unexpected(key, &place, "a list");
+        status = read_list(r, key, &value);
     }
-    if (key->kind != DRAM_KEY_CHOICES) return dram_key_unexpected(key, &place, "a list");
-    dram_key_value value;
-    TRY(read_list(r, key, &value));
-    return dram_config_put(r->cfg, index, &value, &place, r->rank);
+    if (status == DRAM_OK) return dram_config_put(r->cfg, index, &value, &place, r->rank);
+    dram_key_value_free(&value);
+    return status;
 }
 
 /* The key that a key event names inside `section`. */

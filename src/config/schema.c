@@ -92,6 +92,30 @@ static bool describe_steps(cJSON *o, const dram_key *key)
            add_number(mapping, "maxProperties", DRAM_STEPS);
 }
 
+/* Ids or colours, as src/config/lists.c reads them. */
+static bool describe_map(cJSON *o, const dram_key *key)
+{
+    static const char *const from[] = {"^[0-9]+$", "^#[0-9A-Fa-f]{6}$|^ *[0-9]+ *, *[0-9]+ *, *[0-9]+ *$"};
+    cJSON *any = cJSON_AddArrayToObject(o, "anyOf");
+    for (int i = 0; i < 2; i++) {
+        cJSON *mapping = append_object(any);
+        cJSON *properties = mapping ? cJSON_AddObjectToObject(mapping, "patternProperties") : NULL;
+        cJSON *entry = properties ? cJSON_AddObjectToObject(properties, from[i]) : NULL;
+        if (!entry || !describe_integer(entry, key) || !add_text(mapping, "type", "object") ||
+            !cJSON_AddFalseToObject(mapping, "additionalProperties"))
+            return false;
+    }
+    return true;
+}
+
+static bool describe_texts(cJSON *o, const dram_key *key)
+{
+    cJSON *items = cJSON_AddObjectToObject(o, "items");
+    return items && add_text(items, "type", "string") && add_number(items, "minLength", 1) &&
+           add_text(o, "type", "array") && cJSON_AddTrueToObject(o, "uniqueItems") != NULL &&
+           add_number(o, "maxItems", (double)key->high);
+}
+
 static bool describe_list(cJSON *o, const dram_key *key)
 {
     cJSON *items = cJSON_AddObjectToObject(o, "items");
@@ -141,6 +165,10 @@ static bool describe(cJSON *o, const dram_key *key)
         return add(o, "enum", words_of(key)) && add_text(o, "default", key->words[key->default_integer]);
     case DRAM_KEY_CHOICES:
         return describe_list(o, key) && cJSON_AddArrayToObject(o, "default") != NULL;
+    case DRAM_KEY_MAP:
+        return describe_map(o, key) && cJSON_AddObjectToObject(o, "default") != NULL;
+    case DRAM_KEY_TEXTS:
+        return describe_texts(o, key) && cJSON_AddArrayToObject(o, "default") != NULL;
     }
     return false;
 }

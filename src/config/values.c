@@ -104,11 +104,15 @@ dram_status dram_key_unexpected(const dram_key *key, const dram_key_place *place
 static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const dram_key_place *place)
 {
     char found[160];
-    bool wants_text = key->kind == DRAM_KEY_TEXT || key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT;
+    bool wants_text = key->kind == DRAM_KEY_TEXT || key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT ||
+                      key->kind == DRAM_KEY_TEXTS;
     const char *advice = wants_text ? " (put it in quotes)" : "";
     switch (dram_scalar_classify(s)) {
     case DRAM_SCALAR_NULL:
-        snprintf(found, sizeof found, "nothing%s", dram_key_has_keyword(key, "none") ? " (write none)" : "");
+        snprintf(found, sizeof found, "nothing%s",
+                 dram_key_has_keyword(key, "none") ? " (write none)"
+                 : key->kind == DRAM_KEY_MAP       ? " (put a colour in quotes: # begins a comment)"
+                                                   : "");
         break;
     case DRAM_SCALAR_BOOL:
         snprintf(found, sizeof found, "%s%s", s->text, advice);
@@ -297,6 +301,7 @@ dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_
         return DRAM_OK;
     case DRAM_KEY_INT:
     case DRAM_KEY_INT64:
+    case DRAM_KEY_MAP:
         return read_integer(key, s, place, &value->integer);
     case DRAM_KEY_STEPS:
         TRY(read_integer(key, s, place, &value->integer));
@@ -310,6 +315,7 @@ dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_
     case DRAM_KEY_TEXT:
     case DRAM_KEY_INPUT:
     case DRAM_KEY_OUTPUT:
+    case DRAM_KEY_TEXTS:
         return read_text(key, s, place, &value->text);
     case DRAM_KEY_CHOICE:
     case DRAM_KEY_CHOICES:

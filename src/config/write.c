@@ -104,6 +104,26 @@ static void write_steps(const dram_steps *steps, dram_str *out)
     dram_str_add(out, "}");
 }
 
+static void write_map(const dram_class_map *map, dram_str *out)
+{
+    dram_str_add(out, "{");
+    for (int i = 0; map && i < map->n; i++)
+        dram_str_add(out, map->color ? "%s\"#%06x\": %d" : "%s%u: %d", i ? ", " : "", map->pair[i].from,
+                     map->pair[i].to);
+    dram_str_add(out, "}");
+}
+
+static dram_status write_texts(const dram_key *key, const dram_texts *texts, dram_str *out)
+{
+    dram_str_add(out, "[");
+    for (int i = 0; texts && i < texts->n; i++) {
+        dram_str_add(out, "%s", i ? ", " : "");
+        TRY(write_text(key, texts->text[i], out));
+    }
+    dram_str_add(out, "]");
+    return DRAM_OK;
+}
+
 dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out)
 {
     dram_status status = DRAM_OK;
@@ -137,6 +157,12 @@ dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dra
         break;
     case DRAM_KEY_CHOICES:
         write_set(key, value->integer, out);
+        break;
+    case DRAM_KEY_MAP:
+        write_map(value->map, out);
+        break;
+    case DRAM_KEY_TEXTS:
+        status = write_texts(key, value->texts, out);
         break;
     }
     TRY(status);

@@ -12,9 +12,11 @@ typedef struct {
     int height, width;
     int components;
     int h[4], v[4]; /* sampling factors */
-    bool buffered;  /* progressive, or several scans: libjpeg holds the coefficients of the whole image */
+    int bits;
+    bool buffered; /* progressive, or several scans: libjpeg holds the coefficients of the whole image */
     const uint8_t *exif;
     size_t exif_n;
+    size_t scan; /* where the first scan's header ends */
 } jpeg_info;
 
 static bool is_frame(int marker)
@@ -25,6 +27,7 @@ static bool is_frame(int marker)
 static bool read_frame(const uint8_t *segment, size_t n, int marker, jpeg_info *info)
 {
     if (n < 6 || info->components) return false;
+    info->bits = segment[0];
     info->height = segment[1] << 8 | segment[2];
     info->width = segment[3] << 8 | segment[4];
     info->components = segment[5];
@@ -38,34 +41,80 @@ static bool read_frame(const uint8_t *segment, size_t n, int marker, jpeg_info *
     return info->height > 0 && info->width > 0;
 }
 
-/* Walks the markers up to the first scan as libjpeg does (bytes between segments are passed over). */
+enum { MARKER_END = 0xd9, MARKER_SCAN = 0xda };
+
+/* The marker from `at` on and its segment, as libjpeg finds them: bytes between segments, a scan's data among them, are
+ * passed over. Returns it with *at behind its segment, or -1 where the file ends before. */
+static int next_marker(const uint8_t *bytes, size_t n, size_t *at, const uint8_t **segment, size_t *size)
+{
+    for (size_t i = *at;;) {
+        const uint8_t *found = i < n ? memchr(bytes + i, 0xff, n - i) : NULL;
+        if (!found) return -1;
+        i = (size_t)(found - bytes);
+        while (i < n && bytes[i] == 0xff) i++;
+        if (i >= n) return -1;
+        int marker = bytes[i++];
+        if (marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8)) continue;
+        *at = i;
+        if (marker == MARKER_END) return marker;
+        if (n - i < 2) return -1;
+        size_t length = (size_t)bytes[i] << 8 | bytes[i + 1];
+        if (length < 2 || length > n - i) return -1;
+        *segment = bytes + i + 2;
+        *size = length - 2;
+        *at = i + length;
+        return marker;
+    }
+}
+
+/* Reads the markers up to the first scan. */
 static bool read_markers(const uint8_t *bytes, size_t n, jpeg_info *info)
 {
-    size_t at = 2;
+    size_t at = 2, size;
+    const uint8_t *segment;
     *info = (jpeg_info){0};
     for (;;) {
-        while (at < n && bytes[at] != 0xff) at++;
-        while (at < n && bytes[at] == 0xff) at++;
-        if (at >= n) return false;
-        int marker = bytes[at++];
-        if (marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8)) continue;
-        if (n - at < 2) return false;
-        size_t length = (size_t)bytes[at] << 8 | bytes[at + 1];
-        if (length < 2 || length > n - at) return false;
-        const uint8_t *segment = bytes + at + 2;
-        size_t size = length - 2;
+        int marker = next_marker(bytes, n, &at, &segment, &size);
+        if (marker < 0 || marker == MARKER_END) return false;
         if (is_frame(marker)) {
             if (!read_frame(segment, size, marker, info)) return false;
         } else if (marker == 0xe1 && !info->exif && size > 6 && memcmp(segment, "Exif\0", 6) == 0) {
             info->exif = segment;
             info->exif_n = size;
-        } else if (marker == 0xda) {
+        } else if (marker == MARKER_SCAN) {
             if (!info->components || size < 1) return false;
             if (segment[0] < info->components) info->buffered = true;
+            info->scan = at;
             return true;
         }
-        at += length;
     }
+}
+
+/* The header of a JPEG, and its orientation. */
+static dram_status read_header(const dram_source *source, jpeg_info *info, int *orientation)
+{
+    *orientation = 1;
+    if (!read_markers(source->bytes, source->n, info))
+        return dram_bad_image(source, "damaged or truncated JPEG: no complete header");
+    if (info->bits != 8)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: a JPEG of %d bits a sample, where 8 are read; save it as PNG",
+                         source->name, info->bits);
+    return info->exif ? dram_exif_orientation(info->exif, info->exif_n, orientation) : DRAM_OK;
+}
+
+dram_status dram_look_jpeg(const dram_source *source, dram_image_header *out)
+{
+    jpeg_info info;
+    const uint8_t *segment;
+    size_t size;
+    int marker;
+    TRY(read_header(source, &info, &out->orientation));
+    out->height = info.height;
+    out->width = info.width;
+    out->bits = info.bits;
+    do marker = next_marker(source->bytes, source->n, &info.scan, &segment, &size);
+    while (marker >= 0 && marker != MARKER_END);
+    return marker < 0 ? dram_bad_image(source, "truncated JPEG: it has no end") : DRAM_OK;
 }
 
 /* Bytes of libjpeg's own buffers: DCT coefficients (2 bytes each) of the whole image if the scans need it, whole MCUs
@@ -130,19 +179,19 @@ static dram_status check_header(const dram_source *source, tjhandle handle, cons
     return DRAM_OK;
 }
 
-static dram_status decode(const dram_source *source, tjhandle handle, const jpeg_info *info, bool turned,
-                          dram_image *out)
+static dram_status decode(const dram_source *source, tjhandle handle, const jpeg_info *info, dram_image *out)
 {
-    tjscalingfactor factor = pick_factor(info->height, info->width, source->limits.max_pixels);
+    tjscalingfactor factor = pick_factor(info->height, info->width, source->rules.max_pixels);
     int h = TJSCALED(info->height, factor), w = TJSCALED(info->width, factor);
     int small_h, small_w, bytes_per_pixel = info->components == 4 ? 4 : 3;
-    dram_downscaled_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    dram_downscaled_size(h, w, source->rules.max_pixels, &small_h, &small_w);
     bool shrink = small_h < h || small_w < w;
     size_t size = (size_t)h * (size_t)w * (size_t)bytes_per_pixel;
     int64_t small = (int64_t)small_h * small_w * 3;
     int64_t first = library_bytes(info) + (int64_t)size;
     int64_t second = shrink ? (int64_t)size + dram_downscale_bytes(small_w) : 0;
-    if (turned && second < 2 * small) second = 2 * small;
+    int64_t turning = dram_turning_bytes(source, out, small);
+    if (second < turning) second = turning;
     TRY(dram_check_memory(source, info->height, info->width, first > second ? first : second));
 
     out->pixels = dram_alloc(size);
@@ -164,17 +213,15 @@ static dram_status decode(const dram_source *source, tjhandle handle, const jpeg
     return DRAM_OK;
 }
 
-dram_status dram_decode_jpeg(const dram_source *source, dram_image *out, int *orientation)
+dram_status dram_decode_jpeg(const dram_source *source, dram_image *out)
 {
     jpeg_info info;
     dram_status status;
-    if (!read_markers(source->bytes, source->n, &info))
-        return dram_bad_image(source, "damaged or truncated JPEG: no complete header");
+    TRY(read_header(source, &info, &out->orientation));
     tjhandle handle = tjInitDecompress();
     if (!handle) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
     TRY_GOTO(check_header(source, handle, &info), done);
-    if (info.exif) TRY_GOTO(dram_exif_orientation(info.exif, info.exif_n, orientation), done);
-    TRY_GOTO(decode(source, handle, &info, *orientation != 1, out), done);
+    TRY_GOTO(decode(source, handle, &info, out), done);
 done:
     tjDestroy(handle);
     return status;

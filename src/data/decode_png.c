@@ -1,10 +1,8 @@
-/* PNG to RGB, and PNG labels to class ids, by libspng, row by row. */
-#include <spng.h>
+#include "data/decode_png.h"
+
 #include <stdbool.h>
-#include <string.h>
 
 #include "base/alloc.h"
-#include "data/decode.h"
 #include "data/downscale.h"
 
 /* Text, profiles and the like of one file may take this much. */
@@ -35,79 +33,156 @@ static void *hook_calloc(size_t count, size_t bytes)
     return hook_check(dram_calloc(count, bytes));
 }
 
-static dram_status png_error(const dram_source *source, int error)
+dram_status dram_png_error(const dram_source *source, int error)
 {
     if (error == SPNG_EMEM || starved)
         return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
-static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
+dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
 {
     struct spng_alloc hook = {
         .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
     starved = false;
     *png = spng_ctx_new2(&hook, 0);
-    if (!*png) return png_error(source, SPNG_EMEM);
+    if (!*png) return dram_png_error(source, SPNG_EMEM);
     int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
     if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
     if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
     if (!error) error = spng_get_ihdr(*png, header);
-    return error ? png_error(source, error) : DRAM_OK;
+    return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
-/* Bytes of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
-static int64_t library_bytes(const struct spng_ihdr *header)
+static uint32_t read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
+}
+
+/* CRC-32 of a chunk's letters and data (PNG, annex D). */
+static uint32_t checksum(const uint8_t *bytes, size_t n)
+{
+    uint32_t crc = 0xffffffff;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+    }
+    return ~crc;
+}
+
+typedef struct {
+    const uint8_t *exif; /* data of the first eXIf chunk that is whole; it may stand before the pixels or behind */
+    size_t exif_n;
+    bool ended; /* all chunks are in the file, to the last */
+} png_chunks;
+
+/* A chunk is its length, four letters, data and their checksum. */
+static png_chunks read_chunks(const dram_source *source)
+{
+    png_chunks found = {0};
+    size_t n = source->n;
+    for (size_t at = 8; n - at >= 12 && !found.ended;) {
+        const uint8_t *chunk = source->bytes + at + 4;
+        size_t size = read_u32(chunk - 4);
+        if (size > n - at - 12) break;
+        found.ended = memcmp(chunk, "IEND", 4) == 0;
+        if (!found.exif && memcmp(chunk, "eXIf", 4) == 0 && checksum(chunk, 4 + size) == read_u32(chunk + 4 + size)) {
+            found.exif = chunk + 4;
+            found.exif_n = size;
+        }
+        at += 12 + size;
+    }
+    return found;
+}
+
+static dram_status find_orientation(const dram_source *source, int *orientation)
+{
+    png_chunks chunks = read_chunks(source);
+    *orientation = 1;
+    return chunks.exif ? dram_exif_orientation(chunks.exif, chunks.exif_n, orientation) : DRAM_OK;
+}
+
+int dram_png_channels(const struct spng_ihdr *header)
+{
+    static const int channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
+    return channels[header->color_type];
+}
+
+size_t dram_png_row_bytes(const struct spng_ihdr *header)
+{
+    return ((size_t)header->width * (size_t)(header->bit_depth * dram_png_channels(header)) + 7) / 8;
+}
+
+/* Of the scanlines (libspng's two, ours, a converted one) and of zlib's window. */
+int64_t dram_png_library_bytes(const struct spng_ihdr *header)
 {
     return 4 * (8 * (int64_t)header->width + 64) + 131072;
 }
 
-/* Samples in a PNG row: 1, 2, 4 bits (the leftmost in the high bits), 8, or 16 in the machine's byte order, of which
- * the high 8 are taken. */
-static inline int sample(const uint8_t *row, int depth, int i)
+dram_status dram_png_colors(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                            uint32_t color[256])
 {
-    if (depth == 8) return row[i];
-    if (depth < 8) return row[i * depth / 8] >> (8 - depth - i * depth % 8) & ((1 << depth) - 1);
-    uint16_t wide;
-    memcpy(&wide, row + 2 * (size_t)i, sizeof wide);
-    return wide >> 8;
+    int most = header->bit_depth < 8 ? (1 << header->bit_depth) - 1 : 255;
+    struct spng_plte palette;
+    if (header->color_type != SPNG_COLOR_TYPE_INDEXED) {
+        for (int i = 0; i < 256; i++) color[i] = i <= most ? 0x010101u * (unsigned)(i * 255 / most) : DRAM_NO_COLOR;
+        return DRAM_OK;
+    }
+    int error = spng_get_plte(png, &palette);
+    if (error) return dram_png_error(source, error);
+    for (uint32_t i = 0; i < 256; i++) {
+        const struct spng_plte_entry *e = &palette.entries[i];
+        color[i] = i < palette.n_entries ? (uint32_t)(e->red << 16 | e->green << 8 | e->blue) : DRAM_NO_COLOR;
+    }
+    return DRAM_OK;
 }
 
 /* How rows become RGB. libspng does it too, but several times slower than it reads them. */
 typedef struct {
     int depth, channels;
     uint8_t colour[256][3]; /* of a grey value or a palette index */
+    int range, peak;        /* of 16 bits: white, and the largest sample so far */
 } converter;
 
 static dram_status converter_make(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
                                   converter *out)
 {
-    static const uint8_t channels[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
-    *out = (converter){.depth = header->bit_depth, .channels = channels[header->color_type]};
-    if (header->color_type == SPNG_COLOR_TYPE_INDEXED) {
-        struct spng_plte palette;
-        int error = spng_get_plte(png, &palette);
-        if (error) return png_error(source, error);
-        for (uint32_t i = 0; i < palette.n_entries && i < 256; i++) { /* an index above them is black */
-            const struct spng_plte_entry *e = &palette.entries[i];
-            out->colour[i][0] = e->red;
-            out->colour[i][1] = e->green;
-            out->colour[i][2] = e->blue;
-        }
-    } else {
-        int most = out->depth < 8 ? (1 << out->depth) - 1 : 255;
-        for (int i = 0; i <= most; i++) memset(out->colour[i], i * 255 / most, 3);
+    uint32_t color[256];
+    *out = (converter){.depth = header->bit_depth, .channels = dram_png_channels(header)};
+    out->range = source->rules.range ? source->rules.range : DRAM_IMAGE_FULL_RANGE;
+    TRY(dram_png_colors(source, png, header, color));
+    for (int i = 0; i < 256; i++) {
+        if (color[i] == DRAM_NO_COLOR) continue; /* black */
+        out->colour[i][0] = (uint8_t)(color[i] >> 16);
+        out->colour[i][1] = (uint8_t)(color[i] >> 8);
+        out->colour[i][2] = (uint8_t)color[i];
     }
     return DRAM_OK;
 }
 
-static void convert(const converter *by, const uint8_t *row, int width, uint8_t *out)
+/* Sample i of a row of 16 bits, in the machine's byte order. */
+static inline uint8_t narrow(converter *by, const uint8_t *row, int i)
 {
-    for (int x = 0; x < width; x++, out += 3) {
-        if (by->channels >= 3)
-            for (int c = 0; c < 3; c++) out[c] = (uint8_t)sample(row, by->depth, x * by->channels + c);
+    uint16_t wide;
+    memcpy(&wide, row + 2 * (size_t)i, sizeof wide);
+    if (wide > by->peak) by->peak = wide;
+    if (by->range == DRAM_IMAGE_FULL_RANGE) return (uint8_t)(wide >> 8);
+    int value = (wide * 255 + by->range / 2) / by->range;
+    return (uint8_t)(value > 255 ? 255 : value);
+}
+
+/* Every step-th pixel of a row, from x on, to where it belongs in the row of RGB. */
+static void convert(converter *by, const uint8_t *row, int x, int step, int width, uint8_t *rgb)
+{
+    for (; x < width; x += step) {
+        uint8_t *out = rgb + 3 * (size_t)x;
+        int first = x * by->channels;
+        if (by->depth == 16)
+            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + (by->channels >= 3 ? c : 0));
+        else if (by->channels >= 3)
+            for (int c = 0; c < 3; c++) out[c] = (uint8_t)dram_png_sample(row, by->depth, first + c);
         else
-            memcpy(out, by->colour[sample(row, by->depth, x * by->channels)], 3);
+            memcpy(out, by->colour[dram_png_sample(row, by->depth, first)], 3);
     }
 }
 
@@ -123,11 +198,11 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
     uint8_t *row = NULL, *rgb = NULL;
     converter by;
     TRY_GOTO(converter_make(source, png, header, &by), done);
-    stride = ((size_t)w * (size_t)(by.depth * by.channels) + 7) / 8;
+    stride = dram_png_row_bytes(header);
     row = dram_alloc(stride);
     rgb = dram_alloc(shrinks ? (size_t)w * 3 : 0);
     if (!row || !rgb) {
-        status = png_error(source, SPNG_EMEM);
+        status = dram_png_error(source, SPNG_EMEM);
         goto done;
     }
     if (shrinks) TRY_GOTO(dram_downscale_begin(&shrink, h, w, small_h, small_w, out->pixels), done);
@@ -136,15 +211,61 @@ static dram_status decode_rows(const dram_source *source, spng_ctx *png, const s
         error = spng_decode_row(png, row, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
         if (error) break;
-        convert(&by, row, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
+        convert(&by, row, 0, 1, w, shrinks ? rgb : out->pixels + (size_t)y * (size_t)w * 3);
         if (shrinks) dram_downscale_push(&shrink, rgb);
     }
-    status = error ? png_error(source, error) : DRAM_OK;
+    out->peak = by.peak;
+    status = error ? dram_png_error(source, error) : DRAM_OK;
 done:
     dram_downscale_end(&shrink);
     dram_free(rgb);
     dram_free(row);
     return status;
+}
+
+/* Every row of every pass of an interlaced image, or of the one pass of another; by: into the whole image of RGB; NULL:
+ * they are only read. libspng puts the pixels of a pass where they belong in the row. */
+static dram_status read_passes(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, converter *by,
+                               uint8_t *rgb)
+{
+    static const int first[7] = {0, 4, 0, 2, 0, 1, 0}, step[7] = {8, 8, 4, 4, 2, 2, 1};
+    size_t stride = dram_png_row_bytes(header);
+    struct spng_row_info at;
+    uint8_t *row = dram_calloc(1, stride);
+    if (!row) return dram_png_error(source, SPNG_EMEM);
+    int error = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
+    while (!error) {
+        error = spng_get_row_info(png, &at);
+        if (!error) error = spng_decode_row(png, row, stride);
+        if ((error && error != SPNG_EOI) || !by) continue;
+        int w = (int)header->width, from = header->interlace_method ? first[at.pass] : 0;
+        convert(by, row, from, header->interlace_method ? step[at.pass] : 1, w,
+                rgb + (size_t)at.row_num * (size_t)w * 3);
+    }
+    dram_free(row);
+    return error == SPNG_EOI ? DRAM_OK : dram_png_error(source, error);
+}
+
+/* The whole image into `out`, then scaled down there. */
+static dram_status decode_interlaced(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header,
+                                     dram_image *out, int small_h, int small_w)
+{
+    int h = (int)header->height, w = (int)header->width;
+    size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
+    if (header->bit_depth == 16) {
+        converter by;
+        TRY(converter_make(source, png, header, &by));
+        TRY(read_passes(source, png, header, &by, out->pixels));
+        out->peak = by.peak;
+    } else {
+        int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
+        if (error) return dram_png_error(source, error);
+    }
+    if (small == full) return DRAM_OK;
+    TRY(dram_downscale_in_place(out->pixels, h, w, small_h, small_w));
+    uint8_t *less = dram_realloc(out->pixels, small);
+    if (less) out->pixels = less;
+    return DRAM_OK;
 }
 
 dram_status dram_decode_png(const dram_source *source, dram_image *out)
@@ -153,111 +274,39 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
     struct spng_ihdr header;
     spng_ctx *png = NULL;
     int small_h, small_w;
-    TRY_GOTO(open_png(source, &png, &header), done);
+    TRY_GOTO(dram_png_open(source, &png, &header), done);
+    TRY_GOTO(find_orientation(source, &out->orientation), done);
     int h = (int)header.height, w = (int)header.width;
-    dram_downscaled_size(h, w, source->limits.max_pixels, &small_h, &small_w);
+    dram_downscaled_size(h, w, source->rules.max_pixels, &small_h, &small_w);
     bool whole = header.interlace_method != 0; /* Adam7 gives the image in seven passes */
     size_t full = (size_t)h * (size_t)w * 3, small = (size_t)small_h * (size_t)small_w * 3;
-    int64_t scratch = library_bytes(&header) + dram_downscale_bytes(small_w);
-    TRY_GOTO(dram_check_memory(source, h, w, (int64_t)(whole ? full : small) + scratch), done);
+    int64_t first = (int64_t)(whole ? full : small) + dram_png_library_bytes(&header) + dram_downscale_bytes(small_w);
+    int64_t second = dram_turning_bytes(source, out, (int64_t)small);
+    TRY_GOTO(dram_check_memory(source, h, w, first > second ? first : second), done);
     out->pixels = dram_alloc(whole ? full : small);
     if (!out->pixels) {
-        status = png_error(source, SPNG_EMEM);
+        status = dram_png_error(source, SPNG_EMEM);
         goto done;
     }
-    if (whole) {
-        int error = spng_decode_image(png, out->pixels, full, SPNG_FMT_RGB8, 0);
-        if (error) {
-            status = png_error(source, error);
-            goto done;
-        }
-        if (small < full) {
-            TRY_GOTO(dram_downscale_in_place(out->pixels, h, w, small_h, small_w), done);
-            uint8_t *less = dram_realloc(out->pixels, small);
-            if (less) out->pixels = less;
-        }
-    } else {
-        TRY_GOTO(decode_rows(source, png, &header, out, small_h, small_w), done);
-    }
+    TRY_GOTO((whole ? decode_interlaced : decode_rows)(source, png, &header, out, small_h, small_w), done);
     dram_image_sized(out, h, w, small_h, small_w);
 done:
     spng_ctx_free(png);
     return status;
 }
 
-static dram_status read_ids(const dram_source *source, spng_ctx *png, const struct spng_ihdr *header, uint8_t *ids)
-{
-    int h = (int)header->height, w = (int)header->width, bits = header->bit_depth;
-    size_t stride = ((size_t)w * (size_t)bits + 7) / 8;
-    bool whole = header->interlace_method != 0;
-    int error = 0;
-    /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
-     * zero */
-    uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
-    if (!packed) return png_error(source, SPNG_EMEM);
-    if (whole)
-        error = spng_decode_image(png, packed, stride * (size_t)h, SPNG_FMT_RAW, 0);
-    else
-        error = spng_decode_image(png, NULL, 0, SPNG_FMT_RAW, SPNG_DECODE_PROGRESSIVE);
-    for (int y = 0; y < h && !error; y++) {
-        if (!whole) error = spng_decode_row(png, packed, stride);
-        if (error == SPNG_EOI && y == h - 1) error = 0;
-        const uint8_t *row = whole ? packed + (size_t)y * stride : packed;
-        for (int x = 0; x < w && !error; x++) *ids++ = (uint8_t)sample(row, bits, x);
-    }
-    dram_free(packed);
-    return error ? png_error(source, error) : DRAM_OK;
-}
-
-static dram_status check_header(const dram_source *source, const dram_label_rules *rules,
-                                const struct spng_ihdr *header)
-{
-    if (header->color_type != SPNG_COLOR_TYPE_GRAYSCALE && header->color_type != SPNG_COLOR_TYPE_INDEXED)
-        return dram_bad_image(source, "a label must be a PNG of one channel (grey or palette); this one has colour or "
-                                      "alpha");
-    if (header->bit_depth == 16)
-        return dram_bad_image(source, "a label must have 8 bits a pixel at most; this one has 16");
-    if (rules->height && ((int)header->height != rules->height || (int)header->width != rules->width))
-        return dram_fail(DRAM_ERR_FORMAT, "%s: the label has %ux%u pixels, its image %dx%d; they must be equal",
-                         source->name, header->width, header->height, rules->width, rules->height);
-    return DRAM_OK;
-}
-
-static dram_status check_ids(const dram_source *source, const dram_label_rules *rules, const dram_label *label)
-{
-    bool known[256];
-    for (int i = 0; i < 256; i++) known[i] = rules->classes == 0 || i < rules->classes || i == rules->ignore_index;
-    for (int y = 0; y < label->height; y++) {
-        const uint8_t *row = label->ids + (size_t)y * (size_t)label->width;
-        for (int x = 0; x < label->width; x++)
-            if (!known[row[x]])
-                return dram_fail(DRAM_ERR_FORMAT,
-                                 "%s: class id %d at x %d, y %d is out of range: data.classes is %d, data.ignore_index "
-                                 "is %d",
-                                 source->name, row[x], x, y, rules->classes, rules->ignore_index);
-    }
-    return DRAM_OK;
-}
-
-dram_status dram_decode_label(const dram_source *source, const dram_label_rules *rules, dram_label *out)
+dram_status dram_look_png(const dram_source *source, dram_image_header *out)
 {
     dram_status status;
     struct spng_ihdr header;
     spng_ctx *png = NULL;
-    if (source->n < 8 || memcmp(source->bytes, "\x89PNG\r\n\x1a\n", 8) != 0)
-        return dram_bad_image(source, "a label must be a PNG; this file is not");
-    TRY_GOTO(open_png(source, &png, &header), done);
-    TRY_GOTO(check_header(source, rules, &header), done);
-    int h = (int)header.height, w = (int)header.width;
-    int64_t copies = header.interlace_method ? 2 : 1;
-    TRY_GOTO(dram_check_memory(source, h, w, copies * h * w + library_bytes(&header)), done);
-    *out = (dram_label){.ids = dram_alloc((size_t)h * (size_t)w), .height = h, .width = w};
-    if (!out->ids) {
-        status = png_error(source, SPNG_EMEM);
-        goto done;
-    }
-    TRY_GOTO(read_ids(source, png, &header, out->ids), done);
-    TRY_GOTO(check_ids(source, rules, out), done);
+    TRY_GOTO(dram_png_open(source, &png, &header), done);
+    *out = (dram_image_header){
+        .height = (int)header.height, .width = (int)header.width, .orientation = 1, .bits = header.bit_depth};
+    png_chunks chunks = read_chunks(source);
+    if (chunks.exif) TRY_GOTO(dram_exif_orientation(chunks.exif, chunks.exif_n, &out->orientation), done);
+    /* The last rows may be there although the last bytes are not. That is rare, so it may cost the reading of them. */
+    if (!chunks.ended) TRY_GOTO(read_passes(source, png, &header, NULL, NULL), done);
 done:
     spng_ctx_free(png);
     return status;

@@ -47,18 +47,35 @@ static int64_t library_bytes(const WebPBitstreamFeatures *features)
     return rows + 4 * pixels;
 }
 
-dram_status dram_decode_webp(const dram_source *source, dram_image *out, int *orientation)
+static dram_status read_header(const dram_source *source, WebPBitstreamFeatures *features, int *orientation)
+{
+    VP8StatusCode code = WebPGetFeatures(source->bytes, source->n, features);
+    if (code != VP8_STATUS_OK) return webp_error(source, code);
+    if (features->has_animation) return dram_bad_image(source, "animated WebP; a still image is needed");
+    return find_orientation(source->bytes, source->n, orientation);
+}
+
+dram_status dram_look_webp(const dram_source *source, dram_image_header *out)
+{
+    WebPBitstreamFeatures features;
+    TRY(read_header(source, &features, &out->orientation));
+    out->height = features.height;
+    out->width = features.width;
+    out->bits = 8;
+    bool whole = read_u32(source->bytes + 4) <= source->n - 8; /* of its container, and so libwebp asks */
+    return whole ? DRAM_OK : webp_error(source, VP8_STATUS_NOT_ENOUGH_DATA);
+}
+
+dram_status dram_decode_webp(const dram_source *source, dram_image *out)
 {
     WebPDecoderConfig config;
     int h, w;
     if (!WebPInitDecoderConfig(&config)) return dram_fail(DRAM_ERR_INTERNAL, "libwebp of another version");
-    VP8StatusCode code = WebPGetFeatures(source->bytes, source->n, &config.input);
-    if (code != VP8_STATUS_OK) return webp_error(source, code);
-    if (config.input.has_animation) return dram_bad_image(source, "animated WebP; a still image is needed");
-    TRY(find_orientation(source->bytes, source->n, orientation));
-    dram_downscaled_size(config.input.height, config.input.width, source->limits.max_pixels, &h, &w);
+    TRY(read_header(source, &config.input, &out->orientation));
+    dram_downscaled_size(config.input.height, config.input.width, source->rules.max_pixels, &h, &w);
     size_t size = (size_t)h * (size_t)w * 3;
-    int64_t first = (int64_t)size + library_bytes(&config.input), second = *orientation != 1 ? 2 * (int64_t)size : 0;
+    int64_t first = (int64_t)size + library_bytes(&config.input);
+    int64_t second = dram_turning_bytes(source, out, (int64_t)size);
     TRY(dram_check_memory(source, config.input.height, config.input.width, first > second ? first : second));
     out->pixels = dram_alloc(size);
     if (!out->pixels) return webp_error(source, VP8_STATUS_OUT_OF_MEMORY);
@@ -70,7 +87,7 @@ dram_status dram_decode_webp(const dram_source *source, dram_image *out, int *or
     config.options.use_scaling = h != config.input.height || w != config.input.width;
     config.options.scaled_height = h;
     config.options.scaled_width = w;
-    code = WebPDecode(source->bytes, source->n, &config);
+    VP8StatusCode code = WebPDecode(source->bytes, source->n, &config);
     WebPFreeDecBuffer(&config.output);
     if (code != VP8_STATUS_OK) return webp_error(source, code);
     dram_image_sized(out, config.input.height, config.input.width, h, w);

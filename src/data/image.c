@@ -10,8 +10,9 @@
 #include "data/decode.h"
 
 /* Turns the pixels as EXIF orientation 2..8 says; counts and origin follow. */
-static dram_status orient(dram_image *image, int orientation)
+static dram_status orient(dram_image *image)
 {
+    int orientation = image->orientation;
     bool swap = orientation >= 5;
     bool flip_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     bool flip_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
@@ -34,7 +35,9 @@ static dram_status orient(dram_image *image, int orientation)
     if (flip_x) s.origin_x = s.width - s.scale_x * s.full_width;
     *image = s;
     if (swap)
-        *image = (dram_image){.height = s.width,
+        *image = (dram_image){.orientation = orientation,
+                              .peak = s.peak,
+                              .height = s.width,
                               .width = s.height,
                               .full_height = s.full_width,
                               .full_width = s.full_height,
@@ -46,23 +49,15 @@ static dram_status orient(dram_image *image, int orientation)
     return DRAM_OK;
 }
 
-dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_limits *limits,
+dram_status dram_image_decode(const uint8_t *bytes, size_t n, const char *name, const dram_image_rules *rules,
                               dram_image *out)
 {
-    dram_source source = {.bytes = bytes, .n = n, .name = name, .limits = *limits};
-    dram_status status;
-    int orientation = 1;
+    dram_source source = {.bytes = bytes, .n = n, .name = name, .rules = *rules};
+    const dram_image_format *format;
     *out = (dram_image){0};
-    if (n == 0) return dram_bad_image(&source, "the file is empty");
-    if (n >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0)
-        status = dram_decode_jpeg(&source, out, &orientation);
-    else if (n >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
-        status = dram_decode_png(&source, out);
-    else if (n >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0)
-        status = dram_decode_webp(&source, out, &orientation);
-    else
-        status = dram_bad_image(&source, "not a JPEG, PNG or WebP image");
-    if (status == DRAM_OK && orientation != 1) status = orient(out, orientation);
+    TRY(dram_image_format_of(&source, &format));
+    dram_status status = format->decode(&source, out);
+    if (status == DRAM_OK && out->orientation != 1 && !rules->stored) status = orient(out);
     if (status != DRAM_OK) dram_image_free(out);
     return status;
 }
@@ -73,8 +68,7 @@ void dram_image_free(dram_image *image)
     *image = (dram_image){0};
 }
 
-/* The whole file into *bytes (owned by the caller). */
-static dram_status read_file(const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n)
+dram_status dram_image_read(const char *path, int64_t max_bytes, uint8_t **bytes, size_t *n)
 {
     dram_status status = DRAM_OK;
     struct stat info;
@@ -111,13 +105,13 @@ done:
     return status;
 }
 
-dram_status dram_image_load(const char *path, const dram_image_limits *limits, dram_image *out)
+dram_status dram_image_load(const char *path, const dram_image_rules *rules, dram_image *out)
 {
     uint8_t *bytes;
     size_t n;
     *out = (dram_image){0};
-    TRY(read_file(path, limits->max_bytes, &bytes, &n));
-    dram_status status = dram_image_decode(bytes, n, path, limits, out);
+    TRY(dram_image_read(path, rules->max_bytes, &bytes, &n));
+    dram_status status = dram_image_decode(bytes, n, path, rules, out);
     dram_free(bytes);
     return status;
 }
@@ -127,8 +121,8 @@ dram_status dram_label_load(const char *path, const dram_label_rules *rules, dra
     uint8_t *bytes;
     size_t n;
     *out = (dram_label){0};
-    TRY(read_file(path, rules->max_bytes, &bytes, &n));
-    dram_source source = {.bytes = bytes, .n = n, .name = path, .limits = {.max_bytes = rules->max_bytes}};
+    TRY(dram_image_read(path, rules->max_bytes, &bytes, &n));
+    dram_source source = {.bytes = bytes, .n = n, .name = path, .rules = {.max_bytes = rules->max_bytes}};
     dram_status status = dram_decode_label(&source, rules, out);
     if (status != DRAM_OK) dram_label_free(out);
     dram_free(bytes);

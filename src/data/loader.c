@@ -2,12 +2,14 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "data/look.h"
 #include "data/order.h"
 
 enum { MAX_DRAWS = 64, TEXT_ROOM = 1024 };
@@ -20,6 +22,7 @@ typedef struct {
     uint8_t *memory; /* student, teacher and label, one block */
     uint8_t *student, *teacher, *label;
     dram_sample sample;
+    int peak;           /* dram_image.peak of the sample */
     int bad[MAX_DRAWS]; /* bad images met on the way to this sample, in order */
     int bad_count;
     dram_status status; /* of a FAILED slot, with its text */
@@ -50,6 +53,7 @@ struct dram_loader {
 
     /* of the consumer's thread */
     int skipped;
+    int wide, peak;       /* samples of 16 bits so far, and their largest value */
     dram_sample *samples; /* [batch_size] of the held batch */
     dram_status status;   /* what ended the stream, with its text */
     char text[TEXT_ROOM];
@@ -92,24 +96,24 @@ static dram_status remember_bad(dram_loader *l, int index)
     return DRAM_OK;
 }
 
-static dram_status load_label(const dram_loader *l, slot *s, char *path)
+static dram_status load_label(const dram_loader *l, slot *s, int orientation, char *path)
 {
     const dram_loader_params *p = &l->params;
     dram_sample *sample = &s->sample;
     dram_label label;
     if (!s->label) return DRAM_OK;
     if (!dram_dataset_has_label(p->dataset, sample->index)) {
-        memset(s->label, p->ignore_index, (size_t)p->student_size * (size_t)p->student_size);
+        memset(s->label, p->labels.ignore_index, (size_t)p->student_size * (size_t)p->student_size);
         return DRAM_OK;
     }
-    dram_label_rules rules = {.height = sample->full_height,
-                              .width = sample->full_width,
-                              .classes = p->classes,
-                              .ignore_index = p->ignore_index,
-                              .max_bytes = p->limits.max_bytes};
+    dram_label_rules rules = p->labels;
+    rules.height = sample->full_height;
+    rules.width = sample->full_width;
+    rules.orientation = orientation;
+    rules.stored = p->images.stored;
     TRY(dram_label_load(dram_dataset_label_path(p->dataset, sample->index, path, dram_dataset_path_room(p->dataset)),
                         &rules, &label));
-    dram_status status = dram_geometry_label(&sample->geometry, &label, p->student_size, (uint8_t)p->ignore_index,
+    dram_status status = dram_geometry_label(&sample->geometry, &label, p->student_size, (uint8_t)rules.ignore_index,
                                              s->label, &sample->label_pixels);
     dram_label_free(&label);
     sample->has_label = true;
@@ -123,7 +127,7 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
     dram_sample *sample = &s->sample;
     dram_image image;
     int room = dram_dataset_path_room(p->dataset);
-    dram_status status = dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->limits, &image);
+    dram_status status = dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->images, &image);
     *bad = status == DRAM_ERR_FORMAT;
     if (status != DRAM_OK) return status;
     *sample = (dram_sample){.student = s->student,
@@ -146,8 +150,10 @@ static dram_status load_sample(const dram_loader *l, slot *s, int index, char *p
     if (status == DRAM_OK && s->teacher)
         status = dram_geometry_image(&sample->geometry, &image, p->teacher_size, p->teacher_canvas, s->teacher,
                                      &sample->teacher_height, &sample->teacher_width);
+    s->peak = image.peak;
+    int orientation = image.orientation;
     dram_image_free(&image); /* before the label is decoded: the two need not be held together */
-    return status == DRAM_OK ? load_label(l, s, path) : status;
+    return status == DRAM_OK ? load_label(l, s, orientation, path) : status;
 }
 
 /* Fills a slot: the image of its position, or the replacement that loader.h states. */
@@ -229,8 +235,8 @@ static dram_status check_params(const dram_loader_params *p)
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
     if (p->train && !(p->augment.jitter >= 0 && p->augment.jitter <= 1)) wrong = "augment.jitter";
-    if (labels && (p->ignore_index < 0 || p->ignore_index > 255)) wrong = "ignore_index";
-    if (labels && p->classes < 1) wrong = "classes";
+    if (labels && (p->labels.ignore_index < 0 || p->labels.ignore_index > 255)) wrong = "ignore_index";
+    if (labels && p->labels.classes < 1) wrong = "classes";
     if (wrong) return dram_fail(DRAM_ERR_CONFIG, "loader: %s is out of range", wrong);
     return DRAM_OK;
 }
@@ -340,6 +346,25 @@ static void count_bad(dram_loader *l, const slot *s)
     }
 }
 
+/* The next sample has 16 bits, or the stream has ended (peak 0). A dark picture alone is no reason to warn, so several
+ * are looked at. */
+static void judge_range(dram_loader *l, int peak, const char *name)
+{
+    enum { ENOUGH = 8 };
+    static atomic_flag said_below = ATOMIC_FLAG_INIT, said_above = ATOMIC_FLAG_INIT;
+    int range = l->params.images.range ? l->params.images.range : DRAM_IMAGE_FULL_RANGE;
+    if (peak > range && !atomic_flag_test_and_set(&said_above))
+        dram_warn("%s has a 16-bit value of %d: what is above data.range, %d, is all white", name, peak, range);
+    if (peak) l->wide++;
+    if (peak > l->peak) l->peak = peak;
+    bool enough = l->wide == (l->files < ENOUGH ? l->files : ENOUGH) || (!peak && l->wide && l->wide < ENOUGH);
+    int bits = dram_range_bits(l->peak, range);
+    if (!enough || !bits || atomic_flag_test_and_set(&said_below)) return;
+    dram_warn("the images of 16 bits are nearly black: the largest value in %d of them is %d, where data.range, %d, is "
+              "white; if they hold %d bits, set data.range to %d",
+              l->wide, l->peak, range, bits, (1 << bits) - 1);
+}
+
 static slot *finished(dram_loader *l, int64_t position)
 {
     for (int i = 0; i < l->slot_count; i++) {
@@ -379,10 +404,12 @@ dram_status dram_loader_next(dram_loader *l, dram_batch *out)
         } else {
             s->state = SLOT_HELD;
             l->samples[count++] = s->sample;
+            if (s->peak) judge_range(l, s->peak, s->sample.name);
         }
     }
     pthread_mutex_unlock(&l->lock);
     if (l->status != DRAM_OK) return dram_fail(l->status, "%s", l->text);
+    if (!l->params.train && l->next_out == l->count) judge_range(l, 0, NULL);
     *out = (dram_batch){.count = count, .samples = l->samples};
     return DRAM_OK;
 }

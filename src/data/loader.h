@@ -10,6 +10,9 @@
  * evaluation the position is left out. Each bad file is warned about once (dram_warn, with its name) and counted once,
  * when the stream reaches it; more than 10 % of the dataset's files, or 64 bad draws in a row, end the stream with
  * DRAM_ERR_RUN. A bad label is always an error.
+ *
+ * Images of 16 bits whose values end far below the range are nearly black, and values above it are all white. The
+ * stream warns of either where it reaches them, each once in the life of the process.
  */
 #ifndef DRAM_DATA_LOADER_H
 #define DRAM_DATA_LOADER_H
@@ -36,17 +39,17 @@ typedef struct {
     bool train;                   /* false: evaluation, one pass in the dataset's order with dram_geometry_fit */
     const dram_loader_item *list; /* evaluation of these alone, in this order; it must outlive the loader. NULL: all */
     int list_count;
-    int student_size;          /* S; 0 (an evaluation's): the teacher's images alone, no student's and no labels */
-    int teacher_size;          /* of what the teacher sees; 0: no teacher images */
-    int teacher_canvas;        /* T, teacher_size or more: the rest is padding */
-    int batch_size;            /* > 0 */
-    int workers;               /* threads, > 0 */
-    int prefetch;              /* samples in flight, the held batch included; at least batch_size are taken */
-    dram_augment augment;      /* read if train */
-    dram_image_limits limits;  /* of each worker's decoding */
-    int classes, ignore_index; /* label rules; ignore_index 0..255 also fills the padding. Read if there are labels */
-    double labelled_share;     /* of the training samples (data/order.h); 0: as they come */
-    int64_t start;             /* position of the first sample */
+    int student_size;        /* S; 0 (an evaluation's): the teacher's images alone, no student's and no labels */
+    int teacher_size;        /* of what the teacher sees; 0: no teacher images */
+    int teacher_canvas;      /* T, teacher_size or more: the rest is padding */
+    int batch_size;          /* > 0 */
+    int workers;             /* threads, > 0 */
+    int prefetch;            /* samples in flight, the held batch included; at least batch_size are taken */
+    dram_augment augment;    /* read if train */
+    dram_image_rules images; /* of each worker's decoding */
+    dram_label_rules labels; /* height and width are the loader's; ignore_index 0..255 also fills the padding */
+    double labelled_share;   /* of the training samples (data/order.h); 0: as they come */
+    int64_t start;           /* position of the first sample */
 } dram_loader_params;
 
 typedef struct {

@@ -27,11 +27,7 @@ static dram_status count_image(const dram_session *s, const dram_dataset *datase
     const dram_config *cfg = &s->cfg;
     int classes = s->graphs.classes;
     const dram_logits at = dram_logits_of(sample, logits, shape);
-    dram_label_rules rules = {.height = sample->full_height,
-                              .width = sample->full_width,
-                              .classes = classes,
-                              .ignore_index = cfg->data.ignore_index,
-                              .max_bytes = cfg->data.max_decode_bytes};
+    const dram_label_rules rules = dram_datasets_label_rules(cfg, sample->full_height, sample->full_width);
     TRY(dram_label_load(dram_dataset_label_path(dataset, sample->index, t->path, t->path_room), &rules, &label));
     int64_t before = t->labelled;
     for (int y = 0; y < label.height; y++)
@@ -145,7 +141,8 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
     dram_batch batch;
     tally t;
     dram_status status;
-    *result = (dram_eval_result){.miou = NAN,
+    *result = (dram_eval_result){.class_names = s->cfg.data.class_names,
+                                 .miou = NAN,
                                  .pixel_accuracy = NAN,
                                  .embedding_cosine = NAN,
                                  .embedding_mse = NAN,

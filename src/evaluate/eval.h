@@ -18,6 +18,7 @@ typedef struct {
     int classes;                          /* 0: no task */
     int absent;                           /* classes that are in no label, ignore_index left out */
     double class_iou[256];                /* NAN for a class that is in no label */
+    const dram_texts *class_names;        /* [classes] of the config, which must outlive it; NULL: there are none */
 } dram_eval_result;
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are

@@ -11,6 +11,7 @@
 #include "evaluate/logits.h"
 #include "evaluate/palette.h"
 #include "evaluate/picture.h"
+#include "feed/datasets.h"
 #include "io/path.h"
 
 struct dram_predictions {
@@ -183,15 +184,11 @@ static void lay_over(const dram_predictions *p, picture *q)
 static dram_status load_picture(const dram_predictions *p, picture *q)
 {
     const struct dram_config_data *data = &q->cfg->data;
-    const dram_image_limits limits = {.max_pixels = data->max_pixels, .max_bytes = data->max_decode_bytes};
+    const dram_image_rules how = dram_datasets_image_rules(q->cfg);
     int index = q->sample->index;
-    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &limits, &q->image));
+    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &how, &q->image));
     if (!q->sample->has_label) return DRAM_OK;
-    dram_label_rules rules = {.height = q->image.full_height,
-                              .width = q->image.full_width,
-                              .classes = q->logits.classes,
-                              .ignore_index = data->ignore_index,
-                              .max_bytes = data->max_decode_bytes};
+    const dram_label_rules rules = dram_datasets_label_rules(q->cfg, q->image.full_height, q->image.full_width);
     return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);
 }
 

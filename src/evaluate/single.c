@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "feed/datasets.h"
 #include "session/headroom.h"
 
 dram_status dram_single_check_teacher(const dram_config *cfg)
@@ -48,10 +49,10 @@ void dram_single_close(dram_single *s)
 dram_status dram_single_load(dram_single *s, dram_program_kind kind, const char *path)
 {
     const dram_graph_set *p = &s->session.graphs;
-    const dram_image_limits limits = {.max_pixels = s->cfg.data.max_pixels, .max_bytes = s->cfg.data.max_decode_bytes};
+    const dram_image_rules rules = dram_datasets_image_rules(&s->cfg);
     dram_sample *sample = &s->sample;
     dram_image_free(&s->image);
-    TRY(dram_image_load(path, &limits, &s->image));
+    TRY(dram_image_load(path, &rules, &s->image));
     *sample = (dram_sample){.student = s->student,
                             .teacher = s->teacher,
                             .name = path,

@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/log.h"
-
 /* A fraction may round to none, and labels that are optional may all be missing. */
 static dram_status check_labelled(const dram_config *cfg, const dram_dataset *train)
 {
@@ -18,17 +16,6 @@ static dram_status check_labelled(const dram_config *cfg, const dram_dataset *tr
                             "none of the %d images has a label, and the task learns from labels; name the folder that "
                             "holds them, or set task.enabled to false%s%s",
                             dram_dataset_count(train), hint ? "; " : "", hint ? hint : "");
-}
-
-void dram_datasets_say(const dram_dataset *dataset, bool recursive)
-{
-    const dram_dataset_found *found = dram_dataset_findings(dataset);
-    if (found->others)
-        dram_warn("%d file%s left aside, no image or label by %s (the first: %s)", found->others,
-                  found->others == 1 ? "" : "s", found->others == 1 ? "its name" : "their names", found->other);
-    if (found->folders)
-        dram_warn("%d folder%s not looked into%s (the first: %s)", found->folders, found->folders == 1 ? "" : "s",
-                  recursive ? ", since another name leads there too" : "; data.recursive: true does it", found->folder);
 }
 
 dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where, const char *labels_where)
@@ -73,13 +60,32 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     };
     if (!params.images) return DRAM_OK;
     TRY(dram_dataset_open(&params, out));
-    dram_datasets_say(*out, params.recursive);
     dram_status status = dram_datasets_refuse_broken(*out, images_where, labels_where);
     if (status == DRAM_OK && !val) status = check_labelled(cfg, *out);
     if (status == DRAM_OK) return DRAM_OK;
     dram_dataset_close(*out);
     *out = NULL;
     return status;
+}
+
+dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, int width)
+{
+    const struct dram_config_data *data = &cfg->data;
+    return (dram_label_rules){.height = height,
+                              .width = width,
+                              .classes = data->classes,
+                              .ignore_index = data->ignore_index,
+                              .map = data->class_map,
+                              .reduce_zero = data->reduce_zero_label,
+                              .max_bytes = data->max_decode_bytes};
+}
+
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg)
+{
+    return (dram_image_rules){.max_pixels = cfg->data.max_pixels,
+                              .max_bytes = cfg->data.max_decode_bytes,
+                              .stored = cfg->data.orientation == DRAM_ORIENTATION_STORED,
+                              .range = cfg->data.range};
 }
 
 dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph_set *p, const dram_dataset *dataset)
@@ -93,8 +99,7 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .batch_size = p->batch,
         .workers = cfg->data.workers,
         .prefetch = cfg->data.prefetch,
-        .limits = {.max_pixels = cfg->data.max_pixels, .max_bytes = cfg->data.max_decode_bytes},
-        .classes = p->classes,
-        .ignore_index = cfg->data.ignore_index,
+        .images = dram_datasets_image_rules(cfg),
+        .labels = dram_datasets_label_rules(cfg, 0, 0),
     };
 }

@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "data/dataset.h"
+#include "data/image.h"
 #include "data/loader.h"
 #include "session/programs.h"
 
@@ -12,12 +13,16 @@
  * that would see no label at all in training. */
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
 
-/* Warns of what the folders hold beside what is used: other files, folders that are not looked into. */
-void dram_datasets_say(const dram_dataset *dataset, bool recursive);
-
 /* DRAM_ERR_CONFIG: an image or a label is no file. Where its folder was named is put before it, with ": ". */
 dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where,
                                         const char *labels_where);
+
+/* How the config wants its images decoded: the one place that says so. */
+dram_image_rules dram_datasets_image_rules(const dram_config *cfg);
+
+/* The rules of a label of `height` by `width` pixels (0: of any size), its classes those of the config, whose map they
+ * borrow. */
+dram_label_rules dram_datasets_label_rules(const dram_config *cfg, int height, int width);
 
 /* The whole data set once in its order, in batches of a micro-batch, at the sides that the programs take. A caller sets
  * what differs. */

@@ -6,6 +6,8 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "data/look.h"
+#include "feed/datasets.h"
 #include "io/safetensors.h"
 #include "session/programs.h"
 
@@ -80,22 +82,57 @@ static dram_status interrupted(void)
     return dram_fail(DRAM_INTERRUPTED, "interrupted before the first step, while the images were read");
 }
 
+/* What makes the pixels beside the file's content, where it is not what it always was: JPEG and WebP turned by EXIF, PNG
+ * not, samples of 16 bits cut to 8. So a cache made before there was a choice stays good. */
+static void name_pixels(const dram_image_rules *rules, const dram_image_header *image, char *out, size_t size)
+{
+    bool turned = image->orientation != 1 && !rules->stored;
+    bool always = image->orientation != 1 && strcmp(image->format, "PNG") != 0;
+    int n = snprintf(out, size, "%s", turned == always ? "" : turned ? " turned" : " stored");
+    if (image->bits == 16 && rules->range != DRAM_IMAGE_FULL_RANGE)
+        snprintf(out + n, size - (size_t)n, " range %d", rules->range);
+}
+
+/* The hash of an image file's content, and what name_pixels says of it; of a bad image, nothing. */
+static dram_status read_image(const dram_image_rules *rules, const char *path, char content[DRAM_HASH_SIZE],
+                              char *pixels, size_t size)
+{
+    uint8_t *bytes;
+    size_t n;
+    dram_image_header header;
+    pixels[0] = '\0';
+    dram_status status = dram_image_read(path, rules->max_bytes, &bytes, &n);
+    if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_IO) { /* too large, or it says what is the matter */
+        dram_error_clear();
+        return dram_hash_file(path, content);
+    }
+    if (status != DRAM_OK) return status;
+    dram_hash_memory(bytes, n, content);
+    status = dram_image_look(bytes, n, path, &header);
+    if (status == DRAM_OK) name_pixels(rules, &header, pixels, size);
+    dram_free(bytes);
+    if (status != DRAM_ERR_FORMAT) return status;
+    dram_error_clear();
+    return DRAM_OK;
+}
+
 /* keys[flips * i + flip]: one or two for each image. */
 static dram_status find_keys(const dram_config *cfg, const dram_dataset *dataset, int flips,
                              const volatile sig_atomic_t *stop, dram_hash128 **keys)
 {
-    char content[DRAM_HASH_SIZE], text[128];
+    char content[DRAM_HASH_SIZE], pixels[40], text[160];
+    const dram_image_rules rules = dram_datasets_image_rules(cfg);
     int n = dram_dataset_count(dataset), room = dram_dataset_path_room(dataset);
     dram_status status = DRAM_OK;
     *keys = dram_alloc((size_t)n * (size_t)flips * sizeof **keys);
     char *path = dram_alloc((size_t)room);
     if (!*keys || !path) status = no_memory();
     for (int i = 0; i < n && status == DRAM_OK; i++) {
-        status =
-            stop && *stop ? interrupted() : dram_hash_file(dram_dataset_image_path(dataset, i, path, room), content);
+        const char *file = dram_dataset_image_path(dataset, i, path, room);
+        status = stop && *stop ? interrupted() : read_image(&rules, file, content, pixels, sizeof pixels);
         for (int flip = 0; flip < flips && status == DRAM_OK; flip++) {
-            int length =
-                snprintf(text, sizeof text, "image %s flip %d max_pixels %d", content, flip, cfg->data.max_pixels);
+            int length = snprintf(text, sizeof text, "image %s flip %d max_pixels %d%s", content, flip,
+                                  cfg->data.max_pixels, pixels);
             (*keys)[flips * i + flip] = dram_hash_128(text, (size_t)length);
         }
     }

@@ -2,8 +2,9 @@
  *
  * The cache keeps what the teacher gives for an image in dram_geometry_fit, and for its mirror image where training
  * flips: [t,t,256] before it is brought to the student's grid, in the format that sam_distill.cache_format says. The
- * key of an embedding is the hash of the image file's content, flip and data.max_pixels; what else it depends on, the
- * teacher and its input, are the facts of the cache. Legend: t = dram_teacher_grid().
+ * key of an embedding is the hash of the image file's content, flip and data.max_pixels, and of data.orientation and
+ * data.range where they change this file's pixels; what else it depends on, the teacher and its input, are the facts of
+ * the cache. Legend: t = dram_teacher_grid().
  */
 #ifndef DRAM_FEED_TARGETS_H
 #define DRAM_FEED_TARGETS_H

@@ -33,7 +33,9 @@ static bool fill_eval(cJSON *object, const dram_eval_result *r)
         cJSON *item = isfinite(r->class_iou[k]) ? cJSON_CreateNumber(r->class_iou[k]) : cJSON_CreateNull();
         if (!item || !cJSON_AddItemToArray(classes, item)) return false;
     }
-    return classes != NULL;
+    if (!classes || !r->class_names) return classes != NULL;
+    cJSON *names = cJSON_CreateStringArray((const char *const *)r->class_names->text, r->class_names->n);
+    return names && cJSON_AddItemToObject(object, "class_names", names);
 }
 
 cJSON *dram_eval_json(const dram_eval_result *result)
@@ -116,7 +118,9 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "skipped_steps", (double)s->skipped_steps) &&
                 add_number(object, "loss_scale", s->loss_scale) && add_number(object, "final_loss", s->final_loss);
     cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
-    good = good && eval && cJSON_AddItemToObject(object, "eval", eval) &&
+    cJSON *data = dram_check_json(&s->data);
+    good = good && eval && cJSON_AddItemToObject(object, "eval", eval) && data &&
+           cJSON_AddItemToObject(object, "data", data) &&
            add_number(object, "exit", dram_status_exit(status));
     if (good) return object;
     cJSON_Delete(object);

@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "check/check.h"
 #include "evaluate/eval.h"
 #include "evaluate/features.h"
 #include "evaluate/fidelity.h"
@@ -30,6 +31,7 @@ typedef struct {
     double final_loss;
     bool evaluated;
     dram_eval_result eval;
+    dram_check data;      /* all 0 until it was looked at */
     char directory[1024]; /* of the run */
 } dram_summary;
 

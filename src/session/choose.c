@@ -46,13 +46,29 @@ static dram_status keep_levers(dram_chosen *s)
     return DRAM_OK;
 }
 
+/* What the head has learned as a class stays that class. */
+static dram_status check_class_map(const dram_config *cfg, const dram_config *before, const char *path)
+{
+    const dram_class_map *now = cfg->data.class_map, *then = before->data.class_map;
+    bool equal = !now == !then;
+    if (now && then) equal = now->n == then->n && now->color == then->color;
+    for (int i = 0; now && equal && i < now->n; i++)
+        equal = now->pair[i].from == then->pair[i].from && now->pair[i].to == then->pair[i].to;
+    static const char text[] = "this run began with another one (%s), and its weights know those classes; resume it "
+                               "with that one, or begin a new run";
+    if (!equal) return dram_config_fail(cfg, "data.class_map", text, path);
+    if (cfg->data.reduce_zero_label == before->data.reduce_zero_label) return DRAM_OK;
+    return dram_config_fail(cfg, "data.reduce_zero_label", text, path);
+}
+
 dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s)
 {
     *s = (dram_chosen){.cfg = *cfg};
     dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
-    if (!path || !cfg->memory.may_change || !dram_path_exists(path)) return DRAM_OK;
+    if (!path || !(cfg->memory.may_change || cfg->task.enabled) || !dram_path_exists(path)) return DRAM_OK;
     TRY(dram_config_load(path, NULL, 0, &s->before));
-    return keep_levers(s);
+    if (cfg->task.enabled && s->before->task.enabled) TRY(check_class_map(cfg, s->before, path));
+    return cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
 }
 
 void dram_chosen_free(dram_chosen *s)

@@ -6,13 +6,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "check/check.h"
 #include "data/loader.h"
 #include "evaluate/eval.h"
 #include "evaluate/fidelity.h"
 #include "feed/datasets.h"
 #include "feed/feed.h"
 #include "feed/fill.h"
-#include "feed/labels.h"
 #include "io/atomic.h"
 #include "io/lines.h"
 #include "io/path.h"
@@ -149,6 +149,24 @@ static dram_status plan(run *r, bool resume)
     return DRAM_OK;
 }
 
+static void warn(void *context, const char *line)
+{
+    (void)context;
+    dram_warn("%s", line);
+}
+
+/* What the data is, and whether it will do. */
+static dram_status check_data(const run *r)
+{
+    const dram_config *cfg = &r->session.cfg;
+    const dram_check_hooks hooks = {.context = r->hooks->context, .looked = r->hooks->looked, .stop = r->hooks->stop};
+    dram_check *check = &r->summary->data;
+    TRY(dram_check_look(cfg, r->train, r->val, &hooks, check));
+    if (r->hooks->data) r->hooks->data(r->hooks->context, cfg, check);
+    dram_check_warnings(cfg, check, warn, NULL);
+    return dram_check_judge(cfg, check, true);
+}
+
 /* In an arena of its own, which is given back before the run's is taken. */
 static dram_status check_fidelity(const run *r, bool resume)
 {
@@ -165,7 +183,7 @@ static dram_status start(run *r, bool resume)
 {
     const dram_config *cfg = &r->session.cfg;
     TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
-    TRY(dram_labels_check(cfg, r->train));
+    TRY(check_data(r));
     TRY(check_fidelity(r, resume));
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include "check/check.h"
 #include "evaluate/fidelity.h"
 #include "report/metrics.h"
 #include "report/summary.h"
@@ -21,6 +22,8 @@ typedef struct {
 typedef struct {
     void *context;
     void (*planned)(void *context, const dram_session *session);
+    void (*looked)(void *context, int done, int all); /* while the data is looked at: images */
+    void (*data)(void *context, const dram_config *cfg, const dram_check *check); /* before what is wrong is warned of */
     void (*fidelity)(void *context, const dram_fidelity *fidelity); /* before the first step, where it was asked for */
     void (*progress)(void *context, const dram_progress *progress);
     void (*evaluated)(void *context, int64_t step, const dram_eval_result *result);

@@ -115,7 +115,7 @@ static inline const char *text_of(const cJSON *object, const char *key)
     return item->valuestring;
 }
 
-/* Group setup: a folder with `scenes` scenes and run.yaml, three steps over them without a look at the fidelity. */
+/* Group setup: a folder with `scenes` scenes, as many held out, and run.yaml, three steps over them without a look at the fidelity. */
 static inline int dram_setup(void **state, int scenes)
 {
     static const char run_yaml[] = "name: net\n"
@@ -124,7 +124,7 @@ static inline int dram_setup(void **state, int scenes)
                                    "  size: 64\n"
                                    "  prefetch: 4\n"
                                    "  train: {images: scenes/images, labels: scenes/labels}\n"
-                                   "  val: {images: scenes/images, labels: scenes/labels}\n"
+                                   "  val: {images: held/images, labels: held/labels}\n"
                                    "  classes: 12\n"
                                    "student: {arch: regnetx_002}\n"
                                    "sam_distill: {teacher: {model_type: vit_micro, weights: random}, "
@@ -137,6 +137,8 @@ static inline int dram_setup(void **state, int scenes)
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "run.yaml"), run_yaml, sizeof run_yaml - 1);
     snprintf(synth, sizeof synth, "synth scenes --count %d --seed 3", scenes);
+    dram_ok(state, synth);
+    snprintf(synth, sizeof synth, "synth held --count %d --seed 4", scenes);
     dram_ok(state, synth);
     return 0;
 }

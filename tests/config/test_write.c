@@ -5,6 +5,21 @@
 #include "config/helpers.h"
 #include "config/keys.h"
 
+static bool same_maps(const dram_class_map *a, const dram_class_map *b)
+{
+    bool same = !a == !b && (!a || (a->n == b->n && a->color == b->color));
+    for (int i = 0; a && same && i < a->n; i++)
+        same = a->pair[i].from == b->pair[i].from && a->pair[i].to == b->pair[i].to;
+    return same;
+}
+
+static bool same_texts(const dram_texts *a, const dram_texts *b)
+{
+    bool same = !a == !b && (!a || a->n == b->n);
+    for (int i = 0; a && same && i < a->n; i++) same = strcmp(a->text[i], b->text[i]) == 0;
+    return same;
+}
+
 /* Equal bits for every key. */
 static void assert_same_config(const dram_config *a, const dram_config *b)
 {
@@ -13,7 +28,7 @@ static void assert_same_config(const dram_config *a, const dram_config *b)
         dram_key_value x = dram_key_get(a, &dram_keys[i]), y = dram_key_get(b, &dram_keys[i]);
         const char *x_text = x.text ? x.text : "(none)", *y_text = y.text ? y.text : "(none)";
         if (x.integer != y.integer || memcmp(&x.real, &y.real, sizeof x.real) != 0 || strcmp(x_text, y_text) != 0 ||
-            !dram_steps_equal(&x.steps, &y.steps))
+            !dram_steps_equal(&x.steps, &y.steps) || !same_maps(x.map, y.map) || !same_texts(x.texts, y.texts))
             fail_msg("%s: %lld %a %s became %lld %a %s", dram_keys[i].path, (long long)x.integer, x.real, x_text,
                      (long long)y.integer, y.real, y_text);
         compared++;
@@ -24,14 +39,17 @@ static void assert_same_config(const dram_config *a, const dram_config *b)
 static void a_whole_config_round_trips(void **state)
 {
     (void)state;
-    write_to("c.yaml",
-             "name: camvid\nseed: 7\ndevice: cpu\nthreads: 2\n"
-             "data: {size: 256, max_decode_bytes: 100MB, train: {images: i, labels: l, label_fraction: 0.1},\n"
-             "       val: {images: v}, classes: 11, ignore_index: 11, labels_optional: true}\n"
-             "student: {arch: regnetx_002, weights: w.safetensors, zero_init_last: false}\n"
-             "sam_distill: {teacher: {weights: random, seed: 5}, loss: {type: cosine, weight: 0.3}}\n"
-             "task: {enabled: true}\noptim: {lr: 3.0e-4, eps: 1e-12, schedule: constant}\n"
-             "memory: {budget: 7GiB, checkpoint: sqrt, in_place: false}\nrun: {dir: /tmp/r, keep: 9}\n");
+    write_to(
+        "c.yaml",
+        "name: camvid\nseed: 7\ndevice: cpu\nthreads: 2\n"
+        "data: {size: 256, class_map: {255: 1, 12: 11, 3: 0}, class_names: [a, b, c, d, e, f, g, h, i, j, \"k, l\"],\n"
+        "       reduce_zero_label: false, max_decode_bytes: 100MB, train: {images: i, labels: l, label_fraction: "
+        "0.1},\n"
+        "       val: {images: v}, classes: 11, ignore_index: 11, labels_optional: true}\n"
+        "student: {arch: regnetx_002, weights: w.safetensors, zero_init_last: false}\n"
+        "sam_distill: {teacher: {weights: random, seed: 5}, loss: {type: cosine, weight: 0.3}}\n"
+        "task: {enabled: true}\noptim: {lr: 3.0e-4, eps: 1e-12, schedule: constant}\n"
+        "memory: {budget: 7GiB, checkpoint: sqrt, in_place: false}\nrun: {dir: /tmp/r, keep: 9}\n");
     dram_config *cfg = load("c.yaml", NULL, 0);
     dram_str text = {0};
     assert_int_equal(dram_config_write_yaml(cfg, &text), DRAM_OK);
@@ -139,11 +157,46 @@ static char *random_text(dram_rng *r, const dram_key *key)
     int parts = 1 + (int)dram_rng_below(r, 3);
     if (key->kind == DRAM_KEY_INPUT && dram_rng_below(r, 4) == 0)
         return dram_key_has_keyword(key, "random") ? dram_strdup("random") : NULL;
-    if (dram_key_has_keyword(key, "none") && dram_rng_below(r, 4) == 0) return NULL;
+    if (key->kind != DRAM_KEY_TEXTS && dram_key_has_keyword(key, "none") && dram_rng_below(r, 4) == 0) return NULL;
     if (key->kind == DRAM_KEY_INPUT) strcpy(text, "/");
     if (key->kind == DRAM_KEY_OUTPUT) strcpy(text, "./"); /* a ~ at the beginning is the home folder */
     for (int i = 0; i < parts; i++) strcat(text, nasty[dram_rng_below(r, COUNT(nasty))]);
     return dram_strdup(text);
+}
+
+/* NULL: an empty map. */
+static dram_class_map *random_map(dram_rng *r)
+{
+    int n = (int)dram_rng_below(r, 6);
+    dram_class_map *map = n ? dram_alloc(sizeof *map + (size_t)n * sizeof map->pair[0]) : NULL;
+    uint32_t from = (uint32_t)dram_rng_below(r, 40);
+    if (!map) return NULL;
+    map->n = n;
+    map->color = dram_rng_below(r, 2);
+    for (int i = 0; i < n; i++) {
+        map->pair[i] = (dram_class_pair){from, (int)dram_rng_below(r, 256)};
+        from += 1 + (uint32_t)dram_rng_below(r, map->color ? 1 << 20 : 40);
+    }
+    return map;
+}
+
+/* NULL: an empty list. */
+static dram_texts *random_texts(dram_rng *r, const dram_key *key)
+{
+    int n = (int)dram_rng_below(r, 6);
+    dram_texts *texts = n ? dram_alloc(sizeof *texts + (size_t)n * sizeof texts->text[0]) : NULL;
+    if (!texts) return NULL;
+    texts->n = 0;
+    while (texts->n < n) {
+        char *text = random_text(r, key);
+        bool there = false;
+        for (int i = 0; i < texts->n; i++) there |= strcmp(texts->text[i], text) == 0;
+        if (there)
+            dram_free(text);
+        else
+            texts->text[texts->n++] = text;
+    }
+    return texts;
 }
 
 static dram_key_value random_value(dram_rng *r, const dram_key *key)
@@ -184,6 +237,12 @@ static dram_key_value random_value(dram_rng *r, const dram_key *key)
         break;
     case DRAM_KEY_CHOICES:
         value.integer = (int64_t)dram_rng_below(r, 1u << key->n_words);
+        break;
+    case DRAM_KEY_MAP:
+        value.map = random_map(r);
+        break;
+    case DRAM_KEY_TEXTS:
+        value.texts = random_texts(r, key);
         break;
     }
     return value;

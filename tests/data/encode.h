@@ -110,6 +110,59 @@ static inline blob jpeg_with_orientation(blob jpeg, int orientation, bool big_en
     return blob_insert(jpeg, 2, segment, sizeof segment);
 }
 
+/* A WebP container of the image, which has at most 256 pixels a side, with an EXIF block behind it. */
+static inline blob webp_with_orientation(blob webp, int h, int w, int orientation)
+{
+    uint8_t extended[18] = {'V', 'P', '8', 'X', 10, 0, 0, 0, 8}, chunk[8 + 26] = {'E', 'X', 'I', 'F', 26};
+    extended[12] = (uint8_t)(w - 1);
+    extended[15] = (uint8_t)(h - 1);
+    tiff_orientation(chunk + 8, orientation, false);
+    webp = blob_insert(webp, 12, extended, sizeof extended);
+    webp = blob_insert(webp, webp.n, chunk, sizeof chunk);
+    webp.bytes[4] = (uint8_t)(webp.n - 8);
+    webp.bytes[5] = (uint8_t)((webp.n - 8) >> 8);
+    return webp;
+}
+
+/* Puts a chunk of a PNG at `at`, with its checksum. */
+static inline blob png_insert(blob png, size_t at, const char *type, const void *data, size_t n)
+{
+    uint8_t *chunk = malloc(12 + n);
+    uint32_t crc = 0xffffffff;
+    assert_non_null(chunk);
+    memcpy(chunk + 4, type, 4);
+    memcpy(chunk + 8, data, n);
+    for (size_t i = 4; i < 8 + n; i++) {
+        crc ^= chunk[i];
+        for (int bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >> 1 ^ 0xedb88320 : crc >> 1;
+    }
+    for (int i = 0; i < 4; i++) {
+        chunk[i] = (uint8_t)(n >> (24 - 8 * i));
+        chunk[8 + n + (size_t)i] = (uint8_t)(~crc >> (24 - 8 * i));
+    }
+    png = blob_insert(png, at, chunk, 12 + n);
+    free(chunk);
+    return png;
+}
+
+/* Where chunks may be put in: behind IHDR, and before IEND. */
+static inline size_t png_front(void)
+{
+    return 33;
+}
+
+static inline size_t png_back(blob png)
+{
+    return png.n - 12;
+}
+
+static inline blob png_with_orientation(blob png, int orientation, bool big_endian, bool behind)
+{
+    uint8_t exif[26];
+    tiff_orientation(exif, orientation, big_endian);
+    return png_insert(png, behind ? png_back(png) : png_front(), "eXIf", exif, sizeof exif);
+}
+
 /* Sets the size in the frame header (SOF) of a JPEG. */
 static inline void jpeg_set_size(blob jpeg, int h, int w)
 {

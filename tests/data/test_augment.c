@@ -118,10 +118,8 @@ static void student_and_teacher_show_the_same_places(void **state)
     (void)state;
     uint8_t *ramp = ramp_image(H, W);
     for (int k = 0; k < 3; k++) {
-        dram_image_limits limits = {k == 0   ? 0
-                                    : k == 1 ? H * W / 2
-                                             : 700,
-                                    0}; /* also from images scaled while decoding */
+        /* also from images scaled while decoding */
+        dram_image_rules limits = {.max_pixels = k == 0 ? 0 : k == 1 ? H * W / 2 : 700};
         dram_image image;
         blob file = encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_444, 0);
         if (k == 2) {

@@ -12,9 +12,9 @@
 #include "data/image.h"
 #include "support/tempdir.h"
 
-static const dram_image_limits no_limits = {0, 0};
+static const dram_image_rules no_limits = {0};
 
-static void refused(const uint8_t *bytes, size_t n, const dram_image_limits *limits, const char *reason)
+static void refused(const uint8_t *bytes, size_t n, const dram_image_rules *limits, const char *reason)
 {
     dram_image image;
     int64_t before = dram_alloc_bytes();
@@ -114,13 +114,13 @@ static void files_that_cannot_be_read(void **state)
     assert_non_null(strstr(dram_error_text(), "empty.jpg: the file is empty"));
     dram_error_clear();
     put_file(in_dir(state, "large.jpg"), "123456789", 9);
-    dram_image_limits tight = {0, 8};
+    dram_image_rules tight = {.max_bytes = 8};
     assert_int_equal(dram_image_load(in_dir(state, "large.jpg"), &tight, &image), DRAM_ERR_FORMAT);
     dram_error_clear();
 }
 
 /* The process's peak of counted bytes rises by no more than this during the call. */
-static dram_status decode_within(const blob *file, const dram_image_limits *limits, dram_image *image)
+static dram_status decode_within(const blob *file, const dram_image_rules *limits, dram_image *image)
 {
     int64_t before = dram_alloc_bytes();
     dram_status status = dram_image_decode(file->bytes, file->n, "file", limits, image);
@@ -135,7 +135,7 @@ static void huge_baseline_jpeg_is_scaled(void **state)
     uint8_t *flat = malloc(2 * SIDE);
     memset(flat, 77, 2 * SIDE);
     blob file = encode_jpeg(flat, SIDE, SIDE, 1, TJPF_GRAY, TJSAMP_GRAY, 0);
-    dram_image_limits limits = {1 << 20, 64 << 20};
+    dram_image_rules limits = {.max_pixels = 1 << 20, .max_bytes = 64 << 20};
     dram_image image;
     assert_int_equal(decode_within(&file, &limits, &image), DRAM_OK);
     assert_int_equal(image.full_height, SIDE);
@@ -156,7 +156,7 @@ static void huge_progressive_jpeg_is_refused(void **state)
     blob file = encode_jpeg(ramp, 64, 64, 0, TJPF_RGB, TJSAMP_420, TJFLAG_PROGRESSIVE);
     jpeg_set_size(file, 20000, 20000);
     /* 20000 x 20000 samples of 2 bytes, half as many again for the chroma: 1.2e9 bytes whatever the output's size */
-    dram_image_limits limits = {1 << 20, 1100 << 20};
+    dram_image_rules limits = {.max_pixels = 1 << 20, .max_bytes = 1100 << 20};
     refused(file.bytes, file.n, &limits, "needs");
     free(file.bytes);
     blob small = encode_jpeg(ramp, 64, 64, 0, TJPF_RGB, TJSAMP_420, TJFLAG_PROGRESSIVE);
@@ -182,7 +182,7 @@ static void huge_png_is_scaled_row_by_row(void **state)
     memset(bits, 0xf0, n); /* black and white, four columns each */
     blob file = encode_png(bits, n, ROWS, COLUMNS, 1, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL);
     free(bits);
-    dram_image_limits limits = {H * W, 16 << 20};
+    dram_image_rules limits = {.max_pixels = H * W, .max_bytes = 16 << 20};
     dram_image image;
     assert_int_equal(decode_within(&file, &limits, &image), DRAM_OK);
     assert_int_equal(image.height, H);
@@ -198,7 +198,7 @@ static void memory_cap(void **state)
 {
     (void)state;
     uint8_t *rgb = noise_bytes(256 * 256 * 3, 6);
-    dram_image_limits limits = {0, 400 * 1024};
+    dram_image_rules limits = {.max_bytes = 400 * 1024};
     blob plain = encode_png(rgb, 256 * 256 * 3, 256, 256, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL);
     refused(plain.bytes, plain.n, &limits, "needs 1 MiB"); /* 192 KiB of file, 192 KiB of pixels, rows and window */
     limits.max_bytes = 3 << 20;
@@ -207,11 +207,12 @@ static void memory_cap(void **state)
     dram_image_free(&image);
     free(plain.bytes);
     blob lossless = encode_webp(rgb, 256, 256, 3, -1);
-    limits = (dram_image_limits){1000, 1 << 20}; /* small output, but the ARGB of the whole image is held */
+    /* small output, but the ARGB of the whole image is held */
+    limits = (dram_image_rules){.max_pixels = 1000, .max_bytes = 1 << 20};
     refused(lossless.bytes, lossless.n, &limits, "needs");
     free(lossless.bytes);
     blob interlaced = encode_png(rgb, 256 * 256 * 3, 256, 256, 8, SPNG_COLOR_TYPE_TRUECOLOR, true, NULL);
-    limits = (dram_image_limits){1000, 512 << 10};
+    limits = (dram_image_rules){.max_pixels = 1000, .max_bytes = 512 << 10};
     refused(interlaced.bytes, interlaced.n, &limits, "needs");
     free(interlaced.bytes);
     free(rgb);
@@ -221,12 +222,15 @@ static void memory_that_runs_out(void **state)
 {
     (void)state;
     uint8_t *rgb = noise_bytes(40 * 40 * 4, 9);
-    blob files[] = {jpeg_with_orientation(encode_jpeg(rgb, 40, 40, 0, TJPF_RGB, TJSAMP_420, 0), 6, false),
-                    encode_jpeg(rgb, 40, 40, 0, TJPF_CMYK, TJSAMP_444, 0),
-                    encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL),
-                    encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, true, NULL),
-                    encode_webp(rgb, 40, 40, 3, 80)};
-    dram_image_limits limits = {20, 0};
+    blob files[] = {
+        jpeg_with_orientation(encode_jpeg(rgb, 40, 40, 0, TJPF_RGB, TJSAMP_420, 0), 6, false),
+        encode_jpeg(rgb, 40, 40, 0, TJPF_CMYK, TJSAMP_444, 0),
+        encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL),
+        encode_png(rgb, 40 * 40 * 3, 40, 40, 8, SPNG_COLOR_TYPE_TRUECOLOR, true, NULL),
+        png_with_orientation(encode_png(rgb, 40 * 40 * 2, 40, 40, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false,
+                             false),
+        encode_webp(rgb, 40, 40, 3, 80)};
+    dram_image_rules limits = {.max_pixels = 20};
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
         int64_t before = dram_alloc_bytes();
         dram_status status = DRAM_ERR_MEMORY;

@@ -11,6 +11,7 @@
 #include "base/testing.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/mutate.h"
 
 #ifdef DRAM_SANITIZED
 enum { ROUNDS = 1500 };
@@ -18,53 +19,12 @@ enum { ROUNDS = 1500 };
 enum { ROUNDS = 6000 };
 #endif
 
-/* Flips, overwrites, doubles, drops and cuts; half of the changes fall on the first bytes, where the headers are. */
-static blob mutated(blob from, dram_rng *r)
-{
-    static const uint8_t telling[] = {0, 1, 2, 4, 8, 16, 0x7f, 0x80, 0xc2, 0xd9, 0xda, 0xff};
-    blob b = blob_of(from.bytes, from.n);
-    int changes = 1 + (int)dram_rng_below(r, 4);
-    for (int k = 0; k < changes && b.n > 8; k++) {
-        size_t range = dram_rng_below(r, 2) && b.n > 200 ? 200 : b.n;
-        size_t at = dram_rng_below(r, range);
-        switch (dram_rng_below(r, 6)) {
-        case 0:
-            b.bytes[at] ^= (uint8_t)(1u << dram_rng_below(r, 8));
-            break;
-        case 1:
-            b.bytes[at] = (uint8_t)dram_rng_u64(r);
-            break;
-        case 2:
-            b.bytes[at] = telling[dram_rng_below(r, sizeof telling)];
-            break;
-        case 3:
-            b.n = at + 1;
-            break;
-        case 4: {
-            size_t n = dram_rng_below(r, b.n - at) % 64;
-            uint8_t copy[64];
-            memcpy(copy, b.bytes + at, n);
-            b = blob_insert(b, at, copy, n);
-            break;
-        }
-        default: {
-            size_t n = dram_rng_below(r, b.n - at) % 64;
-            memmove(b.bytes + at, b.bytes + at + n, b.n - at - n);
-            b.n -= n;
-        }
-        }
-    }
-    uint8_t *exact = realloc(b.bytes, b.n ? b.n : 1);
-    assert_non_null(exact);
-    b.bytes = exact;
-    return b;
-}
-
-static void fuzz(blob seed, uint64_t number, bool label)
+/* map: of a label. */
+static void fuzz(blob seed, uint64_t number, bool label, const dram_class_map *map)
 {
     dram_rng r = dram_rng_make(1, DRAM_RNG_TEST, number);
-    dram_image_limits limits = {900, 8 << 20};
-    dram_label_rules rules = {.classes = 4, .ignore_index = 255, .max_bytes = 8 << 20};
+    dram_image_rules limits = {.max_pixels = 900, .max_bytes = 8 << 20, .range = 4095};
+    dram_label_rules rules = {.classes = 4, .ignore_index = 255, .map = map, .max_bytes = 8 << 20};
     int64_t before = dram_alloc_bytes();
     int good = 0, bad = 0;
     for (int k = 0; k < ROUNDS; k++) {
@@ -74,8 +34,14 @@ static void fuzz(blob seed, uint64_t number, bool label)
         dram_status status;
         dram_error_clear();
         if (label) {
-            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .limits = {.max_bytes = rules.max_bytes}};
+            dram_source source = {.bytes = b.bytes, .n = b.n, .name = "fuzz", .rules = {.max_bytes = rules.max_bytes}};
+            dram_label_values values;
+            dram_status looked = dram_label_look(b.bytes, b.n, "fuzz", rules.max_bytes, &values);
+            dram_error_clear();
             status = dram_decode_label(&source, &rules, &ids);
+            if (status == DRAM_OK) assert_int_equal(looked, DRAM_OK); /* it is a label file at least */
+            for (int i = 0; status == DRAM_OK && i < values.n; i++)
+                assert_true(dram_label_class(&rules, values.color, values.found[i].value, values.found[i].color) >= 0);
         } else {
             status = dram_image_decode(b.bytes, b.n, "fuzz", &limits, &image);
         }
@@ -109,10 +75,10 @@ static void jpeg(void **state)
 {
     (void)state;
     uint8_t *ramp = ramp_image(H, W), *cmyk = noise_bytes(H * W * 4, 1);
-    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_420, 0), 1, false);
-    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_444, TJFLAG_PROGRESSIVE), 2, false);
-    fuzz(jpeg_with_orientation(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_422, 0), 6, false), 3, false);
-    fuzz(encode_jpeg(cmyk, H, W, 0, TJPF_CMYK, TJSAMP_444, 0), 4, false);
+    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_420, 0), 1, false, NULL);
+    fuzz(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_444, TJFLAG_PROGRESSIVE), 2, false, NULL);
+    fuzz(jpeg_with_orientation(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_422, 0), 6, false), 3, false, NULL);
+    fuzz(encode_jpeg(cmyk, H, W, 0, TJPF_CMYK, TJSAMP_444, 0), 4, false, NULL);
     free(cmyk);
     free(ramp);
 }
@@ -122,9 +88,11 @@ static void png(void **state)
     (void)state;
     uint8_t *ramp = ramp_image(H, W);
     struct spng_plte palette = {.n_entries = 16};
-    fuzz(encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 5, false);
-    fuzz(encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false);
-    fuzz(encode_png(ramp, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette), 7, false);
+    fuzz(encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 5, false, NULL);
+    fuzz(encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 6, false, NULL);
+    blob turned = encode_png(ramp, H * W * 2, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, false, NULL);
+    fuzz(png_with_orientation(turned, 6, true, false), 13, false, NULL);
+    fuzz(encode_png(ramp, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette), 7, false, NULL);
     free(ramp);
 }
 
@@ -132,9 +100,9 @@ static void webp(void **state)
 {
     (void)state;
     uint8_t *ramp = ramp_image(H, W), *rgba = noise_bytes(H * W * 4, 2);
-    fuzz(encode_webp(ramp, H, W, 3, 80), 8, false);
-    fuzz(encode_webp(ramp, H, W, 3, -1), 9, false);
-    fuzz(encode_webp(rgba, H, W, 4, 60), 10, false);
+    fuzz(encode_webp(ramp, H, W, 3, 80), 8, false, NULL);
+    fuzz(encode_webp(ramp, H, W, 3, -1), 9, false, NULL);
+    fuzz(encode_webp(rgba, H, W, 4, 60), 10, false, NULL);
     free(rgba);
     free(ramp);
 }
@@ -144,8 +112,19 @@ static void label(void **state)
     (void)state;
     uint8_t *ids = noise_bytes(H * W, 3);
     for (int i = 0; i < H * W; i++) ids[i] %= 4;
-    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 11, true);
-    fuzz(encode_png(ids, H * W / 4, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 12, true);
+    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 11, true, NULL);
+    fuzz(encode_png(ids, H * W / 4, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL), 12, true, NULL);
+    dram_class_map *map = malloc(sizeof *map + 4 * sizeof map->pair[0]);
+    assert_non_null(map);
+    *map = (dram_class_map){.color = true, .n = 4};
+    for (int i = 0; i < 4; i++) map->pair[i] = (dram_class_pair){(uint32_t)i * 0x010101, 3 - i};
+    uint8_t rgb[H * W * 3];
+    for (int i = 0; i < H * W * 3; i++) rgb[i] = ids[i / 3];
+    struct spng_plte palette = {.n_entries = 4};
+    for (int i = 0; i < 4; i++) palette.entries[i] = (struct spng_plte_entry){(uint8_t)i, (uint8_t)i, (uint8_t)i, 255};
+    fuzz(encode_png(rgb, sizeof rgb, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 13, true, map);
+    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_INDEXED, true, &palette), 14, true, map);
+    free(map);
     free(ids);
 }
 

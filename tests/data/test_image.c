@@ -12,10 +12,10 @@
 #include "data/image.h"
 #include "support/tempdir.h"
 
-static const dram_image_limits no_limits = {0, 0};
+static const dram_image_rules no_limits = {0};
 
 /* Decodes and frees the file; every field that does not depend on scaling is checked. */
-static dram_image decoded(blob file, const dram_image_limits *limits, int full_h, int full_w)
+static dram_image decoded(blob file, const dram_image_rules *limits, int full_h, int full_w)
 {
     dram_image image;
     dram_error_clear();
@@ -231,21 +231,6 @@ static void stored_at(int orientation, int h, int w, int y, int x, int *sy, int 
     }
 }
 
-/* A WebP container that holds the given lossless image and an EXIF block. */
-static blob webp_with_orientation(blob webp, int orientation)
-{
-    uint8_t extended[18] = {'V', 'P', '8', 'X', 10, 0, 0, 0, 8}, chunk[8 + 26] = {'E', 'X', 'I', 'F', 26};
-    int h = 6, w = 9;
-    extended[12] = (uint8_t)(w - 1);
-    extended[15] = (uint8_t)(h - 1);
-    tiff_orientation(chunk + 8, orientation, false);
-    webp = blob_insert(webp, 12, extended, sizeof extended);
-    webp = blob_insert(webp, webp.n, chunk, sizeof chunk);
-    webp.bytes[4] = (uint8_t)(webp.n - 8);
-    webp.bytes[5] = (uint8_t)((webp.n - 8) >> 8);
-    return webp;
-}
-
 static void exif_orientation(void **state)
 {
     (void)state;
@@ -259,7 +244,7 @@ static void exif_orientation(void **state)
             memcpy(want + 3 * i, (kind == 2 ? rgb : ramp) + 3 * (sy * w + sx), 3);
         }
         if (kind == 2)
-            expect_pixels(webp_with_orientation(encode_webp(rgb, h, w, 3, -1), o), up_h, up_w, want, 0);
+            expect_pixels(webp_with_orientation(encode_webp(rgb, h, w, 3, -1), h, w, o), up_h, up_w, want, 0);
         else
             expect_pixels(jpeg_with_orientation(encode_jpeg(ramp, h, w, 0, TJPF_RGB, TJSAMP_444, 0), o, kind), up_h,
                           up_w, want, JPEG_TOLERANCE);
@@ -320,7 +305,7 @@ static void jpeg_scales_by_its_dct(void **state)
             int orientation = k == 0 ? 1 : k == 1 ? 2 : 6;
             blob file =
                 jpeg_with_orientation(encode_jpeg(ramp, 307, 403, 0, TJPF_RGB, TJSAMP_420, 0), orientation, true);
-            dram_image_limits limits = {cases[i].max_pixels, 0};
+            dram_image_rules limits = {.max_pixels = cases[i].max_pixels};
             dram_image image = decoded(file, &limits, k == 2 ? 403 : 307, k == 2 ? 307 : 403);
             assert_int_equal(image.height, k == 2 ? cases[i].w : cases[i].h);
             assert_int_equal(image.width, k == 2 ? cases[i].h : cases[i].w);
@@ -363,7 +348,7 @@ static void png_and_webp_scale_while_decoding(void **state)
     static const int64_t limits[] = {H * W, H * W - 1, 3000, 777, 64, 5, 1};
     uint8_t *rgb = noise_bytes(H * W * 3, 11);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        dram_image_limits limit = {limits[i], 0};
+        dram_image_rules limit = {.max_pixels = limits[i]};
         for (int interlaced = 0; interlaced < 2; interlaced++) {
             blob png = encode_png(rgb, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, interlaced, NULL);
             /* half a level of rounding, and fp32 sums of about 100 terms */
@@ -379,7 +364,7 @@ static void long_and_thin(void **state)
 {
     (void)state;
     uint8_t *rgb = noise_bytes(20000 * 3, 2);
-    dram_image_limits limits = {100, 0};
+    dram_image_rules limits = {.max_pixels = 100};
     dram_image tall =
         decoded(encode_png(rgb, 60000, 20000, 1, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), &limits, 20000, 1);
     assert_int_equal(tall.height, 100);

@@ -84,9 +84,8 @@ static dram_loader_params usual(const dram_dataset *d, bool train)
                                 .workers = 2,
                                 .prefetch = 8,
                                 .augment = {.scale_min = 0.5, .scale_max = 2, .crop = true, .flip = 0.5, .jitter = 0.3},
-                                .limits = {.max_pixels = 900, .max_bytes = 16 << 20},
-                                .classes = 4,
-                                .ignore_index = 255};
+                                .images = {.max_pixels = 900, .max_bytes = 16 << 20},
+                                .labels = {.classes = 4, .ignore_index = 255}};
 }
 
 static dram_loader *opened(const dram_loader_params *params)
@@ -206,7 +205,7 @@ static void samples_are_what_they_say(void **state)
             int64_t valid = 0;
             assert_string_equal(s->name, dram_dataset_name(d, s->index));
             dram_dataset_image_path(d, s->index, path, sizeof path);
-            assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
+            assert_int_equal(dram_image_load(path, &params.images, &image), DRAM_OK);
             assert_int_equal(image.full_height, s->full_height);
             assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER, pixels, &h, &w), DRAM_OK);
             assert_memory_equal(pixels, s->teacher, sizeof pixels);
@@ -232,7 +231,7 @@ static void evaluation_is_one_pass_in_order(void **state)
     (void)state;
     dram_dataset *d = open_dataset(true);
     dram_loader_params params = usual(d, false);
-    params.limits.max_pixels = 0;
+    params.images.max_pixels = 0;
     dram_loader *l = opened(&params);
     dram_batch batch;
     int next = 0;
@@ -259,8 +258,7 @@ static void without_labels_or_teacher(void **state)
     dram_dataset *d = open_dataset(false);
     dram_loader_params params = usual(d, true);
     params.teacher_size = 0;
-    params.classes = 0;
-    params.ignore_index = -1;
+    params.labels = (dram_label_rules){.ignore_index = -1};
     dram_loader *l = opened(&params);
     dram_batch batch;
     assert_int_equal(dram_loader_next(l, &batch), DRAM_OK);
@@ -287,7 +285,7 @@ static void a_list_of_images(void **state)
     params.list_count = LISTED;
     params.student_size = 0;
     params.teacher_canvas = TEACHER + 16;
-    params.classes = 0; /* of labels, which are not read */
+    params.labels.classes = 0; /* of labels, which are not read */
     dram_loader *l = opened(&params);
     dram_batch batch;
     int next = 0;
@@ -307,7 +305,7 @@ static void a_list_of_images(void **state)
             assert_null(s->label);
             assert_false(s->has_label);
             dram_dataset_image_path(d, s->index, path, sizeof path);
-            assert_int_equal(dram_image_load(path, &params.limits, &image), DRAM_OK);
+            assert_int_equal(dram_image_load(path, &params.images, &image), DRAM_OK);
             dram_geometry g = dram_geometry_fit(image.full_height, image.full_width);
             g.flip = list[next].flip;
             assert_int_equal(dram_geometry_image(&g, &image, TEACHER, TEACHER + 16, pixels, &h, &w), DRAM_OK);
@@ -457,7 +455,7 @@ static void a_bad_label_stops(void **state)
     runs_into(&params, DRAM_ERR_FORMAT, strrchr(file_path(labels, first, ".png"), '/'));
     unlink(file_path(labels, first, ".png"));
     runs_into(&params, DRAM_ERR_IO, "cannot open");
-    params.classes = 3;
+    params.labels.classes = 3;
     params.start = first + 1;
     runs_into(&params, DRAM_ERR_FORMAT, "class id 3");
     dram_dataset_close(d);
@@ -556,8 +554,8 @@ static void parameters_out_of_range(void **state)
     bad[5].augment.scale_min = 0;
     bad[6].augment.scale_max = 0.4;
     bad[7].augment.jitter = NAN;
-    bad[8].ignore_index = 256;
-    bad[9].classes = 0;
+    bad[8].labels.ignore_index = 256;
+    bad[9].labels.classes = 0;
     bad[10].list = &item; /* a training stream */
     bad[11].train = false;
     bad[11].list = &item;

@@ -65,7 +65,7 @@ static float *embed(void **state, const char *path, int size, int canvas)
     dram_session s;
     dram_feed feed = {0};
     dram_image image;
-    const dram_image_limits limits = {0};
+    const dram_image_rules limits = {0};
     snprintf(set, sizeof set, "train.batch_size=1 sam_distill.sam_input_size=%d sam_distill.pad_to=%d", size, canvas);
     dram_config *cfg = run_config(state, "none", set);
     assert_int_equal(dram_budget_plan(cfg, DRAM_SET_CACHE_FILL, 0, &s), DRAM_OK);

@@ -32,7 +32,7 @@ static void refused(const char *path, const char *text)
 static void holds(const char *path, uint8_t first)
 {
     dram_image image;
-    assert_int_equal(dram_image_load(path, &(dram_image_limits){0}, &image), DRAM_OK);
+    assert_int_equal(dram_image_load(path, &(dram_image_rules){0}, &image), DRAM_OK);
     assert_true(image.height == H && image.width == W);
     assert_int_equal(image.pixels[0], first);
     assert_memory_equal(image.pixels + 1, noise + 1, sizeof noise - 1);

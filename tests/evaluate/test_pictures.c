@@ -21,7 +21,7 @@ enum { CLASSES = 12 };
 static dram_image load(const char *path)
 {
     dram_image image;
-    const dram_image_limits limits = {0};
+    const dram_image_rules limits = {0};
     if (dram_image_load(path, &limits, &image) != DRAM_OK) fail_msg("%s", dram_error_text());
     return image;
 }

@@ -101,7 +101,7 @@ static void embeddings_are_the_teachers(void **state)
     const dram_io *io = &s.graphs.io[DRAM_PROGRAM_CACHE_FILL];
     int differ = 0;
     for (int i = 0; i < SCENES; i++) {
-        const dram_image_limits limits = {0};
+        const dram_image_rules limits = {0};
         dram_image image;
         dram_image_load(dram_dataset_image_path(train, i, path, sizeof path), &limits, &image);
         static uint16_t plain[ELEMENTS];

@@ -23,10 +23,11 @@ static const struct {
     {"comm", "base device"},
     {"session", "base config ir ops passes plan model distill device io comm"},
     {"feed", "base config io data session"},
+    {"check", "base config io data session feed"},
     {"evaluate", "base config io data session feed"},
-    {"report", "base ir plan io session feed evaluate"},
-    {"train", "base ir device io data comm session feed evaluate report"},
-    {"cli", "base device synth session evaluate report train"},
+    {"report", "base ir plan io session feed check evaluate"},
+    {"train", "base ir device io data comm session feed check evaluate report"},
+    {"cli", "base device synth session check evaluate report train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

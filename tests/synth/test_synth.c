@@ -110,7 +110,7 @@ static void files(void **state)
     assert_int_equal(dram_synth_write(dir, 3, 42, H, W), DRAM_OK);
     uint8_t *rgb = malloc(H * W * 3), *ids = malloc(H * W);
     for (int k = 0; k < 3; k++) {
-        dram_image_limits limits = {0, 0};
+        dram_image_rules limits = {0};
         dram_label_rules rules = {.height = H, .width = W, .classes = DRAM_SYNTH_CLASSES, .ignore_index = 255};
         dram_image image;
         dram_label label;

@@ -284,7 +284,7 @@ static double probe_spread(void **state, probe *p)
                                        .batch_size = FEW,
                                        .workers = 1,
                                        .prefetch = FEW,
-                                       .limits = {.max_pixels = 1 << 20, .max_bytes = 1 << 26}};
+                                       .images = {.max_pixels = 1 << 20, .max_bytes = 1 << 26}};
     ok(dram_loader_open(&params, &loader));
     for (;;) {
         ok(dram_loader_next(loader, &batch));
