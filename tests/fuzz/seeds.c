@@ -80,7 +80,7 @@ static void png(void)
     save("png", "rgb", encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL));
     save("png", "rgba-16", encode_png(ramp, H * W * 8, H, W, 16, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, false, NULL));
     save("png", "grey-16-interlaced", encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
-    save("png", "large", encode_png(ids, 40 * 6, 40, 48, 1, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
+    save("png", "large", encode_png(ramp, 40 * 6, 40, 48, 1, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
     save("png", "palette-4", encode_png(ids, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette));
     save("png", "ids", encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
     save("png", "ids-2-interlaced", encode_png(ids, H * 3, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));

@@ -1,5 +1,5 @@
 /* Bytes as a PNG, as they are and with their checksums put right: as an image, and as a label.
- * -max_len=512 */
+ * -max_len=640 */
 #include <zlib.h>
 
 enum { MAX_BYTES = 1 << 18 };
