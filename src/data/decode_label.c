@@ -209,7 +209,8 @@ static void list_values(const dram_label_rules *rules, const dram_label_values *
     for (int i = 0; i < v->n && i < DRAM_LABEL_VALUES; i++) {
         uint32_t value = v->found[i].value, color = v->found[i].color;
         if (!all && dram_label_class(rules, v->color, value, color) >= 0) continue;
-        bool shows_color = (v->color || has_colors(rules)) && color != DRAM_NO_COLOR;
+        bool shows_color = v->color || has_colors(rules);
+        if (shows_color && color == DRAM_NO_COLOR) continue; /* nor can it be */
         if (n++ < NAMED)
             dram_str_add(out, shows_color ? "%s#%06x" : "%s%u", n > 1 ? ", " : "", shows_color ? color : value);
     }
@@ -352,35 +353,41 @@ static void tell_made(const decoder *d, dram_str *out)
     if (is_mapped || is_less) dram_str_add(out, ",");
 }
 
+/* "colour #804080 at x 3, y 0 is not in data.class_map". */
+static void tell_pixel(const decoder *d, dram_str *out)
+{
+    const dram_label_rules *rules = d->rules;
+    if (has_colors(rules) && d->color == DRAM_NO_COLOR) {
+        dram_str_add(out, "the palette has no colour for index %u at x %d, y %d", d->value, d->bad_x, d->bad_y);
+        return;
+    }
+    dram_str_add(out, has_colors(rules) ? "colour #%06x at x %d, y %d%s" : "class id %u at x %d, y %d%s",
+                 has_colors(rules) ? d->color : d->value, d->bad_x, d->bad_y,
+                 d->transparent ? " (transparent: alpha does not count)" : "");
+    if (has_colors(rules) && map_find(rules->map, d->color) < 0) {
+        dram_str_add(out, " is not in data.class_map");
+        return;
+    }
+    tell_made(d, out);
+    dram_str_add(out, " is out of range: data.classes is %d, data.ignore_index is %d", rules->classes,
+                 rules->ignore_index);
+}
+
 /* The pixel as it is stored, where it is, what it became, and what the whole file suggests. */
 static dram_status bad_pixel(const decoder *d)
 {
-    const dram_label_rules *rules = d->rules;
     dram_label_values values;
     char advice[600] = "";
     dram_str text = {0};
-    const char *name = d->file->source->name;
-    if (d->color == DRAM_NO_COLOR && has_colors(rules))
-        dram_str_add(&text, "the palette has no colour for index %u at x %d, y %d", d->value, d->bad_x, d->bad_y);
-    else
-        dram_str_add(&text, has_colors(rules) ? "colour #%06x at x %d, y %d%s" : "class id %u at x %d, y %d%s",
-                     has_colors(rules) ? d->color : d->value, d->bad_x, d->bad_y,
-                     d->transparent ? " (transparent: alpha does not count)" : "");
-    if (has_colors(rules) && map_find(rules->map, d->color) < 0) {
-        dram_str_add(&text, " is not in data.class_map");
-    } else {
-        tell_made(d, &text);
-        dram_str_add(&text, " is out of range: data.classes is %d, data.ignore_index is %d", rules->classes,
-                     rules->ignore_index);
-    }
+    tell_pixel(d, &text);
     const dram_source *source = d->file->source;
-    if (dram_label_look(source->bytes, source->n, name, rules->max_bytes, &values) == DRAM_OK)
-        dram_label_advice(rules, &values, advice, sizeof advice);
+    if (dram_label_look(source->bytes, source->n, source->name, d->rules->max_bytes, &values) == DRAM_OK)
+        dram_label_advice(d->rules, &values, advice, sizeof advice);
     else
         dram_error_clear();
-    dram_status status = text.failed
-                             ? dram_png_error(source, SPNG_EMEM)
-                             : dram_fail(DRAM_ERR_FORMAT, "%s: %s%s%s", name, text.text, advice[0] ? "; " : "", advice);
+    dram_status status =
+        text.failed ? dram_png_error(source, SPNG_EMEM)
+                    : dram_fail(DRAM_ERR_FORMAT, "%s: %s%s%s", source->name, text.text, advice[0] ? "; " : "", advice);
     dram_str_free(&text);
     return status;
 }

@@ -40,6 +40,7 @@ dram_status dram_png_error(const dram_source *source, int error)
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
+<<<<<<< HEAD
 dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
 {
     struct spng_alloc hook = {
@@ -54,6 +55,8 @@ dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng
     return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
+=======
+>>>>>>> pixels
 static uint32_t read_u32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
@@ -73,7 +76,8 @@ static uint32_t checksum(const uint8_t *bytes, size_t n)
 typedef struct {
     const uint8_t *exif; /* data of the first eXIf chunk that is whole; it may stand before the pixels or behind */
     size_t exif_n;
-    bool ended; /* all chunks are in the file, to the last */
+    bool pixels; /* the first chunk of pixels is reached */
+    bool ended;  /* all chunks are in the file, to the last */
 } png_chunks;
 
 /* A chunk is its length, four letters, data and their checksum. */
@@ -84,6 +88,7 @@ static png_chunks read_chunks(const dram_source *source)
     for (size_t at = 8; n - at >= 12 && !found.ended;) {
         const uint8_t *chunk = source->bytes + at + 4;
         size_t size = read_u32(chunk - 4);
+        if (memcmp(chunk, "IDAT", 4) == 0) found.pixels = true;
         if (size > n - at - 12) break;
         found.ended = memcmp(chunk, "IEND", 4) == 0;
         if (!found.exif && memcmp(chunk, "eXIf", 4) == 0 && checksum(chunk, 4 + size) == read_u32(chunk + 4 + size)) {
@@ -93,6 +98,22 @@ static png_chunks read_chunks(const dram_source *source)
         at += 12 + size;
     }
     return found;
+}
+
+static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
+{
+    struct spng_alloc hook = {
+        .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
+    starved = false;
+    /* libspng takes the memory that a chunk's length asks for before it sees that the file has not as much */
+    if (!read_chunks(source).pixels) return dram_bad_image(source, "damaged or truncated PNG: no pixels");
+    *png = spng_ctx_new2(&hook, 0);
+    if (!*png) return png_error(source, SPNG_EMEM);
+    int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
+    if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
+    if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
+    if (!error) error = spng_get_ihdr(*png, header);
+    return error ? png_error(source, error) : DRAM_OK;
 }
 
 static dram_status find_orientation(const dram_source *source, int *orientation)

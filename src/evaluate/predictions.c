@@ -183,7 +183,6 @@ static void lay_over(const dram_predictions *p, picture *q)
 
 static dram_status load_picture(const dram_predictions *p, picture *q)
 {
-    const struct dram_config_data *data = &q->cfg->data;
     const dram_image_rules how = dram_datasets_image_rules(q->cfg);
     int index = q->sample->index;
     TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &how, &q->image));

@@ -122,7 +122,7 @@ static void wrong_maps_are_named_in_their_place(void **state)
          "c.yaml:1:20: " FROM_EXPECTED "found the text \"1,2,99999999999999999999\""},
         {"data: {class_map: {\"\": 7}}\n", "c.yaml:1:20: " FROM_EXPECTED "found the text \"\""},
         {"data:\n  class_map:\n    #804080: 7\n  size: 64\n",
-         "c.yaml:4:3: " MAP_EXPECTED "found nothing (put a colour in quotes: # begins a comment)"},
+         "c.yaml:2:13: " MAP_EXPECTED "found nothing (put a colour in quotes: # begins a comment)"},
         {"data: {class_map: {7: }}\n",
          "c.yaml:1:23: " MAP_EXPECTED "found nothing (put a colour in quotes: # begins a comment)"},
         {"data: {class_map: {255: 1, 7: 0, 255: 0}}\n",
@@ -316,7 +316,7 @@ static void no_memory(void **state)
         assert_int_equal(dram_alloc_bytes(), before);
         failed++;
     }
-    assert_true(failed > 50);
+    assert_true(failed > 20);
     assert_int_equal(dram_alloc_bytes(), before);
 }
 

@@ -122,8 +122,8 @@ static void label(void **state)
     for (int i = 0; i < H * W * 3; i++) rgb[i] = ids[i / 3];
     struct spng_plte palette = {.n_entries = 4};
     for (int i = 0; i < 4; i++) palette.entries[i] = (struct spng_plte_entry){(uint8_t)i, (uint8_t)i, (uint8_t)i, 255};
-    fuzz(encode_png(rgb, sizeof rgb, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 13, true, map);
-    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_INDEXED, true, &palette), 14, true, map);
+    fuzz(encode_png(rgb, sizeof rgb, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL), 14, true, map);
+    fuzz(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_INDEXED, true, &palette), 15, true, map);
     free(map);
     free(ids);
 }

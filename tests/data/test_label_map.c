@@ -201,9 +201,9 @@ static void colours_that_are_not_known(void **state)
     expect_refusal(ROW(GREY, 2, 0, 1), &rules,
                    "l.png: colour #010101 at x 1, y 0 is not in data.class_map; add to data.class_map: #010101");
     struct spng_plte palette = {.n_entries = 1};
-    uint8_t index = 0x40; /* indices 0, 1 */
+    uint8_t index = 0x10; /* indices 0, 1 */
     expect_refusal(encode_png(&index, 1, 1, 2, 2, PALETTE, false, &palette), &rules,
-                   "l.png: the palette has no colour for index 1 at x 1, y 0; add to data.class_map: 1");
+                   "l.png: the palette has no colour for index 1 at x 1, y 0");
     uint8_t *noise = noise_bytes(40 * 50 * 3, 3);
     noise[0] = noise[1] = noise[2] = 0;
     noise[3] = 1;

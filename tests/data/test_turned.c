@@ -280,8 +280,7 @@ static dram_status pass(bool as_stored, int side, int *agree, int *pixels)
                                  .batch_size = 1,
                                  .workers = 2,
                                  .images = {.stored = as_stored},
-                                 .classes = 6,
-                                 .ignore_index = 255};
+                                 .labels = {.classes = 6, .ignore_index = 255}};
     *agree = *pixels = 0;
     assert_int_equal(dram_loader_open(&params, &l), DRAM_OK);
     dram_status status;
