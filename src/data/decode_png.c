@@ -40,23 +40,6 @@ dram_status dram_png_error(const dram_source *source, int error)
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
-<<<<<<< HEAD
-dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
-{
-    struct spng_alloc hook = {
-        .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
-    starved = false;
-    *png = spng_ctx_new2(&hook, 0);
-    if (!*png) return dram_png_error(source, SPNG_EMEM);
-    int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
-    if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
-    if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
-    if (!error) error = spng_get_ihdr(*png, header);
-    return error ? dram_png_error(source, error) : DRAM_OK;
-}
-
-=======
->>>>>>> pixels
 static uint32_t read_u32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | (uint32_t)p[3];
@@ -100,7 +83,7 @@ static png_chunks read_chunks(const dram_source *source)
     return found;
 }
 
-static dram_status open_png(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
+dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng_ihdr *header)
 {
     struct spng_alloc hook = {
         .malloc_fn = hook_alloc, .realloc_fn = hook_realloc, .calloc_fn = hook_calloc, .free_fn = dram_free};
@@ -108,12 +91,12 @@ static dram_status open_png(const dram_source *source, spng_ctx **png, struct sp
     /* libspng takes the memory that a chunk's length asks for before it sees that the file has not as much */
     if (!read_chunks(source).pixels) return dram_bad_image(source, "damaged or truncated PNG: no pixels");
     *png = spng_ctx_new2(&hook, 0);
-    if (!*png) return png_error(source, SPNG_EMEM);
+    if (!*png) return dram_png_error(source, SPNG_EMEM);
     int error = spng_set_image_limits(*png, DRAM_IMAGE_MAX_SIDE, DRAM_IMAGE_MAX_SIDE);
     if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
     if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
     if (!error) error = spng_get_ihdr(*png, header);
-    return error ? png_error(source, error) : DRAM_OK;
+    return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
 static dram_status find_orientation(const dram_source *source, int *orientation)
