@@ -32,7 +32,8 @@ cp -n "$seeds"/* "$corpus"
 jobs=$(nproc) limit=-max_total_time=${amount%s}
 [ "$amount" != "${amount%s}" ] || limit=-runs=$(((amount + jobs - 1) / jobs))
 longest=$(grep -om1 -- '-max_len=[0-9]*' "$source")
-export ASAN_OPTIONS=quarantine_size_mb=32:malloc_context_size=8${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+# Fresh memory is not filled, so that what is read before it is written differs from run to run.
+export ASAN_OPTIONS=quarantine_size_mb=32:malloc_context_size=8:max_malloc_fill_size=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 pids=()
 rm -f "build/fuzz/$name".*.log
 for ((job = 0; job < jobs; job++)); do
