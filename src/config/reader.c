@@ -30,7 +30,17 @@ static void look_at(reader *r, const yaml_mark_t *mark)
     r->place.column = (int)mark->column + 1;
 }
 
-static dram_status syntax_error(reader *r)
+/* What is written wrongly where a class map is, is mostly a colour; else in a file it may be a tab. */
+static const char *advise(const char *path, const char *problem)
+{
+    int index = path ? dram_key_find(path) : -1;
+    if (index >= 0 && dram_keys[index].kind == DRAM_KEY_MAP) return " (put a colour in quotes: # begins a comment)";
+    if (!strstr(problem, "cannot start any token")) return "";
+    return " (indent with spaces, not tabs; quote a word that begins with @, ` or %)";
+}
+
+/* path: of the key that is read, or NULL. */
+static dram_status syntax_error(reader *r, const char *path)
 {
     const yaml_parser_t *p = &r->parser;
     const char *problem = p->problem ? p->problem : "it cannot be read";
@@ -39,9 +49,7 @@ static dram_status syntax_error(reader *r)
     if (p->error == YAML_READER_ERROR)
         return dram_key_fail(&r->place, r->override, "not valid YAML: %s at byte %zu", problem, p->problem_offset);
     look_at(r, &p->problem_mark);
-    const char *advice = strstr(problem, "cannot start any token")
-                             ? " (indent with spaces, not tabs; quote a word that begins with @, ` or %)"
-                             : "";
+    const char *advice = advise(path, problem);
     if (!p->context) return dram_key_fail(&r->place, r->override, "not valid YAML: %s%s", problem, advice);
     return dram_key_fail(&r->place, r->override, "not valid YAML: %s, %s%s", problem, p->context, advice);
 }
@@ -52,7 +60,7 @@ static dram_status next_event(reader *r, const char *path, yaml_event_t *event)
     const yaml_char_t *anchor = NULL, *tag = NULL;
     if (!yaml_parser_parse(&r->parser, event)) {
         memset(event, 0, sizeof *event);
-        return syntax_error(r);
+        return syntax_error(r, path);
     }
     look_at(r, &event->start_mark);
     switch (event->type) {

@@ -90,8 +90,17 @@ static dram_status check_label_memory(const label_file *f, int64_t bytes)
     return dram_check_memory(f->source, f->height, f->width, whole + bytes + dram_png_library_bytes(&f->header));
 }
 
-/* Takes row y as it is stored; false: no further row is wanted. */
+/* Takes row y, a byte a sample; false: no further row is wanted. */
 typedef bool row_reader(void *context, const uint8_t *row, int y);
+
+/* A byte a sample: `row` itself, or `wide` where a byte of the file holds several. */
+static const uint8_t *widened(const label_file *f, const uint8_t *row, uint8_t *restrict wide)
+{
+    int depth = f->depth, width = f->width;
+    if (depth == 8) return row;
+    for (int x = 0; x < width; x++) wide[x] = (uint8_t)dram_png_sample(row, depth, x);
+    return wide;
+}
 
 static dram_status read_rows(label_file *f, row_reader *take, void *context)
 {
@@ -100,17 +109,19 @@ static dram_status read_rows(label_file *f, row_reader *take, void *context)
     int error, h = f->height;
     /* the passes of an interlaced image are or-ed into the buffer when a byte holds several pixels: it starts as
      * zero */
-    uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride);
-    if (!packed) return dram_png_error(f->source, SPNG_EMEM);
-    if (whole)
+    uint8_t *packed = dram_calloc(whole ? (size_t)h : 1, stride), *wide = dram_alloc((size_t)f->width);
+    if (!packed || !wide)
+        error = SPNG_EMEM;
+    else if (whole)
         error = spng_decode_image(f->png, packed, stride * (size_t)h, SPNG_FMT_RAW, 0);
     else
         error = spng_decode_image(f->png, NULL, 0, SPNG_FMT_RAW, SPNG_DECODE_PROGRESSIVE);
     for (int y = 0; y < h && !error && more; y++) {
         if (!whole) error = spng_decode_row(f->png, packed, stride);
         if (error == SPNG_EOI && y == h - 1) error = 0;
-        if (!error) more = take(context, whole ? packed + (size_t)y * stride : packed, y);
+        if (!error) more = take(context, widened(f, whole ? packed + (size_t)y * stride : packed, wide), y);
     }
+    dram_free(wide);
     dram_free(packed);
     return error ? dram_png_error(f->source, error) : DRAM_OK;
 }
@@ -124,14 +135,14 @@ static inline uint32_t color_at(const uint8_t *row, int channels, int x)
 
 /* ---- a look at all values ---- */
 
-enum { SLOTS = 4 * DRAM_LABEL_VALUES, FULL = DRAM_LABEL_VALUES + 1 };
+enum { LANES = 4, SLOTS = 4 * DRAM_LABEL_VALUES, FULL = DRAM_LABEL_VALUES + 1 };
 
 typedef struct {
     const label_file *file;
     dram_label_values *out;
-    int64_t pixels[256]; /* of each value, where there is one channel */
-    int16_t slot[SLOTS]; /* of colours: 1 + the place in out->found; 0: free */
-    uint32_t last;       /* the colour seen last, at last_at in out->found */
+    int64_t pixels[LANES][256]; /* of each value, where there is one channel; neighbours apart: they are often equal */
+    int16_t slot[SLOTS];        /* of colours: 1 + the place in out->found; 0: free */
+    uint32_t last;              /* the colour seen last, at last_at in out->found */
     int last_at;
 } looker;
 
@@ -154,7 +165,7 @@ static bool look_at_row(void *context, const uint8_t *row, int y)
     looker *l = context;
     const label_file *f = l->file;
     (void)y;
-    for (int x = 0; f->channels == 1 && x < f->width; x++) l->pixels[dram_png_sample(row, f->depth, x)]++;
+    for (int x = 0; f->channels == 1 && x < f->width; x++) l->pixels[x % LANES][row[x]]++;
     for (int x = 0; f->channels > 1 && x < f->width && l->out->n < FULL; x++) {
         uint32_t color = color_at(row, f->channels, x);
         if (color != l->last) {
@@ -187,10 +198,12 @@ dram_status dram_label_look(const uint8_t *bytes, size_t n, const char *name, in
     TRY_GOTO(check_label_memory(&file, 0), done);
     TRY_GOTO(read_rows(&file, look_at_row, &l), done);
     for (uint32_t v = 0; v < 256; v++) {
-        if (!l.pixels[v]) continue;
+        int64_t pixels = 0;
+        for (int i = 0; i < LANES; i++) pixels += l.pixels[i][v];
+        if (!pixels) continue;
         out->found[out->n].value = v;
         out->found[out->n].color = file.color[v];
-        out->found[out->n++].pixels = l.pixels[v];
+        out->found[out->n++].pixels = pixels;
     }
     qsort(out->found, out->n < FULL ? (size_t)out->n : DRAM_LABEL_VALUES, sizeof out->found[0], by_value);
 done:
@@ -313,33 +326,50 @@ static bool is_transparent(const label_file *f, const uint8_t *row, int x)
     return f->channels % 2 == 0 && row[(size_t)x * (size_t)f->channels + (size_t)f->channels - 1] == 0;
 }
 
+/* The ids of a row of values; the first that is not allowed, or `width`. */
+static int decode_values(const int16_t *id, const uint8_t *row, int width, uint8_t *restrict out)
+{
+    int all = 0, x = 0;
+    for (int i = 0; i < width; i++) {
+        all |= id[row[i]];
+        out[i] = (uint8_t)id[row[i]];
+    }
+    if (all >= 0) return width; /* none has the sign */
+    while (id[row[x]] >= 0) x++;
+    return x;
+}
+
+/* The same of colours. */
+static int decode_colors(decoder *d, const uint8_t *row, int width, uint8_t *restrict out)
+{
+    uint32_t last = d->last;
+    int id = d->last_id, channels = d->file->channels;
+    for (int x = 0; x < width; x++) {
+        uint32_t color = color_at(row, channels, x);
+        if (color != last) id = dram_label_class(d->rules, true, color, color);
+        if (id < 0) return x;
+        last = color;
+        out[x] = (uint8_t)id;
+    }
+    d->last = last;
+    d->last_id = id;
+    return width;
+}
+
 static bool decode_row(void *context, const uint8_t *row, int y)
 {
     decoder *d = context;
     const label_file *f = d->file;
     uint8_t *out = d->ids + (size_t)y * (size_t)f->width;
-    for (int x = 0; x < f->width; x++) {
-        uint32_t value;
-        int id;
-        if (f->channels == 1) {
-            value = (uint32_t)dram_png_sample(row, f->depth, x);
-            id = d->id[value];
-        } else {
-            value = color_at(row, f->channels, x);
-            if (value != d->last) d->last_id = dram_label_class(d->rules, true, value, value);
-            d->last = value;
-            id = d->last_id;
-        }
-        out[x] = (uint8_t)id;
-        if (id >= 0) continue;
-        d->bad_x = x;
-        d->bad_y = y;
-        d->value = value;
-        d->color = f->channels == 1 ? f->color[value] : value;
-        d->transparent = is_transparent(f, row, x);
-        return false;
-    }
-    return true;
+    bool one = f->channels == 1;
+    int x = one ? decode_values(d->id, row, f->width, out) : decode_colors(d, row, f->width, out);
+    if (x == f->width) return true;
+    d->bad_x = x;
+    d->bad_y = y;
+    d->value = one ? row[x] : color_at(row, f->channels, x);
+    d->color = one ? f->color[d->value] : d->value;
+    d->transparent = is_transparent(f, row, x);
+    return false;
 }
 
 /* ", which data.class_map makes 12"; "" where the value is the id. */

@@ -152,6 +152,13 @@ static void wrong_maps_are_named_in_their_place(void **state)
          "classes; set data.ignore_index to a value that is none"},
     };
     for (int i = 0; i < COUNT(cases); i++) expect_bad_file(cases[i].yaml, cases[i].error);
+    expect_bad_file("data: {class_map: {#804080: 7}}\n",
+                    "c.yaml:2:1: not valid YAML: did not find expected node content, while parsing a flow node (put a "
+                    "colour in quotes: # begins a comment)");
+    static const char *const comment[] = {"data.class_map={#804080: 7}"};
+    expect_failure(NULL, comment, 1,
+                   "command line: data.class_map: not valid YAML: did not find expected node content, while parsing a "
+                   "flow node (put a colour in quotes: # begins a comment)");
     static const char *const override[] = {"data.class_map={255:1}"};
     expect_failure(NULL, override, 1, "command line: data.class_map: write a space after each colon: {255: 1}");
     /* One more than classes is allowed where all become one less. */
