@@ -250,7 +250,7 @@ static dram_status choose_images(opening *o)
     dram_pair_side *images = &o->images;
     name_list l = {.images = images};
     char *text = NULL;
-    size_t bytes;
+    size_t bytes = 0;
     dram_status status;
     for (int i = 0; i < images->n; i++) images->files[i].is_listed = !o->params->list;
     if (!o->params->list) return DRAM_OK;

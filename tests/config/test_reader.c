@@ -101,7 +101,7 @@ static void unknown_keys_name_the_nearest(void **state)
          "c.yaml:1:25: sam_distill.teacher.model: unknown key; sam_distill.teacher may have: "
          "model_type, weights, seed, precision, placement, group"},
         {"data: {val: {zzzzzzzz: 1}}\n",
-         "c.yaml:1:14: data.val.zzzzzzzz: unknown key; data.val may have: images, labels"},
+         "c.yaml:1:14: data.val.zzzzzzzz: unknown key; data.val may have: images, labels, list"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
         {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, cuda, "

@@ -16,7 +16,7 @@ static int warnings;
 static void keep_warning(void *context, dram_log_level level, const char *message)
 {
     (void)context;
-    if (level == DRAM_LOG_WARN && warnings < 4) snprintf(warned[warnings++], sizeof warned[0], "%s", message);
+    if (level == DRAM_LOG_WARNING && warnings < 4) snprintf(warned[warnings++], sizeof warned[0], "%s", message);
 }
 
 static int with_sink(void **state)
@@ -138,8 +138,21 @@ static void what_is_beside_is_said(void **state)
     put(labels, "0.png drive2/1.png colours.csv");
     put_link(labels, "again", "drive2");
     datasets_are(state, "train: {images: images, labels: labels}", "0.jpg=0.png", NULL);
+    char want[9000];
     assert_int_equal(warnings, 2);
-    assert_string_equal(warned[0] + strcspn(warned[0], "("), "(the first: ");
+    snprintf(want, sizeof want, "3 files left aside, no image or label by their names (the first: %s/more.txt)",
+             images);
+    assert_string_equal(warned[0], want);
+    snprintf(want, sizeof want, "3 folders not looked into; data.recursive: true does it (the first: %s/drive2)",
+             images);
+    assert_string_equal(warned[1], want);
+    warnings = 0;
+    datasets_are(state, "recursive: true, train: {images: images, labels: labels}",
+                 "0.jpg=0.png drive2/1.jpg=drive2/1.png", NULL);
+    assert_int_equal(warnings, 2);
+    snprintf(want, sizeof want, "1 folder not looked into, since another name leads there too (the first: %s/again)",
+             labels);
+    assert_string_equal(warned[1], want);
 }
 
 static void what_is_no_file_is_refused(void **state)

@@ -60,7 +60,7 @@ static void put_u32(uint8_t *p, uint32_t v)
 /* A PNG with one chunk more, before its pixels. */
 static blob with_chunk(blob png, const char *type, const void *data, size_t n)
 {
-    uint8_t chunk[256];
+    uint8_t chunk[1024];
     must(n + 12 <= sizeof chunk);
     put_u32(chunk, (uint32_t)n);
     memcpy(chunk + 4, type, 4);
@@ -69,10 +69,23 @@ static blob with_chunk(blob png, const char *type, const void *data, size_t n)
     return blob_insert(png, 8 + 25, chunk, n + 12);
 }
 
+/* A text of n letters, compressed. */
+static blob with_text(blob png, size_t n)
+{
+    static const char head[] = "Comment\0"; /* its name, and how it is compressed */
+    uint8_t text[512], *letters = malloc(n);
+    uLongf packed = sizeof text - sizeof head;
+    must(letters);
+    memset(letters, 'a', n);
+    memcpy(text, head, sizeof head);
+    must(compress2(text + sizeof head, &packed, letters, n, 9) == Z_OK);
+    free(letters);
+    return with_chunk(png, "zTXt", text, sizeof head + packed);
+}
+
 static void png(void)
 {
     enum { H = 6, W = 10 };
-    static const uint8_t text[] = "Comment\0\0\x78\x9c\x4b\x29\x4a\xcc\x05\x00\x04\x2c\x01\xa5"; /* "dram" */
     uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(H * W, 3), block[26];
     struct spng_plte palette = {.n_entries = 4, .entries = {{255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}}};
     for (int i = 0; i < H * W; i++) ids[i] %= 4;
@@ -87,9 +100,9 @@ static void png(void)
     save("png", "turned",
          with_chunk(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), "eXIf", block,
                     sizeof block));
-    save("png", "text",
-         with_chunk(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), "zTXt", text,
-                    sizeof text - 1));
+    save("png", "text", with_text(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 40));
+    save("png", "large-text",
+         with_text(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 300000));
     free(ramp);
     free(ids);
 }
