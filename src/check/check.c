@@ -25,9 +25,8 @@ dram_status dram_check_look(const dram_config *cfg, const dram_dataset *train, c
     TRY(dram_survey_open(cfg, datasets, hooks, &survey));
     for (int set = 0; set < DRAM_SETS; set++)
         if (datasets[set]) TRY_GOTO(dram_count_set(cfg, dram_survey_set(survey, set), to[set]), done);
-    status = dram_count_twins(dram_survey_set(survey, DRAM_TRAIN), dram_survey_set(survey, DRAM_VAL), check);
-    check->sampled =
-        cfg->data.check == DRAM_DATA_CHECK_AUTO && (is_sampled(&check->train) || is_sampled(&check->val));
+    status = dram_count_copies(dram_survey_set(survey, DRAM_TRAIN), dram_survey_set(survey, DRAM_VAL), check);
+    check->sampled = cfg->data.check == DRAM_DATA_CHECK_AUTO && (is_sampled(&check->train) || is_sampled(&check->val));
     check->seconds = dram_clock() - begin;
 done:
     dram_survey_close(survey);

@@ -29,7 +29,7 @@ typedef struct {
     int images, labels, pairs; /* as dram_dataset_found */
     int used;                  /* pairs whose label a run reads */
     int unlisted;
-    dram_check_some images_alone, labels_alone, folders, others, broken;
+    dram_check_some images_alone, labels_alone, folders, others, broken, twins; /* likewise */
 
     int looked_images; /* whose file was read, bad ones among them */
     int looked_labels; /* whose file was read, bad ones among them; and of these */
@@ -39,10 +39,10 @@ typedef struct {
     int smallest[2], largest[2]; /* height, width of the images with the fewest and the most pixels; 0: none is good */
     dram_check_some bad_images, bad_labels; /* that a run cannot use */
     int bad;                                /* images that are bad, or their labels */
-    dram_check_some turned; /* images that EXIF turns and that have a label, which is never turned */
+    dram_check_some turned;                 /* images that EXIF turns and that have a label, which is never turned */
     dram_check_some unsure; /* of them those whose label may be as the file is stored: its size does not tell */
     dram_check_some thin;   /* without a cell at data.size, where embeddings are compared */
-    dram_check_some twins;  /* same content as an image before it by name: "b.jpg is a.jpg" */
+    dram_check_some copies; /* same content as an image before it by name: "b.jpg is a.jpg" */
     int deep;               /* images of 16 bits, and of these */
     int deep_looked, peak;  /* those whose pixels were read, and the largest value there */
 
@@ -55,10 +55,10 @@ typedef struct {
 
 typedef struct {
     dram_check_set train, val;
-    char refused[900];       /* what else a run needs and has not; "": nothing, or it was not asked */
-    dram_data_check how;     /* data.check */
+    char refused[900];             /* what else a run needs and has not; "": nothing, or it was not asked */
+    dram_data_check how;           /* data.check */
     const dram_texts *class_names; /* of the config, which must outlive it; NULL: there are none */
-    bool sampled;            /* auto had to leave files out */
+    bool sampled;                  /* auto had to leave files out */
     dram_check_some between; /* images of val whose content is in train, under another name or in another folder */
     dram_check_some shared;  /* images of val that are images of train: one folder, one name */
     double seconds;
@@ -85,8 +85,8 @@ dram_status dram_check_config(const dram_config *cfg, bool training, const dram_
 dram_status dram_check_judge(const dram_config *cfg, const dram_check *check, bool training);
 
 /* What is wrong or odd, a line each, handed to `say`; those that judge refuses are not among them. Returns how many. */
-int dram_check_warnings(const dram_config *cfg, const dram_check *check,
-                        void (*say)(void *context, const char *line), void *context);
+int dram_check_warnings(const dram_config *cfg, const dram_check *check, void (*say)(void *context, const char *line),
+                        void *context);
 
 /* The summary: at most three lines for each data set, the first beginning with "train: N images, M labels, P pairs". */
 void dram_check_summary(const dram_config *cfg, const dram_check *check, dram_str *out);

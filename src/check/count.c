@@ -40,6 +40,7 @@ static void take_found(const dram_surveyed *seen, dram_check_set *out)
         {f->folders, f->folder, NULL, &out->folders},
         {f->others, f->other, NULL, &out->others},
         {f->broken, f->broken_name, f->broken_why, &out->broken},
+        {f->twins, f->twin, NULL, &out->twins},
     };
     out->images = f->images;
     out->labels = f->labels;
@@ -206,10 +207,11 @@ dram_status dram_count_set(const dram_config *cfg, const dram_surveyed *seen, dr
     for (int i = 0; i < dram_dataset_count(seen->dataset); i++) {
         bool good = !image[i].bad;
         out->looked_images += image[i].depth > 0;
-        if (image[i].bad) add_bad_image(&c, i, &out->bad_images);
-        else if (image[i].depth) count_image(&c, i, &image[i], out);
-        if (label && dram_dataset_has_label(seen->dataset, i))
-            good &= count_label(&c, i, &image[i], &label[i], out);
+        if (image[i].bad)
+            add_bad_image(&c, i, &out->bad_images);
+        else if (image[i].depth)
+            count_image(&c, i, &image[i], out);
+        if (label && dram_dataset_has_label(seen->dataset, i)) good &= count_label(&c, i, &image[i], &label[i], out);
         out->bad += !good;
     }
     dram_free(c.path);

@@ -1,6 +1,6 @@
 /* What was found as JSON: the object "data" of summary.json, and `dram check --json`. */
-#include "check/check.h"
 #include "io/json.h"
+#include "check/check.h"
 
 static bool add_number(cJSON *object, const char *key, double value)
 {
@@ -56,11 +56,17 @@ static bool fill_set(cJSON *o, const dram_check_set *s)
         const char *key;
         const dram_check_some *some;
     } some[] = {
-        {"images_without_label", &s->images_alone}, {"labels_without_image", &s->labels_alone},
-        {"folders_not_looked_into", &s->folders},   {"other_files", &s->others},
-        {"broken", &s->broken},                     {"bad_images", &s->bad_images},
-        {"bad_labels", &s->bad_labels},             {"turned", &s->turned},
-        {"too_thin", &s->thin},                     {"duplicates", &s->twins},
+        {"images_without_label", &s->images_alone},
+        {"labels_without_image", &s->labels_alone},
+        {"folders_not_looked_into", &s->folders},
+        {"other_files", &s->others},
+        {"broken", &s->broken},
+        {"images_of_one_name", &s->twins},
+        {"bad_images", &s->bad_images},
+        {"bad_labels", &s->bad_labels},
+        {"turned", &s->turned},
+        {"too_thin", &s->thin},
+        {"duplicates", &s->copies},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!add_number(o, numbers[i].key, numbers[i].n)) return false;
@@ -84,8 +90,8 @@ cJSON *dram_check_json(const dram_check *c)
 {
     cJSON *o = cJSON_CreateObject();
     bool good = o && dram_json_add_text(o, "check", dram_data_check_word(c->how)) &&
-                cJSON_AddBoolToObject(o, "sampled", c->sampled) && add_set(o, "train", &c->train) && add_set(o, "val", &c->val) &&
-                add_some(o, "val_in_train_by_name", &c->shared) &&
+                cJSON_AddBoolToObject(o, "sampled", c->sampled) && add_set(o, "train", &c->train) &&
+                add_set(o, "val", &c->val) && add_some(o, "val_in_train_by_name", &c->shared) &&
                 add_some(o, "val_in_train_by_content", &c->between) && add_number(o, "seconds", c->seconds);
     if (good && c->class_names) {
         cJSON *names = cJSON_CreateStringArray((const char *const *)c->class_names->text, c->class_names->n);

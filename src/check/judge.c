@@ -80,6 +80,11 @@ static void warn_of_names(speaker *to, const dram_check_set *s, const char *key)
     if (s->broken.n)
         say(to, "%s: %d name%s left out, which %s no file (the first: %s)", key, s->broken.n, S(s->broken.n),
             s->broken.n == 1 ? "is" : "are", s->broken.first);
+    if (s->twins.n)
+        say(to,
+            "%s: %d image%s the name of another but for the ending (the first: %s): if they are labels, name their "
+            "folder",
+            key, s->twins.n, s->twins.n == 1 ? " has" : "s have", s->twins.first);
     if (s->labels_alone.n)
         say(to, "%s: %d of %d labels have no image (the first: %s)%s%s", key, s->labels_alone.n, s->labels,
             s->labels_alone.first, s->hint[0] ? "; " : "", s->hint);
@@ -94,9 +99,10 @@ static void warn_of_range(speaker *to, const dram_check_set *s, const char *key)
     if (s->peak > range)
         say(to, "%s: a 16-bit value is %d: what is above data.range, %d, is all white", key, s->peak, range);
     if (s->deep_looked && bits)
-        say(to, "%s: the images of 16 bits are nearly black: the largest value in %d of %d is %d, where data.range, %d, "
-            "is white; if they hold %d bits, set data.range to %d", key, s->deep_looked, s->deep, s->peak, range, bits,
-            (1 << bits) - 1);
+        say(to,
+            "%s: the images of 16 bits are nearly black: the largest value in %d of %d is %d, where data.range, %d, "
+            "is white; if they hold %d bits, set data.range to %d",
+            key, s->deep_looked, s->deep, s->peak, range, bits, (1 << bits) - 1);
 }
 
 static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)
@@ -105,19 +111,22 @@ static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)
         say(to, "%s: %d image%s cannot be read and %s left out (the first: %s)", key, s->bad_images.n,
             S(s->bad_images.n), s->bad_images.n == 1 ? "is" : "are", s->bad_images.first);
     if (s->bad_labels.n)
-        say(to, "%s: %d label%s cannot be used and %s left out with the image (the first: %s)", key,
-            s->bad_labels.n, S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", s->bad_labels.first);
+        say(to, "%s: %d label%s cannot be used and %s left out with the image (the first: %s)", key, s->bad_labels.n,
+            S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", s->bad_labels.first);
     if (s->unsure.n)
-        say(to, "%s: %d image%s turned by EXIF, and the label is not (the first: %s): look whether the labels show "
-            "what the turned images do; if they are as the files are stored, set data.orientation to stored", key,
-            s->unsure.n, s->unsure.n == 1 ? " is" : "s are", s->unsure.first);
+        say(to,
+            "%s: %d image%s turned by EXIF, and the label is not (the first: %s): look whether the labels show "
+            "what the turned images do; if they are as the files are stored, set data.orientation to stored",
+            key, s->unsure.n, s->unsure.n == 1 ? " is" : "s are", s->unsure.first);
     warn_of_range(to, s, key);
     if (s->thin.n)
-        say(to, "%s: %d of %d images are so thin at data.size %d that they have no cell to compare, and teach nothing "
-            "of an embedding (the first: %s)", key, s->thin.n, s->looked_images, to->cfg->data.size, s->thin.first);
-    if (s->twins.n)
-        say(to, "%s: %d of %d images have the content of another (the first: %s)", key, s->twins.n, s->looked_images,
-            s->twins.first);
+        say(to,
+            "%s: %d of %d images are so thin at data.size %d that they have no cell to compare, and teach nothing "
+            "of an embedding (the first: %s)",
+            key, s->thin.n, s->looked_images, to->cfg->data.size, s->thin.first);
+    if (s->copies.n)
+        say(to, "%s: %d of %d images have the content of another (the first: %s)", key, s->copies.n, s->looked_images,
+            s->copies.first);
 }
 
 /* ---- classes ---- */
@@ -175,8 +184,10 @@ static void warn_of_classes(speaker *to, const dram_check_set *s)
     }
     if (n) {
         name_classes(to->cfg, missing, n, names, sizeof names);
-        say(to, "%s of data.classes %d %s in none of %s: the task cannot learn %s%s; %.0f %% of the pixels are void "
-            "(%d, data.ignore_index)%s%s", names, classes, n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
+        say(to,
+            "%s of data.classes %d %s in none of %s: the task cannot learn %s%s; %.0f %% of the pixels are void "
+            "(%d, data.ignore_index)%s%s",
+            names, classes, n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
             present == 1 ? ", and has but one answer to learn" : "", percent, ignore, then, s->advice);
     }
     if (percent > 50)
@@ -189,11 +200,15 @@ static void warn_of_both(speaker *to, const dram_check *c)
     bool unseen[DRAM_CHECK_CLASSES] = {false};
     char names[400], where[120];
     if (c->shared.n)
-        say(to, "%d of %d images of data.val are images of data.train (the first: %s): what is measured on them was "
-            "trained on", c->shared.n, c->val.images, c->shared.first);
+        say(to,
+            "%d of %d images of data.val are images of data.train (the first: %s): what is measured on them was "
+            "trained on",
+            c->shared.n, c->val.images, c->shared.first);
     if (c->between.n)
-        say(to, "%d image%s of data.val %s the content of one of data.train (the first: %s): what is measured on %s was "
-            "trained on", c->between.n, S(c->between.n), c->between.n == 1 ? "has" : "have", c->between.first,
+        say(to,
+            "%d image%s of data.val %s the content of one of data.train (the first: %s): what is measured on %s was "
+            "trained on",
+            c->between.n, S(c->between.n), c->between.n == 1 ? "has" : "have", c->between.first,
             c->between.n == 1 ? "it" : "them");
     for (int k = 0; k < DRAM_CHECK_CLASSES && c->train.labelled_pixels; k++)
         unseen[k] = c->val.pixels[k] && !c->train.pixels[k];

@@ -273,8 +273,7 @@ static dram_status keep_all(dram_survey *s)
 {
     for (int set = 0; set < DRAM_SETS; set++)
         for (int kind = 0; kind < DRAM_KINDS; kind++)
-            if (atomic_load(&s->part[set].fresh[kind]))
-                TRY(keep(&s->part[set], kind, s->workers[0].path, s->room));
+            if (atomic_load(&s->part[set].fresh[kind])) TRY(keep(&s->part[set], kind, s->workers[0].path, s->room));
     return DRAM_OK;
 }
 
@@ -321,7 +320,8 @@ static dram_status look_as_asked(dram_survey *s)
     for (int set = 0; set < DRAM_SETS; set++)
         if (s->part[set].count) read_peaks(s, &s->part[set]);
     TRY(keep_all(s));
-    if (is_stopped(s)) return dram_fail(DRAM_INTERRUPTED, "interrupted while looking at the data, before the first step");
+    if (is_stopped(s))
+        return dram_fail(DRAM_INTERRUPTED, "interrupted while looking at the data, before the first step");
     return DRAM_OK;
 }
 

@@ -6,14 +6,14 @@
 #include "check/check.h"
 #include "check/facts.h"
 
-enum { DRAM_TRAIN, DRAM_VAL, DRAM_SETS };        /* of a survey */
+enum { DRAM_TRAIN, DRAM_VAL, DRAM_SETS };      /* of a survey */
 enum { DRAM_IMAGES, DRAM_LABELS, DRAM_KINDS }; /* of files */
 
 typedef struct {
-    const dram_dataset *dataset;        /* NULL: there is none, and the rest is empty */
-    const char *folder[DRAM_KINDS];     /* as the config has it; of labels NULL: none is read */
+    const dram_dataset *dataset;         /* NULL: there is none, and the rest is empty */
+    const char *folder[DRAM_KINDS];      /* as the config has it; of labels NULL: none is read */
     const dram_facts *facts[DRAM_KINDS]; /* [images]; of an image without a label: nothing */
-    int known;                          /* files of which all that was wanted was kept */
+    int known;                           /* files of which all that was wanted was kept */
 } dram_surveyed;
 
 typedef struct dram_survey dram_survey;

@@ -23,8 +23,10 @@ static void format_sizes(const dram_check_set *s, char *out, size_t size)
 {
     const int *a = s->smallest, *b = s->largest;
     out[0] = '\0';
-    if (a[0] == b[0] && a[1] == b[1] && a[0]) snprintf(out, size, "%dx%d", a[1], a[0]);
-    else if (a[0]) snprintf(out, size, "%dx%d to %dx%d", a[1], a[0], b[1], b[0]);
+    if (a[0] == b[0] && a[1] == b[1] && a[0])
+        snprintf(out, size, "%dx%d", a[1], a[0]);
+    else if (a[0])
+        snprintf(out, size, "%dx%d to %dx%d", a[1], a[0], b[1], b[0]);
 }
 
 /* "367 images, 367 labels, 367 pairs". */
@@ -50,7 +52,8 @@ static void format_looked(const dram_check *c, const dram_check_set *s, char *ou
     else
         n = snprintf(out, size, "%d of %d images", s->looked_images, s->images);
     if (s->used && s->read_labels == s->used)
-        n += snprintf(out + n, size - (size_t)n, ", every pixel of %s labels", s->used == s->pairs ? "all" : "the used");
+        n +=
+            snprintf(out + n, size - (size_t)n, ", every pixel of %s labels", s->used == s->pairs ? "all" : "the used");
     else if (s->used && s->read_labels)
         n += snprintf(out + n, size - (size_t)n, ", every pixel of %d of %d labels", s->read_labels, s->used);
     if (s->read_labels < s->used && s->looked_labels > s->read_labels)
@@ -101,16 +104,22 @@ static size_t format_odd(const dram_check_set *s, char *out, size_t size)
         int n;
         const char *what;
     } odd[] = {
-        {s->images_alone.n, "without a label"}, {s->labels_alone.n, "labels without an image"},
-        {s->folders.n, "folders not looked into"}, {s->broken.n, "broken links"}, {s->others.n, "other files"},
-        {s->bad_images.n, "bad images"}, {s->bad_labels.n, "bad labels"}, {s->twins.n, "duplicates"},
-        {s->turned.n, "turned by EXIF"}, {s->thin.n, "too thin"}, {s->unlisted, "not in the list"},
+        {s->images_alone.n, "without a label"},
+        {s->labels_alone.n, "labels without an image"},
+        {s->folders.n, "folders not looked into"},
+        {s->broken.n, "broken links"},
+        {s->others.n, "other files"},
+        {s->bad_images.n, "bad images"},
+        {s->bad_labels.n, "bad labels"},
+        {s->copies.n, "duplicates"},
+        {s->turned.n, "turned by EXIF"},
+        {s->thin.n, "too thin"},
+        {s->unlisted, "not in the list"},
     };
     size_t at = 0;
     out[0] = '\0';
     for (size_t i = 0; i < sizeof odd / sizeof odd[0] && at < size; i++)
-        if (odd[i].n)
-            at += (size_t)snprintf(out + at, size - at, "%s%d %s", at ? ", " : "", odd[i].n, odd[i].what);
+        if (odd[i].n) at += (size_t)snprintf(out + at, size - at, "%s%d %s", at ? ", " : "", odd[i].n, odd[i].what);
     return at;
 }
 
@@ -141,8 +150,7 @@ enum { KEY = 18 };
 
 static void add_some(const char *key, const dram_check_some *some, const char *what, dram_str *out)
 {
-    if (some->n)
-        add_line(out, "  %-*s %d %s (the first: %s)", KEY, key, some->n, what, some->first);
+    if (some->n) add_line(out, "  %-*s %d %s (the first: %s)", KEY, key, some->n, what, some->first);
 }
 
 static void add_page_classes(const dram_config *cfg, const dram_check_set *s, dram_str *out)
@@ -158,8 +166,9 @@ static void add_page_classes(const dram_config *cfg, const dram_check_set *s, dr
         else
             add_line(out, "  %-*s in no label", KEY, key);
     }
-    if (all) add_line(out, "  %-*s %6.2f %% of all pixels (%d)", KEY, "void", share(s->void_pixels, all),
-                      cfg->data.ignore_index);
+    if (all)
+        add_line(out, "  %-*s %6.2f %% of all pixels (%d)", KEY, "void", share(s->void_pixels, all),
+                 cfg->data.ignore_index);
 }
 
 static void add_page(const dram_config *cfg, const dram_check *c, const dram_check_set *s, bool val, dram_str *out)
@@ -184,11 +193,12 @@ static void add_page(const dram_config *cfg, const dram_check *c, const dram_che
     add_some("not looked into", &s->folders, "folders", out);
     add_some("left aside", &s->others, "other files", out);
     add_some("broken", &s->broken, "names", out);
+    add_some("same name", &s->twins, "images, but for the ending", out);
     add_some("bad images", &s->bad_images, "images", out);
     add_some("bad labels", &s->bad_labels, "labels", out);
     add_some("turned by EXIF", &s->turned, "images with a label", out);
     add_some("too thin", &s->thin, "images without a cell", out);
-    add_some("duplicates", &s->twins, "images", out);
+    add_some("duplicates", &s->copies, "images", out);
     if (s->deep)
         add_line(out, "  %-*s %d images; the largest value of %d is %d (data.range: %d)", KEY, "16 bits", s->deep,
                  s->deep_looked, s->peak, cfg->data.range);

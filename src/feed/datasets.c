@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
+
 /* A fraction may round to none, and labels that are optional may all be missing. */
 static dram_status check_labelled(const dram_config *cfg, const dram_dataset *train)
 {
@@ -16,6 +18,17 @@ static dram_status check_labelled(const dram_config *cfg, const dram_dataset *tr
                             "none of the %d images has a label, and the task learns from labels; name the folder that "
                             "holds them, or set task.enabled to false%s%s",
                             dram_dataset_count(train), hint ? "; " : "", hint ? hint : "");
+}
+
+void dram_datasets_say(const dram_dataset *dataset, bool recursive)
+{
+    const dram_dataset_found *found = dram_dataset_findings(dataset);
+    if (found->others)
+        dram_warn("%d file%s left aside, no image or label by %s (the first: %s)", found->others,
+                  found->others == 1 ? "" : "s", found->others == 1 ? "its name" : "their names", found->other);
+    if (found->folders)
+        dram_warn("%d folder%s not looked into%s (the first: %s)", found->folders, found->folders == 1 ? "" : "s",
+                  recursive ? ", since another name leads there too" : "; data.recursive: true does it", found->folder);
 }
 
 dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where, const char *labels_where)

@@ -13,6 +13,10 @@
  * that would see no label at all in training. */
 dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **out);
 
+/* Warns of what a folder holds beside what is used: other files, folders that are not looked into. For a folder that is
+ * named by itself; of those of a config src/check says it. */
+void dram_datasets_say(const dram_dataset *dataset, bool recursive);
+
 /* DRAM_ERR_CONFIG: an image or a label is no file. Where its folder was named is put before it, with ": ". */
 dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where,
                                         const char *labels_where);

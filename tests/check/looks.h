@@ -14,45 +14,46 @@ enum { VOID = 255 };
 
 static char said[16384], told[16384]; /* warnings of the last look, and what it told besides; a line each */
 
-static void keep_line(char *to, size_t size, const char *line)
+static inline void keep_line(char *to, size_t size, const char *line)
 {
     size_t at = strlen(to);
     snprintf(to + at, size - at, "%s\n", line);
 }
 
-static void keep_log(void *context, dram_log_level level, const char *message)
+static inline void keep_log(void *context, dram_log_level level, const char *message)
 {
     (void)context;
     (void)level;
     keep_line(told, sizeof told, message);
 }
 
-static void keep_said(void *context, const char *line)
+static inline void keep_said(void *context, const char *line)
 {
     (void)context;
     keep_line(said, sizeof said, line);
 }
 
-static void assert_said(const char *text)
+static inline void assert_said(const char *text)
 {
     if (!strstr(said, text)) fail_msg("\"%s\" was not said, but \"%s\"", text, said);
 }
 
-static void assert_not_said(const char *text)
+static inline void assert_not_said(const char *text)
 {
     if (strstr(said, text)) fail_msg("\"%s\" was said: \"%s\"", text, said);
 }
 
-static const char looks_base[] = "data:\n"
-                                 "  size: 64\n"
-                                 "  check: full\n"
-                                 "  train: {images: t/images, labels: t/labels}\n"
-                                 "  classes: 2\n"
-                                 "student: {arch: regnetx_002}\n"
-                                 "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
-                                 "task: {enabled: true}\n";
+static const char looks_base[] =
+    "data:\n"
+    "  size: 64\n"
+    "  check: full\n"
+    "  train: {images: t/images, labels: t/labels}\n"
+    "  classes: 2\n"
+    "student: {arch: regnetx_002}\n"
+    "sam_distill: {teacher: {model_type: vit_micro, weights: random}, sam_input_size: 64}\n"
+    "task: {enabled: true}\n";
 
-static int looks_setup(void **state)
+static inline int looks_setup(void **state)
 {
     dram_log_set_sink(keep_log, NULL);
     if (tempdir_make(state) != 0) return -1;
@@ -61,7 +62,7 @@ static int looks_setup(void **state)
 }
 
 /* Makes the folders above a file of the temporary folder; returns the file's path. */
-static const char *with_folders(void **state, const char *name)
+static inline const char *with_folders(void **state, const char *name)
 {
     static char path[4400];
     snprintf(path, sizeof path, "%s/%s", (const char *)*state, name);
@@ -73,13 +74,13 @@ static const char *with_folders(void **state, const char *name)
     return path;
 }
 
-static void put_blob(void **state, const char *name, blob b)
+static inline void put_blob(void **state, const char *name, blob b)
 {
     put_file(with_folders(state, name), b.bytes, b.n);
     free(b.bytes);
 }
 
-static blob jpeg_of(int height, int width, int number)
+static inline blob jpeg_of(int height, int width, int number)
 {
     uint8_t *rgb = noise_bytes((size_t)height * (size_t)width * 3, (uint64_t)number);
     blob b = encode_jpeg(rgb, height, width, 0, TJPF_RGB, TJSAMP_444, 0);
@@ -88,13 +89,13 @@ static blob jpeg_of(int height, int width, int number)
 }
 
 /* Another number is another picture. */
-static void put_photo(void **state, const char *name, int height, int width, int number)
+static inline void put_photo(void **state, const char *name, int height, int width, int number)
 {
     put_blob(state, name, jpeg_of(height, width, number));
 }
 
 /* The first `first` pixels are `a`, the others `b`. */
-static void put_label(void **state, const char *name, int height, int width, int first, int a, int b)
+static inline void put_label(void **state, const char *name, int height, int width, int first, int a, int b)
 {
     int n = height * width;
     uint8_t *ids = malloc((size_t)n);
@@ -105,7 +106,7 @@ static void put_label(void **state, const char *name, int height, int width, int
 }
 
 /* Pairs SET/images/II.jpg and SET/labels/II.png, begin <= II < end, 8 x 12 pixels: 32 of class a, the others b. */
-static void put_pairs(void **state, const char *set, int begin, int end, int a, int b)
+static inline void put_pairs(void **state, const char *set, int begin, int end, int a, int b)
 {
     char name[64];
     for (int i = begin; i < end; i++) {
@@ -116,15 +117,20 @@ static void put_pairs(void **state, const char *set, int begin, int end, int a, 
     }
 }
 
-/* base.yaml with the overrides of `set`, blanks between. The caller's. */
-static dram_config *looks_config(void **state, const char *set)
+/* base.yaml with the overrides of `set`, blanks between; @ is the temporary folder. The caller's. */
+static inline dram_config *looks_config(void **state, const char *set)
 {
-    char text[4096], run_dir[4400], *overrides[64] = {run_dir};
+    char text[8192], *overrides[64], *to = text;
     dram_config *cfg;
-    int n = 1, depth = 0;
+    int n = 0, depth = 0;
     bool begun = false;
-    snprintf(run_dir, sizeof run_dir, "run.dir=%s/runs", (const char *)*state);
-    snprintf(text, sizeof text, "%s", set);
+    to += snprintf(to, sizeof text, "run.dir=%.1000s/runs ", (const char *)*state);
+    for (const char *c = set; *c && to < text + sizeof text - 1002; c++)
+        if (*c == '@')
+            to += snprintf(to, 1001, "%.1000s", (const char *)*state);
+        else
+            *to++ = *c;
+    *to = '\0';
     for (char *c = text; *c; c++) {
         depth += (*c == '{' || *c == '[') - (*c == '}' || *c == ']');
         bool space = *c == ' ' && depth == 0;
@@ -138,7 +144,7 @@ static dram_config *looks_config(void **state, const char *set)
 }
 
 /* Looks, and keeps what is said. The verdict is returned, its text held. */
-static dram_status look_with(void **state, const char *set, const dram_check_hooks *hooks, dram_check *check)
+static inline dram_status look_with(void **state, const char *set, const dram_check_hooks *hooks, dram_check *check)
 {
     dram_config *cfg = looks_config(state, set);
     said[0] = told[0] = '\0';
@@ -152,7 +158,7 @@ static dram_status look_with(void **state, const char *set, const dram_check_hoo
     return status;
 }
 
-static dram_check look(void **state, const char *set)
+static inline dram_check look(void **state, const char *set)
 {
     static const dram_check_hooks none = {0};
     dram_check check;
@@ -160,7 +166,7 @@ static dram_check look(void **state, const char *set)
     return check;
 }
 
-static dram_check look_refused(void **state, const char *set, const char *why)
+static inline dram_check look_refused(void **state, const char *set, const char *why)
 {
     static const dram_check_hooks none = {0};
     dram_check check;
@@ -171,8 +177,8 @@ static dram_check look_refused(void **state, const char *set, const char *why)
 }
 
 /* The text that a function of check.h makes; good until the next call. */
-static const char *text_of_check(void **state, const char *set, const dram_check *check,
-                                 void (*make)(const dram_config *, const dram_check *, dram_str *))
+static inline const char *text_of_check(void **state, const char *set, const dram_check *check,
+                                        void (*make)(const dram_config *, const dram_check *, dram_str *))
 {
     static dram_str text;
     dram_config *cfg = looks_config(state, set);
@@ -183,7 +189,7 @@ static const char *text_of_check(void **state, const char *set, const dram_check
     return text.text ? text.text : "";
 }
 
-static int count_lines(const char *text)
+static inline int count_lines(const char *text)
 {
     int n = 0;
     for (; *text; text++) n += *text == '\n';

@@ -141,10 +141,12 @@ static void the_first_screen_of_a_run(void **state)
 static void interrupted(void **state)
 {
     enum { LINKS = 3000, SIDE = 1500 };
-    char link[64], seen[1 << 16] = "", *argv[] = {(char *)(uintptr_t) "dram", (char *)(uintptr_t) "check",
-                                              (char *)(uintptr_t) "links.yaml", NULL};
-    static const char yaml[] = "base: run.yaml\n"
-                               "data: {train: {images: l/images, labels: l/labels}, val: {images: none, labels: none}}\n";
+    char link[64], seen[1 << 16] = "",
+                             *argv[] = {(char *)(uintptr_t) "dram", (char *)(uintptr_t) "check",
+                                        (char *)(uintptr_t) "links.yaml", NULL};
+    static const char yaml[] =
+        "base: run.yaml\n"
+        "data: {train: {images: l/images, labels: l/labels}, val: {images: none, labels: none}}\n";
     uint8_t *rgb = calloc(SIDE * SIDE, 3);
     assert_non_null(rgb);
     mkdir(in_dir(state, "l"), 0777);

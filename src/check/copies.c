@@ -89,7 +89,7 @@ static void tell(const sets *s, const pairs *p, const char *where, dram_check_so
     out->n = p->n;
 }
 
-dram_status dram_count_twins(const dram_surveyed *train, const dram_surveyed *val, dram_check *out)
+dram_status dram_count_copies(const dram_surveyed *train, const dram_surveyed *val, dram_check *out)
 {
     sets s = {.seen = {train, val}};
     pairs within[DRAM_SETS] = {{0}}, between = {0};
@@ -106,8 +106,8 @@ dram_status dram_count_twins(const dram_surveyed *train, const dram_surveyed *va
         for (next = i + 1; next < n && memcmp(&items[i].hash, &items[next].hash, sizeof items->hash) == 0;) next++;
         count_group(&s, items + i, next - i, within, &between);
     }
-    tell(&s, &within[DRAM_TRAIN], "", &out->train.twins);
-    tell(&s, &within[DRAM_VAL], "", &out->val.twins);
+    tell(&s, &within[DRAM_TRAIN], "", &out->train.copies);
+    tell(&s, &within[DRAM_VAL], "", &out->val.copies);
     tell(&s, &between, " of data.train", &out->between);
     if (s.one_folder) count_shared(&s, &out->shared);
     dram_free(items);

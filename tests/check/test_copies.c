@@ -8,21 +8,15 @@
 
 #include "check/looks.h"
 
-/* Overrides that evaluate on v/images, without a task. */
-static const char *with_val(void **state)
-{
-    static char set[4600];
-    snprintf(set, sizeof set, "task.enabled=false data.val.images=%s", in_dir(state, "v/images"));
-    return set;
-}
+#define WITH_VAL "task.enabled=false data.val.images=@/v/images"
 
 static void none(void **state)
 {
     put_photo(state, "t/images/a.jpg", 8, 12, 1);
     put_photo(state, "t/images/b.jpg", 8, 12, 2);
     put_photo(state, "v/images/a.jpg", 8, 12, 3);
-    dram_check c = look(state, with_val(state));
-    assert_int_equal(c.train.twins.n + c.val.twins.n + c.between.n + c.shared.n, 0);
+    dram_check c = look(state, WITH_VAL);
+    assert_int_equal(c.train.copies.n + c.val.copies.n + c.between.n + c.shared.n, 0);
     assert_string_equal(said, "");
 }
 
@@ -39,11 +33,11 @@ static void within_and_between(void **state)
         snprintf(name, sizeof name, "v/images/%c.jpg", 'p' + i);
         put_photo(state, name, 8, 12, val[i]);
     }
-    dram_check c = look(state, with_val(state));
-    assert_int_equal(c.train.twins.n, 3);
-    assert_string_equal(c.train.twins.first, "c.jpg is a.jpg");
-    assert_int_equal(c.val.twins.n, 1);
-    assert_string_equal(c.val.twins.first, "r.jpg is p.jpg");
+    dram_check c = look(state, WITH_VAL);
+    assert_int_equal(c.train.copies.n, 3);
+    assert_string_equal(c.train.copies.first, "c.jpg is a.jpg");
+    assert_int_equal(c.val.copies.n, 1);
+    assert_string_equal(c.val.copies.first, "r.jpg is p.jpg");
     assert_int_equal(c.between.n, 1);
     assert_string_equal(c.between.first, "q.jpg is a.jpg of data.train");
     assert_said("data.train: 3 of 6 images have the content of another (the first: c.jpg is a.jpg)");
@@ -53,24 +47,20 @@ static void within_and_between(void **state)
 /* Val's folder is train's: each image is itself, and none is a copy. */
 static void one_folder(void **state)
 {
-    char set[4600];
     put_photo(state, "t/images/a.jpg", 8, 12, 1);
     put_photo(state, "t/images/b.jpg", 8, 12, 2);
-    snprintf(set, sizeof set, "task.enabled=false data.val.images=%s", in_dir(state, "t/images"));
-    dram_check c = look(state, set);
+    dram_check c = look(state, "task.enabled=false data.val.images=@/t/images");
     assert_int_equal(c.shared.n, 2);
     assert_int_equal(c.between.n, 0);
     assert_said("2 of 2 images of data.val are images of data.train (the first: a.jpg)");
-    c = look(state, "task.enabled=false data.check=none");
-    assert_int_equal(c.shared.n, 0);
-    snprintf(set, sizeof set, "task.enabled=false data.check=none data.val.images=%s", in_dir(state, "t/images"));
-    assert_int_equal(look(state, set).shared.n, 2); /* names are enough */
+    assert_int_equal(look(state, "task.enabled=false data.check=none").shared.n, 0);
+    c = look(state, "task.enabled=false data.check=none data.val.images=@/t/images");
+    assert_int_equal(c.shared.n, 2); /* names are enough */
 }
 
 /* One folder that lists split: a copy across the split is between, and a name in both lists is shared. */
 static void one_folder_split_by_lists(void **state)
 {
-    char set[18000];
     for (int i = 0; i < 4; i++) {
         char name[64];
         snprintf(name, sizeof name, "t/images/%d.jpg", i);
@@ -78,9 +68,8 @@ static void one_folder_split_by_lists(void **state)
     }
     put_file(with_folders(state, "train.txt"), "0.jpg\n1.jpg\n", 12);
     put_file(with_folders(state, "val.txt"), "1.jpg\n2.jpg\n3.jpg\n", 18);
-    snprintf(set, sizeof set, "task.enabled=false data.val.images=%s data.train.list=%s data.val.list=%s",
-             in_dir(state, "t/images"), in_dir(state, "train.txt"), in_dir(state, "val.txt"));
-    dram_check c = look(state, set);
+    dram_check c = look(state, "task.enabled=false data.val.images=@/t/images data.train.list=@/train.txt "
+                               "data.val.list=@/val.txt");
     assert_int_equal(c.shared.n, 1);
     assert_string_equal(c.shared.first, "1.jpg");
     assert_int_equal(c.between.n, 1);
@@ -100,12 +89,12 @@ static void links_to_one_file(void **state)
     }
     dram_check c = look(state, "task.enabled=false");
     assert_int_equal(c.train.images, LINKS + 1);
-    assert_int_equal(c.train.twins.n, LINKS - 1);
-    assert_string_equal(c.train.twins.first, "002.jpg is 001.jpg");
+    assert_int_equal(c.train.copies.n, LINKS - 1);
+    assert_string_equal(c.train.copies.first, "002.jpg is 001.jpg");
     assert_int_equal(count_lines(said), 1);
     c = look(state, "task.enabled=false");
     assert_int_equal(c.train.known, LINKS + 1);
-    assert_int_equal(c.train.twins.n, LINKS - 1);
+    assert_int_equal(c.train.copies.n, LINKS - 1);
 }
 
 int main(void)
