@@ -23,7 +23,9 @@ static struct {
 } heap;
 
 #ifdef HEAP_HOOKS
-#include <sanitizer/allocator_interface.h>
+/* Called by ASan; sanitizer/allocator_interface.h, which not every compiler has, declares them. */
+void __sanitizer_malloc_hook(const volatile void *at, size_t bytes);
+void __sanitizer_free_hook(const volatile void *at);
 
 void __sanitizer_malloc_hook(const volatile void *at, size_t bytes)
 {
