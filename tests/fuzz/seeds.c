@@ -48,6 +48,9 @@ static void jpeg(void)
     save("jpeg", "cmyk", encode_jpeg(cmyk, 8, 8, 0, TJPF_CMYK, TJSAMP_444, 0));
     save("jpeg", "large", encode_jpeg(ramp, 48, 64, 0, TJPF_RGB, TJSAMP_420, 0));
     save("jpeg", "turned", jpeg_with_orientation(encode_jpeg(ramp, H, W, 0, TJPF_RGB, TJSAMP_422, 0), 6, false));
+    /* one brightness, which is short, of a size that its DCT alone does not scale down enough */
+    memset(ramp, 90, 48 * 64 * 3);
+    save("jpeg", "huge", encode_jpeg(ramp, 248, 248, 1, TJPF_GRAY, TJSAMP_GRAY, 0));
     free(ramp);
     free(cmyk);
 }
@@ -86,7 +89,7 @@ static blob with_text(blob png, size_t n)
 static void png(void)
 {
     enum { H = 6, W = 10 };
-    uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(H * W, 3), block[26];
+    uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(40 * 6, 3), block[26];
     struct spng_plte palette = {.n_entries = 4, .entries = {{255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}}};
     for (int i = 0; i < H * W; i++) ids[i] %= 4;
     tiff_orientation(block, 8, true);
@@ -94,6 +97,7 @@ static void png(void)
     save("png", "rgba-16", encode_png(ramp, H * W * 8, H, W, 16, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, false, NULL));
     save("png", "grey-16-interlaced", encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
     save("png", "large", encode_png(ramp, 40 * 6, 40, 48, 1, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
+    save("png", "large-interlaced", encode_png(ids, 40 * 6, 40, 48, 1, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
     save("png", "palette-4", encode_png(ids, H * W / 2, H, W, 4, SPNG_COLOR_TYPE_INDEXED, false, &palette));
     save("png", "ids", encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
     save("png", "ids-2-interlaced", encode_png(ids, H * 3, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));

@@ -1,5 +1,5 @@
 /* Bytes as a JPEG.
- * -max_len=1024 */
+ * -max_len=1400 */
 enum { MAX_BYTES = 1 << 17 };
 #include "fuzz/data/images.h"
 

@@ -5,13 +5,14 @@
 #include "data/dataset.h"
 #include "fuzz/fuzz.h"
 
-enum { ROOM = 4096, RECURSIVE = 1, LABELS = 2, TOGETHER = 4 };
+enum { ROOM = 4096, RECURSIVE = 1, LABELS = 2, TOGETHER = 4, REQUIRED = 8 };
 
 static const char *const entries[] = {
-    "images/",       "images/a.jpg",     "images/b.PNG",     "images/c.d.webp", "images/e f.jpeg",  "images/g_L.png",
-    "images/g.png",  "images/h\xc3.jpg", "images/notes.txt", "images/sub/",     "images/sub/a.jpg", "images/sub/i.jpg",
-    "labels/",       "labels/a.png",     "labels/b.png",     "labels/c.d.png",  "labels/e f_L.png", "labels/g_L.png",
-    "labels/other/", "labels/sub/",      "labels/sub/a.png", "labels/sub/k.png"};
+    "images/",          "images/a.jpg",     "images/b.PNG",     "images/c.d.webp",  "images/e f.jpeg",
+    "images/g_L.png",   "images/g.png",     "images/h\xc3.jpg", "images/notes.txt", "images/sub/",
+    "images/sub/a.jpg", "images/j.jpg",     "images/sub/i.jpg", "labels/",          "labels/a.png",
+    "labels/b.png",     "labels/c.d.png",   "labels/e f_L.png", "labels/g_L.png",   "labels/other/",
+    "labels/sub/",      "labels/sub/a.png", "labels/sub/k.png", "labels/sub/j.png", "labels/other/j.png"};
 enum { ENTRIES = sizeof entries / sizeof entries[0] };
 static char folder[64];
 
@@ -94,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                   .labels = text[0] & LABELS ? labels : NULL,
                                   .label_pattern = text[1] ? text + 1 : NULL,
                                   .recursive = text[0] & RECURSIVE,
-                                  .labels_optional = true,
+                                  .labels_optional = !(text[0] & REQUIRED),
                                   .label_fraction = 1,
                                   .seed = 1};
     if (list <= size) params.list = file_of(text + list, size - list);
