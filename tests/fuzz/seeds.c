@@ -10,6 +10,7 @@
 #define assert_int_equal(A, B) must((A) == (B))
 #define fail_msg(TEXT) must(!TEXT)
 #include "data/encode.h"
+#include "io/pth.h"
 
 static const char *corpus;
 
@@ -152,6 +153,28 @@ static void safetensors(void)
     save("safetensors", "half", blob_of(half, sizeof half - 1));
 }
 
+/* Files of one tensor, as torch.save writes them. */
+static void torch(void)
+{
+    static const float numbers[6] = {0, 1, 2, 3, 4, 5};
+    const pth_tensor t = {.type = "FloatStorage", .key = "0", .items = 6, .rank = 2, .dim = {2, 3}, .stride = {3, 1}};
+    byte_buffer b = {0}, plain = {0}, long_ones = {0};
+    pickle(&b, "\x80\2}(%t", "w");
+    pickle_tensor(&b, &t);
+    pickle(&b, "u.");
+    const zip_member m[] = {{.name = "x/data.pkl", .data = b.at, .size = b.n},
+                            {.name = "x/byteorder", .data = "little", .size = 6},
+                            {.name = "x/data/0", .data = numbers, .size = sizeof numbers}};
+    zip(&plain, m, 3, 0);
+    zip(&long_ones, m, 3, ZIP64);
+    save("torch", "small.pkl", blob_of(b.at, b.n));
+    save("torch", "small.pth", blob_of(plain.at, plain.n));
+    save("torch", "small-64.pth", blob_of(long_ones.at, long_ones.n));
+    free(b.at);
+    free(plain.at);
+    free(long_ones.at);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -164,5 +187,6 @@ int main(int argc, char **argv)
     png();
     webp();
     safetensors();
+    torch();
     return 0;
 }

@@ -1,6 +1,6 @@
 /* Bytes as a file of torch.save: an archive, or a pickle, which is put into one with a right checksum and 64 numbers in each
  * of data/0 to data/3.
- * -max_len=3400 */
+ * -max_len=1200 */
 #include "fuzz/io/tensors.h"
 
 #define assert_true must
