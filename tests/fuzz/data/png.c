@@ -144,6 +144,14 @@ static bool check_both(const uint8_t *data, size_t size)
     return image;
 }
 
+/* Nothing is known. */
+static size_t extra_bytes(const uint8_t *data, size_t size)
+{
+    (void)data;
+    (void)size;
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t copy[ROOM];
