@@ -191,15 +191,18 @@ static inline uint8_t narrow(converter *by, const uint8_t *row, int i)
 /* Every step-th pixel of a row, from x on, to where it belongs in the row of RGB. */
 static void convert(converter *by, const uint8_t *row, int x, int step, int width, uint8_t *rgb)
 {
+    const int depth = by->depth, n = by->channels;
+    const bool colour = n >= 3; /* which has 8 bits or 16 */
     for (; x < width; x += step) {
         uint8_t *out = rgb + 3 * (size_t)x;
-        int first = x * by->channels;
-        if (by->depth == 16)
-            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, first + (by->channels >= 3 ? c : 0));
-        else if (by->channels >= 3)
-            for (int c = 0; c < 3; c++) out[c] = (uint8_t)dram_png_sample(row, by->depth, first + c);
+        if (depth == 16 && colour)
+            for (int c = 0; c < 3; c++) out[c] = narrow(by, row, x * n + c);
+        else if (depth == 16)
+            memset(out, narrow(by, row, x * n), 3);
+        else if (colour)
+            memcpy(out, row + (size_t)x * (size_t)n, 3);
         else
-            memcpy(out, by->colour[dram_png_sample(row, by->depth, first)], 3);
+            memcpy(out, by->colour[dram_png_sample(row, depth, x * n)], 3);
     }
 }
 

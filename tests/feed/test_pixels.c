@@ -36,7 +36,7 @@ static void rules_are_the_configs(void **state)
 
 static void bad_values(void **state)
 {
-    static const char *const bad[][2] = {{"data.orientation=turned", "may be exif, stored"},
+    static const char *const bad[][2] = {{"data.orientation=turned", "it may be: exif, stored"},
                                          {"data.range=0", "data.range"},
                                          {"data.range=65536", "data.range"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
