@@ -24,7 +24,7 @@ static void pipes_are_not_waited_for(void **state)
         {"train run.yaml device=cpu name=a student.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
         {"train run.yaml device=cpu name=a sam_distill.teacher.weights=pipe", "/pipe: cannot open: not a file: a pipe"},
         {"train run.yaml device=cpu name=a data.train.images=piped",
-         "/piped/b.jpg: no image can be read here: not a file: a pipe"},
+         "/piped/00001.png: no image can be read here: not a file: a pipe; and no other image is left"},
         {"train run.yaml device=cpu name=a data.train.labels=piped data.labels_optional=true",
          "/piped/00001.png: no label can be read here: not a file: a pipe"},
         {"eval run.yaml device=cpu --weights pipe", "pipe: cannot open: not a file: a pipe"},

@@ -214,14 +214,12 @@ static void predictions_fail(void **state, const char *set, const char *folder, 
     dram_config_free(cfg);
 }
 
-static void link_scene(void **state, const char *kind, const char *name, int scene)
+static void link_scene(void **state, const char *kind, const char *ending, const char *name, int scene)
 {
-    char path[600], target[4600];
-    const char *ending = strcmp(kind, "images") == 0 ? "jpg" : "png";
+    char path[600], target[600];
     snprintf(path, sizeof path, "drives/%s/%s.%s", kind, name, ending);
-    snprintf(target, sizeof target, "%s/%05d.%s",
-             in_dir(state, strcmp(ending, "jpg") == 0 ? "scenes/images" : "scenes/labels"), scene, ending);
-    assert_int_equal(symlink(target, in_dir(state, path)), 0);
+    snprintf(target, sizeof target, "scenes/%s/%05d.%s", kind, scene, ending);
+    assert_int_equal(symlink(in_dir(state, target), in_dir(state, path)), 0);
 }
 
 /* Images of one name in two folders have two pictures, each its own. */
@@ -236,8 +234,8 @@ static void pictures_of_subfolders(void **state)
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
         assert_int_equal(mkdir(in_dir(state, folders[i]), 0777), 0);
     for (int i = 0; i < 3; i++) {
-        link_scene(state, "images", names[i], i);
-        link_scene(state, "labels", names[i], i);
+        link_scene(state, "images", "jpg", names[i], i);
+        link_scene(state, "labels", "png", names[i], i);
     }
     evaluate(state, "", in_dir(state, "flat"));
     snprintf(set, sizeof set, "data.recursive=true data.val.images=%.4300s data.val.labels=%.4300s",
