@@ -180,16 +180,17 @@ def meta_from_hf(name):
     return "image_encoder." + name
 
 
-def hf_vit(arch):
+def hf_vit(arch, native=None):
+    """native: of the table of positions, where that is not the network's own."""
     from transformers.models.sam.modeling_sam import SamVisionEncoder
 
-    width, depth, heads, blocks, native = VITS[arch]
+    width, depth, heads, blocks, own = VITS[arch]
     config = transformers.SamVisionConfig(
         hidden_size=width,
         num_hidden_layers=depth,
         num_attention_heads=heads,
         global_attn_indexes=blocks,
-        image_size=native,
+        image_size=native or own,
         mlp_dim=4 * width,
         output_channels=256,
         attn_implementation="eager",
@@ -198,11 +199,11 @@ def hf_vit(arch):
     return model, lambda x: model(x).last_hidden_state, meta_from_hf
 
 
-def timm_vit(arch, eps=1e-6):
+def timm_vit(arch, eps=1e-6, native=None):
     """timm's own default eps is 1e-5; SAM's, transformers' and dram's is 1e-6."""
-    width, depth, heads, blocks, native = VITS[arch]
+    width, depth, heads, blocks, own = VITS[arch]
     model = timm.models.vision_transformer_sam.VisionTransformerSAM(
-        img_size=native,
+        img_size=native or own,
         embed_dim=width,
         depth=depth,
         num_heads=heads,
@@ -249,6 +250,17 @@ def record_vit_tiny_256(folder):
     with torch.no_grad():
         golden.add("embedding", forward(image(1, 256, 256)), OUTPUT)
     golden.save(folder, "vit_tiny_256")
+
+
+def record_vit_native(folder, arch, native, height, width):
+    """An encoder fine-tuned at another size: at its own by transformers, at others by timm."""
+    at_own = height == width == native
+    by = "transformers SamVisionEncoder, eager" if at_own else "timm VisionTransformerSAM, eps 1e-6"
+    _, forward, _ = hf_vit(arch, native) if at_own else timm_vit(arch, native=native)
+    golden = Golden(model=arch, by=by, native=native, input=[1, 3, height, width])
+    with torch.no_grad():
+        golden.add("embedding", forward(image(1, height, width)), OUTPUT)
+    golden.save(folder, f"{arch}_native_{native}" + ("" if at_own else f"_at_{height}x{width}"))
 
 
 def vit_step(made, x):
@@ -564,6 +576,9 @@ RECORDERS = {
     "regnety_016": lambda f: record_regnet(f, "regnety_016"),
     "adamw_regnety_002": lambda f: record_adamw(f, "regnety_002", make_regnety_002, 1e-4),
     "adamw_vit_micro": lambda f: record_adamw(f, "vit_micro", make_vit_micro, 1e-3),
+    "vit_micro_native_512": lambda f: record_vit_native(f, "vit_micro", 512, 512, 512),
+    "vit_micro_native_512_at_320x192": lambda f: record_vit_native(f, "vit_micro", 512, 320, 192),
+    "vit_b_native_256": lambda f: record_vit_native(f, "vit_b", 256, 256, 256),
     "vit_b_512": record_vit_b_512,
     "vit_b_1024": record_vit_b_1024,
 }

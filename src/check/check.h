@@ -39,6 +39,7 @@ typedef struct {
     int smallest[2], largest[2]; /* height, width of the images with the fewest and the most pixels; 0: none is good */
     dram_check_some bad_images, bad_labels; /* that a run cannot use */
     int bad;                                /* images that are bad, or their labels */
+    dram_check_some unread;                 /* images and labels that are there and cannot be read */
     dram_check_some turned;                 /* images that EXIF turns and that have a label, which is never turned */
     dram_check_some unsure; /* of them those whose label may be as the file is stored: its size does not tell */
     dram_check_some thin;   /* without a cell at data.size, where embeddings are compared */

@@ -175,7 +175,7 @@ static void count_turned(const counter *c, int i, const dram_facts *image, dram_
     if (image->orientation < 5 || image->height == image->width) dram_some_add(&out->unsure, "%s", name);
 }
 
-/* Returns whether the label is good, as far as is known. */
+/* Returns whether a run would not leave it out, as far as is known. */
 static bool count_label(counter *c, int i, const dram_facts *image, const dram_facts *label, dram_check_set *out)
 {
     const dram_label_rules rules = rules_of(c, image);
@@ -188,8 +188,8 @@ static bool count_label(counter *c, int i, const dram_facts *image, const dram_f
             dram_label_advice(&rules, &c->values, out->advice, sizeof out->advice);
         return true;
     }
-    add_bad_label(c, i, &rules, &out->bad_labels);
-    return false;
+    add_bad_label(c, i, &rules, label->unread ? &out->unread : &out->bad_labels);
+    return label->unread;
 }
 
 dram_status dram_count_set(const dram_config *cfg, const dram_surveyed *seen, dram_check_set *out)
@@ -205,10 +205,10 @@ dram_status dram_count_set(const dram_config *cfg, const dram_surveyed *seen, dr
     out->known = seen->known;
     take_found(seen, out);
     for (int i = 0; i < dram_dataset_count(seen->dataset); i++) {
-        bool good = !image[i].bad;
+        bool good = !image[i].bad || image[i].unread;
         out->looked_images += image[i].depth > 0;
         if (image[i].bad)
-            add_bad_image(&c, i, &out->bad_images);
+            add_bad_image(&c, i, image[i].unread ? &out->unread : &out->bad_images);
         else if (image[i].depth)
             count_image(&c, i, &image[i], out);
         if (label && dram_dataset_has_label(seen->dataset, i)) good &= count_label(&c, i, &image[i], &label[i], out);

@@ -34,7 +34,7 @@ static void settle(const char *path, dram_facts *facts)
 
 static dram_status bad(dram_facts *facts, dram_status status)
 {
-    *facts = (dram_facts){.size = -1, .depth = DRAM_DEPTH_HEADER, .bad = 1};
+    *facts = (dram_facts){.size = -1, .depth = DRAM_DEPTH_HEADER, .bad = 1, .unread = status == DRAM_ERR_IO};
     return status;
 }
 

@@ -22,6 +22,7 @@ typedef struct {
     uint16_t peak;         /* of an image of 16 bits whose pixels were read: its largest sample */
     uint8_t depth;         /* dram_depth */
     uint8_t bad;           /* it was looked at, and is not what it should be; nothing else is known of it */
+    uint8_t unread;        /* bad, and the reason is that it could not be read */
     uint8_t orientation, bits;
     uint8_t is_png;
 } dram_facts;

@@ -62,6 +62,7 @@ static bool fill_set(cJSON *o, const dram_check_set *s)
         {"other_files", &s->others},
         {"broken", &s->broken},
         {"images_of_one_name", &s->twins},
+        {"unreadable", &s->unread},
         {"bad_images", &s->bad_images},
         {"bad_labels", &s->bad_labels},
         {"turned", &s->turned},

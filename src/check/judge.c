@@ -15,6 +15,9 @@ static dram_status judge_bad(const dram_config *cfg, const dram_check_set *s, co
 {
     const dram_check_some *why = s->bad_images.n ? &s->bad_images : &s->bad_labels;
     bool stop = cfg->data.on_bad == DRAM_ON_BAD_STOP;
+    if (s->unread.n)
+        return dram_config_fail(cfg, key, "%d file%s cannot be read%s%s", s->unread.n, S(s->unread.n),
+                                s->unread.n == 1 ? ": " : ", the first: ", s->unread.first);
     if (!s->bad || (!stop && (int64_t)s->bad * 10 <= s->images)) return DRAM_OK;
     if (stop)
         return dram_config_fail(cfg, key, "%d of %d images cannot be used, and data.on_bad is stop: %s", s->bad,

@@ -236,6 +236,7 @@ static void read_peak(void *context, int64_t task, int number)
         return;
     }
     f->bad = status != DRAM_ERR_MEMORY;
+    f->unread = status == DRAM_ERR_IO;
     dram_error_clear();
 }
 

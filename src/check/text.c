@@ -194,6 +194,7 @@ static void add_page(const dram_config *cfg, const dram_check *c, const dram_che
     add_some("left aside", &s->others, "other files", out);
     add_some("broken", &s->broken, "names", out);
     add_some("same name", &s->twins, "images, but for the ending", out);
+    add_some("cannot be read", &s->unread, "files", out);
     add_some("bad images", &s->bad_images, "images", out);
     add_some("bad labels", &s->bad_labels, "labels", out);
     add_some("turned by EXIF", &s->turned, "images with a label", out);

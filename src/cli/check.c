@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "check/check.h"
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "device/host.h"

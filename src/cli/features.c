@@ -16,6 +16,8 @@ static void print_picture(void *context, const dram_features_picture *p)
     if (isfinite(p->cosine)) printf(" embedding cosine %.4f, MSE %.4f,", p->cosine, p->mse);
     if (p->no_cell)
         printf(" too thin to have a cell: nothing was compared\n");
+    else if (!isfinite(p->explained))
+        printf(" - %% of the variance: all cells are alike\n");
     else
         printf(" %.0f %% of the variance\n", 100 * p->explained);
     fflush(stdout);

@@ -10,6 +10,7 @@
 #include "session/budget.h"
 #include "session/calibrate.h"
 #include "session/machine.h"
+#include "session/weights.h"
 
 static dram_status write_dump(const dram_session *s, const char *path)
 {
@@ -116,7 +117,9 @@ dram_status dram_command_plan(int argc, char **argv)
     if (help) return DRAM_OK;
     if (key && !json) return dram_fail(DRAM_ERR_CONFIG, "plan: --get takes a value out of --json, which is missing");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_status status = timed ? calibrate(cfg) : DRAM_OK;
+    dram_config_tell_idle(cfg);
+    dram_status status = dram_weights_native(cfg, &cfg->sam_distill.teacher.native_size);
+    if (status == DRAM_OK && timed) status = calibrate(cfg);
     if (status == DRAM_OK) status = dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
         status = show(&session, json, key, dump, svg);

@@ -47,6 +47,15 @@ static void format_time(double seconds, char *out, size_t size)
         snprintf(out, size, "%lld:%02lld", (long long)(s / 60), (long long)(s % 60));
 }
 
+/* The loss, or "-" where no term of it compared anything. */
+static void add_whole_loss(dram_str *line, double loss)
+{
+    if (isfinite(loss))
+        dram_str_add(line, "loss %.4f", loss);
+    else
+        dram_str_add(line, "loss -");
+}
+
 /* nothing: the step has this loss and had nothing to compare. */
 static void add_loss(dram_str *line, const char *name, double value, bool nothing)
 {
@@ -69,7 +78,8 @@ static void format_line(const dram_progress *p, dram_str *line)
     char used[32], planned[32], left[32];
     const dram_metrics *m = &p->metrics;
     format_time(p->seconds_left, left, sizeof left);
-    dram_str_add(line, "step %lld/%lld  loss %.4f", (long long)p->done, (long long)p->steps, m->loss);
+    dram_str_add(line, "step %lld/%lld  ", (long long)p->done, (long long)p->steps);
+    add_whole_loss(line, m->loss);
     dram_str_add(line, " (");
     size_t before = line->length;
     add_loss(line, "task", m->loss_task, m->label_pixels == 0);
@@ -119,8 +129,9 @@ static void draw_step(const dram_progress *p)
     const dram_metrics *m = &p->metrics;
     dram_str line = {0};
     format_time(p->seconds_left, left, sizeof left);
-    dram_str_add(&line, "%lld/%lld loss %.4f %.1f images/s left %s %s of %s planned", (long long)p->done,
-                 (long long)p->steps, m->loss, m->images_per_second, left,
+    dram_str_add(&line, "%lld/%lld ", (long long)p->done, (long long)p->steps);
+    add_whole_loss(&line, m->loss);
+    dram_str_add(&line, " %.1f images/s left %s %s of %s planned", m->images_per_second, left,
                  dram_format_bytes(m->measured_peak_bytes, used, sizeof used),
                  dram_format_bytes(m->planned_peak_bytes, planned, sizeof planned));
     add_scale(&line, p);

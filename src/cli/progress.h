@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "check/check.h"
 #include "train/train.h"
 
 /* A log sink: one line on standard error, above the bar if there is one. */

@@ -32,7 +32,11 @@ static void print_process(const dram_gpu_process *p)
 static void print_summary(const dram_summary *s)
 {
     char planned[32], measured[32], resident[32], directory[PATH_MAX];
-    printf("\n%lld steps done, %.2f images/s", (long long)s->steps, s->images_per_second);
+    printf("\n%lld steps done", (long long)s->steps);
+    if (isfinite(s->images_per_second))
+        printf(", %.2f images/s", s->images_per_second);
+    else
+        printf(" before, and none was left to do");
     if (isfinite(s->final_loss)) printf(", last loss %.4f", s->final_loss);
     printf("\nmemory: planned peak %s, measured peak %s, process %s resident at most\n",
            dram_format_bytes(s->planned_peak_bytes, planned, sizeof planned),
@@ -57,6 +61,7 @@ dram_status dram_command_train(int argc, char **argv)
     TRY(dram_parse("train", argc, argv, options, 2, 1, &words, &help));
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
+    dram_config_tell_idle(cfg);
     dram_progress_view view = {
         .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
     const dram_hooks hooks = {.context = &view,

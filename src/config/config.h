@@ -56,6 +56,11 @@ typedef struct dram_config {
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out);
 void dram_config_free(dram_config *cfg); /* NULL is allowed */
 
+/* Says (dram_info, a line for each reason) which keys have no effect because of another key, as scale_min without a
+ * crop: those that were set, to something else than their default, by a source no weaker than the one that set the
+ * other key. What a base sets and the file that names it switches off is not said. */
+void dram_config_tell_idle(const dram_config *cfg);
+
 /* What only a run needs and a plan does not: images (of data.train when `training`, else of data.val) and the teacher's
  * weights are given, and every input path that is set and used exists. */
 dram_status dram_config_check_inputs(const dram_config *cfg, bool training);

@@ -19,6 +19,14 @@ static bool is_used(const dram_config *cfg, const dram_key *key, bool training)
     return cfg->task.enabled || strcmp(dram_key_name(key->path), "labels") != 0;
 }
 
+/* A path that is missing, and whose name is nearly a keyword: "randon". */
+static const char *nearest_keyword(const dram_key *key, const char *path)
+{
+    static const char *const known[] = {"none", "random"};
+    const char *near = dram_nearest(strrchr(path, '/') + 1, known, sizeof known / sizeof known[0]);
+    return near && dram_key_has_keyword(key, near) ? near : NULL;
+}
+
 dram_status dram_config_check_inputs(const dram_config *cfg, bool training)
 {
     if (training && !cfg->data.train.images)
@@ -35,7 +43,10 @@ dram_status dram_config_check_inputs(const dram_config *cfg, bool training)
         if (key->kind != DRAM_KEY_INPUT || !is_used(cfg, key, training)) continue;
         const char *path = dram_key_get(cfg, key).text;
         if (!path || path[0] != '/' || access(path, R_OK) == 0) continue; /* not a path: a keyword */
-        return dram_config_fail(cfg, key->path, "%s: %s", path, strerror(errno));
+        int reason = errno;
+        const char *near = reason == ENOENT ? nearest_keyword(key, path) : NULL;
+        return dram_config_fail(cfg, key->path, "%s: %s%s%s%s", path, strerror(reason), near ? "; did you mean " : "",
+                                near ? near : "", near ? "?" : "");
     }
     return DRAM_OK;
 }

@@ -52,6 +52,7 @@ struct dram_loader {
     int slot_count;
 
     /* of the consumer's thread */
+    int *skipped_list; /* [files] images that are counted, in the order of the stream */
     int skipped;
     int wide, peak;       /* samples of 16 bits so far, and their largest value */
     dram_sample *samples; /* [batch_size] of the held batch */
@@ -120,16 +121,15 @@ static dram_status load_label(const dram_loader *l, slot *s, int orientation, ch
     return status;
 }
 
-/* The sample of one image. DRAM_ERR_FORMAT with *bad set: the image may be skipped. */
-static dram_status load_sample(const dram_loader *l, slot *s, int index, char *path, bool *bad)
+/* The sample of one image. DRAM_ERR_FORMAT: the image or its label is bad. */
+static dram_status load_sample(const dram_loader *l, slot *s, int index, char *path)
 {
     const dram_loader_params *p = &l->params;
     dram_sample *sample = &s->sample;
     dram_image image;
     int room = dram_dataset_path_room(p->dataset);
-    dram_status status = dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->images, &image);
-    *bad = status == DRAM_ERR_FORMAT;
-    if (status != DRAM_OK) return status;
+    TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, path, room), &p->images, &image));
+    dram_status status = DRAM_OK;
     *sample = (dram_sample){.student = s->student,
                             .teacher = s->teacher,
                             .label = s->label,
@@ -163,9 +163,9 @@ static slot_state fill(dram_loader *l, slot *s, int index, char *path)
     for (s->bad_count = 0; s->bad_count < MAX_DRAWS;) {
         bool bad = known_bad(l, index);
         if (!bad) {
-            s->status = load_sample(l, s, index, path, &bad);
+            s->status = load_sample(l, s, index, path);
             if (s->status == DRAM_OK) return SLOT_READY;
-            if (bad) {
+            if (s->status == DRAM_ERR_FORMAT) {
                 s->status = remember_bad(l, index);
                 bad = s->status == DRAM_OK;
             }
@@ -176,7 +176,7 @@ static slot_state fill(dram_loader *l, slot *s, int index, char *path)
             }
         }
         s->bad[s->bad_count++] = index;
-        if (!l->params.train) return SLOT_LEFT_OUT;
+        if (!l->params.train || l->params.stop_on_bad) return SLOT_LEFT_OUT;
         index = dram_order_replacement(l->order, s->sample.position, &draw);
     }
     s->status = DRAM_ERR_RUN;
@@ -308,7 +308,8 @@ dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out
     pthread_cond_init(&l->done, NULL);
     l->reason = dram_calloc((size_t)l->files, sizeof *l->reason);
     l->counted = dram_calloc((size_t)l->files, sizeof *l->counted);
-    if (!l->reason || !l->counted) {
+    l->skipped_list = dram_calloc((size_t)l->files, sizeof *l->skipped_list);
+    if (!l->reason || !l->counted || !l->skipped_list) {
         status = no_memory();
         goto failed;
     }
@@ -329,16 +330,23 @@ static void end_stream(dram_loader *l, dram_status status, const char *text)
     snprintf(l->text, sizeof l->text, "%s", text);
 }
 
-/* Warns about and counts the bad files that this slot met for the first time in the stream. */
+/* Warns about and counts the bad images that this slot met for the first time in the stream. To stop at a bad image is
+ * to stop at one that was counted before the stream went on, too. */
 static void count_bad(dram_loader *l, const slot *s)
 {
     char text[TEXT_ROOM];
     for (int i = 0; i < s->bad_count && l->status == DRAM_OK; i++) {
         int index = s->bad[i];
-        if (l->counted[index]) continue;
-        l->counted[index] = true;
-        l->skipped++;
-        dram_warn("skipped: %s", l->reason[index]);
+        bool is_new = !l->counted[index];
+        dram_loader_count_skipped(l, index);
+        if (l->params.stop_on_bad) {
+            snprintf(text, sizeof text, "%s (data.on_bad is stop)", l->reason[index]);
+            end_stream(l, DRAM_ERR_RUN, text);
+            return;
+        }
+        if (!is_new) continue;
+        if (!l->params.said || !l->params.said[index]) dram_warn("skipped: %s", l->reason[index]);
+        if (l->params.said) l->params.said[index] = true;
         if ((int64_t)l->skipped * 10 <= l->files) continue;
         snprintf(text, sizeof text, "%d of %d images are bad, more than 10 %%; remove or repair them (the last: %s)",
                  l->skipped, l->files, l->reason[index]);
@@ -426,14 +434,14 @@ int dram_loader_skipped(const dram_loader *l)
     return l->skipped;
 }
 
-bool dram_loader_is_skipped(const dram_loader *l, int index)
+int dram_loader_skipped_at(const dram_loader *l, int k)
 {
-    return l->counted[index];
+    return l->skipped_list[k];
 }
 
 void dram_loader_count_skipped(dram_loader *l, int index)
 {
-    if (!l->counted[index]) l->skipped++;
+    if (!l->counted[index]) l->skipped_list[l->skipped++] = index;
     l->counted[index] = true;
 }
 
@@ -460,6 +468,7 @@ void dram_loader_close(dram_loader *l)
     for (int i = 0; l->reason && i < l->files; i++) dram_free(l->reason[i]);
     dram_free(l->reason);
     dram_free(l->counted);
+    dram_free(l->skipped_list);
     dram_order_close(l->order);
     pthread_cond_destroy(&l->done);
     pthread_cond_destroy(&l->work);

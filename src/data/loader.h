@@ -5,11 +5,13 @@
  * drawn from (seed, p). What comes out at p depends on data and seed only: not on threads, timing, batch size or where
  * the stream was started.
  *
- * A bad image (dram_image_load says DRAM_ERR_FORMAT) is skipped. In training, position p then takes image
+ * An image is bad where it or its label cannot be decoded, or where its label breaks a rule (dram_image_load or
+ * dram_label_load says DRAM_ERR_FORMAT); it is skipped with its label. In training, position p then takes image
  * below(n) of the n that could stand there, by the numbers (seed, DRAM_RNG_ORDER, ~p), drawn until one is good; in
- * evaluation the position is left out. Each bad file is warned about once (dram_warn, with its name) and counted once,
- * when the stream reaches it; more than 10 % of the dataset's files, or 64 bad draws in a row, end the stream with
- * DRAM_ERR_RUN. A bad label is always an error.
+ * evaluation the position is left out. Each bad image is warned about once (dram_warn, with the file's name) and counted
+ * once, when the stream reaches it; more than 10 % of the dataset's images, or 64 bad draws in a row, end the stream
+ * with DRAM_ERR_RUN. So does, with stop_on_bad, the first. A file that cannot be read (DRAM_ERR_IO) always ends it: the
+ * fault may pass, and what is trained must not depend on it.
  *
  * Images of 16 bits whose values end far below the range are nearly black, and values above it are all white. The
  * stream warns of either where it reaches them, each once in the life of the process.
@@ -48,6 +50,9 @@ typedef struct {
     dram_augment augment;    /* read if train */
     dram_image_rules images; /* of each worker's decoding */
     dram_label_rules labels; /* height and width are the loader's; ignore_index 0..255 also fills the padding */
+    bool stop_on_bad;        /* end at the first bad image */
+    bool *said;              /* [images of the dataset] bad ones that were warned about, for several loaders of one
+                                * dataset in turn; it must outlive them. NULL: each warns for itself */
     double labelled_share;   /* of the training samples (data/order.h); 0: as they come */
     int64_t start;           /* position of the first sample */
 } dram_loader_params;
@@ -83,10 +88,10 @@ dram_status dram_loader_next(dram_loader *loader, dram_batch *out);
 /* Gives the held batch's slots back to the workers; call it once the pixels are copied. */
 void dram_loader_release(dram_loader *loader);
 
-/* Distinct bad files that the stream has reached, and whether an image of the dataset is one of them; to be asked by
- * the thread that calls dram_loader_next. */
+/* Distinct bad images that the stream has reached, and the k-th of them from 0 on, in the order in which it did: those
+ * of dram_loader_count_skipped come first. To be asked by the thread that calls dram_loader_next. */
 int dram_loader_skipped(const dram_loader *loader);
-bool dram_loader_is_skipped(const dram_loader *loader, int index);
+int dram_loader_skipped_at(const dram_loader *loader, int k);
 
 /* For a stream that goes on where another stopped: this image was counted there. To be called before the first
  * batch. */

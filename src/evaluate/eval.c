@@ -136,7 +136,7 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
                           const dram_predictions *predictions, dram_eval_result *result)
 {
     const dram_graph_set *p = &s->graphs;
-    const dram_loader_params params = dram_datasets_params(&s->cfg, p, dataset);
+    dram_loader_params params = dram_datasets_params(&s->cfg, p, dataset);
     dram_loader *loader = NULL;
     dram_batch batch;
     tally t;
@@ -149,6 +149,8 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
                                  .embedded = -1,
                                  .without_cell = -1};
     TRY_GOTO(open_tally(s, dataset, &t), done);
+    if (!feed->said) feed->said = dram_calloc((size_t)dram_dataset_count(dataset), sizeof *feed->said);
+    params.said = feed->said; /* NULL where memory is out: then some are said again */
     TRY_GOTO(dram_loader_open(&params, &loader), done);
     for (;;) {
         TRY_GOTO(dram_loader_next(loader, &batch), done);

@@ -23,7 +23,8 @@ typedef struct {
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are
  * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. Images
- * without a label count for the embedding alone; what compared nothing counts in no mean. predictions: also written for
+ * without a label count for the embedding alone; what compared nothing counts in no mean. Of several evaluations with one feed, which are of one data set, the first
+ * alone warns of a bad image. predictions: also written for
  * every image; NULL: not. */
 dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
                           const dram_predictions *predictions, dram_eval_result *result);

@@ -12,7 +12,7 @@
 typedef struct {
     const char *image, *path; /* what was read, and the picture that was written */
     double cosine, mse;       /* student to teacher, as in evaluation; NAN: there is no teacher, or no cell */
-    double explained;         /* share of the variance that the three components hold; NAN: no cell */
+    double explained;         /* share of the variance that the three components hold; NAN: no cell, or all are alike */
     bool no_cell;             /* the image is too thin to hold one: nothing was compared */
 } dram_features_picture;
 

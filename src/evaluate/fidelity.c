@@ -18,14 +18,15 @@ static const double LOW_COSINE = 0.8;
 bool dram_fidelity_means_something(const dram_config *cfg)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
-    return sam->enabled && (sam->sam_input_size != DRAM_FULL_SIZE || dram_teacher_canvas(cfg) != DRAM_FULL_SIZE);
+    int full = dram_teacher_full(cfg);
+    return sam->enabled && (sam->sam_input_size != full || dram_teacher_canvas(cfg) != full);
 }
 
 static dram_fidelity empty(const dram_config *cfg)
 {
     return (dram_fidelity){.size = cfg->sam_distill.sam_input_size,
                            .canvas = dram_teacher_canvas(cfg),
-                           .full = DRAM_FULL_SIZE,
+                           .full = dram_teacher_full(cfg),
                            .cosine = NAN,
                            .worst = NAN};
 }
@@ -84,7 +85,9 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
 static bool at_its_own(const dram_config *cfg, const dram_fidelity *r)
 {
     const dram_arch *teacher = dram_arch_find(cfg->sam_distill.teacher.model_type);
-    return teacher && r->size == teacher->native && r->canvas == r->size;
+    int own = cfg->sam_distill.teacher.native_size;
+    if (!own && teacher) own = teacher->native;
+    return r->size == own && r->canvas == r->size;
 }
 
 static void warn_if_low(const dram_config *cfg, const dram_fidelity *r)

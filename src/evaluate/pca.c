@@ -53,19 +53,23 @@ static void take_axis(const double *from, int channels, double *axis)
 static dram_status take_axes(double *covariance, double *values, dram_pca *pca)
 {
     static const double NOTHING = 1e-12; /* of the whole variance: rounding of the sums */
+    static const double ALIKE = 1e-24;   /* of the mean's square: the mean's rounding, far below that of a float */
     int channels = pca->channels;
-    double whole = 0, held = 0;
-    for (int c = 0; c < channels; c++) whole += covariance[(size_t)c * (size_t)(channels + 1)];
+    double whole = 0, held = 0, square = 0;
+    for (int c = 0; c < channels; c++) {
+        whole += covariance[(size_t)c * (size_t)(channels + 1)];
+        square += pca->mean[c] * pca->mean[c];
+    }
     if (!isfinite(whole)) return dram_fail(DRAM_ERR_NUMERIC, "the embedding is not finite");
     TRY(decompose(covariance, values, channels));
     for (int k = 0; k < DRAM_PCA_AXES; k++) {
         int from = channels - 1 - k;
         take_axis(covariance + (size_t)from * (size_t)channels, channels, pca->axis + (size_t)k * (size_t)channels);
-        if (!(values[from] > NOTHING * whole)) continue;
+        if (!(values[from] > NOTHING * whole) || !(whole > ALIKE * square)) continue;
         pca->deviation[k] = sqrt(values[from]);
         held += values[from];
     }
-    pca->explained = whole > 0 ? held / whole : 0;
+    pca->explained = whole > ALIKE * square ? held / whole : NAN;
     return DRAM_OK;
 }
 

@@ -17,7 +17,7 @@ typedef struct {
     double *mean;                    /* [C], owned */
     double *axis;                    /* [3,C], unit length, by falling variance; owned */
     double deviation[DRAM_PCA_AXES]; /* standard deviation along each; 0: nothing varies there */
-    double explained;                /* share of the variance that the three hold; 0 where nothing varies */
+    double explained;                /* share of the variance that the three hold; NAN where nothing varies */
 } dram_pca;
 
 /* Fits cells x [n,channels] whose mask [n] is not 0. DRAM_ERR_NUMERIC for numbers that are not finite. */

@@ -114,5 +114,6 @@ dram_loader_params dram_datasets_params(const dram_config *cfg, const dram_graph
         .prefetch = cfg->data.prefetch,
         .images = dram_datasets_image_rules(cfg),
         .labels = dram_datasets_label_rules(cfg, 0, 0),
+        .stop_on_bad = cfg->data.on_bad == DRAM_ON_BAD_STOP,
     };
 }

@@ -29,6 +29,7 @@ void dram_feed_close(dram_feed *feed)
     dram_free(feed->mask);
     dram_free(feed->size);
     dram_free(feed->kept);
+    dram_free(feed->said);
     *feed = (dram_feed){0};
 }
 

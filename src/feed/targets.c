@@ -43,7 +43,8 @@ static dram_status name_teacher(const dram_config *cfg, char *text, int size)
     char hash[DRAM_HASH_SIZE];
     const struct dram_config_sam_distill_teacher *teacher = &cfg->sam_distill.teacher;
     if (strcmp(teacher->weights, DRAM_WEIGHTS_RANDOM) == 0) {
-        snprintf(text, (size_t)size, "random:%" PRId64, teacher->seed);
+        int n = snprintf(text, (size_t)size, "random:%" PRId64, teacher->seed);
+        if (teacher->native_size) snprintf(text + n, (size_t)(size - n), " native %d", teacher->native_size);
         return DRAM_OK;
     }
     TRY(dram_st_hash(teacher->weights, hash));

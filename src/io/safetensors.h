@@ -62,6 +62,10 @@ const dram_st_tensor *dram_st_find(const dram_st *st, const char *name); /* NULL
 /* Value of a key in "__metadata__", or NULL. Valid until the file is closed. */
 const char *dram_st_metadata(const dram_st *st, const char *key);
 
+/* Whether the file holds several sets of weights: the word of the one that was taken ("model"), and of another ("ema").
+ * Static text. */
+bool dram_st_choice(const dram_st *st, const char **taken, const char **beside);
+
 /* "[64,3,7,7]" into out, which is returned; cut to size. */
 char *dram_st_format_shape(const dram_st_tensor *tensor, char *out, int size);
 

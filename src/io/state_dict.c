@@ -71,21 +71,38 @@ static const dram_pickle_entry *find_entry(const dram_pickle *m, int64_t dict, c
     return NULL;
 }
 
+/* A dict of tensors, and the wrappers on the way: the one that was taken, and the next that holds tensors too. */
+typedef struct {
+    int64_t dict;
+    const char *taken, *beside; /* NULL: there was no choice */
+} choice;
+
 /* A wrapped dict wins over tensors beside it: a checkpoint may have the state of a generator there. */
-static bool find_tensors(const dram_pickle *m, int64_t dict, int layers, int64_t *found)
+static bool find_tensors(const dram_pickle *m, int64_t dict, int layers, choice *found)
 {
+    bool any = false;
     for (int k = 0; k < WRAPPERS && layers > 1; k++) {
+        choice inner_choice = {0};
         const dram_pickle_entry *inner = find_entry(m, dict, wrappers[k], DRAM_PICKLE_DICT);
-        if (inner && find_tensors(m, inner->value.at, layers - 1, found)) return true;
+        if (!inner || !find_tensors(m, inner->value.at, layers - 1, &inner_choice)) continue;
+        if (any) {
+            found->beside = wrappers[k];
+            return true;
+        }
+        any = true;
+        *found = inner_choice;
+        if (found->beside) return true;
+        found->taken = wrappers[k];
     }
-    *found = dict;
+    if (any) return true;
+    *found = (choice){.dict = dict};
     return has_tensors(m, dict);
 }
 
-static dram_status find_state_dict(const dram_pickle *m, int64_t *dict)
+static dram_status find_state_dict(const dram_pickle *m, choice *found)
 {
     if (m->root.kind != DRAM_PICKLE_DICT) return no_state_dict(m, m->root);
-    if (find_tensors(m, m->root.at, LAYERS, dict)) return DRAM_OK;
+    if (find_tensors(m, m->root.at, LAYERS, found)) return DRAM_OK;
     for (int k = 0; k < WRAPPERS; k++) {
         const dram_pickle_entry *inner = find_entry(m, m->root.at, wrappers[k], DRAM_PICKLE_OBJECT);
         if (inner) return no_state_dict(m, inner->value);
@@ -156,11 +173,15 @@ dram_status dram_state_dict_read(const char *path, const unsigned char *bytes, i
 {
     dram_status status;
     dram_pickle pickle = {.path = path, .bytes = bytes, .size = size};
-    int64_t dict = 0;
+    choice found = {0};
     *out = (dram_state_dict){0};
     TRY_GOTO(dram_pickle_run(&pickle), done);
-    TRY_GOTO(find_state_dict(&pickle, &dict), done);
-    status = collect(&pickle, dict, out);
+    TRY_GOTO(find_state_dict(&pickle, &found), done);
+    if (found.beside) {
+        out->taken = found.taken;
+        out->beside = found.beside;
+    }
+    status = collect(&pickle, found.dict, out);
 done:
     dram_pickle_free(&pickle);
     if (status != DRAM_OK) {

@@ -30,6 +30,8 @@ typedef struct {
 typedef struct {
     dram_state_tensor *tensors; /* owned: dram_free */
     int count;
+    const char *taken, *beside; /* the word it was under, and another that holds tensors too; NULL: there was no choice.
+                                 * Static text */
 } dram_state_dict;
 
 /* Runs the pickle (io/pickle.h, which tells memory and time). The tensors point into `bytes`, and are in the order of

@@ -210,6 +210,13 @@ done:
     return status;
 }
 
+bool dram_st_choice(const dram_st *st, const char **taken, const char **beside)
+{
+    *taken = st->taken;
+    *beside = st->beside;
+    return st->beside != NULL;
+}
+
 char *dram_st_format_shape(const dram_st_tensor *tensor, char *out, int size)
 {
     int n = snprintf(out, (size_t)size, "[");

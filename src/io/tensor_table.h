@@ -15,9 +15,10 @@ struct dram_st {
     int64_t bytes;      /* of the file */
     int64_t data_start; /* of the data section in the file */
     int count;
-    dram_st_tensor *tensors; /* sorted by name; names are owned */
-    cJSON *metadata;         /* object, or NULL */
-    dram_st **shards;        /* of an index, owned: its tensors lie in them */
+    dram_st_tensor *tensors;    /* sorted by name; names are owned */
+    cJSON *metadata;            /* object, or NULL */
+    const char *taken, *beside; /* of dram_st_choice; static text, or NULL */
+    dram_st **shards;           /* of an index, owned: its tensors lie in them */
     int n_shards;
 };
 

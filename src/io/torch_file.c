@@ -353,6 +353,8 @@ dram_status dram_table_read_torch(dram_st *st)
     TRY_GOTO(find_pickle(a, &m, &length), done);
     TRY_GOTO(check_byte_order(a, m->name, length), done);
     TRY_GOTO(read_pickle(a, m, &bytes, &dict), done);
+    st->taken = dict.taken;
+    st->beside = dict.beside;
     status = fill(st, a, m->name, length, &dict);
 done:
     dram_free(dict.tensors);

@@ -39,13 +39,15 @@ typedef struct dram_family {
      * teach. With b->images, a group's image is normalised when the group needs it. */
     dram_val (*embed)(const dram_build *b, const dram_arch *arch, dram_val pixels, dram_val valid);
 
-    /* Whether a file has the number of blocks, the widths and the sizes of `arch`. A few tensors are asked for. */
+    /* Whether a file has the number of blocks and the widths of `arch`. A few tensors are asked for. */
     bool (*matches)(const dram_arch *arch, dram_file_has has, const void *file);
 
     const dram_convention *conventions; /* by dram_names; the first is timm's */
     int n_conventions;
     const char *const *probes; /* our names of weights that tell a file's convention: several, so that a file that
                                 * lacks one of them is still understood, and the missing one named. NULL ends them */
+    const char *position; /* our name of its table of positions [1,n,n,D], of images of n * DRAM_VIT_PATCH a side; NULL:
+                           * it has none, and no size of its own */
     const char *const *beside; /* beginnings of names that a file may have beside the trunk's. NULL ends them */
 } dram_family;
 

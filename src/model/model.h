@@ -32,9 +32,10 @@ typedef struct {
                        * are kept in f32 and cast */
     dram_space space; /* of frozen weights: DEVICE, or HOST, whence they pass through the arena a block at a time */
     dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
-    int images;           /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
-    int deepest;          /* stride of the last tap that is wanted, where there are several; 0: all */
-    bool zero_init_last;  /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
+    int native; /* side of the images that the weights are of (SAM ViT), a multiple of DRAM_VIT_PATCH; 0: the network's */
+    int images;          /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
+    int deepest;         /* stride of the last tap that is wanted, where there are several; 0: all */
+    bool zero_init_last; /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 
 /* A network of the registry. */

@@ -12,6 +12,7 @@
 
 enum { MLP_RATIO = 4, WINDOW = 14 };
 static const float WEIGHT_STD = 0.02f; /* the usual one of ViTs */
+static const char position_table[] = "pos_embed";
 
 typedef struct {
     int dim, heads;
@@ -75,6 +76,7 @@ typedef struct {
     const sizes *sizes;
     dram_val image;         /* normalised; DRAM_NONE: it is made from what is staged */
     dram_val pixels, valid; /* staged */
+    int native;             /* cells of a side of the table of positions */
     int n, group, n_groups; /* images; in a group (the last may have fewer); groups */
     dram_val *x;            /* of each group: tokens [group,h,w,D], then its embedding */
 } encoder;
@@ -104,10 +106,10 @@ static dram_conv_layer neck_conv(int in, int kernel)
 
 static patches fetch_patches(const encoder *e)
 {
-    int n = e->arch->native / DRAM_VIT_PATCH;
+    int n = e->native;
     patches p;
     p.position =
-        dram_layer_slot(e->l, "pos_embed", DRAM_SHAPE(1, n, n, e->sizes->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
+        dram_layer_slot(e->l, position_table, DRAM_SHAPE(1, n, n, e->sizes->dim), DRAM_INIT_TRUNC_NORMAL, WEIGHT_STD);
     p.proj = dram_layer_conv_weights(e->l, "patch_embed.proj", 3, patch_conv(e->sizes->dim));
     return p;
 }
@@ -124,7 +126,7 @@ static block fetch_block(const encoder *e, int i)
     const dram_layers *l = e->l;
     int dim = e->sizes->dim, outer = enter_block(e, i);
     block b = {.global = is_global(e->sizes, i)};
-    int native = b.global ? e->arch->native / DRAM_VIT_PATCH : WINDOW;
+    int native = b.global ? e->native : WINDOW;
     dram_shape table = DRAM_SHAPE(2 * native - 1, dim / e->sizes->heads);
     b.norm1 = dram_layer_norm_weights(l, "norm1", dim);
     int scope = dram_scope_push(e->g, "attn");
@@ -190,7 +192,7 @@ static void run_patches(encoder *e, const patches *p)
 {
     dram_val position = p->position;
     const dram_shape *image = dram_shape_of(e->g, e->image != DRAM_NONE ? e->image : e->pixels);
-    int n = e->arch->native / DRAM_VIT_PATCH;
+    int n = e->native;
     int h = (int)image->dim[1] / DRAM_VIT_PATCH, w = (int)image->dim[2] / DRAM_VIT_PATCH;
     if (h != n || w != n)
         position = DRAM_CALL(e->g, resize, "pos_embed_resized",
@@ -306,6 +308,7 @@ static dram_val build_encoder(const dram_build *b, const dram_arch *arch, encode
     e.g = b->g;
     e.arch = arch;
     e.sizes = arch->numbers;
+    e.native = (b->native ? b->native : arch->native) / DRAM_VIT_PATCH;
     e.n = (int)shape->dim[0];
     e.group = b->images > 0 && b->images < e.n && !b->trainable ? b->images : e.n;
     e.n_groups = (e.n + e.group - 1) / e.group;
@@ -320,7 +323,7 @@ static dram_val build_encoder(const dram_build *b, const dram_arch *arch, encode
     return embedding;
 }
 
-/* For another size than arch->native, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as
+/* For another size than the native one, pos_embed is resampled by antialiased bicubic and the global rel_pos linearly, as
  * timm does. */
 static dram_status build(const dram_build *b, const dram_arch *arch, dram_val image, dram_features *out)
 {
@@ -342,7 +345,7 @@ static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
     snprintf(last, sizeof last, "blocks.%d.norm1.weight", arch->blocks - 1);
     snprintf(beyond, sizeof beyond, "blocks.%d.norm1.weight", arch->blocks);
     return has(file, last, ((const sizes *)arch->numbers)->dim, 0) && !has(file, beyond, 0, 0) &&
-           has(file, "pos_embed", 1, arch->native / DRAM_VIT_PATCH);
+           has(file, position_table, 1, 0);
 }
 
 static const dram_rename meta[] = {{"mlp.fc", "mlp.lin"}, {NULL, NULL}};
@@ -383,5 +386,6 @@ const dram_family dram_family_sam_vit = {
     .conventions = conventions,
     .n_conventions = sizeof conventions / sizeof conventions[0],
     .probes = probes,
+    .position = position_table,
     .beside = beside,
 };

@@ -2,6 +2,7 @@
 
 #include "io/path.h"
 #include "session/levers.h"
+#include "session/weights.h"
 
 int64_t dram_sample_bytes(const dram_config *cfg)
 {
@@ -65,6 +66,7 @@ dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s
 {
     *s = (dram_chosen){.cfg = *cfg};
     dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     if (!path || !(cfg->memory.may_change || cfg->task.enabled) || !dram_path_exists(path)) return DRAM_OK;
     TRY(dram_config_load(path, NULL, 0, &s->before));
     if (cfg->task.enabled && s->before->task.enabled) TRY(check_class_map(cfg, s->before, path));

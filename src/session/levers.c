@@ -107,6 +107,11 @@ static double full_scale(const dram_config *cfg)
     return 1.0 / cfg->resolution_distill.low_scale;
 }
 
+static double full_size(const dram_config *cfg)
+{
+    return dram_teacher_full(cfg);
+}
+
 /* With `auto` it is on, where it means anything. */
 static const char *on_or_off(dram_fused value)
 {

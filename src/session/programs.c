@@ -69,6 +69,7 @@ static dram_build teacher_of(const builder *b)
                         .dtype = stored_as(teacher->precision),
                         .space = host || stream ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
                         .run_space = host ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
+                        .native = teacher->native_size,
                         .images = teacher->group};
 }
 
@@ -368,7 +369,7 @@ dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, d
     *p = (dram_graph_set){.batch = cfg->train.batch_size / cfg->train.accumulate,
                           .accumulate = cfg->train.accumulate,
                           .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
-                          .student_size = set == DRAM_SET_FIDELITY ? DRAM_FULL_SIZE : cfg->data.size};
+                          .student_size = set == DRAM_SET_FIDELITY ? dram_teacher_full(cfg) : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
     builder b = {.cfg = cfg, .p = p};

@@ -18,7 +18,7 @@ typedef enum {
     DRAM_PROGRAM_PLAIN_UPDATE, /* the same after plain steps, where those train fewer weights */
     DRAM_PROGRAM_EVALUATION,
     DRAM_PROGRAM_CACHE_FILL, /* the teacher alone: the embedding as the cache keeps it */
-    DRAM_PROGRAM_FIDELITY,   /* the teacher at its size in training against the teacher at DRAM_FULL_SIZE */
+    DRAM_PROGRAM_FIDELITY,   /* the teacher at its size in training against the teacher at dram_teacher_full() */
     DRAM_PROGRAM_COUNT
 } dram_program_kind;
 
@@ -32,6 +32,13 @@ typedef enum {
 } dram_program_set;
 
 enum { DRAM_FULL_SIZE = 1024 }; /* side of the image for which SAM was trained */
+
+/* Side of the image at which the teacher knows most: SAM's, unless its weights are of another. */
+static inline int dram_teacher_full(const dram_config *cfg)
+{
+    int native = cfg->sam_distill.teacher.native_size;
+    return native ? native : DRAM_FULL_SIZE;
+}
 
 /* Side of the teacher's canvas, and of the grid of its embedding over the image alone. */
 static inline int dram_teacher_canvas(const dram_config *cfg)
@@ -101,7 +108,7 @@ typedef struct {
     int batch, accumulate;            /* images of a micro-batch; A */
     bool scaled;                      /* fp16: the loss is scaled */
     bool fused;                       /* each weight is updated as soon as its gradient is there */
-    int student_size;                 /* S; fidelity: DRAM_FULL_SIZE, of the teacher's other image */
+    int student_size;                 /* S; fidelity: dram_teacher_full(), of the teacher's other image */
     int teacher_size, teacher_canvas; /* side of what the teacher sees, and of its canvas; 0: no teacher runs */
     int teacher_grid;                 /* t; 0: no distillation */
     bool cached;                      /* targets come from the cache */

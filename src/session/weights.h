@@ -8,6 +8,11 @@
 
 #include "session/session.h"
 
+/* The side of the images that the teacher's weights are of: what sam_distill.teacher.native_size says, else what the
+ * table of positions in its file says, as far as a file can be opened and that differs from model_type's own; 0: that.
+ * DRAM_ERR_CONFIG: the two differ, or the table is of no square. A file that cannot be opened is no error here. */
+dram_status dram_weights_native(const dram_config *cfg, int *native);
+
 /* Fills every slot as its `init` says; numbers come from (seed, group and name), so that no weight depends on which
  * others there are. The teacher's come from sam_distill.teacher.seed. */
 dram_status dram_weights_draw(dram_session *session);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "io/path.h"
 #include "io/safetensors.h"
 #include "model/family.h"
@@ -95,52 +96,91 @@ static bool shape_of(const void *context, const char *name, dram_shape *shape)
     return true;
 }
 
-/* What a file of a trunk holds instead, if that is another network: ": it is a file of regnety_004". */
-static void name_the_other(const weight_file *f, dram_str *text)
+/* The network that a file of a trunk holds instead; NULL: none is known. */
+static const dram_arch *find_other(const weight_file *f)
 {
     const dram_arch *other = f->arch ? dram_arch_guess(shape_of, f->file) : NULL;
-    if (!other || other == f->arch) return;
+    return other == f->arch ? NULL : other;
+}
+
+/* ": it is a file of regnety_004" */
+static void name_the_other(const weight_file *f, const dram_arch *other, dram_str *text)
+{
     dram_str_add(text, ": it is a file of %s", other->name);
     if (!other->family->embed && strcmp(f->groups[0], "teacher") == 0)
         dram_str_add(text, ", which is no teacher: only SAM encoders (vit_...) are");
 }
 
-/* Every slot has its tensor, in its shape, and every tensor its slot. */
-static dram_status compare_names(const weight_file *f)
+/* What is wrong with a file: names, and how many there are of each kind. */
+typedef struct {
+    dram_str missing, misshapen, extra;
+    int n_missing, n_misshapen, n_extra;
+    const char **unknown; /* the first names that are not known, n_unknown of them: what a missing one may be called */
+    int n_unknown;
+} differences;
+
+enum { COMPARED = 1024 }; /* names that a missing one is held against */
+
+static dram_status find_extra(const weight_file *f, differences *d)
 {
-    char name[NAME_SIZE], have[96], want[96];
-    dram_str missing = {0}, extra = {0}, misshapen = {0};
-    int n_missing = 0, n_extra = 0, n_misshapen = 0;
+    int n = dram_st_count(f->file), most = n < COMPARED ? n : COMPARED;
+    d->unknown = dram_alloc((size_t)most * sizeof *d->unknown);
+    if (!d->unknown) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", f->path);
+    for (int i = 0; i < n; i++) {
+        const char *name = dram_st_at(f->file, i)->name;
+        if (is_known(f, name)) continue;
+        if (d->n_unknown < most) d->unknown[d->n_unknown++] = name;
+        list(&d->extra, d->n_extra++, name);
+    }
+    return DRAM_OK;
+}
+
+static void find_missing(const weight_file *f, differences *d)
+{
+    char name[NAME_SIZE], have[96], want[96], text[2 * NAME_SIZE + 200];
     const dram_slots *slots = &f->s->graphs.slots;
     for (int i = 0; i < slots->n; i++) {
         if (!in_groups(f, slots->at[i])) continue;
         const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slots->at[i], name));
         if (!tensor) {
-            list(&missing, n_missing++, name);
+            const char *near = d->n_missing < LISTED ? dram_nearest(name, d->unknown, d->n_unknown) : NULL;
+            snprintf(text, sizeof text, "%s%s%.250s%s", name, near ? " (there is " : "", near ? near : "",
+                     near ? ")" : "");
+            list(&d->missing, d->n_missing++, text);
         } else if (!shape_fits(slots->at[i], tensor)) {
             dram_shape shape = dram_file_shape(slots->at[i]);
-            char text[NAME_SIZE + 200];
             snprintf(text, sizeof text, "%s %s instead of %s", name, dram_st_format_shape(tensor, have, sizeof have),
                      dram_format_shape(&shape, want, sizeof want));
-            list(&misshapen, n_misshapen++, text);
+            list(&d->misshapen, d->n_misshapen++, text);
         }
     }
-    for (int i = 0; i < dram_st_count(f->file); i++)
-        if (!is_known(f, dram_st_at(f->file, i)->name)) list(&extra, n_extra++, dram_st_at(f->file, i)->name);
-    dram_status status = DRAM_OK;
-    if (n_missing || n_extra || n_misshapen) {
+}
+
+/* Every slot has its tensor, in its shape, and every tensor its slot. */
+static dram_status compare_names(const weight_file *f)
+{
+    differences d = {0};
+    dram_status status;
+    TRY_GOTO(find_extra(f, &d), done);
+    const dram_arch *other = d.n_extra ? find_other(f) : NULL;
+    if (other) d.n_unknown = 0; /* its names are no misspelt ones */
+    find_missing(f, &d);
+    if (d.n_missing || d.n_extra || d.n_misshapen) {
         dram_str text = {0};
-        name_the_other(f, &text);
-        if (n_missing) dram_str_add(&text, "; %d missing: %s", n_missing, missing.text);
-        if (n_misshapen) dram_str_add(&text, "; %d misshapen: %s", n_misshapen, misshapen.text);
-        if (n_extra) dram_str_add(&text, "; %d not known: %s", n_extra, extra.text);
+        other = find_other(f);
+        if (other) name_the_other(f, other, &text);
+        if (d.n_missing) dram_str_add(&text, "; %d missing: %s", d.n_missing, d.missing.text);
+        if (d.n_misshapen) dram_str_add(&text, "; %d misshapen: %s", d.n_misshapen, d.misshapen.text);
+        if (d.n_extra) dram_str_add(&text, "; %d not known: %s", d.n_extra, d.extra.text);
         status = dram_fail(DRAM_ERR_FORMAT, "%s does not hold the weights of %s%s", f->path,
                            f->arch ? f->arch->name : f->groups[0], text.text ? text.text : "");
         dram_str_free(&text);
     }
-    dram_str_free(&missing);
-    dram_str_free(&extra);
-    dram_str_free(&misshapen);
+done:
+    dram_free(d.unknown);
+    dram_str_free(&d.missing);
+    dram_str_free(&d.extra);
+    dram_str_free(&d.misshapen);
     return status;
 }
 
@@ -213,6 +253,15 @@ static void strip_wrappers(dram_st *file)
     for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) dram_st_strip(file, wrappers[i]);
 }
 
+static void tell_choice(const weight_file *f)
+{
+    const char *taken, *beside;
+    if (!dram_st_choice(f->file, &taken, &beside)) return;
+    dram_info("%s holds weights under \"%s\" and under \"%s\": \"%s\" is taken; for the other, save it by itself in "
+              "Python: torch.save(torch.load(OLD)[\"%s\"], NEW)",
+              f->path, taken, beside, taken, beside);
+}
+
 static dram_status load_file(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
 {
     dram_st *file;
@@ -227,6 +276,7 @@ static dram_status load_file(dram_session *s, const char *path, const char *cons
     strip_wrappers(file);
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
+    tell_choice(&f);
     for (int i = 0; i < s->graphs.slots.n; i++) {
         if (!in_groups(&f, s->graphs.slots.at[i])) continue;
         TRY_GOTO(load_slot(&f, i, piece), done);
@@ -244,6 +294,63 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
     dram_status status = load_file(s, path, groups, n, with_group);
     return status == DRAM_OK ? status : dram_error_prefix(status, where);
 }
+
+/* ---- the teacher's native size ---- */
+
+/* The table of positions in a file, under any naming; *found false where there is none, or no file that can be opened:
+ * who loads it will say so. */
+static dram_status find_position(const char *path, const dram_arch *arch, dram_shape *shape, bool *found)
+{
+    char name[NAME_SIZE];
+    dram_names names;
+    dram_st *file;
+    *found = false;
+    dram_status status = dram_st_open(path, &file);
+    if (status == DRAM_ERR_MEMORY) return status;
+    if (status != DRAM_OK) {
+        dram_error_clear();
+        return DRAM_OK;
+    }
+    strip_wrappers(file);
+    dram_names_detect(arch, has_tensor, file, &names);
+    *found = shape_of(file, dram_names_of(arch, names, arch->family->position, name, sizeof name), shape) &&
+             shape->rank == 4 && shape->dim[0] == 1;
+    dram_st_close(file);
+    return DRAM_OK;
+}
+
+dram_status dram_weights_native(const dram_config *cfg, int *native)
+{
+    enum { MOST = 8192 / DRAM_VIT_PATCH };
+    static const char key[] = "sam_distill.teacher.native_size", file[] = "sam_distill.teacher.weights";
+    const struct dram_config_sam_distill_teacher *teacher = &cfg->sam_distill.teacher;
+    const dram_arch *arch = dram_arch_find(teacher->model_type);
+    char text[96];
+    dram_shape shape;
+    bool found;
+    *native = teacher->native_size;
+    if (!cfg->sam_distill.enabled || !teacher->weights || strcmp(teacher->weights, DRAM_WEIGHTS_RANDOM) == 0)
+        return DRAM_OK;
+    if (!arch || !arch->family->position) return DRAM_OK;
+    TRY(find_position(teacher->weights, arch, &shape, &found));
+    if (!found) return DRAM_OK;
+    const char *table = arch->family->position;
+    dram_format_shape(&shape, text, sizeof text);
+    if (shape.dim[1] != shape.dim[2] || shape.dim[1] < 1 || shape.dim[1] > MOST)
+        return dram_config_fail(cfg, file, "%s: its %s is %s: a teacher is of square images, of %d to %d pixels",
+                                teacher->weights, table, text, DRAM_VIT_PATCH, MOST * DRAM_VIT_PATCH);
+    int side = (int)shape.dim[1] * DRAM_VIT_PATCH;
+    if (*native && *native != side)
+        return dram_config_fail(cfg, key, "it is %d, and %s is of %d (its %s is %s); set it to %d, or to 0", *native,
+                                teacher->weights, side, table, text, side);
+    if (side != arch->native) *native = side;
+    if (*native && cfg->sam_distill.sam_input_size != side)
+        dram_info("the teacher of %s was trained on images of %d, and sees them at %d (sam_distill.sam_input_size)",
+                  teacher->weights, side, cfg->sam_distill.sam_input_size);
+    return DRAM_OK;
+}
+
+/* ---- what a config names ---- */
 
 /* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
 static bool has_group(const dram_session *s, const char *group)

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -131,23 +132,44 @@ done:
     return status;
 }
 
-/* A file that is no longer there is not asked for again. */
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The texts of a list, sorted; what is no text is passed over. *sorted is the caller's, its texts the list's. */
+static bool sort_texts(const cJSON *list, const char ***sorted, size_t *n)
+{
+    const cJSON *item;
+    *n = 0;
+    *sorted = dram_alloc((size_t)cJSON_GetArraySize(list) * sizeof **sorted);
+    if (!*sorted) return false;
+    cJSON_ArrayForEach(item, list) if (cJSON_IsString(item))(*sorted)[(*n)++] = item->valuestring;
+    if (*n) qsort(*sorted, *n, sizeof **sorted, by_text);
+    return true;
+}
+
+/* A file that is no longer there is not asked for again. Both sides may be hundreds of thousands: each image is looked
+ * for among sorted names. */
 static dram_status read_skipped(const cJSON *root, const char *path, dram_run_state *state)
 {
-    const cJSON *names = cJSON_GetObjectItemCaseSensitive(root, "skipped_images"), *name;
-    if (!cJSON_IsArray(names)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "skipped_images");
+    const char **names;
+    size_t n;
+    bool good;
+    if (!cJSON_IsArray(list)) return dram_fail(DRAM_ERR_FORMAT, "%s: skipped_images is not a list of files", path);
     state->skipped = 0;
-    for (int i = 0; i < dram_dataset_count(state->dataset); i++) {
+    good = sort_texts(list, &names, &n);
+    for (int i = 0; i < dram_dataset_count(state->dataset) && good; i++) {
         dram_str room = {0};
         const char *text = dram_json_name(dram_dataset_name(state->dataset, i), &room);
-        state->is_skipped[i] = false;
-        cJSON_ArrayForEach(name, names) if (text && cJSON_IsString(name) && strcmp(name->valuestring, text) == 0)
-            state->is_skipped[i] = true;
-        dram_str_free(&room);
-        if (!text) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the names of images", path);
+        state->is_skipped[i] = text && n && bsearch(&text, names, n, sizeof *names, by_text);
         state->skipped += state->is_skipped[i];
+        good = text != NULL;
+        dram_str_free(&room);
     }
-    return DRAM_OK;
+    dram_free(names);
+    return good ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the names of images", path);
 }
 
 static dram_status read_scaling(const cJSON *root, const char *path, int64_t most, dram_scaling *scaling)

@@ -47,6 +47,7 @@ typedef struct {
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
     int64_t images;
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
+    int64_t saved_at;     /* step of the newest checkpoint, 0 none */
     bool told_left_out;
 } run;
 
@@ -72,13 +73,14 @@ static dram_status open_loader(const run *r, dram_loader **loader)
     return DRAM_OK;
 }
 
-/* Keeps which images were skipped: a resumed run counts none of them twice. */
-static void note_skipped(run *r)
+/* The state moves on to the loader's position, with the images that were skipped on the way: a resumed run counts none
+ * of them twice. The loader's list begins with those that the state had. */
+static void note_position(run *r)
 {
-    if (dram_loader_skipped(r->loader) == r->state.skipped) return;
-    r->state.skipped = dram_loader_skipped(r->loader);
-    for (int i = 0; i < dram_dataset_count(r->train); i++)
-        r->state.is_skipped[i] = dram_loader_is_skipped(r->loader, i);
+    dram_run_state *state = &r->state;
+    state->position = dram_loader_position(r->loader);
+    for (; state->skipped < dram_loader_skipped(r->loader); state->skipped++)
+        state->is_skipped[dram_loader_skipped_at(r->loader, state->skipped)] = true;
 }
 
 /* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
@@ -96,6 +98,7 @@ static dram_status open_directory(run *r, bool resume)
     for (int i = 0; i < FILES; i++) TRY(dram_path_join(r->directory, files[i], &r->path[i]));
     if (resume) {
         TRY(dram_checkpoint_load(&r->session, r->path[CHECKPOINTS], &r->state));
+        r->saved_at = r->state.step;
         TRY(dram_lines_truncate(r->path[METRICS], r->state.step));
         TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step));
         TRY(dram_lines_truncate(r->path[MEMORY], r->state.step + 1)); /* a line's step is done */
@@ -271,8 +274,9 @@ static dram_step_order order_of(const run *r)
 static dram_metrics metrics_of(const run *r, const dram_step_order *order, const dram_step_result *result)
 {
     const dram_session *s = &r->session;
+    bool compared = isfinite(result->loss_task) || isfinite(result->loss_sam) || isfinite(result->loss_resolution);
     return (dram_metrics){.step = r->state.step,
-                          .loss = result->loss,
+                          .loss = compared ? result->loss : NAN,
                           .loss_task = result->loss_task,
                           .loss_sam = result->loss_sam,
                           .loss_resolution = result->loss_resolution,
@@ -307,12 +311,38 @@ static bool is_reused(const run *r, int64_t step)
     return r->session.graphs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
 }
 
+static dram_status save(run *r)
+{
+    TRY(dram_checkpoint_save(&r->session, r->path[CHECKPOINTS], &r->state));
+    r->saved_at = r->state.step;
+    return DRAM_OK;
+}
+
+/* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. */
+static dram_status give_up(run *r, dram_status status)
+{
+    char text[1024];
+    long long step = (long long)r->state.step, before = (long long)r->saved_at;
+    if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_CONFIG) status = DRAM_ERR_RUN; /* one exit code, for all data */
+    if (step == 0) return status;
+    snprintf(text, sizeof text, "%s", dram_error_text());
+    dram_error_clear();
+    if (step > before && save(r) != DRAM_OK) {
+        char why[600];
+        snprintf(why, sizeof why, "; %lld steps are saved, and those since cannot be: %.500s", before,
+                 dram_error_text());
+        dram_error_clear();
+        return dram_fail(status, "%.800s%s", text, why);
+    }
+    return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
+}
+
 static dram_status next_batch(run *r)
 {
     dram_status status = dram_loader_next(r->loader, &r->batch);
-    if (status != DRAM_OK) r->batch.count = 0;
-    note_skipped(r);
-    return status;
+    if (status == DRAM_OK) return DRAM_OK;
+    r->batch.count = 0;
+    return give_up(r, status);
 }
 
 /* One update, from the loader's next batch to a line of metrics. */
@@ -325,7 +355,9 @@ static dram_status step(run *r, dram_metrics *m)
     bool again = is_reused(r, r->state.step + 1);
     if (!r->batch.count) TRY(next_batch(r));
     const dram_batch batch = r->batch;
-    TRY(dram_step_run(s, &r->feed, &order, batch.samples, batch.count, again ? NULL : r->loader, &result));
+    dram_status status =
+        dram_step_run(s, &r->feed, &order, batch.samples, batch.count, again ? NULL : r->loader, &result);
+    if (status != DRAM_OK) return result.ran ? status : give_up(r, status);
     if (!again) r->batch.count = 0;
     r->device_seconds += result.device_seconds;
     *m = metrics_of(r, &order, &result);
@@ -336,7 +368,7 @@ static dram_status step(run *r, dram_metrics *m)
     r->step_seconds = r->step_seconds > 0 ? 0.9 * r->step_seconds + 0.1 * seconds : seconds;
     r->images += batch.count;
     r->state.step++;
-    if (!again) r->state.position = dram_loader_position(r->loader);
+    if (!again) note_position(r);
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
     m->images_per_second = batch.count / seconds;
@@ -359,7 +391,8 @@ static dram_status evaluate(run *r)
 {
     if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
-    TRY(dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval));
+    dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval);
+    if (status != DRAM_OK) return give_up(r, status);
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     TRY(dram_eval_append(r->path[EVALUATIONS], r->state.step, &r->summary->eval));
@@ -385,8 +418,7 @@ static dram_status loop(run *r)
         report_progress(r, &m);
         bool last = r->state.step == steps;
         bool stop = r->hooks->stop && *r->hooks->stop;
-        if (stop || last || is_due(r->state.step, due->save_every))
-            TRY(dram_checkpoint_save(&r->session, r->path[CHECKPOINTS], &r->state));
+        if (stop || last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (stop && !last)
             return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                              (long long)r->state.step);
@@ -414,7 +446,7 @@ static void summarise(run *r, double wall, double cpu)
     dram_guard_close(r->guard, &peaks);
     r->guard = NULL;
     s->steps = r->state.step;
-    s->skipped_images = r->state.skipped;
+    s->skipped_images = dram_loader_skipped(r->loader);
     s->skipped_steps = r->state.scaling.skipped;
     s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;

@@ -72,6 +72,7 @@ static double mean_of_rest(double mean, double out, int count)
 static dram_status run_program(dram_session *s, const dram_io *io, dram_step_result *result)
 {
     double begin = dram_clock();
+    result->ran = true;
     TRY(dram_exec_run(s->exec, io->index));
     result->device_seconds += dram_clock() - begin;
     return DRAM_OK;

@@ -22,6 +22,7 @@ typedef struct {
     double grad_norm;      /* of the gradient without the loss scale. Where it is not finite no update was made; a fused
                             * step has updated the weights before the first gradient that is not finite */
     double device_seconds; /* in which programs ran */
+    bool ran;              /* false after an error: no program ran, and no slot has changed */
 } dram_step_result;
 
 /* samples[0..count): the whole effective batch, count = micro-batch times number of micro-batches. loader: lets go of

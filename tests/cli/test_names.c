@@ -52,7 +52,7 @@ static void names_are_escaped(void **state)
     dram_ok(state, "train run.yaml device=cpu train.steps=1 run.eval_every=0");
     assert_int_equal(dram(state, "eval run.yaml device=cpu --weights runs/net/student.safetensors data.val.images=odd "
                                  "data.val.labels=none"),
-                     1);
+                     2);
     assert_non_null(strstr(complained, "\\x1B]0;x\\x07\\xFF.txt"));
     assert_non_null(strstr(complained, "\\x1B[31m\\x0A\\xE4.jpg"));
     for (const char *p = complained; *p; p++) assert_true(*p == '\n' || (*p >= 0x20 && *p < 0x7f));

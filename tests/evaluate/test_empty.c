@@ -156,6 +156,47 @@ static void strips(void **state)
     cJSON_Delete(summary);
 }
 
+/* No term compared anything: there is no loss, and that is no error. The update is made all the same. */
+static void nothing_at_all(void **state)
+{
+    static const char *const terms[] = {"sam_distill.enabled=false", "resolution_distill.enabled=false", ""};
+    for (int i = 0; i < 3; i++) {
+        char set[200];
+        snprintf(set, sizeof set, "train.steps=2 task.enabled=false %s", terms[i]);
+        run_order o = {.name = "nothing", .set = on(state, "strips", "strips", set)};
+        run_ok(state, &o);
+        for (int step = 0; step < 2; step++) {
+            assert_true(isnan(metric(state, "nothing", step, "loss")));
+            assert_true(metric(state, "nothing", step, "grad_norm") == 0);
+        }
+        assert_true(isnan(o.summary.final_loss));
+        cJSON *summary = run_summary(state, "nothing");
+        assert_true(is_null(summary, "final_loss") && json_number(summary, "exit") == 0);
+        cJSON_Delete(summary);
+        run_remove(state, "nothing");
+    }
+}
+
+/* A step of one image without a label and without a cell, among others: its line alone has no loss. */
+static void nothing_in_one_step(void **state)
+{
+    put_pair(state, "lone", 0, 48, 64, halves);
+    put_pair(state, "lone", 1, 24, 640, NULL);
+    run_order o = {.name = "lone",
+                   .set = on(state, "lone", "lone",
+                             "train.steps=2 train.batch_size=1 data.labels_optional=true "
+                             "resolution_distill.enabled=false")};
+    run_ok(state, &o);
+    int with = 0, without = 0;
+    for (int step = 0; step < 2; step++) {
+        double loss = metric(state, "lone", step, "loss");
+        with += loss > 0;
+        without += isnan(loss);
+    }
+    assert_int_equal(with, 1);
+    assert_int_equal(without, 1);
+}
+
 static void all_labels_void(void **state)
 {
     for (int i = 0; i < 3; i++) put_pair(state, "void", i, 48, 64, all_void);
@@ -327,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks_of_0_and_255),    cmocka_unit_test(strips),
+        cmocka_unit_test(nothing_at_all),        cmocka_unit_test(nothing_in_one_step),
         cmocka_unit_test(all_labels_void),       cmocka_unit_test(a_strip_among_images),
         cmocka_unit_test(a_step_without_labels), cmocka_unit_test(evaluated_on_void),
         cmocka_unit_test(said_before_step_one),  cmocka_unit_test(many_labels_are_sampled),

@@ -361,9 +361,22 @@ static void few_directions(void **state)
         mask[3] = (float)cells;
         assert_int_equal(dram_pca_fit(x, mask, N, D, &pca), DRAM_OK);
         dram_pca_project(&pca, x, at);
-        assert_true(at[0] == 0 && at[1] == 0 && at[2] == 0 && pca.explained == 0);
+        assert_true(at[0] == 0 && at[1] == 0 && at[2] == 0 && isnan(pca.explained));
         dram_pca_free(&pca);
     }
+    /* Cells that are all alike, though their mean is rounded. */
+    for (int i = 0; i < N; i++) {
+        mask[i] = 1;
+        for (int c = 0; c < D; c++) x[i * D + c] = 0.1f * (float)(c + 1);
+    }
+    assert_int_equal(dram_pca_fit(x, mask, N, D, &pca), DRAM_OK);
+    assert_true(isnan(pca.explained));
+    for (int k = 0; k < 3; k++) assert_true(pca.deviation[k] == 0);
+    dram_pca_free(&pca);
+    x[3 * D + 5] *= 1.0f + 0x1p-22f; /* and one that differs by next to nothing does */
+    assert_int_equal(dram_pca_fit(x, mask, N, D, &pca), DRAM_OK);
+    assert_true(fabs(pca.explained - 1) < 1e-6 && pca.deviation[0] > 0);
+    dram_pca_free(&pca);
     x[3 * D] = NAN;
     assert_int_equal(dram_pca_fit(x, mask, N, D, &pca), DRAM_ERR_NUMERIC);
     x[3 * D] = INFINITY;

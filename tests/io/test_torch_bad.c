@@ -280,12 +280,11 @@ static void wrappers(void **state)
 {
     static const struct {
         const char *outer[3];
-        int taken; /* the dict whose tensor has 6 numbers in order; the others' are reversed */
-    } cases[] = {{{"ema", "teacher", "model"}, 2},
-                 {{"ema", "teacher", "net"}, 1},
-                 {{"net", "ema", "optimizer"}, 1},
-                 {{"state_dict", "ema", "epoch"}, 0},
-                 {{"state_dict", "model", "x"}, 1}};
+        int taken;          /* the dict whose tensor has 6 numbers in order; the others' are reversed */
+        const char *beside; /* another that might have been; NULL: there is none */
+    } cases[] = {{{"ema", "teacher", "model"}, 2, "teacher"},     {{"ema", "teacher", "net"}, 1, "ema"},
+                 {{"net", "ema", "optimizer"}, 1, NULL},          {{"state_dict", "ema", "epoch"}, 0, "ema"},
+                 {{"state_dict", "model", "x"}, 1, "state_dict"}, {{"ema", "model", "x"}, 1, "ema"}};
     static const float reversed[6] = {5, 4, 3, 2, 1, 0};
     const char *path = in_dir(state, "wrapped.pth");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -309,6 +308,15 @@ static void wrappers(void **state)
             put_archive(path, m, 3, 0);
             opens(path);
             free(b.at);
+            dram_st *st;
+            const char *taken, *other;
+            assert_int_equal(dram_st_open(path, &st), DRAM_OK);
+            assert_int_equal(dram_st_choice(st, &taken, &other), cases[i].beside != NULL);
+            if (cases[i].beside) {
+                assert_string_equal(taken, cases[i].outer[cases[i].taken]);
+                assert_string_equal(other, cases[i].beside);
+            }
+            dram_st_close(st);
         }
 }
 

@@ -13,6 +13,7 @@ enum { NET_TAPS = 5 };
 
 typedef struct {
     const dram_arch *arch;
+    int native; /* of its weights; 0: the network's own */
     dram_st *st;
     dram_slots slots;
     run_state run;
@@ -76,7 +77,7 @@ static inline void pass_open(golden_net *net, golden_pass *p, bool train, dram_b
     dram_val image = dram_graph_input(p->g, "image", DRAM_F32,
                                       DRAM_SHAPE(net->image[0], net->image[2], net->image[3], net->image[1]));
     p->in[p->n_in++] = (run_io){image, net->pixels};
-    const dram_build build = {.g = p->g, .group = "student", .trainable = train, .bn = bn};
+    const dram_build build = {.g = p->g, .group = "student", .trainable = train, .bn = bn, .native = net->native};
     if (dram_trunk_build(&build, net->arch, image, &p->f) != DRAM_OK) fail_msg("%s", dram_error_text());
     int n_values = p->g->n_values;
     p->weight = net_memory((size_t)net->slots.n * sizeof *p->weight);

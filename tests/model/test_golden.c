@@ -88,22 +88,38 @@ static void vit_micro_320x192(void **state)
     check_vit("vit_micro_320x192", 320, 192);
 }
 
-static void vit_tiny_256(void **state)
+/* An embedding alone. native: the side that the weights are of, 0 for the network's own. */
+static void check_embedding(const char *arch, const char *file, int native, int64_t h, int64_t w)
 {
-    (void)state;
     golden_net net;
     golden_pass p;
     double used = 0, tol = 3e-5; /* as above */
-    net_open(&net, "vit_tiny", "vit_tiny_256", (const int64_t[]){1, 3, 256, 256});
+    net_open(&net, arch, file, (const int64_t[]){1, 3, h, w});
+    net.native = native;
     pass_open(&net, &p, false, DRAM_BN_EVAL);
     net_fill(&net);
     run_io out = pass_out(&p, p.f.tap[0]);
     run_graph(&net.run, p.g, p.in, p.n_in, &out, 1);
     net_compare_tap(&net, &p, 0, "embedding", out.data, tol, &used);
-    printf("vit_tiny_256: worst error of the embedding, of its rms: %.1e\n", used * tol);
+    printf("%s: worst error of the embedding, of its rms: %.1e\n", file, used * tol);
     free(out.data);
     pass_close(&p);
     net_close(&net);
+}
+
+static void vit_tiny_256(void **state)
+{
+    (void)state;
+    check_embedding("vit_tiny", "vit_tiny_256", 0, 256, 256);
+}
+
+/* Fine-tuned at another size: its own table of positions, at that size and at another. */
+static void vit_of_another_size(void **state)
+{
+    (void)state;
+    check_embedding("vit_micro", "vit_micro_native_512", 512, 512, 512);
+    check_embedding("vit_micro", "vit_micro_native_512_at_320x192", 512, 320, 192);
+    check_embedding("vit_b", "vit_b_native_256", 256, 256, 256);
 }
 
 static void check_regnet(const char *arch)
@@ -159,9 +175,9 @@ static void regnety_016(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vit_micro_256), cmocka_unit_test(vit_micro_320), cmocka_unit_test(vit_micro_320x192),
-        cmocka_unit_test(vit_tiny_256),  cmocka_unit_test(regnetx_004),   cmocka_unit_test(regnety_004),
-        cmocka_unit_test(regnety_016),
+        cmocka_unit_test(vit_micro_256), cmocka_unit_test(vit_micro_320),       cmocka_unit_test(vit_micro_320x192),
+        cmocka_unit_test(vit_tiny_256),  cmocka_unit_test(regnetx_004),         cmocka_unit_test(regnety_004),
+        cmocka_unit_test(regnety_016),   cmocka_unit_test(vit_of_another_size),
     };
     openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */
     dram_ops_init();

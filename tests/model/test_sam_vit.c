@@ -121,6 +121,31 @@ static void vit_sizes(void **state)
     net_close(&n);
 }
 
+/* Weights of another size than the network's: tables of that size, and at that size nothing is resampled. */
+static void vit_of_another_native_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int native, dim, rel, plain, global;
+    } want[] = {{"vit_b", 256, 768, 64, 0, 2}, {"vit_b", 512, 768, 64, 1, 11}, {"vit_micro", 1024, 128, 32, 0, 5}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        net n;
+        char name[64];
+        int side = want[i].native, grid = side / 16;
+        net_open(&n, 1, side, side);
+        n.build.native = side;
+        assert_int_equal(dram_trunk_build(&n.build, dram_arch_find(want[i].name), n.image, &n.f), DRAM_OK);
+        assert_int_equal(count_nodes(&n, DRAM_OP_resize), 0);
+        check_file(&n, "pos_embed", DRAM_SHAPE(1, grid, grid, want[i].dim), false, DRAM_INIT_TRUNC_NORMAL, 0.02);
+        snprintf(name, sizeof name, "blocks.%d.attn.rel_pos_h", want[i].plain);
+        check_file(&n, name, DRAM_SHAPE(27, want[i].rel), false, DRAM_INIT_ZERO, 0);
+        snprintf(name, sizeof name, "blocks.%d.attn.rel_pos_w", want[i].global);
+        check_file(&n, name, DRAM_SHAPE(2 * grid - 1, want[i].rel), false, DRAM_INIT_ZERO, 0);
+        net_close(&n);
+    }
+}
+
 /* GELUs of the nodes from `first` on: by themselves, and at the end of a product. */
 static void count_gelus(const net *n, int first, int *alone, int *fused)
 {
@@ -175,9 +200,8 @@ static void frozen_teacher(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vit_totals),
-        cmocka_unit_test(vit_slots),
-        cmocka_unit_test(vit_sizes),
+        cmocka_unit_test(vit_totals),     cmocka_unit_test(vit_slots),
+        cmocka_unit_test(vit_sizes),      cmocka_unit_test(vit_of_another_native_size),
         cmocka_unit_test(frozen_teacher),
     };
     dram_ops_init();

@@ -172,7 +172,8 @@ static void what_does_not_fit_is_named(void **state)
         {{.misshapen = "neck.1.bias", .dtype = DRAM_ST_F32}, "1 misshapen: neck.1.bias [255] instead of [256]"},
         {{.as_integer = "neck.3.bias", .dtype = DRAM_ST_F32}, "neck.3.bias"},
         {{.without = "neck.0.weight", .extra = {"neck.0.wieght"}, .misshapen = "neck.1.bias", .dtype = DRAM_ST_F32},
-         "does not hold the weights of vit_micro; 1 missing: neck.0.weight; 1 misshapen: neck.1.bias [255] instead of "
+         "does not hold the weights of vit_micro; 1 missing: neck.0.weight (there is neck.0.wieght); 1 misshapen: "
+         "neck.1.bias [255] instead of "
          "[256]; 1 not known: neck.0.wieght"},
     };
     const char *from = run_file(state, "vit", "student.safetensors"), *to = in_dir(state, "unfit.safetensors");
