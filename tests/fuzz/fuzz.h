@@ -51,7 +51,7 @@ static inline const char *file_of(const void *bytes, size_t n)
     static char path[64];
     if (fd < 0) fd = memfd_create("input", 0);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    must(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, bytes, n, 0) == (ssize_t)n);
+    must(fd >= 0 && pwrite(fd, bytes, n, 0) == (ssize_t)n && ftruncate(fd, (off_t)n) == 0);
     return path;
 }
 
