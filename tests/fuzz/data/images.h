@@ -8,8 +8,9 @@
 
 enum { MAX_PIXELS = 900 };
 
-/* What a library is known to take more than it may. */
+/* What a library is known to take more than it may, and whether it reads nothing behind the end of the image. */
 static size_t extra_bytes(const uint8_t *data, size_t size);
+static bool ends(const uint8_t *data, size_t size);
 
 static dram_status decode_image(const uint8_t *data, size_t size, bool stored, int range, dram_image *out)
 {
@@ -77,6 +78,23 @@ static void check_rules(const uint8_t *data, size_t size, const dram_image *imag
     dram_image_free(&other);
 }
 
+/* The file without its end, some bytes of it: both call it cut, or neither. */
+static void check_cut(const uint8_t *data, size_t size)
+{
+    dram_image image;
+    dram_image_header header;
+    size_t n = size - 1 - data[size / 2] % (size - 1);
+    uint8_t *part = malloc(n); /* without room behind it */
+    must(part);
+    memcpy(part, data, n);
+    dram_status status = decode_image(part, n, false, 0, &image);
+    if (status != DRAM_OK) refused();
+    dram_image_free(&image);
+    must((dram_image_look(part, n, "input", &header) == DRAM_OK) == (status == DRAM_OK));
+    if (status != DRAM_OK) refused();
+    free(part);
+}
+
 /* Returns whether it is an image. What is one has a header. */
 static bool check_image(const uint8_t *data, size_t size)
 {
@@ -98,6 +116,7 @@ static bool check_image(const uint8_t *data, size_t size)
     if (status == DRAM_OK) {
         check_size(&image, &header);
         check_rules(data, size, &image);
+        if (ends(data, size)) check_cut(data, size);
     }
     dram_image_free(&image);
     must(!*dram_error_text() && dram_alloc_bytes() == before);

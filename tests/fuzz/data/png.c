@@ -144,12 +144,18 @@ static bool check_both(const uint8_t *data, size_t size)
     return image;
 }
 
-/* Nothing is known. */
 static size_t extra_bytes(const uint8_t *data, size_t size)
 {
     (void)data;
     (void)size;
     return 0;
+}
+
+static bool ends(const uint8_t *data, size_t size)
+{
+    (void)data;
+    (void)size;
+    return true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
