@@ -56,23 +56,6 @@ static void jpeg(void)
     free(cmyk);
 }
 
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-/* A PNG with one chunk more, before its pixels. */
-static blob with_chunk(blob png, const char *type, const void *data, size_t n)
-{
-    uint8_t chunk[1024];
-    must(n + 12 <= sizeof chunk);
-    put_u32(chunk, (uint32_t)n);
-    memcpy(chunk + 4, type, 4);
-    memcpy(chunk + 8, data, n);
-    put_u32(chunk + 8 + n, (uint32_t)crc32(0, chunk + 4, (uInt)n + 4));
-    return blob_insert(png, 8 + 25, chunk, n + 12);
-}
-
 /* A text of n letters, compressed. */
 static blob with_text(blob png, size_t n)
 {
@@ -84,16 +67,15 @@ static blob with_text(blob png, size_t n)
     memcpy(text, head, sizeof head);
     must(compress2(text + sizeof head, &packed, letters, n, 9) == Z_OK);
     free(letters);
-    return with_chunk(png, "zTXt", text, sizeof head + packed);
+    return png_insert(png, png_front(), "zTXt", text, sizeof head + packed);
 }
 
 static void png(void)
 {
     enum { H = 6, W = 10 };
-    uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(40 * 6, 3), block[26];
+    uint8_t *ramp = ramp_image(40, 48), *ids = noise_bytes(40 * 6, 3);
     struct spng_plte palette = {.n_entries = 4, .entries = {{255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}}};
     for (int i = 0; i < H * W; i++) ids[i] %= 4;
-    tiff_orientation(block, 8, true);
     save("png", "rgb", encode_png(ramp, H * W * 3, H, W, 8, SPNG_COLOR_TYPE_TRUECOLOR, false, NULL));
     save("png", "rgba-16", encode_png(ramp, H * W * 8, H, W, 16, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, false, NULL));
     save("png", "grey-16-interlaced", encode_png(ramp, H * W * 2, H, W, 16, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
@@ -103,28 +85,12 @@ static void png(void)
     save("png", "ids", encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL));
     save("png", "ids-2-interlaced", encode_png(ids, H * 3, H, W, 2, SPNG_COLOR_TYPE_GRAYSCALE, true, NULL));
     save("png", "turned",
-         with_chunk(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), "eXIf", block,
-                    sizeof block));
+         png_with_orientation(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 8, true, false));
     save("png", "text", with_text(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 40));
     save("png", "large-text",
          with_text(encode_png(ids, H * W, H, W, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL), 300000));
     free(ramp);
     free(ids);
-}
-
-/* A lossy WebP as a container with EXIF. */
-static blob webp_turned(blob simple, int h, int w)
-{
-    uint8_t head[18] = {'V', 'P', '8', 'X', 10, 0, 0, 0, 8, 0, 0, 0}, exif_chunk[8 + 26] = {'E', 'X', 'I', 'F', 26};
-    head[12] = (uint8_t)(w - 1);
-    head[15] = (uint8_t)(h - 1);
-    tiff_orientation(exif_chunk + 8, 5, false);
-    blob b = blob_insert(simple, 12, head, sizeof head);
-    b = blob_insert(b, b.n, exif_chunk, sizeof exif_chunk);
-    must(b.n - 8 < 65536);
-    b.bytes[4] = (uint8_t)(b.n - 8);
-    b.bytes[5] = (uint8_t)((b.n - 8) >> 8);
-    return b;
 }
 
 static void webp(void)
@@ -136,7 +102,7 @@ static void webp(void)
     save("webp", "alpha", encode_webp(rgba, 6, 6, 4, 50));
     save("webp", "lossless-alpha", encode_webp(rgba, 6, 6, 4, -1));
     save("webp", "large", encode_webp(ramp, 48, 64, 3, 40));
-    save("webp", "turned", webp_turned(encode_webp(ramp, H, W, 3, 60), H, W));
+    save("webp", "turned", webp_with_orientation(encode_webp(ramp, H, W, 3, 60), H, W, 5));
     free(ramp);
     free(rgba);
 }
