@@ -181,7 +181,6 @@ def meta_from_hf(name):
 
 
 def hf_vit(arch, native=None):
-    """native: of the table of positions, where that is not the network's own."""
     from transformers.models.sam.modeling_sam import SamVisionEncoder
 
     width, depth, heads, blocks, own = VITS[arch]
@@ -255,11 +254,10 @@ def record_vit_tiny_256(folder):
 def record_vit_native(folder, arch, native, height, width):
     """An encoder fine-tuned at another size: at its own by transformers, at others by timm."""
     at_own = height == width == native
-    by = "transformers SamVisionEncoder, eager" if at_own else "timm VisionTransformerSAM, eps 1e-6"
     _, forward, _ = hf_vit(arch, native) if at_own else timm_vit(arch, native=native)
+    by = "transformers SamVisionEncoder, eager" if at_own else "timm VisionTransformerSAM, eps 1e-6"
     golden = Golden(model=arch, by=by, native=native, input=[1, 3, height, width])
-    with torch.no_grad():
-        golden.add("embedding", forward(image(1, height, width)), OUTPUT)
+    golden.add("embedding", forward(image(1, height, width)), OUTPUT)
     golden.save(folder, f"{arch}_native_{native}" + ("" if at_own else f"_at_{height}x{width}"))
 
 

@@ -32,15 +32,14 @@ static void take_found(const dram_surveyed *seen, dram_check_set *out)
     const dram_dataset_found *f = dram_dataset_findings(seen->dataset);
     const struct {
         int n;
-        const char *first, *why;
+        const char *first;
         dram_check_some *some;
     } all[] = {
-        {f->images_alone, f->image_alone, NULL, &out->images_alone},
-        {f->labels_alone, f->label_alone, NULL, &out->labels_alone},
-        {f->folders, f->folder, NULL, &out->folders},
-        {f->others, f->other, NULL, &out->others},
-        {f->broken, f->broken_name, f->broken_why, &out->broken},
-        {f->twins, f->twin, NULL, &out->twins},
+        {f->images_alone, f->image_alone, &out->images_alone},
+        {f->labels_alone, f->label_alone, &out->labels_alone},
+        {f->folders, f->folder, &out->folders},
+        {f->others, f->other, &out->others},
+        {f->twins, f->twin, &out->twins},
     };
     out->images = f->images;
     out->labels = f->labels;
@@ -49,10 +48,12 @@ static void take_found(const dram_surveyed *seen, dram_check_set *out)
     out->used = dram_dataset_labelled(seen->dataset);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         all[i].some->n = all[i].n;
-        if (all[i].n && all[i].first)
-            snprintf(all[i].some->first, sizeof all[i].some->first, "%s%s%s", all[i].first, all[i].why ? ": " : "",
-                     all[i].why ? all[i].why : "");
+        if (all[i].n && all[i].first) snprintf(all[i].some->first, sizeof all[i].some->first, "%s", all[i].first);
     }
+    out->broken.n = f->broken;
+    if (f->broken)
+        snprintf(out->broken.first, sizeof out->broken.first, "%s: no %s can be read here: %s", f->broken_name,
+                 f->broken_is_label ? "label" : "image", f->broken_why);
     if (f->hint) snprintf(out->hint, sizeof out->hint, "%s", f->hint);
 }
 
@@ -85,6 +86,7 @@ static void add_bad_image(const counter *c, int i, dram_check_some *some)
 {
     dram_image image;
     dram_dataset_image_path(c->seen->dataset, i, c->path, c->room);
+    dram_error_clear();
     if (some->n == 0 && dram_image_load(c->path, &c->images, &image) == DRAM_OK) dram_image_free(&image);
     dram_some_add(some, "%s", *dram_error_text() ? dram_error_text() : c->path);
     dram_error_clear();
@@ -160,6 +162,7 @@ static void add_bad_label(const counter *c, int i, const dram_label_rules *rules
 {
     dram_label label;
     dram_dataset_label_path(c->seen->dataset, i, c->path, c->room);
+    dram_error_clear();
     if (some->n == 0 && dram_label_load(c->path, rules, &label) == DRAM_OK) dram_label_free(&label);
     dram_some_add(some, "%s", *dram_error_text() ? dram_error_text() : c->path);
     dram_error_clear();

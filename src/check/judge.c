@@ -11,15 +11,20 @@
 /* ---- reasons against a run ---- */
 
 /* A tenth of the images may be bad, as in the loader. */
+static bool are_too_bad(const dram_config *cfg, const dram_check_set *s)
+{
+    bool stop = cfg->data.on_bad == DRAM_ON_BAD_STOP;
+    return s->bad && (stop || (int64_t)s->bad * 10 > s->images);
+}
+
 static dram_status judge_bad(const dram_config *cfg, const dram_check_set *s, const char *key)
 {
     const dram_check_some *why = s->bad_images.n ? &s->bad_images : &s->bad_labels;
-    bool stop = cfg->data.on_bad == DRAM_ON_BAD_STOP;
     if (s->unread.n)
         return dram_config_fail(cfg, key, "%d file%s cannot be read%s%s", s->unread.n, S(s->unread.n),
                                 s->unread.n == 1 ? ": " : ", the first: ", s->unread.first);
-    if (!s->bad || (!stop && (int64_t)s->bad * 10 <= s->images)) return DRAM_OK;
-    if (stop)
+    if (!are_too_bad(cfg, s)) return DRAM_OK;
+    if (cfg->data.on_bad == DRAM_ON_BAD_STOP)
         return dram_config_fail(cfg, key, "%d of %d images cannot be used, and data.on_bad is stop: %s", s->bad,
                                 s->images, why->first);
     return dram_config_fail(cfg, key, "%d of %d images cannot be used, more than 10 %%; the first: %s", s->bad,
@@ -81,8 +86,8 @@ static void warn_of_names(speaker *to, const dram_check_set *s, const char *key)
         say(to, "%s: %d file%s left aside, neither *.jpg, *.jpeg, *.png nor *.webp (the first: %s)", key, s->others.n,
             S(s->others.n), s->others.first);
     if (s->broken.n)
-        say(to, "%s: %d name%s left out, which %s no file (the first: %s)", key, s->broken.n, S(s->broken.n),
-            s->broken.n == 1 ? "is" : "are", s->broken.first);
+        say(to, "%s: %d of %d images %s left out%s: %s", key, s->broken.n, s->images + s->broken.n,
+            s->broken.n == 1 ? "is" : "are", s->broken.n == 1 ? "" : ", the first", s->broken.first);
     if (s->twins.n)
         say(to,
             "%s: %d image%s the name of another but for the ending (the first: %s): if they are labels, name their "
@@ -110,10 +115,11 @@ static void warn_of_range(speaker *to, const dram_check_set *s, const char *key)
 
 static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)
 {
-    if (s->bad_images.n)
+    bool refused = are_too_bad(to->cfg, s);
+    if (s->bad_images.n && !refused)
         say(to, "%s: %d image%s cannot be read and %s left out (the first: %s)", key, s->bad_images.n,
             S(s->bad_images.n), s->bad_images.n == 1 ? "is" : "are", s->bad_images.first);
-    if (s->bad_labels.n)
+    if (s->bad_labels.n && !refused)
         say(to, "%s: %d label%s cannot be used and %s left out with the image (the first: %s)", key, s->bad_labels.n,
             S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", s->bad_labels.first);
     if (s->unsure.n)

@@ -89,8 +89,9 @@ static void add_classes(const dram_config *cfg, const dram_check_set *s, dram_st
     for (int k = 0; k < DRAM_CHECK_CLASSES; k++) n += s->pixels[k] > 0;
     for (int i = 0; i < n && i < NAMED; i++) {
         int k = next_class(s, taken);
-        at += (size_t)snprintf(line + at, sizeof line - at, "%s%.100s %.1f %%", i ? ", " : "",
-                               dram_class_name(cfg, k, room, sizeof room), share(s->pixels[k], s->labelled_pixels));
+        at += (size_t)snprintf(line + at, sizeof line - at, "%s%s%.100s %.1f %%", i ? ", " : "",
+                               cfg->data.class_names ? "" : "class ", dram_class_name(cfg, k, room, sizeof room),
+                               share(s->pixels[k], s->labelled_pixels));
     }
     if (n > NAMED) snprintf(line + at, sizeof line - at, ", %d more", n - NAMED);
     add_line(out, "       %d of %d classes: %s; void %.1f %%", n, cfg->data.classes, line,

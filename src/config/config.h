@@ -58,7 +58,8 @@ void dram_config_free(dram_config *cfg); /* NULL is allowed */
 
 /* Says (dram_info, a line for each reason) which keys have no effect because of another key, as scale_min without a
  * crop: those that were set, to something else than their default, by a source no weaker than the one that set the
- * other key. What a base sets and the file that names it switches off is not said. */
+ * other key. What a base sets and the file that names it switches off is not said, nor
+ * what a file sets in a section beside its own `enabled: false`. */
 void dram_config_tell_idle(const dram_config *cfg);
 
 /* What only a run needs and a plan does not: images (of data.train when `training`, else of data.val) and the teacher's

@@ -23,20 +23,30 @@ static bool draws_teacher(const dram_config *cfg)
     return !weights || strcmp(weights, DRAM_WEIGHTS_RANDOM) == 0;
 }
 
+/* Labels that are not learned still tell which files of one folder are no photographs. */
+static bool uses_labels(const dram_config *cfg, const char *images, const char *labels)
+{
+    return cfg->task.enabled || !images || !labels || strcmp(images, labels) == 0;
+}
+
 /* A row: the keys, "|" between them, and a "." at the end for all of a section; the condition under which they have an
  * effect; the key that decides it. The first row whose condition fails speaks for a key. A new key that another can
  * take the effect from gets a row here. */
 #define EFFECT_LIST(X)                                                                                                 \
     X(sam, "sam_distill.|memory.share_teacher", cfg->sam_distill.enabled, "sam_distill.enabled")                       \
     X(resolution, "resolution_distill.", cfg->resolution_distill.enabled, "resolution_distill.enabled")                \
+    X(train_labels, "data.train.labels", uses_labels(cfg, cfg->data.train.images, cfg->data.train.labels),             \
+      "task.enabled")                                                                                                  \
+    X(val_labels, "data.val.labels", uses_labels(cfg, cfg->data.val.images, cfg->data.val.labels), "task.enabled")     \
     X(task,                                                                                                            \
-      "task.|data.train.labels|data.train.label_fraction|data.train.label_seed|data.train.labelled_share|"             \
-      "data.val.labels|data.classes|data.ignore_index|data.labels_optional",                                           \
+      "task.|data.train.label_fraction|data.train.label_seed|data.train.labelled_share|data.classes|"                  \
+      "data.ignore_index|data.labels_optional",                                                                        \
       cfg->task.enabled, "task.enabled")                                                                               \
+    X(pattern, "data.label_pattern", cfg->data.train.labels || cfg->data.val.labels, "data.train.labels")              \
     X(fraction, "data.train.label_seed", cfg->data.train.label_fraction < 1, "data.train.label_fraction")              \
     X(share, "data.train.labelled_share", cfg->sam_distill.enabled || cfg->resolution_distill.enabled,                 \
       "sam_distill.enabled")                                                                                           \
-    X(val, "run.eval_every", cfg->data.val.images, "data.val.images")                                                  \
+    X(val, "run.eval_every", cfg->data.val.images || !cfg->run.eval_every, "data.val.images")                          \
     X(evaluation, "run.eval_every|data.val.images", cfg->task.enabled || cfg->sam_distill.enabled,                     \
       "sam_distill.enabled")                                                                                           \
     X(crop, "data.augment.scale_min|data.augment.scale_max", cfg->data.augment.crop, "data.augment.crop")              \
@@ -95,12 +105,22 @@ static int row_of(const dram_config *cfg, const dram_key *key)
     return -1;
 }
 
-/* What a weaker source set, a stronger one has switched off on purpose. */
+/* Whether the decider is the `enabled` of the section that the key is in. */
+static bool is_own_switch(const char *decider, const char *path)
+{
+    size_t section = (size_t)(dram_key_name(decider) - decider);
+    return section && strcmp(decider + section, "enabled") == 0 && strncmp(decider, path, section) == 0;
+}
+
+/* What a weaker source set, a stronger one has switched off on purpose; and so has one that says `enabled: false` beside
+ * what it sets. */
 static bool is_idle(const dram_config *cfg, const dram_key *key, int row)
 {
+    const char *decider = rows[row].decider;
     if (key->kind <= DRAM_KEY_SECTION || row_of(cfg, key) != row || is_default(cfg, key)) return false;
     if (strcmp(dram_config_where(cfg, key->path), "default") == 0) return false;
-    return !dram_config_outranks(cfg, rows[row].decider, key->path);
+    if (is_own_switch(decider, key->path)) return dram_config_outranks(cfg, key->path, decider);
+    return !dram_config_outranks(cfg, decider, key->path);
 }
 
 /* "data.augment.crop is false" */

@@ -111,15 +111,16 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
         return dram_config_fail(cfg, "sam_distill.enabled", "there is no teacher to look at; set it to true");
     TRY(dram_single_check_teacher(cfg));
     TRY_GOTO(dram_dataset_open(&params, &dataset), done);
+    TRY_GOTO(dram_datasets_check_broken(cfg, dataset, where, where), done);
     dram_datasets_say(dataset, params.recursive);
-    TRY_GOTO(dram_datasets_refuse_broken(dataset, where, where), done);
-    if (!dram_fidelity_means_something(cfg)) goto done;
     TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    *result = empty(&chosen.cfg); /* the file of weights may have said another size */
+    if (!dram_fidelity_means_something(&chosen.cfg)) goto done;
     TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);
     TRY_GOTO(dram_single_start(&s), done);
     TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, NULL, result), done);
     if (result->images)
-        warn_if_low(cfg, result);
+        warn_if_low(&chosen.cfg, result);
     else if (!result->without_cell)
         status = dram_fail(DRAM_ERR_FORMAT, "--teacher-fidelity: none of the %d images of %s can be read",
                            dram_dataset_count(dataset), folder);

@@ -29,16 +29,26 @@ void dram_datasets_say(const dram_dataset *dataset, bool recursive)
     if (found->folders)
         dram_warn("%d folder%s not looked into%s (the first: %s)", found->folders, found->folders == 1 ? "" : "s",
                   recursive ? ", since another name leads there too" : "; data.recursive: true does it", found->folder);
+    if (found->broken)
+        dram_warn("%d of %d images %s left out%s: %s: no %s can be read here: %s", found->broken,
+                  found->images + found->broken, found->broken == 1 ? "is" : "are",
+                  found->broken == 1 ? "" : ", the first", found->broken_name,
+                  found->broken_is_label ? "label" : "image", found->broken_why);
 }
 
-dram_status dram_datasets_refuse_broken(const dram_dataset *dataset, const char *images_where, const char *labels_where)
+dram_status dram_datasets_check_broken(const dram_config *cfg, const dram_dataset *dataset, const char *images_where,
+                                       const char *labels_where)
 {
     const dram_dataset_found *found = dram_dataset_findings(dataset);
-    if (!found->broken) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "%s: %s: no %s can be read here: %s%s",
-                     found->broken_is_label ? labels_where : images_where, found->broken_name,
-                     found->broken_is_label ? "label" : "image", found->broken_why,
-                     found->broken > 1 ? "; others are like it" : "");
+    bool stop = cfg->data.on_bad == DRAM_ON_BAD_STOP;
+    char first[600], why[120] = " (data.on_bad is stop)";
+    int broken = found->broken, all = found->images + broken;
+    if (!broken) return DRAM_OK;
+    snprintf(first, sizeof first, "%s: no %s can be read here: %s", found->broken_name,
+             found->broken_is_label ? "label" : "image", found->broken_why);
+    if (!stop && (int64_t)broken * 10 <= all) return DRAM_OK;
+    if (!stop) snprintf(why, sizeof why, "; %d of %d images are so, more than 10 %%", broken, all);
+    return dram_fail(DRAM_ERR_CONFIG, "%s: %s%s", found->broken_is_label ? labels_where : images_where, first, why);
 }
 
 /* "FILE:LINE:COLUMN: data.train.images", in memory of its own. */
@@ -73,7 +83,7 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
     };
     if (!params.images) return DRAM_OK;
     TRY(dram_dataset_open(&params, out));
-    dram_status status = dram_datasets_refuse_broken(*out, images_where, labels_where);
+    dram_status status = dram_datasets_check_broken(cfg, *out, images_where, labels_where);
     if (status == DRAM_OK && !val) status = check_labelled(cfg, *out);
     if (status == DRAM_OK) return DRAM_OK;
     dram_dataset_close(*out);

@@ -118,7 +118,7 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "skipped_steps", (double)s->skipped_steps) &&
                 add_number(object, "loss_scale", s->loss_scale) && add_number(object, "final_loss", s->final_loss);
     cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
-    cJSON *data = dram_check_json(&s->data);
+    cJSON *data = s->data.train.there ? dram_check_json(&s->data) : cJSON_CreateNull();
     good = good && eval && cJSON_AddItemToObject(object, "eval", eval) && data &&
            cJSON_AddItemToObject(object, "data", data) &&
            add_number(object, "exit", dram_status_exit(status));

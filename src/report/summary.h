@@ -31,7 +31,7 @@ typedef struct {
     double final_loss;
     bool evaluated;
     dram_eval_result eval;
-    dram_check data;      /* all 0 until it was looked at */
+    dram_check data;      /* nothing there until it was looked at */
     char directory[1024]; /* of the run */
 } dram_summary;
 

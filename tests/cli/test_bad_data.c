@@ -9,6 +9,8 @@
 #include "cli/commands.h"
 #include "data/image.h"
 
+#define EVAL "eval run.yaml device=cpu data.val.images=scenes/images data.val.labels=scenes/labels"
+
 enum { SCENES = 12, HEIGHT = 48, WIDTH = 64 };
 
 static int setup(void **state)
@@ -38,16 +40,16 @@ static void one_bad_label(void **state)
     ids[0] = 77;
     assert_int_equal(dram_label_write_png(path, ids, label.height, label.width), DRAM_OK);
     dram_label_free(&label);
-    expect(state, "train run.yaml device=cpu train.steps=7 data.on_bad=stop name=stop", 1, "", "00005.png");
+    expect(state, "train run.yaml device=cpu train.steps=7 data.on_bad=stop data.check=none name=stop", 1, "",
+           "00005.png");
     assert_non_null(strstr(complained, "dram: "));
     assert_non_null(strstr(complained, " (data.on_bad is stop)"));
     /* 8 % are bad: too few to give up */
     expect(state, "train run.yaml device=cpu train.steps=7 name=skip", 0, "skipped images: 1 (named in the warnings)",
            "warning: skipped: ");
-    expect(state, "eval run.yaml device=cpu --weights runs/skip/student.safetensors", 0,
+    expect(state, EVAL " --weights runs/skip/student.safetensors", 0,
            "11 images (some were skipped, see the warnings)\n", "warning: skipped: ");
-    expect(state, "eval run.yaml device=cpu --weights runs/skip/student.safetensors data.on_bad=stop", 1, "",
-           "00005.png");
+    expect(state, EVAL " --weights runs/skip/student.safetensors data.on_bad=stop data.check=none", 1, "", "00005.png");
     put_file(path, good, bytes);
     free(good);
     dram_ok(state, "train run.yaml device=cpu train.steps=7 data.on_bad=stop name=stop --resume");

@@ -71,7 +71,7 @@ static int setup(void **state)
     static const char list[] = "2\r\n3.jpg\r\n\r\n0\r\n# the rest\r\n1\r\n";
     if (dram_setup(state, SCENES) != 0) return -1;
     put_file(in_dir(state, "list.txt"), list, sizeof list - 1);
-    dram_ok(state, "train run.yaml device=cpu");
+    dram_ok(state, "train run.yaml device=cpu data.val.images=scenes/images data.val.labels=scenes/labels");
     return 0;
 }
 

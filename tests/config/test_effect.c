@@ -1,6 +1,8 @@
 /* Keys that have no effect beside another one are said. */
 #include "config/helpers.h"
 
+#include <glob.h>
+
 #include "base/log.h"
 
 static char said[4096];
@@ -70,6 +72,7 @@ static void each_row(void **state)
          "task: {enabled: true, weight: 2}\ndata: {classes: 2}\n"},
         {"run: {eval_every: 7}\n", "c.yaml: run.eval_every has no effect: data.val.images is none\n",
          "run: {eval_every: 7}\ndata: {val: {images: i}}\n"},
+        {"", "", "run: {eval_every: 0}\n"},
         {"sam_distill: {teacher: {weights: w, seed: 4}}\n", "", "sam_distill: {teacher: {weights: random, seed: 4}}\n"},
         {"sam_distill: {between: reuse}\n",
          "c.yaml: sam_distill.between has no effect: sam_distill.distill_interval is 1\n",
@@ -87,6 +90,10 @@ static void each_row(void **state)
          "optim: {type: sgd, momentum: 0.5}\n"},
         {"optim: {type: sgd, beta2: 0.5}\n", "c.yaml: optim.beta2 has no effect: optim.type is sgd\n",
          "optim: {beta1: 0.5, beta2: 0.5, eps: 1.0e-6}\n"},
+        {"data: {label_pattern: _L}\n", "c.yaml: data.label_pattern has no effect: data.train.labels is none\n",
+         TASK "data: {classes: 2, label_pattern: _L, val: {images: i, labels: l}}\n"},
+        {"data: {val: {images: i, labels: l}}\n", "c.yaml: data.val.labels has no effect: task.enabled is false\n",
+         "data: {val: {images: i, labels: i}}\n"},
         {"device: cpu\ncuda: {graph: false}\n", "c.yaml: cuda.graph has no effect: device is cpu\n",
          "cuda: {graph: false}\n"},
     };
@@ -107,19 +114,22 @@ static void paths_and_weights(void **state)
     assert_non_null(strstr(said, "/s\n"));
 }
 
-/* A line for each reason, however many keys it is for, and those first. */
+/* A line for each reason, however many keys it is for. */
 static void one_line_a_reason(void **state)
 {
     (void)state;
-    expect_said(TASK "data: {classes: 2}\nsam_distill: {enabled: false, sam_input_size: 512, pad_to: 640, "
-                     "teacher: {model_type: vit_h, seed: 3}, cache_format: int8, loss: {temperature: 2}}\n",
-                "c.yaml: sam_distill.teacher.model_type, sam_distill.teacher.seed, sam_distill.sam_input_size, "
-                "sam_distill.pad_to and 2 more have no effect: sam_distill.enabled is false\n");
-    expect_said(
-        "data: {classes: 3, train: {images: i, labels: l, label_fraction: 0.5}, augment: {crop: false, scale_min: "
-        "0.6}}\n",
-        "c.yaml: data.train.labels, data.train.label_fraction, data.classes have no effect: task.enabled is false\n"
-        "c.yaml: data.augment.scale_min has no effect: data.augment.crop is false\n");
+    static const char yaml[] = "sam_distill: {sam_input_size: 512, pad_to: 640, teacher: {model_type: vit_h, seed: 3}, "
+                               "cache_format: int8, loss: {temperature: 2}}\n";
+    write_to("base.yaml", TASK "data: {classes: 2}\nsam_distill: {enabled: false}\n");
+    char all[400];
+    snprintf(all, sizeof all, "base: base.yaml\n%s", yaml);
+    expect_said(all, "c.yaml: sam_distill.teacher.model_type, sam_distill.teacher.seed, sam_distill.sam_input_size, "
+                     "sam_distill.pad_to and 2 more have no effect: sam_distill.enabled is false\n");
+    expect_said("data: {classes: 3, train: {images: i, labels: l, label_fraction: 0.5}, augment: {crop: false, "
+                "scale_min: 0.6}}\n",
+                "c.yaml: data.train.labels has no effect: task.enabled is false\n"
+                "c.yaml: data.train.label_fraction, data.classes have no effect: task.enabled is false\n"
+                "c.yaml: data.augment.scale_min has no effect: data.augment.crop is false\n");
 }
 
 /* Nothing is said of defaults, of what a base sets and its user switches off, and of what the command line switches
@@ -130,6 +140,14 @@ static void on_purpose(void **state)
     static const char *const off[] = {"data.augment.crop=false"}, *const set[] = {"data.augment.scale_min=0.9"};
     expect_said("data: {augment: {crop: false, scale_min: 0.5}}\n", ""); /* its default */
     expect_said("task: {enabled: false}\n", "");
+    expect_said("resolution_distill: {enabled: false, weight: 2}\n", ""); /* beside its own switch */
+    expect_said("task: {enabled: false, weight: 2}\ndata: {classes: 3}\n",
+                "c.yaml: data.classes has no effect: task.enabled is false\n");
+    static const char *const weight[] = {"resolution_distill.weight=2"};
+    write_to("c.yaml", "resolution_distill: {enabled: false}\n");
+    tell("c.yaml", weight, 1);
+    assert_string_equal(said, "command line: resolution_distill.weight has no effect: resolution_distill.enabled is "
+                              "false\n");
     write_to("base.yaml", "data: {augment: {scale_min: 0.75}}\n");
     expect_said("base: base.yaml\ndata: {augment: {crop: false}}\n", "");
     write_to("base.yaml", "data: {augment: {crop: false}}\n");
@@ -146,13 +164,31 @@ static void on_purpose(void **state)
     assert_string_equal(said, "command line: data.augment.scale_min has no effect: data.augment.crop is false\n");
 }
 
+/* The configs that are shipped say nothing that is not heard. */
+static void shipped_configs(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"/configs/*.yaml", "/configs/*/*.yaml", "/bench/*.yaml"};
+    int seen = 0;
+    for (int i = 0; i < COUNT(patterns); i++) {
+        char pattern[PATH_MAX];
+        glob_t found;
+        snprintf(pattern, sizeof pattern, "%s%s", DRAM_SOURCE_DIR, patterns[i]);
+        assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+        for (size_t k = 0; k < found.gl_pathc; k++, seen++) {
+            tell(found.gl_pathv[k], NULL, 0);
+            if (*said) fail_msg("%s", said);
+        }
+        globfree(&found);
+    }
+    assert_true(seen > 15);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_row),
-        cmocka_unit_test(paths_and_weights),
-        cmocka_unit_test(one_line_a_reason),
-        cmocka_unit_test(on_purpose),
+        cmocka_unit_test(each_row),   cmocka_unit_test(paths_and_weights), cmocka_unit_test(one_line_a_reason),
+        cmocka_unit_test(on_purpose), cmocka_unit_test(shipped_configs),
     };
     return cmocka_run_group_tests(tests, enter_test_folder, leave_test_folder);
 }

@@ -99,7 +99,7 @@ static void unknown_keys_name_the_nearest(void **state)
         {"batch_size: 4\n", "c.yaml:1:1: batch_size: unknown key, did you mean train.batch_size?"},
         {"sam_distill: {teacher: {model: vit_b}}\n",
          "c.yaml:1:25: sam_distill.teacher.model: unknown key; sam_distill.teacher may have: "
-         "model_type, weights, seed, precision, placement, group"},
+         "model_type, weights, seed, native_size, precision, placement, group"},
         {"data: {val: {zzzzzzzz: 1}}\n",
          "c.yaml:1:14: data.val.zzzzzzzz: unknown key; data.val may have: images, labels, list"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},

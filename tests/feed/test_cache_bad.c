@@ -177,7 +177,7 @@ static void interrupted_fill(void **state)
     char set[5000], text[100];
     make_scenes(state, "many", 40);
     put_file(in_dir(state, "many/images/00020x.jpg"), "nor this", 8); /* wherever it begins, one is not at the end */
-    snprintf(set, sizeof set, ELSEWHERE("many") EMBED "train.steps=1", (const char *)*state);
+    snprintf(set, sizeof set, ELSEWHERE("many") EMBED "data.check=none train.steps=1", (const char *)*state);
     run_order o = {.name = "stopped", .set = with_cache(state, "stopped", set)};
     stop_at_warning = &o.stop;
     run_fails(state, &o, DRAM_INTERRUPTED, "interrupted while the cache was filled: ");

@@ -132,13 +132,24 @@ static void labels_that_are_not_used(void **state)
     dram_config_free(cfg);
 }
 
+static void say_of(void **state, const char *data)
+{
+    dram_config *cfg = config(state, data);
+    dram_dataset *d = dataset(cfg, false);
+    dram_datasets_say(d, cfg->data.recursive);
+    dram_dataset_close(d);
+    dram_config_free(cfg);
+}
+
 static void what_is_beside_is_said(void **state)
 {
     put(images, "0.jpg drive2/1.jpg notes.txt more.txt");
     put(labels, "0.png drive2/1.png colours.csv");
     put_link(labels, "again", "drive2");
     datasets_are(state, "train: {images: images, labels: labels}", "0.jpg=0.png", NULL);
+    assert_int_equal(warnings, 0); /* src/check says it of the folders of a config */
     char want[9000];
+    say_of(state, "train: {images: images, labels: labels}");
     assert_int_equal(warnings, 2);
     snprintf(want, sizeof want, "3 files left aside, no image or label by their names (the first: %s/more.txt)",
              images);
@@ -147,8 +158,7 @@ static void what_is_beside_is_said(void **state)
              images);
     assert_string_equal(warned[1], want);
     warnings = 0;
-    datasets_are(state, "recursive: true, train: {images: images, labels: labels}",
-                 "0.jpg=0.png drive2/1.jpg=drive2/1.png", NULL);
+    say_of(state, "recursive: true, train: {images: images, labels: labels}");
     assert_int_equal(warnings, 2);
     snprintf(want, sizeof want, "1 folder not looked into, since another name leads there too (the first: %s/again)",
              labels);
@@ -167,7 +177,44 @@ static void what_is_no_file_is_refused(void **state)
     put_link(images, "1.jpg", NULL);
     fails(state, "labels_optional: true, val: {images: images, labels: labels}", true, ": data.val.images: ");
     fails(state, "labels_optional: true, val: {images: images, labels: labels}", true,
-          "images/1.jpg: no image can be read here: not a file: a pipe; others are like it");
+          "images/1.jpg: no image can be read here: not a file: a pipe; 2 of 3 images are so, more than 10 %");
+}
+
+/* One name in twenty that is no file: left out with its partner and said, or refused. */
+static void few_that_are_no_file(void **state)
+{
+    static const char both[] = "train: {images: images, labels: labels}",
+                      stop[] = "on_bad: stop, train: {images: images, labels: labels}";
+    char name[2][16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(name[0], sizeof name[0], "%02d.jpg", i);
+        snprintf(name[1], sizeof name[1], "%02d.png", i);
+        put(images, name[0]);
+        put(labels, name[1]);
+    }
+    for (int way = 0; way < 3; way++) { /* a dangling image, a pipe, a dangling label as well */
+        if (way < 2) put_link(images, "07.jpg", way ? NULL : "gone.jpg");
+        if (way == 2) put_link(labels, "11.png", "gone.png");
+        dram_config *cfg = config(state, both);
+        warnings = 0;
+        dram_dataset *d = dataset(cfg, false);
+        assert_int_equal(dram_dataset_count(d), way < 2 ? 19 : 18);
+        assert_int_equal(dram_dataset_labelled(d), way < 2 ? 19 : 18);
+        for (int i = 0; i < dram_dataset_count(d); i++) assert_string_not_equal(dram_dataset_name(d, i), "07.jpg");
+        assert_int_equal(warnings, 0);
+        dram_datasets_say(d, false);
+        assert_int_equal(warnings, 1);
+        assert_non_null(
+            strstr(warned[0], way == 2 ? "2 of 20 images are left out, the first: " : "1 of 20 images is left out: "));
+        assert_non_null(strstr(warned[0], way == 0 ? "07.jpg: no image can be read here: a link that leads nowhere"
+                                                   : "07.jpg: no image can be read here: not a file: a pipe"));
+        dram_dataset_close(d);
+        dram_config_free(cfg);
+        fails(state, stop, false, "07.jpg: no image can be read here: ");
+        fails(state, stop, false, " (data.on_bad is stop)");
+    }
+    put_link(labels, "12.png", "gone.png");
+    fails(state, both, false, "3 of 20 images are so, more than 10 %");
 }
 
 /* Labels that all lie elsewhere are no labels, whatever is optional. */
@@ -222,9 +269,13 @@ static void a_pattern_is_a_pattern(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SAID(every_key_is_heard),         SAID(one_folder),
-        SAID(labels_that_are_not_used),   SAID(what_is_beside_is_said),
-        SAID(what_is_no_file_is_refused), SAID(no_label_at_all),
+        SAID(every_key_is_heard),
+        SAID(one_folder),
+        SAID(labels_that_are_not_used),
+        SAID(what_is_beside_is_said),
+        SAID(what_is_no_file_is_refused),
+        SAID(few_that_are_no_file),
+        SAID(no_label_at_all),
         SAID(a_pattern_is_a_pattern),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 #include "support/runs.h"
 #include "support/warnings.h"
 
-/* 24 scenes, two to a step, each seen once. The image that is spoilt stands at position 21, in step 10. */
+/* 24 scenes, two to a step, each seen once; none is looked at before it is drawn. The image that is spoilt stands at position 21, in step 10. */
 enum { MANY = 24, STEPS = MANY / 2, LATE = 21, BAD_STEP = LATE / 2 };
 
 static int late; /* its index */
@@ -23,6 +23,7 @@ static char *set_of(void **state, const char *more)
     char *out = text[next++ % 4];
     snprintf(out, sizeof text[0],
              "sam_distill.enabled=false resolution_distill.enabled=false data.val.images=none data.val.labels=none "
+             "data.check=none "
              "data.train.images=%.2000s data.train.labels=%.2000s train.steps=12 %.4000s",
              in_dir(state, "many/images"), in_dir(state, "many/labels"), more);
     return out;
@@ -185,6 +186,26 @@ static void stopped_at_a_bad_image(void **state)
     run_remove(state, "image");
 }
 
+/* A link that leads nowhere, there when the run begins: the image is not of the data set. */
+static void a_link_that_leads_nowhere(void **state)
+{
+    const char *path = scene(state, late, false);
+    kept_file image = spoil(path, "", 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("gone.jpg", path), 0);
+    run_order o = {.name = "link", .set = set_of(state, "train.steps=2")};
+    warnings = 0;
+    run_ok(state, &o);
+    assert_true(warnings >= 1);
+    assert_int_equal(o.summary.skipped_images, 0);
+    run_remove(state, "link");
+    o.set = set_of(state, "train.steps=2 data.on_bad=stop");
+    run_fails(state, &o, DRAM_ERR_CONFIG, "no image can be read here: a link that leads nowhere (data.on_bad is stop)");
+    assert_false(is_there(run_file(state, "link", "")));
+    assert_int_equal(unlink(path), 0);
+    restore(image);
+}
+
 /* More than 10 %: three of 24. Some steps are done before the third is drawn. */
 static void more_than_a_tenth(void **state)
 {
@@ -258,7 +279,9 @@ static void nothing_can_be_saved(void **state)
 static void a_bad_label_to_evaluate(void **state)
 {
     char set[9000];
-    snprintf(set, sizeof set, "data.val.images=%.2000s data.val.labels=%.2000s train.steps=4 run.eval_every=2",
+    snprintf(set, sizeof set,
+             "data.val.images=%.2000s data.val.labels=%.2000s train.steps=4 run.eval_every=2 "
+             "data.check=none",
              in_dir(state, "many/images"), in_dir(state, "many/labels"));
     char train[9000];
     snprintf(train, sizeof train, "sam_distill.enabled=false resolution_distill.enabled=false %.8000s data.on_bad=stop",
@@ -305,7 +328,8 @@ static void names_of_all_kinds(void **state)
     }
     snprintf(set, sizeof set,
              "task.enabled=false resolution_distill.enabled=false sam_distill.fidelity_images=0 data.val.images=none "
-             "data.val.labels=none data.train.images=%.4000s train.batch_size=13 train.steps=8",
+             "data.val.labels=none data.train.images=%.4000s train.batch_size=13 train.steps=8 "
+             "data.check=none",
              in_dir(state, "odd/images"));
     run_order whole = {.name = "odd", .set = set}, part = {.name = "part", .set = set, .stop_at = 5};
     run_ok(state, &whole);
@@ -337,11 +361,11 @@ static void nothing_left_to_do(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stopped_at_a_bad_label),  cmocka_unit_test(skipped_bad_label),
-        cmocka_unit_test(stopped_at_a_bad_image),  cmocka_unit_test(more_than_a_tenth),
-        cmocka_unit_test(a_folder_that_goes_away), cmocka_unit_test(nothing_can_be_saved),
-        cmocka_unit_test(a_bad_label_to_evaluate), cmocka_unit_test(names_of_all_kinds),
-        cmocka_unit_test(nothing_left_to_do),
+        cmocka_unit_test(stopped_at_a_bad_label), cmocka_unit_test(skipped_bad_label),
+        cmocka_unit_test(stopped_at_a_bad_image), cmocka_unit_test(a_link_that_leads_nowhere),
+        cmocka_unit_test(more_than_a_tenth),      cmocka_unit_test(a_folder_that_goes_away),
+        cmocka_unit_test(nothing_can_be_saved),   cmocka_unit_test(a_bad_label_to_evaluate),
+        cmocka_unit_test(names_of_all_kinds),     cmocka_unit_test(nothing_left_to_do),
     };
     return cmocka_run_group_tests(tests, setup, tempdir_remove);
 }

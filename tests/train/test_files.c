@@ -90,9 +90,10 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "loss_scale",
                                        "final_loss",
                                        "eval",
+                                       "data",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 14);
+    assert_keys(root, keys, 15);
     assert_int_equal(is_null(root, "gpu_process"), !test_on_gpu());
     assert_true(json_number(root, "steps") == 5);
     assert_true(json_number(root, "exit") == 0);
@@ -108,6 +109,8 @@ static void check_summary(void **state, const char *name, const dram_summary *su
     assert_in_range((int)(100 * json_number(root, "cpu_utilization")), 0, 500);
     const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval");
     assert_true(json_number(eval, "images") == SCENES);
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(root, "data");
+    assert_true(json_number(cJSON_GetObjectItemCaseSensitive(data, "train"), "labels_read") == SCENES);
     double miou = json_number(eval, "miou"), cosine = json_number(eval, "embedding_cosine");
     assert_true(miou >= 0 && miou <= 1);
     assert_true(cosine >= -1.00001 && cosine <= 1.00001);
