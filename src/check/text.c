@@ -58,7 +58,8 @@ static void format_looked(const dram_check *c, const dram_check_set *s, char *ou
         n += snprintf(out + n, size - (size_t)n, ", every pixel of %d of %d labels", s->read_labels, s->used);
     if (s->read_labels < s->used && s->looked_labels > s->read_labels)
         n += snprintf(out + n, size - (size_t)n, ", %d headers of labels", s->looked_labels - s->read_labels);
-    if (s->known) snprintf(out + n, size - (size_t)n, " (%d files as they were known)", s->known);
+    if (s->known) n += snprintf(out + n, size - (size_t)n, " (%d files as they were known)", s->known);
+    if (c->sampled) snprintf(out + n, size - (size_t)n, " (data.check: auto)");
 }
 
 /* ---- the summary ---- */
@@ -99,7 +100,7 @@ static void add_classes(const dram_config *cfg, const dram_check_set *s, dram_st
 }
 
 /* What is not as it should be, in a word each. */
-static size_t format_odd(const dram_check_set *s, char *out, size_t size)
+static void format_odd(const dram_check_set *s, char *out, size_t size)
 {
     const struct {
         int n;
@@ -121,7 +122,6 @@ static size_t format_odd(const dram_check_set *s, char *out, size_t size)
     out[0] = '\0';
     for (size_t i = 0; i < sizeof odd / sizeof odd[0] && at < size; i++)
         if (odd[i].n) at += (size_t)snprintf(out + at, size - at, "%s%d %s", at ? ", " : "", odd[i].n, odd[i].what);
-    return at;
 }
 
 static void summarise(const dram_config *cfg, const dram_check *c, const dram_check_set *s, const char *name,
