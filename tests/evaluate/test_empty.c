@@ -19,19 +19,13 @@ static void keep_all(void *context, dram_log_level level, const char *message)
 {
     (void)context;
     size_t at = strlen(said);
+    if (strstr(message, " images of data.val are images of data.train")) return; /* as they are here */
     if (level == DRAM_LOG_WARNING) snprintf(said + at, sizeof said - at, "%s\n", message);
 }
 
 static void assert_said(const char *text)
 {
     if (!strstr(said, text)) fail_msg("\"%s\" was not said, but \"%s\"", text, said);
-}
-
-/* What these runs are evaluated on is what they are trained on, which is said; and nothing else is. */
-static void assert_nothing_odd(void)
-{
-    const char *end = strchr(said, '\n');
-    if (!end || end[1] || !strstr(said, " images of data.val are images of data.train")) fail_msg("\"%s\"", said);
 }
 
 static int folder_setup(void **state)
@@ -214,7 +208,7 @@ static void all_labels_void(void **state)
     run_order off = {.name = "off", .set = on(state, "void", "void", "train.steps=1 task.enabled=false")};
     run_ok(state, &off);
     assert_true(isnan(metric(state, "off", 0, "label_pixels")));
-    assert_nothing_odd();
+    assert_string_equal(said, "");
 }
 
 /* ---- beyond the three ---- */
@@ -263,7 +257,7 @@ static void a_step_without_labels(void **state)
     assert_int_equal(with, 1);
     assert_int_equal(without, 1);
     assert_int_equal(o.summary.eval.unlabelled, 1);
-    assert_nothing_odd();
+    assert_string_equal(said, "");
 }
 
 /* Labels of data.val that are all void give no mIoU and no accuracy. */
