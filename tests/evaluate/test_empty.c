@@ -338,8 +338,8 @@ int main(void)
         cmocka_unit_test(nothing_at_all),        cmocka_unit_test(nothing_in_one_step),
         cmocka_unit_test(all_labels_void),       cmocka_unit_test(a_strip_among_images),
         cmocka_unit_test(a_step_without_labels), cmocka_unit_test(evaluated_on_void),
-        cmocka_unit_test(said_before_step_one),
-        cmocka_unit_test(thin_for_the_teacher),  cmocka_unit_test(features_of_a_strip),
+        cmocka_unit_test(said_before_step_one),  cmocka_unit_test(thin_for_the_teacher),
+        cmocka_unit_test(features_of_a_strip),
     };
     return cmocka_run_group_tests(tests, folder_setup, tempdir_remove);
 }
