@@ -230,18 +230,21 @@ static void list_values(const dram_label_rules *rules, const dram_label_values *
     if (n > NAMED) dram_str_add(out, " and %d more", n - NAMED);
 }
 
-/* Masks of a few values that are the classes in their order: {128: 1, 255: 2}. Of two classes the first is 0. */
+/* Masks of a few values that may be the classes in their order: {128: 1, 255: 2}. Of two classes the first is 0. What is
+ * void alone is no mask. */
 static bool advise_map(const dram_label_rules *rules, const dram_label_values *v, dram_str *out)
 {
     bool two = rules->classes == 2 && v->n > 0 && v->n <= 2 && (v->n == 1 || v->found[0].value == 0);
     int pairs = 0;
     if (!two && (v->n != rules->classes || v->n < 3 || v->n > MOST_CLASSES_GUESSED)) return false;
     if (v->found[v->n - 1].value < (uint32_t)rules->classes) return false;
+    if (v->n == 1 && v->found[0].value == (uint32_t)rules->ignore_index) return false;
     for (int i = 0; i < v->n && !two; i++)
         if (v->found[i].value == (uint32_t)rules->ignore_index) return false;
     for (int i = 0; i < v->n; i++) {
         int to = two ? v->found[i].value != 0 : i;
         if (v->found[i].value == (uint32_t)to) continue;
+        if (!pairs && two && v->found[i].value != 255) dram_str_add(out, "if %u is class 1, ", v->found[i].value);
         dram_str_add(out, "%s%u: %d", pairs++ ? ", " : "set data.class_map to {", v->found[i].value, to);
     }
     dram_str_add(out, "}");

@@ -253,6 +253,8 @@ static void what_ids_suggest(void **state)
                    RANGE(2, 1, 2) "254; ids that count from 1: set data.reduce_zero_label to true (0 is void then), or "
                                   "data.classes to 3 if 0 is a class");
     rules.ignore_index = 255;
+    expect_refusal(ROW(GREY, 3, 0, 77, 0), &rules,
+                   RANGE(77, 1, 2) "255; if 77 is class 1, set data.class_map to {77: 1}");
     expect_refusal(ROW(GREY, 4, 0, 255, 128, 0), &rules,
                    RANGE(128, 2, 2) "255; say in data.class_map which classes they are, or raise data.classes: 128");
     rules.classes = 3;
@@ -286,6 +288,11 @@ static void advice_where_nothing_is_refused(void **state)
     assert_string_equal(dram_label_advice(&rules, &values, room, 9), "set data");
     values.found[1].value = 1;
     assert_string_equal(dram_label_advice(&rules, &values, room, sizeof room), "");
+    values.n = 1; /* void alone is no mask */
+    values.found[0].value = 255;
+    assert_string_equal(dram_label_advice(&rules, &values, room, sizeof room), "");
+    values.n = 2;
+    values.found[0].value = 0;
     rules.classes = 0;
     values.found[1].value = 77;
     assert_string_equal(dram_label_advice(&rules, &values, room, sizeof room), "");
