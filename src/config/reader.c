@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "config/keys.h"
 
-enum { MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_RANK = 1 };
+enum { USUAL_BYTES = 1 << 14, MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_RANK = 1 };
 
 typedef struct {
     yaml_parser_t parser;
@@ -312,6 +312,21 @@ static dram_status cannot_use(const open_file *f, const char *why)
     return dram_key_fail(&f->named_at, "base", "%s: %s", f->name, why);
 }
 
+/* Few configs are longer than USUAL_BYTES. */
+static dram_status read_whole(const open_file *f, int fd, char **text, size_t *length)
+{
+    for (size_t room = USUAL_BYTES;; room = MAX_FILE_BYTES) {
+        char *larger = dram_realloc(*text, room + 1);
+        if (!larger) return dram_config_no_memory();
+        *text = larger;
+        ssize_t got = dram_file_read(fd, *text + *length, room + 1 - *length);
+        if (got < 0) return cannot_use(f, strerror(errno));
+        *length += (size_t)got;
+        if (*length <= room) return DRAM_OK;
+        if (room == MAX_FILE_BYTES) return cannot_use(f, "larger than 1 MiB: this is no config");
+    }
+}
+
 /* Reads the whole file, at most MAX_FILE_BYTES; *text is dram_free'd by the caller. */
 static dram_status load_text(open_file *f, char **text, size_t *length)
 {
@@ -320,7 +335,6 @@ static dram_status load_text(open_file *f, char **text, size_t *length)
     *text = NULL;
     *length = 0;
     const char *why;
-    ssize_t got;
     int fd = dram_file_open(f->name, &info, &why);
     if (fd < 0) return cannot_use(f, why);
     f->device = info.st_dev;
@@ -330,18 +344,7 @@ static dram_status load_text(open_file *f, char **text, size_t *length)
         status = cannot_use(f, "this file is already among those that lead here: base goes round in a circle");
         goto close_file;
     }
-    *text = dram_alloc(MAX_FILE_BYTES + 1);
-    if (!*text) {
-        status = dram_config_no_memory();
-        goto close_file;
-    }
-    got = dram_file_read(fd, *text, MAX_FILE_BYTES + 1);
-    if (got < 0)
-        status = cannot_use(f, strerror(errno));
-    else if (got > MAX_FILE_BYTES)
-        status = cannot_use(f, "larger than 1 MiB: this is no config");
-    else
-        *length = (size_t)got;
+    status = read_whole(f, fd, text, length);
 close_file:
     close(fd);
     if (status != DRAM_OK) {

@@ -75,7 +75,7 @@ static dram_status open_label(const dram_source *source, label_file *f)
     f->width = (int)f->header.width;
     f->depth = f->header.bit_depth;
     f->channels = dram_png_channels(&f->header);
-    return f->channels == 1 ? dram_png_colors(source, f->png, &f->header, f->color) : DRAM_OK;
+    return DRAM_OK;
 }
 
 static void close_label(label_file *f)
@@ -83,11 +83,15 @@ static void close_label(label_file *f)
     spng_ctx_free(f->png);
 }
 
-/* Whether the file can be read beside `bytes` of its reader's. Adam7 gives the image in seven passes: whole. */
-static dram_status check_label_memory(const label_file *f, int64_t bytes)
+/* Reads what stands before the pixels, if the file can be read beside `bytes` of its reader's. Adam7 gives the image in
+ * seven passes: whole. */
+static dram_status read_colors(label_file *f, int64_t bytes)
 {
     int64_t whole = f->header.interlace_method ? (int64_t)dram_png_row_bytes(&f->header) * f->height : 0;
-    return dram_check_memory(f->source, f->height, f->width, whole + bytes + dram_png_library_bytes(&f->header));
+    int64_t need = whole + bytes + dram_png_library_bytes(&f->header);
+    TRY(dram_check_memory(f->source, f->height, f->width, need));
+    TRY(dram_png_limit_chunks(f->source, f->png, need));
+    return f->channels == 1 ? dram_png_colors(f->source, f->png, &f->header, f->color) : DRAM_OK;
 }
 
 /* Takes row y, a byte a sample; false: no further row is wanted. */
@@ -195,7 +199,7 @@ dram_status dram_label_look(const uint8_t *bytes, size_t n, const char *name, in
     out->height = file.height;
     out->width = file.width;
     out->color = file.channels > 1;
-    TRY_GOTO(check_label_memory(&file, 0), done);
+    TRY_GOTO(read_colors(&file, 0), done);
     TRY_GOTO(read_rows(&file, look_at_row, &l), done);
     for (uint32_t v = 0; v < 256; v++) {
         int64_t pixels = 0;
@@ -445,7 +449,7 @@ dram_status dram_decode_label(const dram_source *source, const dram_label_rules 
     decoder d = {.file = &file, .rules = rules, .last = DRAM_NO_COLOR, .bad_x = -1};
     TRY_GOTO(open_label(source, &file), done);
     TRY_GOTO(check_header(&file, rules), done);
-    TRY_GOTO(check_label_memory(&file, (int64_t)file.height * file.width), done);
+    TRY_GOTO(read_colors(&file, (int64_t)file.height * file.width), done);
     for (uint32_t v = 0; v < 256 && file.channels == 1; v++)
         d.id[v] = (int16_t)dram_label_class(rules, false, v, file.color[v]);
     *out = (dram_label){

@@ -37,6 +37,11 @@ dram_status dram_png_error(const dram_source *source, int error)
 {
     if (error == SPNG_EMEM || starved)
         return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while decoding", source->name);
+    if (error == SPNG_ECHUNK_LIMITS)
+        return dram_fail(DRAM_ERR_FORMAT,
+                         "%s: texts or profiles in it take more host memory than is left for decoding it; write the "
+                         "PNG without them",
+                         source->name);
     return dram_fail(DRAM_ERR_FORMAT, "%s: damaged or truncated PNG: %s", source->name, spng_strerror(error));
 }
 
@@ -96,6 +101,14 @@ dram_status dram_png_open(const dram_source *source, spng_ctx **png, struct spng
     if (!error) error = spng_set_chunk_limits(*png, CHUNK_LIMIT, CHUNK_LIMIT);
     if (!error) error = spng_set_png_buffer(*png, source->bytes, source->n);
     if (!error) error = spng_get_ihdr(*png, header);
+    return error ? dram_png_error(source, error) : DRAM_OK;
+}
+
+dram_status dram_png_limit_chunks(const dram_source *source, spng_ctx *png, int64_t bytes)
+{
+    int64_t most = source->rules.max_bytes, left = CHUNK_LIMIT;
+    if (most > 0 && (most - (int64_t)source->n - bytes) / 2 < left) left = (most - (int64_t)source->n - bytes) / 2;
+    int error = spng_set_chunk_limits(png, (size_t)left, (size_t)left);
     return error ? dram_png_error(source, error) : DRAM_OK;
 }
 
@@ -290,6 +303,7 @@ dram_status dram_decode_png(const dram_source *source, dram_image *out)
     int64_t first = (int64_t)(whole ? full : small) + dram_png_library_bytes(&header) + dram_downscale_bytes(small_w);
     int64_t second = dram_turning_bytes(source, out, (int64_t)small);
     TRY_GOTO(dram_check_memory(source, h, w, first > second ? first : second), done);
+    TRY_GOTO(dram_png_limit_chunks(source, png, first), done);
     out->pixels = dram_alloc(whole ? full : small);
     if (!out->pixels) {
         status = dram_png_error(source, SPNG_EMEM);

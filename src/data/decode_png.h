@@ -16,6 +16,10 @@ dram_status dram_png_error(const dram_source *source, int error);
 /* Bytes that reading rows takes inside libspng and zlib, and in a row or two of ours. */
 int64_t dram_png_library_bytes(const struct spng_ihdr *header);
 
+/* Lets the file's texts and profiles take what is left of max_bytes when decoding takes `bytes`, which it may; half of it,
+ * for a growing one is held twice. Call it before anything but the header is read. */
+dram_status dram_png_limit_chunks(const dram_source *source, spng_ctx *png, int64_t bytes);
+
 /* Samples of a pixel. */
 int dram_png_channels(const struct spng_ihdr *header);
 

@@ -42,6 +42,7 @@ typedef struct {
 /* Reads and decodes a file. JPEG is scaled by its DCT (the largest n/8 that keeps max_pixels, and below 1/8 by area),
  * WebP inside its decoder, PNG row by row with an area filter, so that a huge image is never whole in memory (an
  * interlaced PNG, a lossless WebP and a JPEG of several scans cannot be split: they count whole against max_bytes).
+ * What max_bytes cannot know: libwebp takes up to 21 KiB for each group of codes of a lossless file, 65536 of them at most.
  * On failure *out is {0} and the text names the file.
  *   DRAM_ERR_FORMAT  a bad image: empty, truncated, damaged (any warning of libjpeg counts as damage), of another
  *                    format, animated, or over max_bytes. Nothing else is wrong: the caller may skip the file.

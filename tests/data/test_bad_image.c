@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/testing.h"
+#include "data/decode.h"
 #include "data/encode.h"
-#include "data/image.h"
 #include "support/tempdir.h"
 
 static const dram_image_rules no_limits = {0};
@@ -218,6 +218,35 @@ static void memory_cap(void **state)
     free(rgb);
 }
 
+/* What libspng keeps of a file beside its pixels counts too. */
+static void texts_count_against_the_cap(void **state)
+{
+    (void)state;
+    enum { TEXT = 300000 };
+    uint8_t *grey = noise_bytes(16 * 16, 7);
+    char *text = calloc(1, TEXT);
+    assert_non_null(text);
+    memset(text, 'a', TEXT);
+    memcpy(text, "Comment", 8);
+    blob png = encode_png(grey, 16 * 16, 16, 16, 8, SPNG_COLOR_TYPE_GRAYSCALE, false, NULL);
+    png = png_insert(png, png_front(), "tEXt", text, TEXT);
+    dram_image_rules limits = {.max_bytes = 700 << 10};
+    refused(png.bytes, png.n, &limits, "texts or profiles in it take more host memory");
+    dram_label label = {0};
+    dram_source source = {.bytes = png.bytes, .n = png.n, .name = "label", .rules = limits};
+    const dram_label_rules rules = {.ignore_index = 255, .max_bytes = 700 << 10};
+    assert_int_equal(dram_decode_label(&source, &rules, &label), DRAM_ERR_FORMAT);
+    assert_non_null(strstr(dram_error_text(), "texts or profiles"));
+    dram_error_clear();
+    dram_image image;
+    limits.max_bytes = 2 << 20;
+    assert_int_equal(decode_within(&png, &limits, &image), DRAM_OK);
+    dram_image_free(&image);
+    free(png.bytes);
+    free(text);
+    free(grey);
+}
+
 static void memory_that_runs_out(void **state)
 {
     (void)state;
@@ -259,6 +288,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         /* first those that look at the process's peak, the smallest before the larger ones */
         cmocka_unit_test(memory_cap),
+        cmocka_unit_test(texts_count_against_the_cap),
         cmocka_unit_test(huge_progressive_jpeg_is_refused),
         cmocka_unit_test(huge_png_is_scaled_row_by_row),
         cmocka_unit_test(huge_baseline_jpeg_is_scaled),
