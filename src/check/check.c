@@ -53,12 +53,13 @@ static dram_status open_inputs(const dram_config *cfg)
     return open_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights);
 }
 
-/* A failure is kept as a text, and the rest is looked at all the same. */
-static void keep_failure(dram_status status, char *refused, size_t size)
+/* What is wrong is kept as a text, and the rest is looked at all the same. DRAM_ERR_MEMORY. */
+static dram_status keep_failure(dram_status status, char *refused, size_t size)
 {
-    if (status == DRAM_OK) return;
+    if (status == DRAM_OK || status == DRAM_ERR_MEMORY) return status;
     snprintf(refused, size, "%s", dram_error_text());
     dram_error_clear();
+    return DRAM_OK;
 }
 
 dram_status dram_check_config(const dram_config *cfg, bool training, const dram_check_hooks *hooks, dram_check *check)
@@ -66,13 +67,16 @@ dram_status dram_check_config(const dram_config *cfg, bool training, const dram_
     enum { ROOM = sizeof check->refused };
     dram_dataset *train = NULL, *val = NULL;
     char no_input[ROOM] = "", no_train[ROOM] = "", no_val[ROOM] = "";
-    if (training) keep_failure(open_inputs(cfg), no_input, ROOM);
-    if (training) keep_failure(dram_datasets_open(cfg, false, &train), no_train, ROOM);
-    keep_failure(dram_datasets_open(cfg, true, &val), no_val, ROOM);
-    dram_status status = dram_check_look(cfg, train, val, hooks, check);
+    dram_status status;
+    *check = (dram_check){.how = cfg->data.check};
+    if (training) TRY_GOTO(keep_failure(open_inputs(cfg), no_input, ROOM), done);
+    if (training) TRY_GOTO(keep_failure(dram_datasets_open(cfg, false, &train), no_train, ROOM), done);
+    TRY_GOTO(keep_failure(dram_datasets_open(cfg, true, &val), no_val, ROOM), done);
+    TRY_GOTO(dram_check_look(cfg, train, val, hooks, check), done);
     memcpy(check->refused, no_input, ROOM);
     memcpy(check->train.refused, no_train, ROOM);
     memcpy(check->val.refused, no_val, ROOM);
+done:
     dram_dataset_close(train);
     dram_dataset_close(val);
     return status;

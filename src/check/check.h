@@ -14,7 +14,7 @@
 enum { DRAM_CHECK_CLASSES = 256, DRAM_CHECK_TEXT = 600 };
 
 /* How many there are, and of the first of them, by the name of its image, what is to be said: a name, or a reason with
- * the name in it; safe to show (base/str.h: dram_visible). */
+ * the name in it. */
 typedef struct {
     int n;
     char first[DRAM_CHECK_TEXT];
@@ -67,7 +67,7 @@ typedef struct {
 
 typedef struct {
     void *context;
-    void (*looked)(void *context, int done, int all); /* on the calling thread, some times a second; files */
+    void (*looked)(void *context, int done, int all); /* on the calling thread, some times a second; images */
     const volatile sig_atomic_t *stop;                /* non-zero: stop looking, DRAM_INTERRUPTED */
 } dram_check_hooks;
 

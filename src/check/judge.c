@@ -186,6 +186,7 @@ static void warn_of_classes(speaker *to, const dram_check_set *s)
         present += k != ignore && s->pixels[k];
     }
     int n = count_true(missing);
+    if (!s->labelled_pixels && s->read_labels == s->used) return; /* which judge refuses */
     if (!s->labelled_pixels) {
         say(to, "there is no labelled pixel in %s: all are void (%d, data.ignore_index)%s%s", where, ignore, then,
             s->advice);

@@ -58,7 +58,8 @@ static void format_looked(const dram_check *c, const dram_check_set *s, char *ou
         n += snprintf(out + n, size - (size_t)n, ", every pixel of %d of %d labels", s->read_labels, s->used);
     if (s->read_labels < s->used && s->looked_labels > s->read_labels)
         n += snprintf(out + n, size - (size_t)n, ", %d headers of labels", s->looked_labels - s->read_labels);
-    if (s->known) snprintf(out + n, size - (size_t)n, " (%d files as they were known)", s->known);
+    if (s->known) n += snprintf(out + n, size - (size_t)n, " (%d files as they were known)", s->known);
+    if (c->sampled) snprintf(out + n, size - (size_t)n, " (data.check: auto)");
 }
 
 /* ---- the summary ---- */
@@ -99,7 +100,7 @@ static void add_classes(const dram_config *cfg, const dram_check_set *s, dram_st
 }
 
 /* What is not as it should be, in a word each. */
-static size_t format_odd(const dram_check_set *s, char *out, size_t size)
+static void format_odd(const dram_check_set *s, char *out, size_t size)
 {
     const struct {
         int n;
@@ -121,7 +122,6 @@ static size_t format_odd(const dram_check_set *s, char *out, size_t size)
     out[0] = '\0';
     for (size_t i = 0; i < sizeof odd / sizeof odd[0] && at < size; i++)
         if (odd[i].n) at += (size_t)snprintf(out + at, size - at, "%s%d %s", at ? ", " : "", odd[i].n, odd[i].what);
-    return at;
 }
 
 static void summarise(const dram_config *cfg, const dram_check *c, const dram_check_set *s, const char *name,
@@ -149,9 +149,12 @@ void dram_check_summary(const dram_config *cfg, const dram_check *c, dram_str *o
 
 enum { KEY = 18 };
 
-static void add_some(const char *key, const dram_check_some *some, const char *what, dram_str *out)
+/* "  bad labels         2 labels (the first: ...)": what they are is a noun and what follows it. */
+static void add_some(const char *key, const dram_check_some *some, const char *noun, const char *rest, dram_str *out)
 {
-    if (some->n) add_line(out, "  %-*s %d %s (the first: %s)", KEY, key, some->n, what, some->first);
+    if (some->n)
+        add_line(out, "  %-*s %d %s%s%s (%s%s)", KEY, key, some->n, noun, S(some->n), rest,
+                 some->n == 1 ? "" : "the first: ", some->first);
 }
 
 static void add_page_classes(const dram_config *cfg, const dram_check_set *s, dram_str *out)
@@ -188,19 +191,19 @@ static void add_page(const dram_config *cfg, const dram_check *c, const dram_che
     add_line(out, "  %-*s %s", KEY, "looked at", text);
     format_sizes(s, text, sizeof text);
     if (text[0]) add_line(out, "  %-*s %s", KEY, "sizes", text);
-    add_some("without a label", &s->images_alone, "images", out);
-    add_some("without an image", &s->labels_alone, "labels", out);
+    add_some("without a label", &s->images_alone, "image", "", out);
+    add_some("without an image", &s->labels_alone, "label", "", out);
     if (s->unlisted) add_line(out, "  %-*s %d images", KEY, "not in the list", s->unlisted);
-    add_some("not looked into", &s->folders, "folders", out);
-    add_some("left aside", &s->others, "other files", out);
-    add_some("broken", &s->broken, "names", out);
-    add_some("same name", &s->twins, "images, but for the ending", out);
-    add_some("cannot be read", &s->unread, "files", out);
-    add_some("bad images", &s->bad_images, "images", out);
-    add_some("bad labels", &s->bad_labels, "labels", out);
-    add_some("turned by EXIF", &s->turned, "images with a label", out);
-    add_some("too thin", &s->thin, "images without a cell", out);
-    add_some("duplicates", &s->copies, "images", out);
+    add_some("not looked into", &s->folders, "folder", "", out);
+    add_some("left aside", &s->others, "other file", "", out);
+    add_some("broken", &s->broken, "name", "", out);
+    add_some("same name", &s->twins, "image", ", but for the ending", out);
+    add_some("cannot be read", &s->unread, "file", "", out);
+    add_some("bad images", &s->bad_images, "image", "", out);
+    add_some("bad labels", &s->bad_labels, "label", "", out);
+    add_some("turned by EXIF", &s->turned, "image", " with a label", out);
+    add_some("too thin", &s->thin, "image", " without a cell", out);
+    add_some("duplicates", &s->copies, "image", "", out);
     if (s->deep)
         add_line(out, "  %-*s %d images; the largest value of %d is %d (data.range: %d)", KEY, "16 bits", s->deep,
                  s->deep_looked, s->peak, cfg->data.range);
@@ -213,8 +216,8 @@ void dram_check_page(const dram_config *cfg, const dram_check *c, dram_str *out)
     add_page(cfg, c, &c->train, false, out);
     add_page(cfg, c, &c->val, true, out);
     if (!c->train.there || !c->val.there) return;
-    add_some("also in train", &c->shared, "images of val, by name", out);
-    add_some("also in train", &c->between, "images of val, by content", out);
+    add_some("also in train", &c->shared, "image", " of val, by name", out);
+    add_some("also in train", &c->between, "image", " of val, by content", out);
 }
 
 /* ", 2 of them are left out". */

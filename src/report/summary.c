@@ -120,8 +120,7 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
     cJSON *eval = good && s->evaluated ? dram_eval_json(&s->eval) : cJSON_CreateNull();
     cJSON *data = s->data.train.there ? dram_check_json(&s->data) : cJSON_CreateNull();
     good = good && eval && cJSON_AddItemToObject(object, "eval", eval) && data &&
-           cJSON_AddItemToObject(object, "data", data) &&
-           add_number(object, "exit", dram_status_exit(status));
+           cJSON_AddItemToObject(object, "data", data) && add_number(object, "exit", dram_status_exit(status));
     if (good) return object;
     cJSON_Delete(object);
     return NULL;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
+#include "base/testing.h"
 #include "check/kept.h"
 #include "check/looks.h"
 
@@ -373,6 +374,35 @@ static void stopped(void **state)
     assert_false(is_there(in_dir(state, "t/images/.dram-check")));
 }
 
+/* Wherever memory runs out, that is the error, and nothing is lost; what is kept is whole. */
+static void memory_runs_out(void **state)
+{
+    static const char set[] = "data.val.images=@/v/images data.val.labels=@/v/labels";
+    static const dram_check_hooks none = {0};
+    int failed = 0;
+    put_pairs(state, "t", 0, 3, 0, 1);
+    put_pairs(state, "v", 3, 6, 0, 1);
+    for (int64_t n = 0;; n++) {
+        dram_check c;
+        dram_config *cfg = looks_config(state, set);
+        int64_t before = dram_alloc_bytes();
+        if (n % 3 == 0) unlink(in_dir(state, "t/labels/.dram-check"));
+        dram_error_clear();
+        dram_alloc_fail_after(n);
+        dram_status status = dram_check_config(cfg, true, &none, &c);
+        dram_alloc_fail_after(-1);
+        assert_int_equal(dram_alloc_bytes(), before);
+        dram_config_free(cfg);
+        if (status == DRAM_OK && n % 3 == 0) break;
+        if (status == DRAM_OK) continue;
+        if (status != DRAM_ERR_MEMORY) fail_msg("request %lld: %s", (long long)n, dram_error_text());
+        failed++;
+    }
+    dram_error_clear();
+    assert_true(failed > 50);
+    assert_int_equal(look(state, set).train.pixels[0], 3 * 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +423,7 @@ int main(void)
         LOOK_CASE(a_folder_that_takes_no_file),
         LOOK_CASE(many_at_once),
         LOOK_CASE(stopped),
+        LOOK_CASE(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
