@@ -70,7 +70,7 @@ static dram_status open_label(const dram_source *source, label_file *f)
         return dram_bad_image(source, "a label must be a PNG; this file is not");
     TRY(dram_png_open(source, &f->png, &f->header));
     if (f->header.bit_depth == 16)
-        return dram_bad_image(source, "a label must have 8 bits a sample at most; this one has 16");
+        return dram_bad_image(source, "a label must have 8 bits a sample at most; this one has 16: save it with 8");
     f->height = (int)f->header.height;
     f->width = (int)f->header.width;
     f->depth = f->header.bit_depth;
@@ -199,7 +199,7 @@ dram_status dram_label_look(const uint8_t *bytes, size_t n, const char *name, in
     out->height = file.height;
     out->width = file.width;
     out->color = file.channels > 1;
-    TRY_GOTO(read_colors(&file, 0), done);
+    TRY_GOTO(read_colors(&file, (int64_t)file.height * file.width), done); /* as if it were decoded */
     TRY_GOTO(read_rows(&file, look_at_row, &l), done);
     for (uint32_t v = 0; v < 256; v++) {
         int64_t pixels = 0;
@@ -262,7 +262,8 @@ static void advise_any(const dram_label_rules *rules, const dram_label_values *v
     if (bad.length && rules->map)
         dram_str_add(out, "add to data.class_map: %s", bad.text);
     else if (bad.length)
-        dram_str_add(out, "say in data.class_map which classes they are, or raise data.classes: %s", bad.text);
+        dram_str_add(out, "values that are no class: %s; say in data.class_map what they are, or raise data.classes",
+                     bad.text);
     out->failed |= bad.failed;
     dram_str_free(&bad);
 }

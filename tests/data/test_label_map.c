@@ -102,14 +102,14 @@ static void labels_that_count_from_1(void **state)
     expect_ids(ROW(GREY, 5, 0, 1, 150, 2, 255), &rules, IDS(255, 0, 149, 1, 255));
     expect_refusal(ROW(GREY, 2, 1, 151), &rules,
                    "l.png: class id 151 at x 1, y 0, which data.reduce_zero_label makes 150, is out of range: "
-                   "data.classes is 150, data.ignore_index is 255; say in data.class_map which classes they are, or "
-                   "raise data.classes: 151");
+                   "data.classes is 150, data.ignore_index is 255; values that are no class: 151; say in "
+                   "data.class_map what they are, or raise data.classes");
     /* A class does not become void by being one less. */
     const dram_label_rules low = {.classes = 2, .ignore_index = 7, .reduce_zero = true};
     expect_ids(ROW(GREY, 4, 0, 1, 2, 7), &low, IDS(7, 0, 1, 7));
     expect_refusal(ROW(GREY, 1, 8), &low,
-                   "l.png: class id 8 at x 0, y 0 is out of range: data.classes is 2, data.ignore_index is 7; say in "
-                   "data.class_map which classes they are, or raise data.classes: 8");
+                   "l.png: class id 8 at x 0, y 0 is out of range: data.classes is 2, data.ignore_index is 7; values "
+                   "that are no class: 8; say in data.class_map what they are, or raise data.classes");
 }
 
 /* As in Cityscapes: 34 ids, of which some are classes and the others void. */
@@ -131,8 +131,9 @@ static void ids_and_train_ids(void **state)
     rules.map = NULL;
     expect_refusal(
         row_png(GREY, 34, stored), &rules,
-        "l.png: class id 19 at x 19, y 0 is out of range: data.classes is 19, data.ignore_index is 255; say "
-        "in data.class_map which classes they are, or raise data.classes: 19, 20, 21, 22, 23, 24 and 9 more");
+        "l.png: class id 19 at x 19, y 0 is out of range: data.classes is 19, data.ignore_index is 255; values "
+        "that are no class: 19, 20, 21, 22, 23, 24 and 9 more; say in data.class_map what they are, or raise "
+        "data.classes");
     free(map);
 }
 
@@ -256,12 +257,15 @@ static void what_ids_suggest(void **state)
     expect_refusal(ROW(GREY, 3, 0, 77, 0), &rules,
                    RANGE(77, 1, 2) "255; if 77 is class 1, set data.class_map to {77: 1}");
     expect_refusal(ROW(GREY, 4, 0, 255, 128, 0), &rules,
-                   RANGE(128, 2, 2) "255; say in data.class_map which classes they are, or raise data.classes: 128");
+                   RANGE(128, 2, 2) "255; values that are no class: 128; say in data.class_map what they are, or raise "
+                                    "data.classes");
     rules.classes = 3;
     expect_refusal(ROW(GREY, 4, 0, 200, 128, 0), &rules,
                    RANGE(200, 1, 3) "255; set data.class_map to {128: 1, 200: 2}");
-    expect_refusal(ROW(GREY, 4, 85, 255, 3, 1), &rules,
-                   RANGE(85, 0, 3) "255; say in data.class_map which classes they are, or raise data.classes: 3, 85");
+    expect_refusal(
+        ROW(GREY, 4, 85, 255, 3, 1), &rules,
+        RANGE(85, 0, 3) "255; values that are no class: 3, 85; say in data.class_map what they are, or raise "
+                        "data.classes");
     expect_refusal(ROW(GREY, 4, 0, 255, 3, 1), &rules,
                    RANGE(3, 2, 3) "255; ids from 0 to 3: set data.classes to 4, or data.reduce_zero_label to true if 0 "
                                   "is no class");
@@ -272,8 +276,8 @@ static void what_ids_suggest(void **state)
     rules.classes = 150; /* which may have as many */
     expect_refusal(
         row_png(GREY, 200, photograph), &rules,
-        RANGE(150, 140, 150) "255; say in data.class_map which classes they are, or raise data.classes: 150, "
-                             "151, 152, 153, 154, 155 and 54 more");
+        RANGE(150, 140, 150) "255; values that are no class: 150, 151, 152, 153, 154, 155 and 54 more; say in "
+                             "data.class_map what they are, or raise data.classes");
 }
 
 /* Where nothing is refused there may be something to say all the same. */
