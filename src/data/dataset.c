@@ -158,8 +158,9 @@ static int by_name(const void *name, const void *file)
 /* Says which other name was probably meant, or why this one may not be found. */
 static dram_status not_found(const name_list *l, const opening *o, const char *name)
 {
-    const char *slash = strrchr(name, '/'), *last = slash ? slash + 1 : name;
-    const char *meant = NULL;
+    const char *last = name, *meant = NULL;
+    for (const char *at = name; *at; at++)
+        if (*at == '/' || *at == '\\') last = at + 1; /* a list may be of Windows */
     int n = dram_stem(last);
     for (int i = 0; i < l->images->n && !meant; i++) {
         const dram_pair_file *file = &l->images->files[i];
@@ -306,14 +307,16 @@ static dram_status missing_labels(const opening *o)
         if (image->is_listed && image->partner < 0) dram_str_add(&names, "%s%s", n++ ? ", " : "", image->name);
     }
     explain_missing(o, &why);
-    dram_status status =
-        dram_fail(DRAM_ERR_CONFIG,
-                  "%s%s%s: %d of %d images of %s have no label (%s%s.png) here: %.500s%s%.700s; add the files, or set "
-                  "data.labels_optional to true",
-                  AT(p->labels_where), p->labels, missing, o->d->found.images + o->d->found.broken, p->images,
-                  p->label_pattern && strchr(p->label_pattern, ':') ? "STEM with " : "STEM",
-                  p->label_pattern ? p->label_pattern : "", names.failed ? "" : names.text, missing > n ? ", ..." : "",
-                  why.length ? why.text : "");
+    dram_status status = dram_fail(
+        DRAM_ERR_CONFIG,
+        "%s%s%s: %d of %d images of %s have no label (%s%s.png) here: %.500s%s%.700s; add the files, or set "
+        "data.labels_optional to true%s",
+        AT(p->labels_where), p->labels, missing, o->d->found.images + o->d->found.broken, p->images,
+        p->label_pattern && strchr(p->label_pattern, ':') ? "STEM with " : "STEM",
+        p->label_pattern ? p->label_pattern : "", names.failed ? "" : names.text, missing > n ? ", ..." : "",
+        why.length ? why.text : "",
+        o->d->found.pairs && !p->list ? ", or name those that have one in a list (data.train.list, data.val.list)"
+                                      : "");
     dram_str_free(&names);
     dram_str_free(&why);
     return status;

@@ -73,6 +73,7 @@ static void missing_labels_are_listed(void **state)
     dram_dataset_params params = {.images = images, .labels = labels, .label_fraction = 0.5};
     refused(&params, "labels: 10 of 20 images of ");
     refused(&params, "here: m00.jpg, m02.jpg, m04.jpg, m06.jpg, m08.jpg, m10.jpg, m12.jpg, m14.jpg, ...; add");
+    refused(&params, ", or name those that have one in a list (data.train.list, data.val.list)");
     put(labels, "m16.png");
     put(labels, "m18.png");
     refused(&params, "labels: 8 of 20 images of ");

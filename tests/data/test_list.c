@@ -141,6 +141,7 @@ static void names_that_are_nowhere(void **state)
     list_fails("images/a.jpg\n", "list.txt:1: \"images/a.jpg\" is no image of ");
     list_fails("images/a.jpg\n", "; did you mean a.jpg?");
     list_fails("/home/me/c.png\n", "; did you mean c.webp?");
+    list_fails("C:\\data\\a.jpg\r\n", "; did you mean a.jpg?");
     list_fails("A.jpg\n", "list.txt:1: \"A.jpg\" is no image of ");
     list_fails("..\n", "list.txt:1: \"..\" is no image of ");
     list_fails("\xff\x1b[31m\n", "list.txt:1: \"\\xFF\\x1B[31m\" is no image of ");
