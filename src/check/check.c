@@ -44,10 +44,10 @@ static dram_status open_weights(const dram_config *cfg, const char *key, const c
     return status == DRAM_OK ? DRAM_OK : dram_error_prefix(status, where);
 }
 
-/* What a run needs besides its data. */
-static dram_status open_inputs(const dram_config *cfg)
+/* What a run needs besides its data. data_opens: a path of the data is not said twice. */
+static dram_status open_inputs(const dram_config *cfg, bool data_opens)
 {
-    TRY(dram_config_check_inputs(cfg, true));
+    if (data_opens) TRY(dram_config_check_inputs(cfg, true));
     TRY(open_weights(cfg, "student.weights", cfg->student.weights));
     if (!cfg->sam_distill.enabled) return DRAM_OK;
     return open_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights);
@@ -69,9 +69,9 @@ dram_status dram_check_config(const dram_config *cfg, bool training, const dram_
     char no_input[ROOM] = "", no_train[ROOM] = "", no_val[ROOM] = "";
     dram_status status;
     *check = (dram_check){.how = cfg->data.check};
-    if (training) TRY_GOTO(keep_failure(open_inputs(cfg), no_input, ROOM), done);
     if (training) TRY_GOTO(keep_failure(dram_datasets_open(cfg, false, &train), no_train, ROOM), done);
     TRY_GOTO(keep_failure(dram_datasets_open(cfg, true, &val), no_val, ROOM), done);
+    if (training) TRY_GOTO(keep_failure(open_inputs(cfg, !no_train[0] && !no_val[0]), no_input, ROOM), done);
     TRY_GOTO(dram_check_look(cfg, train, val, hooks, check), done);
     memcpy(check->refused, no_input, ROOM);
     memcpy(check->train.refused, no_train, ROOM);

@@ -38,6 +38,7 @@ typedef struct {
 
     int smallest[2], largest[2]; /* height, width of the images with the fewest and the most pixels; 0: none is good */
     dram_check_some bad_images, bad_labels; /* that a run cannot use */
+    int first_bad[2];                       /* the images that the two name, by their place in the data set */
     int bad;                                /* images that are bad, or their labels */
     dram_check_some unread;                 /* images and labels that are there and cannot be read */
     dram_check_some turned;                 /* images that EXIF turns and that have a label, which is never turned */
@@ -88,6 +89,9 @@ dram_status dram_check_judge(const dram_config *cfg, const dram_check *check, bo
 /* What is wrong or odd, a line each, handed to `say`; those that judge refuses are not among them. Returns how many. */
 int dram_check_warnings(const dram_config *cfg, const dram_check *check, void (*say)(void *context, const char *line),
                         void *context);
+
+/* Marks in said[images] of the set those that a warning about bad files names. */
+void dram_check_mark_said(const dram_check_set *set, bool *said);
 
 /* The summary: at most three lines for each data set, the first beginning with "train: N images, M labels, P pairs". */
 void dram_check_summary(const dram_config *cfg, const dram_check *check, dram_str *out);

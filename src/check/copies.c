@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/folder.h"
 #include "check/count.h"
 
 typedef struct {
@@ -98,7 +99,7 @@ dram_status dram_count_copies(const dram_surveyed *train, const dram_surveyed *v
     item *items = dram_alloc((size_t)most * sizeof *items);
     if (!items) return dram_fail(DRAM_ERR_MEMORY, "out of host memory to compare the images");
     if (train->dataset && val->dataset)
-        s.one_folder = strcmp(train->folder[DRAM_IMAGES], val->folder[DRAM_IMAGES]) == 0;
+        s.one_folder = dram_same_place(train->folder[DRAM_IMAGES], val->folder[DRAM_IMAGES]);
     int n = collect(train, DRAM_TRAIN, items);
     n += collect(val, DRAM_VAL, items + n);
     qsort(items, (size_t)n, sizeof *items, by_content);

@@ -131,8 +131,9 @@ static dram_label_rules rules_of(const counter *c, const dram_facts *image)
     return rules;
 }
 
-/* Adds the pixels of a label whose values are all allowed. */
-static bool count_values(counter *c, const dram_label_rules *rules, const dram_facts *label, dram_check_set *out)
+/* Adds the pixels of a label whose values are all allowed. An image that is bad leaves its label out. */
+static bool count_values(counter *c, const dram_label_rules *rules, const dram_facts *image, const dram_facts *label,
+                         dram_check_set *out)
 {
     dram_label_values *v = &c->values;
     if (!dram_facts_values(label, v) || v->n > DRAM_LABEL_VALUES) return false;
@@ -141,21 +142,20 @@ static bool count_values(counter *c, const dram_label_rules *rules, const dram_f
         class[k] = dram_label_class(rules, v->color, v->found[k].value, v->found[k].color);
         if (class[k] < 0) return false;
     }
-    for (int k = 0; k < v->n; k++) {
-        if (class[k] == rules->ignore_index)
-            out->void_pixels += v->found[k].pixels;
-        else
-            out->pixels[class[k]] += v->found[k].pixels;
-        if (class[k] != rules->ignore_index) out->labelled_pixels += v->found[k].pixels;
+    for (int k = 0; k < v->n && !image->bad; k++) {
+        bool is_void = class[k] == rules->ignore_index;
+        *(is_void ? &out->void_pixels : &out->labelled_pixels) += v->found[k].pixels;
+        if (!is_void) out->pixels[class[k]] += v->found[k].pixels;
     }
     return true;
 }
 
-static bool is_good_label(counter *c, const dram_label_rules *rules, const dram_facts *label, dram_check_set *out)
+static bool is_good_label(counter *c, const dram_label_rules *rules, const dram_facts *image, const dram_facts *label,
+                          dram_check_set *out)
 {
     bool fits = !rules->height || (rules->height == label->height && rules->width == label->width);
     if (label->bad || !label->is_png || !fits) return false;
-    return label->depth == DRAM_DEPTH_PIXELS ? count_values(c, rules, label, out) : label->bits <= 8;
+    return label->depth == DRAM_DEPTH_PIXELS ? count_values(c, rules, image, label, out) : label->bits <= 8;
 }
 
 static void add_bad_label(const counter *c, int i, const dram_label_rules *rules, dram_check_some *some)
@@ -186,11 +186,12 @@ static bool count_label(counter *c, int i, const dram_facts *image, const dram_f
     if (!label->depth) return true;
     out->looked_labels++;
     out->read_labels += label->depth == DRAM_DEPTH_PIXELS || label->bad;
-    if (is_good_label(c, &rules, label, out)) {
+    if (is_good_label(c, &rules, image, label, out)) {
         if (!out->advice[0] && label->depth == DRAM_DEPTH_PIXELS)
             dram_label_advice(&rules, &c->values, out->advice, sizeof out->advice);
         return true;
     }
+    if (!label->unread && !out->bad_labels.n) out->first_bad[1] = i;
     add_bad_label(c, i, &rules, label->unread ? &out->unread : &out->bad_labels);
     return label->unread;
 }
@@ -210,6 +211,7 @@ dram_status dram_count_set(const dram_config *cfg, const dram_surveyed *seen, dr
     for (int i = 0; i < dram_dataset_count(seen->dataset); i++) {
         bool good = !image[i].bad || image[i].unread;
         out->looked_images += image[i].depth > 0;
+        if (image[i].bad && !image[i].unread && !out->bad_images.n) out->first_bad[0] = i;
         if (image[i].bad)
             add_bad_image(&c, i, image[i].unread ? &out->unread : &out->bad_images);
         else if (image[i].depth)

@@ -8,6 +8,9 @@
 /* "x", or "xs" of more than one. */
 #define S(N) (N) == 1 ? "" : "s"
 
+/* Before the name of one of them. */
+#define FIRST(N) (N) == 1 ? "" : "the first: "
+
 /* ---- reasons against a run ---- */
 
 /* A tenth of the images may be bad, as in the loader. */
@@ -17,12 +20,13 @@ static bool are_too_bad(const dram_config *cfg, const dram_check_set *s)
     return s->bad && (stop || (int64_t)s->bad * 10 > s->images);
 }
 
-static dram_status judge_bad(const dram_config *cfg, const dram_check_set *s, const char *key)
+static dram_status judge_bad(const dram_config *cfg, const dram_check_set *s, const char *images, const char *labels)
 {
     const dram_check_some *why = s->bad_images.n ? &s->bad_images : &s->bad_labels;
+    const char *key = s->bad_images.n || s->unread.n ? images : labels;
     if (s->unread.n)
-        return dram_config_fail(cfg, key, "%d file%s cannot be read%s%s", s->unread.n, S(s->unread.n),
-                                s->unread.n == 1 ? ": " : ", the first: ", s->unread.first);
+        return dram_config_fail(cfg, key, "%d file%s cannot be read: %s%s", s->unread.n, S(s->unread.n),
+                                FIRST(s->unread.n), s->unread.first);
     if (!are_too_bad(cfg, s)) return DRAM_OK;
     if (cfg->data.on_bad == DRAM_ON_BAD_STOP)
         return dram_config_fail(cfg, key, "%d of %d images cannot be used, and data.on_bad is stop: %s", s->bad,
@@ -48,10 +52,10 @@ dram_status dram_check_judge(const dram_config *cfg, const dram_check *c, bool t
     if (training && c->train.refused[0]) return dram_fail(DRAM_ERR_CONFIG, "%s", c->train.refused);
     if (c->val.refused[0]) return dram_fail(DRAM_ERR_CONFIG, "%s", c->val.refused);
     if (training) {
-        TRY(judge_bad(cfg, &c->train, "data.train.images"));
+        TRY(judge_bad(cfg, &c->train, "data.train.images", "data.train.labels"));
         TRY(judge_void(cfg, &c->train));
     }
-    return judge_bad(cfg, &c->val, "data.val.images");
+    return judge_bad(cfg, &c->val, "data.val.images", "data.val.labels");
 }
 
 /* ---- warnings ---- */
@@ -79,31 +83,33 @@ static void warn_of_names(speaker *to, const dram_check_set *s, const char *key)
 {
     const struct dram_config_data *data = &to->cfg->data;
     if (s->folders.n)
-        say(to, "%s: %d folder%s inside %s not looked into (the first: %s)%s", key, s->folders.n, S(s->folders.n),
-            s->folders.n == 1 ? "is" : "are", s->folders.first,
-            data->recursive ? ": they are links to folders that were" : "; set data.recursive to true if they belong");
+        say(to, "%s: %d folder%s inside %s not looked into (%s%s)%s", key, s->folders.n, S(s->folders.n),
+            s->folders.n == 1 ? "is" : "are", FIRST(s->folders.n), s->folders.first,
+            data->recursive ? ", since another name leads there too"
+                            : "; set data.recursive to true to take its images");
     if (s->others.n)
-        say(to, "%s: %d file%s left aside, neither *.jpg, *.jpeg, *.png nor *.webp (the first: %s)", key, s->others.n,
-            S(s->others.n), s->others.first);
+        say(to, "%s: %d file%s left aside, neither *.jpg, *.jpeg, *.png nor *.webp (%s%s)", key, s->others.n,
+            S(s->others.n), FIRST(s->others.n), s->others.first);
     if (s->broken.n)
-        say(to, "%s: %d of %d images %s left out%s: %s", key, s->broken.n, s->images + s->broken.n,
-            s->broken.n == 1 ? "is" : "are", s->broken.n == 1 ? "" : ", the first", s->broken.first);
+        say(to, "%s: %d of %d images %s left out (%s%s)", key, s->broken.n, s->images + s->broken.n,
+            s->broken.n == 1 ? "is" : "are", FIRST(s->broken.n), s->broken.first);
     if (s->twins.n)
-        say(to,
-            "%s: %d image%s the name of another but for the ending (the first: %s): if they are labels, name their "
-            "folder",
-            key, s->twins.n, s->twins.n == 1 ? " has" : "s have", s->twins.first);
+        say(to, "%s: %d image%s the name of another but for the ending (%s%s): if they are labels, name their folder",
+            key, s->twins.n, s->twins.n == 1 ? " has" : "s have", FIRST(s->twins.n), s->twins.first);
     if (s->labels_alone.n)
-        say(to, "%s: %d of %d labels have no image (the first: %s)%s%s", key, s->labels_alone.n, s->labels,
-            s->labels_alone.first, s->hint[0] ? "; " : "", s->hint);
+        say(to, "%s: %d of %d labels %s no image (%s%s)%s%s", key, s->labels_alone.n, s->labels,
+            s->labels_alone.n == 1 ? "has" : "have", FIRST(s->labels_alone.n), s->labels_alone.first,
+            s->hint[0] ? "; " : "", s->hint);
     if (s->images_alone.n && !s->labels_alone.n && s->hint[0])
-        say(to, "%s: %d of %d images have no label (the first: %s); %s", key, s->images_alone.n, s->images,
-            s->images_alone.first, s->hint);
+        say(to, "%s: %d of %d images %s no label (%s%s); %s", key, s->images_alone.n, s->images,
+            s->images_alone.n == 1 ? "has" : "have", FIRST(s->images_alone.n), s->images_alone.first, s->hint);
 }
 
 static void warn_of_range(speaker *to, const dram_check_set *s, const char *key)
 {
     int range = to->cfg->data.range, bits = dram_range_bits(s->peak, range);
+    if (s->peak > range) dram_range_is_news(true); /* the loader need not say it again */
+    if (s->deep_looked && bits) dram_range_is_news(false);
     if (s->peak > range)
         say(to, "%s: a 16-bit value is %d: what is above data.range, %d, is all white", key, s->peak, range);
     if (s->deep_looked && bits)
@@ -117,25 +123,33 @@ static void warn_of_files(speaker *to, const dram_check_set *s, const char *key)
 {
     bool refused = are_too_bad(to->cfg, s);
     if (s->bad_images.n && !refused)
-        say(to, "%s: %d image%s cannot be read and %s left out (the first: %s)", key, s->bad_images.n,
-            S(s->bad_images.n), s->bad_images.n == 1 ? "is" : "are", s->bad_images.first);
+        say(to, "%s: %d image%s cannot be used and %s left out (%s%s)", key, s->bad_images.n, S(s->bad_images.n),
+            s->bad_images.n == 1 ? "is" : "are", FIRST(s->bad_images.n), s->bad_images.first);
     if (s->bad_labels.n && !refused)
-        say(to, "%s: %d label%s cannot be used and %s left out with the image (the first: %s)", key, s->bad_labels.n,
-            S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", s->bad_labels.first);
+        say(to, "%s: %d label%s cannot be used and %s left out with the image (%s%s)", key, s->bad_labels.n,
+            S(s->bad_labels.n), s->bad_labels.n == 1 ? "is" : "are", FIRST(s->bad_labels.n), s->bad_labels.first);
     if (s->unsure.n)
         say(to,
-            "%s: %d image%s turned by EXIF, and the label is not (the first: %s): look whether the labels show "
+            "%s: %d image%s turned by EXIF, and the label is not (%s%s): look whether the labels show "
             "what the turned images do; if they are as the files are stored, set data.orientation to stored",
-            key, s->unsure.n, s->unsure.n == 1 ? " is" : "s are", s->unsure.first);
+            key, s->unsure.n, s->unsure.n == 1 ? " is" : "s are", FIRST(s->unsure.n), s->unsure.first);
     warn_of_range(to, s, key);
     if (s->thin.n)
         say(to,
-            "%s: %d of %d images are so thin at data.size %d that they have no cell to compare, and teach nothing "
-            "of an embedding (the first: %s)",
-            key, s->thin.n, s->looked_images, to->cfg->data.size, s->thin.first);
+            "%s: %d of %d images %s so thin at data.size %d that %s no cell to compare, and %s nothing of an embedding "
+            "(%s%s)",
+            key, s->thin.n, s->looked_images, s->thin.n == 1 ? "is" : "are", to->cfg->data.size,
+            s->thin.n == 1 ? "it has" : "they have", s->thin.n == 1 ? "teaches" : "teach", FIRST(s->thin.n),
+            s->thin.first);
     if (s->copies.n)
-        say(to, "%s: %d of %d images have the content of another (the first: %s)", key, s->copies.n, s->looked_images,
-            s->copies.first);
+        say(to, "%s: %d of %d images %s the content of another (%s%s)", key, s->copies.n, s->looked_images,
+            s->copies.n == 1 ? "has" : "have", FIRST(s->copies.n), s->copies.first);
+}
+
+void dram_check_mark_said(const dram_check_set *s, bool *said)
+{
+    if (s->bad_images.n) said[s->first_bad[0]] = true;
+    if (s->bad_labels.n) said[s->first_bad[1]] = true;
 }
 
 /* ---- classes ---- */
@@ -158,11 +172,10 @@ static void name_classes(const dram_config *cfg, const bool *in, int n, char *ou
 /* "the labels of data.train", or of how many of them. */
 static void name_labels(const dram_check_set *s, char *out, size_t size)
 {
-    int good = s->read_labels - s->bad_labels.n;
     if (s->read_labels == s->used)
         snprintf(out, size, "the labels of data.train");
     else
-        snprintf(out, size, "the %d of %d labels of data.train that were looked at", good, s->used);
+        snprintf(out, size, "the %d of %d labels of data.train that were read", s->read_labels, s->used);
 }
 
 static int count_true(const bool *in)
@@ -175,7 +188,7 @@ static int count_true(const bool *in)
 static void warn_of_classes(speaker *to, const dram_check_set *s)
 {
     bool missing[DRAM_CHECK_CLASSES] = {false};
-    char where[120], names[400];
+    char where[120], names[400], voids[100] = "";
     int classes = to->cfg->data.classes, ignore = to->cfg->data.ignore_index, present = 0;
     double all = (double)(s->labelled_pixels + s->void_pixels), percent = 100.0 * (double)s->void_pixels / all;
     const char *then = s->advice[0] ? "; " : "";
@@ -192,13 +205,13 @@ static void warn_of_classes(speaker *to, const dram_check_set *s)
             s->advice);
         return;
     }
+    if (s->void_pixels)
+        snprintf(voids, sizeof voids, "; %.0f %% of the pixels are void (%d, data.ignore_index)", percent, ignore);
     if (n) {
         name_classes(to->cfg, missing, n, names, sizeof names);
-        say(to,
-            "%s of data.classes %d %s in none of %s: the task cannot learn %s%s; %.0f %% of the pixels are void "
-            "(%d, data.ignore_index)%s%s",
-            names, classes, n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
-            present == 1 ? ", and has but one answer to learn" : "", percent, ignore, then, s->advice);
+        say(to, "%s of data.classes %d %s in none of %s: the task cannot learn %s%s%s%s%s", names, classes,
+            n == 1 ? "is" : "are", where, n == 1 ? "it" : "them",
+            present == 1 ? ", and has but one answer to learn" : "", voids, then, s->advice);
     }
     if (percent > 50)
         say(to, "%.0f %% of the pixels of %s are void (%d, data.ignore_index): the task learns from the rest alone",
@@ -210,15 +223,13 @@ static void warn_of_both(speaker *to, const dram_check *c)
     bool unseen[DRAM_CHECK_CLASSES] = {false};
     char names[400], where[120];
     if (c->shared.n)
-        say(to,
-            "%d of %d images of data.val are images of data.train (the first: %s): what is measured on them was "
-            "trained on",
-            c->shared.n, c->val.images, c->shared.first);
+        say(to, "%d of %d images of data.val %s of data.train too (%s%s): what is measured on %s was trained on",
+            c->shared.n, c->val.images, c->shared.n == 1 ? "is" : "are", FIRST(c->shared.n), c->shared.first,
+            c->shared.n == 1 ? "it" : "them");
     if (c->between.n)
         say(to,
-            "%d image%s of data.val %s the content of one of data.train (the first: %s): what is measured on %s was "
-            "trained on",
-            c->between.n, S(c->between.n), c->between.n == 1 ? "has" : "have", c->between.first,
+            "%d image%s of data.val %s the content of one of data.train (%s%s): what is measured on %s was trained on",
+            c->between.n, S(c->between.n), c->between.n == 1 ? "has" : "have", FIRST(c->between.n), c->between.first,
             c->between.n == 1 ? "it" : "them");
     for (int k = 0; k < DRAM_CHECK_CLASSES && c->train.labelled_pixels; k++)
         unseen[k] = c->val.pixels[k] && !c->train.pixels[k];

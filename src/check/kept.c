@@ -138,8 +138,8 @@ static const char *take_file(table *t, int64_t n)
     return take_records(t, bytes, n) ? NULL : "it is damaged";
 }
 
-/* Reads the file into an empty table. Nothing there, or of no use (which is said): it stays empty. */
-static dram_status read_table(const char *path, table *t)
+/* Reads the file into an empty table. Nothing there, or of no use (which is said, if it is to be): it stays empty. */
+static dram_status read_table(const char *path, bool says, table *t)
 {
     struct stat info;
     const char *why = NULL;
@@ -156,7 +156,7 @@ static dram_status read_table(const char *path, table *t)
     }
     if (!memory || why) free_table(t);
     if (!memory) return no_memory(path);
-    if (why) dram_info("%s: %s, and what it kept is looked at anew", path, why);
+    if (why && says) dram_info("%s: %s, and what it kept is looked at anew", path, why);
     return DRAM_OK;
 }
 
@@ -171,8 +171,8 @@ dram_status dram_kept_open(const char *folder, const char *run_dir, dram_kept **
     snprintf(name, sizeof name, "dram-check-%016llx", (unsigned long long)dram_hash_64(folder, strlen(folder)));
     TRY_GOTO(dram_path_join(folder, ".dram-check", &k->inside), failed);
     TRY_GOTO(dram_path_join(run_dir, name, &k->beside), failed);
-    TRY_GOTO(read_table(k->inside, &k->read[0]), failed);
-    TRY_GOTO(read_table(k->beside, &k->read[1]), failed);
+    TRY_GOTO(read_table(k->inside, true, &k->read[0]), failed);
+    TRY_GOTO(read_table(k->beside, true, &k->read[1]), failed);
     *out = k;
     return DRAM_OK;
 failed:
@@ -323,7 +323,7 @@ static dram_status write_to(const dram_kept *k, const char *place, const char *p
     int folder = open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int lock = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock >= 0) flock(lock, LOCK_EX);
-    TRY_GOTO(read_table(path, &old), done);
+    TRY_GOTO(read_table(path, false, &old), done); /* dram_kept_open has said it */
     TRY_GOTO(merge(k, &old, folder, &out), done);
     status = dram_atomic_save(path, out.data, (size_t)out.used);
 done:

@@ -216,11 +216,12 @@ typedef struct {
     dram_survey *survey;
     part *part;
     int image[DEEP_LOOKED];
+    _Atomic bool no_memory;
 } picked;
 
 static void read_peak(void *context, int64_t task, int number)
 {
-    const picked *p = context;
+    picked *p = context;
     worker *w = &p->survey->workers[number];
     int i = p->image[task];
     dram_facts *f = &p->part->facts[DRAM_IMAGES][i];
@@ -237,11 +238,12 @@ static void read_peak(void *context, int64_t task, int number)
     }
     f->bad = status != DRAM_ERR_MEMORY;
     f->unread = status == DRAM_ERR_IO;
+    if (status == DRAM_ERR_MEMORY) atomic_store(&p->no_memory, true);
     dram_error_clear();
 }
 
 /* The pixels of some images of 16 bits, spread over them, are read: their largest values say whether data.range fits. */
-static void read_peaks(dram_survey *s, part *at)
+static dram_status read_peaks(dram_survey *s, part *at)
 {
     const dram_facts *f = at->facts[DRAM_IMAGES];
     picked p = {.survey = s, .part = at};
@@ -255,6 +257,7 @@ static void read_peaks(dram_survey *s, part *at)
         if (!f[i].peak) p.image[n++] = i;
     }
     dram_pool_run(s->pool, n, read_peak, &p);
+    return atomic_load(&p.no_memory) ? no_memory() : DRAM_OK;
 }
 
 /* ---- keeping ---- */
@@ -319,7 +322,7 @@ static dram_status look_as_asked(dram_survey *s)
     dram_depth depth = how == DRAM_DATA_CHECK_FULL ? DRAM_DEPTH_PIXELS : DRAM_DEPTH_HEADER;
     TRY(how == DRAM_DATA_CHECK_AUTO ? look_auto(s) : look_at_all(s, depth));
     for (int set = 0; set < DRAM_SETS; set++)
-        if (s->part[set].count) read_peaks(s, &s->part[set]);
+        if (s->part[set].count) TRY(read_peaks(s, &s->part[set]));
     TRY(keep_all(s));
     if (is_stopped(s))
         return dram_fail(DRAM_INTERRUPTED, "interrupted while looking at the data, before the first step");

@@ -99,29 +99,32 @@ static void add_classes(const dram_config *cfg, const dram_check_set *s, dram_st
              share(s->void_pixels, s->void_pixels + s->labelled_pixels));
 }
 
-/* What is not as it should be, in a word each. */
+/* What is not as it should be, in a word each: a noun that has a plural, and what follows it. */
 static void format_odd(const dram_check_set *s, char *out, size_t size)
 {
     const struct {
         int n;
-        const char *what;
+        const char *noun, *rest;
     } odd[] = {
-        {s->images_alone.n, "without a label"},
-        {s->labels_alone.n, "labels without an image"},
-        {s->folders.n, "folders not looked into"},
-        {s->broken.n, "broken links"},
-        {s->others.n, "other files"},
-        {s->bad_images.n, "bad images"},
-        {s->bad_labels.n, "bad labels"},
-        {s->copies.n, "duplicates"},
-        {s->turned.n, "turned by EXIF"},
-        {s->thin.n, "too thin"},
-        {s->unlisted, "not in the list"},
+        {s->images_alone.n, NULL, "without a label"},
+        {s->labels_alone.n, "label", " without an image"},
+        {s->folders.n, "folder", " not looked into"},
+        {s->broken.n, "broken name", ""},
+        {s->others.n, "other file", ""},
+        {s->unread.n, "unreadable file", ""},
+        {s->bad_images.n, "bad image", ""},
+        {s->bad_labels.n, "bad label", ""},
+        {s->copies.n, "duplicate", ""},
+        {s->turned.n, NULL, "turned by EXIF"},
+        {s->thin.n, NULL, "too thin"},
+        {s->unlisted, NULL, "not in the list"},
     };
     size_t at = 0;
     out[0] = '\0';
     for (size_t i = 0; i < sizeof odd / sizeof odd[0] && at < size; i++)
-        if (odd[i].n) at += (size_t)snprintf(out + at, size - at, "%s%d %s", at ? ", " : "", odd[i].n, odd[i].what);
+        if (odd[i].n)
+            at += (size_t)snprintf(out + at, size - at, "%s%d %s%s%s", at ? ", " : "", odd[i].n,
+                                   odd[i].noun ? odd[i].noun : "", odd[i].noun ? S(odd[i].n) : "", odd[i].rest);
 }
 
 static void summarise(const dram_config *cfg, const dram_check *c, const dram_check_set *s, const char *name,
@@ -193,7 +196,7 @@ static void add_page(const dram_config *cfg, const dram_check *c, const dram_che
     if (text[0]) add_line(out, "  %-*s %s", KEY, "sizes", text);
     add_some("without a label", &s->images_alone, "image", "", out);
     add_some("without an image", &s->labels_alone, "label", "", out);
-    if (s->unlisted) add_line(out, "  %-*s %d images", KEY, "not in the list", s->unlisted);
+    if (s->unlisted) add_line(out, "  %-*s %d image%s", KEY, "not in the list", s->unlisted, S(s->unlisted));
     add_some("not looked into", &s->folders, "folder", "", out);
     add_some("left aside", &s->others, "other file", "", out);
     add_some("broken", &s->broken, "name", "", out);
@@ -205,8 +208,8 @@ static void add_page(const dram_config *cfg, const dram_check *c, const dram_che
     add_some("too thin", &s->thin, "image", " without a cell", out);
     add_some("duplicates", &s->copies, "image", "", out);
     if (s->deep)
-        add_line(out, "  %-*s %d images; the largest value of %d is %d (data.range: %d)", KEY, "16 bits", s->deep,
-                 s->deep_looked, s->peak, cfg->data.range);
+        add_line(out, "  %-*s %d image%s; the largest value of %d is %d (data.range: %d)", KEY, "16 bits", s->deep,
+                 S(s->deep), s->deep_looked, s->peak, cfg->data.range);
     add_page_classes(cfg, s, out);
 }
 

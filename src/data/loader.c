@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -359,15 +358,14 @@ static void count_bad(dram_loader *l, const slot *s)
 static void judge_range(dram_loader *l, int peak, const char *name)
 {
     enum { ENOUGH = 8 };
-    static atomic_flag said_below = ATOMIC_FLAG_INIT, said_above = ATOMIC_FLAG_INIT;
     int range = l->params.images.range ? l->params.images.range : DRAM_IMAGE_FULL_RANGE;
-    if (peak > range && !atomic_flag_test_and_set(&said_above))
+    if (peak > range && dram_range_is_news(true))
         dram_warn("%s has a 16-bit value of %d: what is above data.range, %d, is all white", name, peak, range);
     if (peak) l->wide++;
     if (peak > l->peak) l->peak = peak;
     bool enough = l->wide == (l->files < ENOUGH ? l->files : ENOUGH) || (!peak && l->wide && l->wide < ENOUGH);
     int bits = dram_range_bits(l->peak, range);
-    if (!enough || !bits || atomic_flag_test_and_set(&said_below)) return;
+    if (!enough || !bits || !dram_range_is_news(false)) return;
     dram_warn("the images of 16 bits are nearly black: the largest value in %d of them is %d, where data.range, %d, is "
               "white; if they hold %d bits, set data.range to %d",
               l->wide, l->peak, range, bits, (1 << bits) - 1);

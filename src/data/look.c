@@ -1,6 +1,7 @@
 #include "data/look.h"
 
 #include <ctype.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "data/decode.h"
@@ -127,4 +128,10 @@ int dram_range_bits(int peak, int range)
     int bits = 8;
     while (peak >> bits) bits++;
     return peak * FAR_BELOW <= range && (1 << bits) - 1 < range ? bits : 0;
+}
+
+bool dram_range_is_news(bool above)
+{
+    static atomic_flag said_below = ATOMIC_FLAG_INIT, said_above = ATOMIC_FLAG_INIT;
+    return !atomic_flag_test_and_set(above ? &said_above : &said_below);
 }

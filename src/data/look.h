@@ -2,6 +2,7 @@
 #ifndef DRAM_DATA_LOOK_H
 #define DRAM_DATA_LOOK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,5 +27,9 @@ dram_status dram_image_look(const uint8_t *bytes, size_t n, const char *name, dr
 /* Where `peak`, the largest 16-bit sample of several images, is so far below `range`, their white (data.range), that
  * they are nearly black: how many bits they may have, 8 to 15, as many as hold the peak. Else 0. */
 int dram_range_bits(int peak, int range);
+
+/* Whether nobody in this process has warned yet that values are far below data.range (`above`: above it). Who warns of
+ * it asks. Any thread. */
+bool dram_range_is_news(bool above);
 
 #endif

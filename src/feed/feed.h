@@ -11,7 +11,7 @@ typedef struct {
     float *mask;   /* the larger of [N,g,g] and [N,r,r] */
     int32_t *size; /* [N,2] */
     float *kept;   /* [A,N,g,g,256]: targets of the last distil step, for the steps that reuse them; NULL: none do */
-    bool *said;    /* [images of data.val] bad ones that were warned about, once there was an evaluation; NULL before */
+    bool *said;    /* [images of data.val] bad ones that were warned about; NULL: none so far */
     /* Where targets come from the cache. The caller sets it and keeps it; it outlives the feed. */
     dram_targets *targets;
 } dram_feed;

@@ -49,6 +49,7 @@ typedef struct {
     int64_t evaluated_at; /* step of the last evaluation, -1 none */
     int64_t saved_at;     /* step of the newest checkpoint, 0 none */
     bool told_left_out;
+    bool *said; /* [images of data.train] bad ones that were warned about */
 } run;
 
 /* The training stream from the state's position on. */
@@ -67,6 +68,7 @@ static dram_status open_loader(const run *r, dram_loader **loader)
     bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
     params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
     params.start = r->state.position;
+    params.said = r->said;
     TRY(dram_loader_open(&params, loader));
     for (int i = 0; i < dram_dataset_count(r->train); i++)
         if (r->state.is_skipped[i]) dram_loader_count_skipped(*loader, i);
@@ -146,7 +148,8 @@ static dram_status plan(run *r, bool resume)
     TRY(dram_datasets_open(&r->chosen.cfg, true, &r->val));
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
-    if (!r->state.is_skipped) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
+    r->said = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->said);
+    if (!r->state.is_skipped || !r->said) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
     TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
     show_plan(r);
     return DRAM_OK;
@@ -167,7 +170,22 @@ static dram_status check_data(const run *r)
     TRY(dram_check_look(cfg, r->train, r->val, &hooks, check));
     if (r->hooks->data) r->hooks->data(r->hooks->context, cfg, check);
     dram_check_warnings(cfg, check, warn, NULL);
+    dram_check_mark_said(&check->train, r->said);
     return dram_check_judge(cfg, check, true);
+}
+
+/* What feeds the programs. */
+static dram_status open_feed(run *r)
+{
+    TRY(dram_feed_open(&r->session.graphs, &r->feed));
+    r->feed.targets = &r->targets;
+    r->state.target = r->feed.kept;
+    r->state.target_count = dram_feed_kept(&r->session.graphs);
+    if (!r->val) return DRAM_OK;
+    r->feed.said = dram_calloc((size_t)dram_dataset_count(r->val), sizeof *r->feed.said);
+    if (!r->feed.said) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
+    dram_check_mark_said(&r->summary->data.val, r->feed.said);
+    return DRAM_OK;
 }
 
 /* In an arena of its own, which is given back before the run's is taken. */
@@ -191,10 +209,7 @@ static dram_status start(run *r, bool resume)
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
-    TRY(dram_feed_open(&r->session.graphs, &r->feed));
-    r->feed.targets = &r->targets;
-    r->state.target = r->feed.kept;
-    r->state.target_count = dram_feed_kept(&r->session.graphs);
+    TRY(open_feed(r));
     TRY(open_directory(r, resume));
     TRY(open_loader(r, &r->loader));
     const dram_guard_params guard = {.read = dram_read_host,
@@ -469,6 +484,7 @@ static void close_run(run *r)
     dram_dataset_close(r->train);
     dram_dataset_close(r->val);
     dram_free(r->state.is_skipped);
+    dram_free(r->said);
     dram_free(r->directory);
     for (int i = 0; i < FILES; i++) dram_free(r->path[i]);
     dram_chosen_free(&r->chosen);

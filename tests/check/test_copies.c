@@ -52,7 +52,7 @@ static void one_folder(void **state)
     dram_check c = look(state, "task.enabled=false data.val.images=@/t/images");
     assert_int_equal(c.shared.n, 2);
     assert_int_equal(c.between.n, 0);
-    assert_said("2 of 2 images of data.val are images of data.train (the first: a.jpg)");
+    assert_said("2 of 2 images of data.val are of data.train too (the first: a.jpg)");
     assert_int_equal(look(state, "task.enabled=false data.check=none").shared.n, 0);
     c = look(state, "task.enabled=false data.check=none data.val.images=@/t/images");
     assert_int_equal(c.shared.n, 2); /* names are enough */

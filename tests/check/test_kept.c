@@ -211,6 +211,7 @@ static void damaged(void **state)
     dram_check c = look(state, "");
     assert_int_equal(c.train.known, PAIRS); /* of the images */
     assert_non_null(strstr(told, "t/labels/.dram-check: it is damaged"));
+    assert_int_equal(count_lines(told), 1); /* as it is read again to be written, too */
     assert_same_check(&good, &c);
     assert_int_equal(look(state, "").train.known, FILES); /* and it was written anew */
     bytes[strlen("dram-check ")] = '9';

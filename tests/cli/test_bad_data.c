@@ -46,6 +46,11 @@ static void one_bad_label(void **state)
     assert_non_null(strstr(complained, " (data.on_bad is stop)"));
     /* 8 % are bad: too few to give up */
     expect(state, "train run.yaml device=cpu train.steps=7 name=skip", 0, "skipped images: 1 (named in the warnings)",
+           "data.train: 1 label cannot be used and is left out with the image (");
+    const char *named = strstr(complained, "00005.png");
+    assert_non_null(named);
+    assert_null(strstr(named + 1, "00005.png")); /* the loader does not say it again */
+    expect(state, "train run.yaml device=cpu train.steps=7 name=unseen data.check=none", 0, "skipped images: 1 ",
            "warning: skipped: ");
     expect(state, EVAL " --weights runs/skip/student.safetensors", 0,
            "11 images (some were skipped, see the warnings)\n", "warning: skipped: ");

@@ -88,7 +88,7 @@ static void what_a_run_cannot_begin_with(void **state)
     assert_non_null(strstr(printed, "\na run would not begin\n"));
     assert_non_null(strstr(printed, "  bad labels         "));
     assert_non_null(strstr(complained, "dram: run.yaml:"));
-    assert_non_null(strstr(complained, "data.train.images: "));
+    assert_non_null(strstr(complained, "data.train.labels: "));
     assert_non_null(strstr(complained, " of 6 images cannot be used, more than 10 %; the first: "));
     assert_ptr_equal(strchr(complained, '\n'), complained + strlen(complained) - 1);
     code = dram(state, "check run.yaml --json data.classes=3");
