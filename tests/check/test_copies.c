@@ -56,6 +56,9 @@ static void one_folder(void **state)
     assert_int_equal(look(state, "task.enabled=false data.check=none").shared.n, 0);
     c = look(state, "task.enabled=false data.check=none data.val.images=@/t/images");
     assert_int_equal(c.shared.n, 2); /* names are enough */
+    assert_int_equal(symlink("t", in_dir(state, "same")), 0);
+    c = look(state, "task.enabled=false data.check=none data.val.images=@/same/images/");
+    assert_int_equal(c.shared.n, 2); /* whatever it is called */
 }
 
 /* One folder that lists split: a copy across the split is between, and a name in both lists is shared. */

@@ -79,6 +79,27 @@ static void bad_files_are_left_out_of_evaluation(void **state)
     dram_dataset_close(d);
 }
 
+/* A bad file costs one look: what is gone afterwards would end the stream if it were opened again. */
+static void a_bad_file_is_read_once(void **state)
+{
+    (void)state;
+    dram_batch batch;
+    spoil(3);
+    dram_dataset *d = open_dataset(true);
+    dram_loader_params params = usual(d, true);
+    params.batch_size = 3;
+    params.workers = 1;
+    dram_loader *l = opened(&params);
+    for (int k = 0; k < 5 * FILES; k += 3) {
+        assert_int_equal(dram_loader_next(l, &batch), DRAM_OK);
+        if (dram_loader_skipped(l)) unlink(file_path(images, 3, ".jpg"));
+    }
+    assert_int_equal(dram_loader_skipped(l), 1);
+    assert_int_equal(warnings, 1);
+    dram_loader_close(l);
+    dram_dataset_close(d);
+}
+
 static void more_than_a_tenth_bad_stops(void **state)
 {
     (void)state;
@@ -247,10 +268,15 @@ static void a_missing_image_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(bad_files_are_replaced_in_training), CASE(bad_files_are_left_out_of_evaluation),
-        CASE(more_than_a_tenth_bad_stops),        CASE(a_bad_label_is_skipped_with_its_image),
-        CASE(stopping_at_the_first_bad_one),      CASE(the_skipped_are_listed_in_order),
-        CASE(a_label_that_went_away_stops),       CASE(a_missing_image_stops),
+        CASE(bad_files_are_replaced_in_training),
+        CASE(bad_files_are_left_out_of_evaluation),
+        CASE(more_than_a_tenth_bad_stops),
+        CASE(a_bad_label_is_skipped_with_its_image),
+        CASE(stopping_at_the_first_bad_one),
+        CASE(the_skipped_are_listed_in_order),
+        CASE(a_bad_file_is_read_once),
+        CASE(a_label_that_went_away_stops),
+        CASE(a_missing_image_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
