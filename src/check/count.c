@@ -51,9 +51,7 @@ static void take_found(const dram_surveyed *seen, dram_check_set *out)
         if (all[i].n && all[i].first) snprintf(all[i].some->first, sizeof all[i].some->first, "%s", all[i].first);
     }
     out->broken.n = f->broken;
-    if (f->broken)
-        snprintf(out->broken.first, sizeof out->broken.first, "%s: no %s can be read here: %s", f->broken_name,
-                 f->broken_is_label ? "label" : "image", f->broken_why);
+    if (f->broken) dram_dataset_broken_text(f, out->broken.first, sizeof out->broken.first);
     if (f->hint) snprintf(out->hint, sizeof out->hint, "%s", f->hint);
 }
 
@@ -131,31 +129,50 @@ static dram_label_rules rules_of(const counter *c, const dram_facts *image)
     return rules;
 }
 
+static void add_pixels(const dram_label_rules *rules, int class, int64_t pixels, dram_check_set *out)
+{
+    bool is_void = class == rules->ignore_index;
+    *(is_void ? &out->void_pixels : &out->labelled_pixels) += pixels;
+    if (!is_void) out->pixels[class] += pixels;
+}
+
+/* A label of more colours than were counted, under a map that may have them all. */
+static bool count_decoded(const counter *c, int i, const dram_label_rules *rules, bool adds, dram_check_set *out)
+{
+    dram_label label;
+    dram_dataset_label_path(c->seen->dataset, i, c->path, c->room);
+    if (dram_label_load(c->path, rules, &label) != DRAM_OK) {
+        dram_error_clear();
+        return false;
+    }
+    for (int64_t k = 0; adds && k < (int64_t)label.height * label.width; k++) add_pixels(rules, label.ids[k], 1, out);
+    dram_label_free(&label);
+    return true;
+}
+
 /* Adds the pixels of a label whose values are all allowed. An image that is bad leaves its label out. */
-static bool count_values(counter *c, const dram_label_rules *rules, const dram_facts *image, const dram_facts *label,
-                         dram_check_set *out)
+static bool count_values(counter *c, int i, const dram_label_rules *rules, const dram_facts *image,
+                         const dram_facts *label, dram_check_set *out)
 {
     dram_label_values *v = &c->values;
-    if (!dram_facts_values(label, v) || v->n > DRAM_LABEL_VALUES) return false;
     int class[DRAM_LABEL_VALUES];
+    if (!dram_facts_values(label, v)) return false;
+    if (v->n > DRAM_LABEL_VALUES)
+        return rules->map && rules->map->color && count_decoded(c, i, rules, !image->bad, out);
     for (int k = 0; k < v->n; k++) {
         class[k] = dram_label_class(rules, v->color, v->found[k].value, v->found[k].color);
         if (class[k] < 0) return false;
     }
-    for (int k = 0; k < v->n && !image->bad; k++) {
-        bool is_void = class[k] == rules->ignore_index;
-        *(is_void ? &out->void_pixels : &out->labelled_pixels) += v->found[k].pixels;
-        if (!is_void) out->pixels[class[k]] += v->found[k].pixels;
-    }
+    for (int k = 0; k < v->n && !image->bad; k++) add_pixels(rules, class[k], v -> found[k].pixels, out);
     return true;
 }
 
-static bool is_good_label(counter *c, const dram_label_rules *rules, const dram_facts *image, const dram_facts *label,
-                          dram_check_set *out)
+static bool is_good_label(counter *c, int i, const dram_label_rules *rules, const dram_facts *image,
+                          const dram_facts *label, dram_check_set *out)
 {
     bool fits = !rules->height || (rules->height == label->height && rules->width == label->width);
     if (label->bad || !label->is_png || !fits) return false;
-    return label->depth == DRAM_DEPTH_PIXELS ? count_values(c, rules, image, label, out) : label->bits <= 8;
+    return label->depth == DRAM_DEPTH_PIXELS ? count_values(c, i, rules, image, label, out) : label->bits <= 8;
 }
 
 static void add_bad_label(const counter *c, int i, const dram_label_rules *rules, dram_check_some *some)
@@ -186,8 +203,8 @@ static bool count_label(counter *c, int i, const dram_facts *image, const dram_f
     if (!label->depth) return true;
     out->looked_labels++;
     out->read_labels += label->depth == DRAM_DEPTH_PIXELS || label->bad;
-    if (is_good_label(c, &rules, image, label, out)) {
-        if (!out->advice[0] && label->depth == DRAM_DEPTH_PIXELS)
+    if (is_good_label(c, i, &rules, image, label, out)) {
+        if (!out->advice[0] && label->depth == DRAM_DEPTH_PIXELS && c->values.n <= DRAM_LABEL_VALUES)
             dram_label_advice(&rules, &c->values, out->advice, sizeof out->advice);
         return true;
     }

@@ -13,11 +13,10 @@
 
 /* ---- reasons against a run ---- */
 
-/* A tenth of the images may be bad, as in the loader. */
 static bool are_too_bad(const dram_config *cfg, const dram_check_set *s)
 {
     bool stop = cfg->data.on_bad == DRAM_ON_BAD_STOP;
-    return s->bad && (stop || (int64_t)s->bad * 10 > s->images);
+    return s->bad && (stop || dram_dataset_is_too_bad(s->bad, s->images));
 }
 
 static dram_status judge_bad(const dram_config *cfg, const dram_check_set *s, const char *images, const char *labels)

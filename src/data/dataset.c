@@ -435,6 +435,7 @@ static dram_status fill(opening *o)
 {
     dram_dataset *d = o->d;
     const dram_dataset_params *p = o->params;
+    char broken[600];
     d->images = dram_strdup(p->images);
     d->labels = p->labels && !p->labels_aside ? dram_strdup(p->labels) : NULL;
     if (!d->images || (p->labels && !p->labels_aside && !d->labels)) return no_memory(p->images);
@@ -448,9 +449,9 @@ static dram_status fill(opening *o)
     TRY(add_hint(o));
     if (d->found.images_alone && !p->labels_optional) return missing_labels(o);
     if (d->count == 0)
-        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: no %s can be read here: %s; and no other image is left",
-                         AT(d->found.broken_is_label ? p->labels_where : p->images_where), d->found.broken_name,
-                         d->found.broken_is_label ? "label" : "image", d->found.broken_why);
+        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s; and no other image is left",
+                         AT(d->found.broken_is_label ? p->labels_where : p->images_where),
+                         dram_dataset_broken_text(&d->found, broken, sizeof broken));
     return d->labels ? choose_labels(d, p) : DRAM_OK;
 }
 
@@ -489,6 +490,18 @@ void dram_dataset_close(dram_dataset *d)
 const dram_dataset_found *dram_dataset_findings(const dram_dataset *d)
 {
     return &d->found;
+}
+
+const char *dram_dataset_broken_text(const dram_dataset_found *found, char *out, size_t size)
+{
+    snprintf(out, size, "%s: no %s can be read here: %s", found->broken_name,
+             found->broken_is_label ? "label" : "image", found->broken_why);
+    return out;
+}
+
+bool dram_dataset_is_too_bad(int bad, int images)
+{
+    return (int64_t)bad * 10 > images;
 }
 
 int dram_dataset_count(const dram_dataset *d)

@@ -3,6 +3,7 @@
 #define DRAM_DATA_DATASET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -65,6 +66,13 @@ void dram_dataset_close(dram_dataset *dataset); /* NULL is allowed */
 
 /* Valid as long as the dataset. */
 const dram_dataset_found *dram_dataset_findings(const dram_dataset *dataset);
+
+/* Writes what is wrong with the first broken name: "images/a.jpg: no image can be read here: a link that leads nowhere".
+ * Returns out. */
+const char *dram_dataset_broken_text(const dram_dataset_found *found, char *out, size_t size);
+
+/* Whether so many images are bad that a run is to give up: more than a tenth. */
+bool dram_dataset_is_too_bad(int bad, int images);
 
 int dram_dataset_count(const dram_dataset *dataset);
 int dram_dataset_labelled(const dram_dataset *dataset); /* images whose label is used */

@@ -292,7 +292,7 @@ static void advise_ids(const dram_label_rules *rules, const dram_label_values *v
 
 static void advise(const dram_label_rules *rules, const dram_label_values *v, dram_str *out)
 {
-    if (v->n > (v->color ? DRAM_LABEL_VALUES : PHOTOGRAPH) && v->n > 2 * rules->classes) {
+    if (v->color ? v->n > DRAM_LABEL_VALUES : v->n > PHOTOGRAPH && v->n > 2 * rules->classes) {
         dram_str_add(out, "%s%d different %s: this looks like a photograph, not like a label",
                      v->n > DRAM_LABEL_VALUES ? "more than " : "", v->n > DRAM_LABEL_VALUES ? v->n - 1 : v->n,
                      v->color ? "colours" : "values");

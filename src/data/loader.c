@@ -346,7 +346,7 @@ static void count_bad(dram_loader *l, const slot *s)
         if (!is_new) continue;
         if (!l->params.said || !l->params.said[index]) dram_warn("skipped: %s", l->reason[index]);
         if (l->params.said) l->params.said[index] = true;
-        if ((int64_t)l->skipped * 10 <= l->files) continue;
+        if (!dram_dataset_is_too_bad(l->skipped, l->files)) continue;
         snprintf(text, sizeof text, "%d of %d images are bad, more than 10 %%; remove or repair them (the last: %s)",
                  l->skipped, l->files, l->reason[index]);
         end_stream(l, DRAM_ERR_RUN, text);

@@ -23,6 +23,7 @@ static dram_status check_labelled(const dram_config *cfg, const dram_dataset *tr
 void dram_datasets_say(const dram_dataset *dataset, bool recursive)
 {
     const dram_dataset_found *found = dram_dataset_findings(dataset);
+    char broken[600];
     if (found->others)
         dram_warn("%d file%s left aside, no image or label by %s (the first: %s)", found->others,
                   found->others == 1 ? "" : "s", found->others == 1 ? "its name" : "their names", found->other);
@@ -30,10 +31,9 @@ void dram_datasets_say(const dram_dataset *dataset, bool recursive)
         dram_warn("%d folder%s not looked into%s (the first: %s)", found->folders, found->folders == 1 ? "" : "s",
                   recursive ? ", since another name leads there too" : "; data.recursive: true does it", found->folder);
     if (found->broken)
-        dram_warn("%d of %d images %s left out%s: %s: no %s can be read here: %s", found->broken,
-                  found->images + found->broken, found->broken == 1 ? "is" : "are",
-                  found->broken == 1 ? "" : ", the first", found->broken_name,
-                  found->broken_is_label ? "label" : "image", found->broken_why);
+        dram_warn("%d of %d images %s left out%s: %s", found->broken, found->images + found->broken,
+                  found->broken == 1 ? "is" : "are", found->broken == 1 ? "" : ", the first",
+                  dram_dataset_broken_text(found, broken, sizeof broken));
 }
 
 dram_status dram_datasets_check_broken(const dram_config *cfg, const dram_dataset *dataset, const char *images_where,
@@ -44,9 +44,8 @@ dram_status dram_datasets_check_broken(const dram_config *cfg, const dram_datase
     char first[600], why[120] = " (data.on_bad is stop)";
     int broken = found->broken, all = found->images + broken;
     if (!broken) return DRAM_OK;
-    snprintf(first, sizeof first, "%s: no %s can be read here: %s", found->broken_name,
-             found->broken_is_label ? "label" : "image", found->broken_why);
-    if (!stop && (int64_t)broken * 10 <= all) return DRAM_OK;
+    if (!stop && !dram_dataset_is_too_bad(broken, all)) return DRAM_OK;
+    dram_dataset_broken_text(found, first, sizeof first);
     if (!stop) snprintf(why, sizeof why, "; %d of %d images are so, more than 10 %%", broken, all);
     return dram_fail(DRAM_ERR_CONFIG, "%s: %s%s", found->broken_is_label ? labels_where : images_where, first, why);
 }

@@ -17,7 +17,8 @@ dram_status dram_datasets_open(const dram_config *cfg, bool val, dram_dataset **
  * file. For a folder that is named by itself; of those of a config src/check says it. */
 void dram_datasets_say(const dram_dataset *dataset, bool recursive);
 
-/* DRAM_ERR_CONFIG: an image or a label is no file, and data.on_bad is stop or more than 10 % are so. Where its folder was named is put before the error, with ": ". */
+/* DRAM_ERR_CONFIG: an image or a label is no file, and data.on_bad is stop or more than 10 % are so. Where its folder
+ * was named is put before the error, with ": ". */
 dram_status dram_datasets_check_broken(const dram_config *cfg, const dram_dataset *dataset, const char *images_where,
                                        const char *labels_where);
 

@@ -152,6 +152,38 @@ static void photographs_as_labels(void **state)
     assert_said("t/labels/05.png");
 }
 
+/* More colours than a look counts, and all of them in the map: a run takes such a label, and so does the look. */
+static void more_colours_than_are_counted(void **state)
+{
+    enum { W = 300, H = 2 };
+    uint8_t rgb[H * W * 3];
+    char path[4400], *map = malloc(W * 32);
+    size_t n = 0;
+    assert_non_null(map);
+    for (int i = 0; i < W; i++) {
+        n += (size_t)sprintf(map + n, "%s\"#%02x%02x40\": %d", i ? ", " : "data:\n  class_map: {", i / 256, i % 256,
+                             i % 2);
+        for (int y = 0; y < H; y++) memcpy(rgb + 3 * (y * W + i), (uint8_t[]){(uint8_t)(i / 256), (uint8_t)i, 0x40}, 3);
+    }
+    n += (size_t)sprintf(map + n, "}\n");
+    snprintf(path, sizeof path, "%s/base.yaml", (const char *)*state);
+    size_t bytes;
+    char *base = get_file(path, &bytes), *whole = malloc(bytes + n);
+    assert_non_null(whole);
+    memcpy(whole, map, n); /* the section that base.yaml begins with goes on */
+    memcpy(whole + n, base + 6, bytes - 6);
+    put_file(path, whole, n + bytes - 6);
+    put_photo(state, "t/images/a.jpg", H, W, 1);
+    assert_int_equal(dram_image_write_png(with_folders(state, "t/labels/a.png"), rgb, H, W), DRAM_OK);
+    dram_check c = look(state, "");
+    assert_int_equal(c.train.bad, 0);
+    assert_int_equal(c.train.pixels[0], H * W / 2);
+    assert_int_equal(c.train.pixels[1], H * W / 2);
+    free(whole);
+    free(base);
+    free(map);
+}
+
 /* ---- images ---- */
 
 static void strips(void **state)
@@ -343,6 +375,7 @@ int main(void)
         LOOK_CASE(one_bad_label),
         LOOK_CASE(bad_files_of_every_kind),
         LOOK_CASE(photographs_as_labels),
+        LOOK_CASE(more_colours_than_are_counted),
         LOOK_CASE(strips),
         LOOK_CASE(exif_with_labels_as_stored),
         LOOK_CASE(exif_that_the_size_tells),

@@ -238,6 +238,12 @@ static void colours_without_a_map(void **state)
         expect_ids(encode_png(&index, 1, 1, 2, 1, PALETTE, false, &palette), &rules, IDS(0, 1));
     }
     free(ids);
+    const dram_label_rules many = {.classes = 150, .ignore_index = 255}; /* as many classes as a palette has colours */
+    uint8_t *noise = noise_bytes(40 * 50 * 3, 3);
+    expect_refusal(encode_png(noise, 40 * 50 * 3, 40, 50, 8, RGB, false, NULL), &many,
+                   "l.png: a label must be a PNG of one channel (grey or palette); this one has colour or alpha: more "
+                   "than 256 different colours: this looks like a photograph, not like a label");
+    free(noise);
 }
 
 /* ---- advice ---- */
