@@ -11,7 +11,8 @@
 #include "config/config.h"
 #include "data/dataset.h"
 
-enum { DRAM_CHECK_CLASSES = 256, DRAM_CHECK_TEXT = 600 };
+/* Bytes of a text, and of why something is refused: as an error may have. */
+enum { DRAM_CHECK_CLASSES = 256, DRAM_CHECK_TEXT = 1200, DRAM_CHECK_REASON = 2048 };
 
 /* How many there are, and of the first of them, by the name of its image, what is to be said: a name, or a reason with
  * the name in it. */
@@ -22,9 +23,9 @@ typedef struct {
 
 /* data.train or data.val. A file that was not looked at is in no number below `looked`. */
 typedef struct {
-    bool there;        /* the config has images for it, and they could be listed */
-    bool has_labels;   /* and a folder of labels, which the task needs */
-    char refused[900]; /* why it cannot be opened; "": it can, or the config has none */
+    bool there;                      /* the config has images for it, and they could be listed */
+    bool has_labels;                 /* and a folder of labels, which the task needs */
+    char refused[DRAM_CHECK_REASON]; /* why it cannot be opened; "": it can, or the config has none */
 
     int images, labels, pairs; /* as dram_dataset_found */
     int used;                  /* pairs whose label a run reads */
@@ -57,10 +58,10 @@ typedef struct {
 
 typedef struct {
     dram_check_set train, val;
-    char refused[900];             /* what else a run needs and has not; "": nothing, or it was not asked */
-    dram_data_check how;           /* data.check */
-    const dram_texts *class_names; /* of the config, which must outlive it; NULL: there are none */
-    bool sampled;                  /* auto had to leave files out */
+    char refused[DRAM_CHECK_REASON]; /* what else a run needs and has not; "": nothing, or it was not asked */
+    dram_data_check how;             /* data.check */
+    const dram_texts *class_names;   /* of the config, which must outlive it; NULL: there are none */
+    bool sampled;                    /* auto had to leave files out */
     dram_check_some between; /* images of val whose content is in train, under another name or in another folder */
     dram_check_some shared;  /* images of val that are images of train: one folder, one name */
     double seconds;

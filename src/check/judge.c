@@ -69,7 +69,7 @@ typedef struct {
 static void say(speaker *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void say(speaker *to, const char *format, ...)
 {
-    char line[2000];
+    char line[2400];
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);

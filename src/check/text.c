@@ -10,7 +10,7 @@
 static void add_line(dram_str *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void add_line(dram_str *out, const char *format, ...)
 {
-    char line[2000], shown[8000];
+    char line[2400], shown[4 * sizeof line];
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);

@@ -10,7 +10,7 @@
 
 static void print_warning(void *context, const char *line)
 {
-    char shown[8000];
+    char shown[9600];
     (void)context;
     printf("warning: %s\n", dram_visible(line, shown, sizeof shown));
 }
@@ -32,7 +32,7 @@ static dram_status print_page(const dram_config *cfg, const dram_check *check)
 
 static void add_warning(void *list, const char *line)
 {
-    char shown[8000];
+    char shown[9600];
     cJSON_AddItemToArray(list, cJSON_CreateString(dram_visible(line, shown, sizeof shown)));
 }
 

@@ -239,7 +239,7 @@ static dram_status read_list(const char *path, char **text, size_t *bytes)
 
 static dram_status in_list(const dram_dataset_params *p, int line, dram_status status)
 {
-    char where[1024], at[16] = "";
+    char where[2048], at[16] = "";
     if (line) snprintf(at, sizeof at, ":%d", line);
     snprintf(where, sizeof where, "%s%s%s%s: ", AT(p->list_where), p->list, at);
     return dram_error_prefix(status, where);
