@@ -1,7 +1,6 @@
 #include "check/facts.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "data/look.h"
@@ -15,13 +14,18 @@ void dram_desk_free(dram_desk *desk)
     *desk = (dram_desk){0};
 }
 
+int64_t dram_facts_time(const struct stat *info)
+{
+    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+}
+
 bool dram_facts_stat(const char *path, dram_facts *facts)
 {
     struct stat info;
     *facts = (dram_facts){.size = -1};
     if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return false;
     facts->size = info.st_size;
-    facts->time = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    facts->time = dram_facts_time(&info);
     return true;
 }
 

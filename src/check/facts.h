@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "data/image.h"
 #include "io/hash.h"
@@ -39,6 +40,9 @@ void dram_desk_free(dram_desk *desk); /* and all values that were packed at it *
 
 /* Size and time of a file that is there; false: it is not, or cannot be looked at. */
 bool dram_facts_stat(const char *path, dram_facts *facts);
+
+/* The time that facts hold, of a file's last change. */
+int64_t dram_facts_time(const struct stat *info);
 
 /* Looks at a file and overwrites *facts. max_bytes: larger files are bad.
  * DRAM_ERR_FORMAT, DRAM_ERR_IO: it is bad, facts->bad is set and the reason, which begins with the path, is held.

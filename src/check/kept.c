@@ -266,17 +266,31 @@ static bool add_record(text *t, const entry *e)
            add_bytes(t, f->packed, (size_t)f->packed_bytes);
 }
 
+static bool stat_entry(int folder, const entry *e, struct stat *info)
+{
+    char name[UINT16_MAX + 1];
+    memcpy(name, e->name, (size_t)e->name_bytes);
+    name[e->name_bytes] = '\0';
+    return fstatat(folder, name, info, 0) == 0;
+}
+
 /* Whether what is kept of a file that was not looked at now may be needed again: it is there. */
 static bool is_there(int folder, const entry *e)
 {
-    char name[UINT16_MAX + 1];
     struct stat info;
-    memcpy(name, e->name, (size_t)e->name_bytes);
-    name[e->name_bytes] = '\0';
-    return fstatat(folder, name, &info, 0) == 0;
+    return stat_entry(folder, e, &info);
 }
 
-/* Both are sorted. Of one file, what was added wins, unless the other process has looked deeper at the same. */
+/* Of one file, what was added wins, unless another process has looked deeper at the same, or at what is there by now. */
+static bool is_overtaken(int folder, const entry *mine, const entry *its)
+{
+    struct stat info;
+    const dram_facts *a = &mine->facts, *b = &its->facts;
+    if (a->size == b->size && a->time == b->time) return b->depth > a->depth;
+    return stat_entry(folder, its, &info) && info.st_size == b->size && dram_facts_time(&info) == b->time;
+}
+
+/* Both are sorted. */
 static dram_status merge(const dram_kept *k, const table *old, int folder, text *out)
 {
     head h = {.records = 0};
@@ -288,9 +302,8 @@ static dram_status merge(const dram_kept *k, const table *old, int folder, text 
         i += order <= 0;
         j += order >= 0;
         if (order > 0 && !is_there(folder, its)) continue;
-        bool deeper = order == 0 && its->facts.depth > mine->facts.depth && its->facts.size == mine->facts.size &&
-                      its->facts.time == mine->facts.time;
-        good = add_record(out, order > 0 || deeper ? its : mine);
+        bool takes_its = order > 0 || (order == 0 && is_overtaken(folder, mine, its));
+        good = add_record(out, takes_its ? its : mine);
         h.records++;
     }
     if (!good) return no_memory(k->folder);

@@ -329,6 +329,20 @@ static void a_folder_that_takes_no_file(void **state)
     assert_same_check(&first, &third);
 }
 
+/* What a slower process found of a file that has changed since does not take the place of what is known of it now. */
+static void overtaken(void **state)
+{
+    dram_kept *kept;
+    put_six(state);
+    look(state, "");
+    assert_int_equal(dram_kept_open(in_dir(state, "t/images"), in_dir(state, "runs"), &kept), DRAM_OK);
+    const dram_facts facts = {.size = 1, .time = 5, .height = 1, .width = 1, .depth = DRAM_DEPTH_HEADER};
+    assert_int_equal(dram_kept_add(kept, "00.jpg", false, &facts), DRAM_OK);
+    assert_int_equal(dram_kept_save(kept), DRAM_OK);
+    dram_kept_close(kept);
+    assert_int_equal(look(state, "").train.known, FILES);
+}
+
 /* Processes that look at one folder at once, some at headers: all end well, and what is kept is whole. */
 static void many_at_once(void **state)
 {
@@ -422,6 +436,7 @@ int main(void)
         LOOK_CASE(one_folder_for_all),
         LOOK_CASE(a_folder_that_is_read_only),
         LOOK_CASE(a_folder_that_takes_no_file),
+        LOOK_CASE(overtaken),
         LOOK_CASE(many_at_once),
         LOOK_CASE(stopped),
         LOOK_CASE(memory_runs_out),
