@@ -13,6 +13,7 @@
 #include "evaluate/pca.h"
 #include "evaluate/picture.h"
 #include "evaluate/single.h"
+#include "io/atomic.h"
 #include "io/path.h"
 #include "session/choose.h"
 #include "session/weights.h"
@@ -181,6 +182,7 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
     dram_status status;
     TRY(dram_single_check_teacher(cfg));
     TRY(dram_folder_for_output(folder));
+    TRY(dram_remove_leftovers(folder));
     TRY(check_images(folder, images, n));
     TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
     TRY_GOTO(open_painter(&p, &chosen.cfg, weights), done);

@@ -81,7 +81,7 @@ dram_status dram_folder_for_output(const char *path)
     dram_status status = dram_make_folders(path);
     if (status == DRAM_ERR_IO) return DRAM_ERR_CONFIG; /* with the same text */
     TRY(status);
-    TRY(dram_path_join(path, ".dram-XXXXXX", &name));
+    TRY(dram_path_join(path, ".dram-tmp-XXXXXX", &name));
     int file = mkstemp(name);
     if (file < 0) {
         status = dram_fail(DRAM_ERR_CONFIG, "%s: files cannot be written to this folder: %m", path);

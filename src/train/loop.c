@@ -41,7 +41,8 @@ typedef struct {
     dram_feed feed;
     dram_targets targets;
     dram_lines metrics;
-    char *directory, *path[FILES]; /* of the run, and in it */
+    dram_rundir *directory;
+    char *path[FILES]; /* in it */
     dram_guard *guard;
     dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
@@ -93,17 +94,18 @@ static dram_status open_directory(run *r, bool resume)
     dram_str yaml = {0};
     char *path = NULL;
     dram_status status;
-    TRY(dram_rundir_open(r->session.cfg.run.dir, r->session.cfg.name, resume, &r->directory));
-    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
-    for (int i = 0; i < FILES; i++) TRY(dram_path_join(r->directory, files[i], &r->path[i]));
+    TRY(dram_rundir_open(r->directory));
+    const char *directory = dram_rundir_path(r->directory);
+    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
+    for (int i = 0; i < FILES; i++) TRY(dram_path_join(directory, files[i], &r->path[i]));
     if (resume) {
         TRY(dram_checkpoint_load(&r->session, r->path[CHECKPOINTS], &r->state));
         r->saved_at = r->state.step;
-        TRY(dram_lines_truncate(r->path[METRICS], r->state.step));
-        TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step));
-        TRY(dram_lines_truncate(r->path[MEMORY], r->state.step + 1)); /* a line's step is done */
+        TRY(dram_lines_truncate(r->path[METRICS], r->state.step, false));
+        TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step, false));
+        TRY(dram_lines_truncate(r->path[MEMORY], r->state.step + 1, true)); /* a line's step is done */
     }
-    TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
+    TRY_GOTO(dram_path_join(directory, "config.yaml", &path), done);
     TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
     status = dram_lines_open(r->path[METRICS], &r->metrics);
@@ -116,17 +118,14 @@ done:
 /* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
 static dram_status choose(run *r, bool resume)
 {
-    char *folder = NULL, *path = NULL;
+    char *path = NULL;
     const dram_config *cfg = r->loaded;
     dram_status status;
     TRY(dram_config_check_inputs(cfg, true));
     TRY(dram_headroom_check_budget(cfg));
-    TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
-    TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
-    TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
+    TRY(dram_rundir_find(cfg->run.dir, cfg->name, resume, &r->directory));
+    TRY(dram_path_join(dram_rundir_path(r->directory), "config.yaml", &path));
     status = dram_choose(cfg, resume ? path : NULL, &r->chosen);
-done:
-    dram_free(folder);
     dram_free(path);
     return status;
 }
@@ -424,7 +423,7 @@ static dram_status loop(run *r)
                              (long long)r->state.step);
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(dram_student_export(&r->session, r->directory));
+    TRY(dram_student_export(&r->session, dram_rundir_path(r->directory)));
     return evaluate(r);
 }
 
@@ -469,9 +468,9 @@ static void close_run(run *r)
     dram_dataset_close(r->train);
     dram_dataset_close(r->val);
     dram_free(r->state.is_skipped);
-    dram_free(r->directory);
     for (int i = 0; i < FILES; i++) dram_free(r->path[i]);
     dram_chosen_free(&r->chosen);
+    dram_rundir_close(r->directory); /* last: nothing is written after it */
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
@@ -485,7 +484,7 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
         double wall = dram_clock(), cpu = dram_process_cpu_seconds();
         status = loop(&r);
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
-        dram_status written = dram_summary_write(summary, status, r.directory);
+        dram_status written = dram_summary_write(summary, status, dram_rundir_path(r.directory));
         if (status == DRAM_OK) status = written;
     }
     close_run(&r);
