@@ -134,9 +134,8 @@ static dram_status settle(mending *m, const line *l, const line *next)
 {
     const char *wrong = l->wrong;
     bool judged = next->number && !next->wrong;
-    if (!wrong && (!follows(m, l->step, m->last) ||
-                   (judged && !follows(m, next->step, l->step) && follows(m, next->step, m->last))))
-        wrong = "its step is out of order";
+    bool ahead = judged && next->step < l->step && follows(m, next->step, m->last);
+    if (!wrong && (ahead || !follows(m, l->step, m->last))) wrong = "its step is out of order";
     if (wrong && !m->first) {
         m->first = l->number;
         m->wrong = wrong;

@@ -102,9 +102,10 @@ static void killed_run(void **state)
     run_fails(state, &part, DRAM_INTERRUPTED, "interrupted: 4 steps are saved");
     char command[9400];
     snprintf(command, sizeof command,
-             "cd '%s' && mv checkpoints/step-00000004 checkpoints/step-00000004.tmp && "
-             "rm checkpoints/step-00000004.tmp/state.json && mkdir -p checkpoints/step-00000005 && "
-             "printf '{\"step\":4,\"lo' >> metrics.jsonl && echo junk > student.safetensors.tmp",
+             "cd '%s' && mv checkpoints/step-00000004 checkpoints/.dram-tmp-1-4 && "
+             "rm checkpoints/.dram-tmp-1-4/state.json && mkdir -p checkpoints/step-00000005 && "
+             "printf '{\"step\":4,\"lo' >> metrics.jsonl && echo junk > .dram-tmp-1-5 && "
+             "echo mine > mine.tmp && echo mine > checkpoints/mine.tmp && ln -s mine.tmp summary.json.tmp",
              run_file(state, "part", ""));
     assert_int_equal(system(command), 0);
     part.resume = true;
@@ -112,8 +113,12 @@ static void killed_run(void **state)
     run_ok(state, &part);
     assert_int_equal(part.progressed, 3);
     assert_same_run(state, "whole", "part", 6);
-    assert_false(is_there(run_file(state, "part", "checkpoints/step-00000004.tmp")));
-    assert_false(is_there(run_file(state, "part", "student.safetensors.tmp")));
+    assert_int_equal(temporaries(run_file(state, "part", "checkpoints")), 0);
+    assert_int_equal(temporaries(run_file(state, "part", "")), 0);
+    assert_file_is(run_file(state, "part", "mine.tmp"), "mine\n", 5);
+    assert_file_is(run_file(state, "part", "checkpoints/mine.tmp"), "mine\n", 5);
+    assert_true(is_there(run_file(state, "part", "summary.json.tmp")));
+    assert_false(is_there(run_file(state, "part", "lock")));
     run_remove(state, "whole");
     run_remove(state, "part");
 }
