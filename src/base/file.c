@@ -45,6 +45,17 @@ int dram_file_open_to_write(const char *path, int flags, const char **why)
     return -1;
 }
 
+FILE *dram_file_create(const char *path, const char **why)
+{
+    int fd = dram_file_open_to_write(path, O_WRONLY | O_TRUNC, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (fd >= 0 && !file) {
+        *why = strerror(errno);
+        close(fd);
+    }
+    return file;
+}
+
 ssize_t dram_file_read(int fd, void *out, size_t bytes)
 {
     size_t have = 0;

@@ -1,10 +1,8 @@
 /* Reads a command's words, and prints what several commands print. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/command.h"
@@ -182,13 +180,8 @@ dram_status dram_print_value(cJSON *tree, const char *key)
 dram_status dram_write_text(const char *path, const char *text)
 {
     const char *why;
-    int fd = dram_file_open_to_write(path, O_WRONLY | O_TRUNC, &why);
-    if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, why);
-    FILE *file = fdopen(fd, "w");
-    if (!file) {
-        close(fd);
-        return dram_fail(DRAM_ERR_MEMORY, "%s: no memory to write it", path);
-    }
+    FILE *file = dram_file_create(path, &why);
+    if (!file) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, why);
     bool good = fputs(text, file) >= 0;
     if (fclose(file) != 0 || !good)
         return dram_fail(DRAM_ERR_IO, "%s could not be written whole: %s", path, strerror(errno));
