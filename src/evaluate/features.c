@@ -174,7 +174,7 @@ static void close_painter(painter *p)
 }
 
 dram_status dram_features_write(const dram_config *cfg, const char *weights, const char *folder,
-                                const char *const *images, int n,
+                                const char *const *images, int n, const volatile sig_atomic_t *stop,
                                 void (*written)(void *context, const dram_features_picture *picture), void *context)
 {
     dram_chosen chosen = {0};
@@ -188,6 +188,10 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
     TRY_GOTO(open_painter(&p, &chosen.cfg, weights), done);
     for (int i = 0; i < n; i++) {
         dram_features_picture picture;
+        if (stop && *stop) {
+            status = dram_fail(DRAM_INTERRUPTED, "interrupted: %d of %d pictures are in %s", i, n, folder);
+            goto done;
+        }
         TRY_GOTO(picture_path(folder, images[i], &p.path), done);
         TRY_GOTO(show_image(&p, images[i], &picture), done);
         if (written) written(context, &picture);

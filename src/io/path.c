@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -46,6 +47,23 @@ bool dram_path_exists(const char *path)
 {
     struct stat info;
     return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+dram_status dram_path_free_bytes(const char *path, int64_t *bytes)
+{
+    struct statvfs info;
+    if (statvfs(path, &info) == 0) {
+        *bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
+        return DRAM_OK;
+    }
+    if (errno == EINTR) return dram_path_free_bytes(path, bytes);
+    if ((errno != ENOENT && errno != ENOTDIR) || strcmp(path, ".") == 0 || strcmp(path, "/") == 0)
+        return dram_fail(DRAM_ERR_IO, "%s: cannot ask how much of this disk is free: %m", path);
+    char *folder;
+    TRY(dram_path_folder(path, &folder));
+    dram_status status = dram_path_free_bytes(folder, bytes);
+    dram_free(folder);
+    return status;
 }
 
 static dram_status make_folder(const char *path)

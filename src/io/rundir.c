@@ -14,12 +14,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "io/atomic.h"
+#include "io/checkpoint.h"
 #include "io/path.h"
 
 struct dram_rundir {
     char *path, *lock_path;
-    bool resume, empty; /* empty: made, and nothing is in it yet but the lock */
-    int lock;           /* -1: not locked */
+    bool resume, made;
+    bool empty; /* made, and nothing is in it yet but the lock */
+    int lock;   /* -1: not locked */
 };
 
 enum { OWNER_BYTES = 400, PATIENCE = 10 };
@@ -169,15 +171,70 @@ static dram_status exists_already(const dram_rundir *run)
                      "%s: this run exists already: add --resume to continue it, or choose another name", run->path);
 }
 
-static dram_status look(const dram_rundir *run)
+/* *whether: nothing is in it but . and .. and what is dram's own: the lock that is held. */
+static dram_status is_empty(const char *folder, bool *whether)
+{
+    const struct dirent *entry;
+    DIR *dir = opendir(folder);
+    if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
+    do entry = dram_folder_next(dir);
+    while (entry &&
+           (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, "lock") == 0));
+    *whether = !entry;
+    dram_status status =
+        !entry && errno != 0 ? dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder) : DRAM_OK;
+    closedir(dir);
+    return status;
+}
+
+/* *whether: a run may begin here, since none has come to its first checkpoint: an empty folder; or checkpoints/ is there
+ * without one, and no student is, who would be the result of a run whose checkpoints were removed. */
+static dram_status is_unused(const char *run, bool *whether)
+{
+    int64_t step;
+    char *checkpoints = NULL, *student = NULL;
+    dram_status status;
+    *whether = false;
+    TRY_GOTO(dram_path_join(run, "checkpoints", &checkpoints), done);
+    TRY_GOTO(dram_path_join(run, "student.safetensors", &student), done);
+    if (!dram_path_exists(checkpoints)) {
+        status = is_empty(run, whether);
+        goto done;
+    }
+    TRY_GOTO(dram_checkpoint_latest(checkpoints, &step), done);
+    *whether = step < 0 && !dram_path_exists(student);
+done:
+    dram_free(checkpoints);
+    dram_free(student);
+    return status;
+}
+
+static dram_status check_unused(const dram_rundir *run)
+{
+    struct stat info;
+    bool unused = false;
+    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run->path, &unused));
+    return unused ? DRAM_OK : exists_already(run);
+}
+
+/* Locks a folder that is there, where a run may begin or go on. Whether it is unused is known under the lock alone:
+ * before, a process may train there that has come to no checkpoint yet. What is used is not even locked. */
+static dram_status take_over(dram_rundir *run)
+{
+    if (!run->resume) TRY(check_unused(run));
+    TRY(take_lock(run));
+    return run->resume ? DRAM_OK : check_unused(run);
+}
+
+static dram_status find(dram_rundir *run)
 {
     struct stat info;
     bool there;
     const char *why = dram_file_look(-1, run->path, &info, &there);
     if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
-    if (!run->resume) return there ? exists_already(run) : DRAM_OK;
-    if (there && S_ISDIR(info.st_mode)) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "%s: there is no run to resume: leave --resume out to start it", run->path);
+    if (run->resume && !(there && S_ISDIR(info.st_mode)))
+        return dram_fail(DRAM_ERR_CONFIG, "%s: there is no run to resume: leave --resume out to start it", run->path);
+    return there ? take_over(run) : DRAM_OK;
 }
 
 dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **out)
@@ -191,8 +248,7 @@ dram_status dram_rundir_find(const char *parent, const char *name, bool resume, 
     *run = (dram_rundir){.resume = resume, .lock = -1};
     TRY_GOTO(dram_path_join(parent, name, &run->path), failed);
     TRY_GOTO(dram_path_join(run->path, "lock", &run->lock_path), failed);
-    TRY_GOTO(look(run), failed);
-    if (resume) TRY_GOTO(take_lock(run), failed);
+    TRY_GOTO(find(run), failed);
     *out = run;
     return DRAM_OK;
 failed:
@@ -200,7 +256,7 @@ failed:
     return status;
 }
 
-/* Makes the folder, which no other process has made since, and locks it. */
+/* Makes the folder and locks it. One that has come since it was found is as one that was there. */
 static dram_status make(dram_rundir *run)
 {
     char *parent;
@@ -208,11 +264,10 @@ static dram_status make(dram_rundir *run)
     dram_status status = dram_make_folders(parent);
     dram_free(parent);
     TRY(status);
-    if (mkdir(run->path, 0777) != 0)
-        return errno == EEXIST ? exists_already(run)
-                               : dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %m", run->path);
-    run->empty = true;
-    return take_lock(run);
+    run->made = run->empty = mkdir(run->path, 0777) == 0;
+    if (run->made) return take_lock(run);
+    if (errno != EEXIST) return dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %m", run->path);
+    return take_over(run);
 }
 
 dram_status dram_rundir_open(dram_rundir *run)
@@ -220,9 +275,9 @@ dram_status dram_rundir_open(dram_rundir *run)
     dram_status status;
     char *checkpoints;
     TRY(dram_path_join(run->path, "checkpoints", &checkpoints));
-    if (!run->resume) TRY_GOTO(make(run), done);
+    if (run->lock < 0) TRY_GOTO(make(run), done);
     TRY_GOTO(refuse_link(checkpoints), done);
-    if (run->resume) {
+    if (!run->made) {
         TRY_GOTO(dram_remove_leftovers(run->path), done);
         TRY_GOTO(dram_remove_leftovers(checkpoints), done);
     }
@@ -231,6 +286,11 @@ dram_status dram_rundir_open(dram_rundir *run)
 done:
     dram_free(checkpoints);
     return status;
+}
+
+bool dram_rundir_is_new(const dram_rundir *run)
+{
+    return run->made;
 }
 
 const char *dram_rundir_path(const dram_rundir *run)

@@ -14,15 +14,18 @@
 typedef struct dram_rundir dram_rundir;
 
 /* Finds out whether the run can be begun or gone on with; all refusals are DRAM_ERR_CONFIG.
- * Without resume: nothing may have its name, and nothing is made. With resume: it must be there, no other process may
- * be training in it, and from here on it is locked; but for `lock` it is not touched.
+ * Without resume it may be there only where no run has come to its first checkpoint in it: it is empty, or has
+ * checkpoints/ without a complete one and no student.safetensors. With resume it must be there. What is there is locked
+ * from here on, and but for `lock` not touched; another process that trains in it is a refusal. Nothing is made.
  * A name that is empty, ".", ".." or holds a slash is refused. *run is the caller's, NULL on failure. */
 dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **run);
 
-/* Makes what was found not to be there (and PARENT), and locks it; or removes what a killed process left half-written.
+/* Makes what was found not to be there (and PARENT), and locks it; or removes what a killed process left half-written,
+ * and leaves what else is in it.
  * DRAM_ERR_CONFIG: another process was faster, or checkpoints/ is a link. */
 dram_status dram_rundir_open(dram_rundir *run);
 
+bool dram_rundir_is_new(const dram_rundir *run);      /* once opened: the folder was made by it */
 const char *dram_rundir_path(const dram_rundir *run); /* the run's */
 
 /* Lets go of the lock, and of a folder that could not be filled. NULL is allowed. */

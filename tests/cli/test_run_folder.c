@@ -97,7 +97,6 @@ static void a_dead_owner(void **state)
     assert_int_equal(waitpid(first, &how, 0), first);
     shell(state, "test -e runs/dead/lock && mkdir -p runs/dead/checkpoints/.dram-tmp-1-1/in && "
                  "touch runs/dead/.dram-tmp-1-2 runs/dead/mine.tmp");
-    dram_fails(state, "train run.yaml name=dead " LONGER, 2, "runs/dead: this run exists already: add --resume");
     first = start_and_stop(state, "train run.yaml name=dead --resume " LONGER, "runs/dead/lock");
     refused(state, "dead", first);
     assert_int_equal(kill(first, SIGCONT), 0);
@@ -202,13 +201,10 @@ static void damaged_logs_are_mended(void **state)
         const char *command, *said, *steps;
     } cases[] = {
         {"printf '{\"step\":3,\"lo' >> metrics.jsonl", DAMAGED("5", NO_OBJECT), "0 1 2 3 4 5 "},
-        {"sed -i '2s/\"loss\"/\"lo/' metrics.jsonl", DAMAGED("2", NO_OBJECT), "0 2 3 4 5 "},
         {"sed -i '2s/.*/garbage/' metrics.jsonl", DAMAGED("2", NO_OBJECT), "0 2 3 4 5 "},
         {"sed -i '2s/,/\\x00/' metrics.jsonl", DAMAGED("2", "a NUL in it"), "0 2 3 4 5 "},
-        {"sed -i '1s/$/\\x00/' metrics.jsonl", DAMAGED("1", "a NUL in it"), "1 2 3 4 5 "},
         {"sed -i '4s/\"step\":3/\"step\":1/' metrics.jsonl", DAMAGED("4", "its step is out of order"), "0 1 2 4 5 "},
         {"sed -i 's/$/\\r/' metrics.jsonl", "", "0 1 2 3 4 5 "},
-        {": > metrics.jsonl", "", "4 5 "},
         {"rm metrics.jsonl", "", "4 5 "},
         {"printf '\\n\\n' >> metrics.jsonl",
          "hurt/metrics.jsonl:5: this line is damaged (" NO_OBJECT "); it is left out, as 1 of the lines after it\n",

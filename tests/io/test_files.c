@@ -295,6 +295,7 @@ static void a_run_is_made_once(void **state)
 
     put_file(in_dir(state, "a/runs/first/.dram-tmp-1-1"), "x", 1);
     put_file(in_dir(state, "a/runs/first/mine.tmp"), "x", 1);
+    save_step(in_dir(state, "a/runs/first/checkpoints"), 3);
     fails(dram_rundir_find(parent, "first", false, &run), DRAM_ERR_CONFIG,
           "a/runs/first: this run exists already: add --resume to continue it, or choose another name");
     assert_null(run);
@@ -322,6 +323,58 @@ static void a_run_is_made_once(void **state)
         assert_null(run);
         dram_error_clear();
     }
+}
+
+/* Where no run came to a checkpoint another begins; nothing else is touched. */
+static void a_run_begins_where_none_was_saved(void **state)
+{
+    const char *parent = in_dir(state, "begun");
+    dram_rundir *run;
+    ok(dram_make_folders(in_dir(state, "begun/empty")));
+    ok(dram_make_folders(in_dir(state, "begun/died/checkpoints/step-00000004"))); /* without state.json */
+    put_file(in_dir(state, "begun/died/metrics.jsonl"), "{}\n", 3);
+    put_file(in_dir(state, "begun/died/notes.txt"), "mine", 4);
+    static const char *const taken[] = {"empty", "died"};
+    for (int i = 0; i < 2; i++) {
+        ok(open_run(parent, taken[i], false));
+    }
+    assert_true(is_there(in_dir(state, "begun/empty/checkpoints")));
+    assert_file_is(in_dir(state, "begun/died/notes.txt"), "mine", 4);
+    assert_file_is(in_dir(state, "begun/died/metrics.jsonl"), "{}\n", 3);
+
+    ok(dram_make_folders(in_dir(state, "begun/mine"))); /* no run's */
+    put_file(in_dir(state, "begun/mine/config.yaml"), "mine", 4);
+    ok(dram_make_folders(in_dir(state, "begun/kept/checkpoints"))); /* a result whose checkpoints were removed */
+    put_file(in_dir(state, "begun/kept/student.safetensors"), "mine", 4);
+    ok(dram_make_folders(in_dir(state, "begun/linked"))); /* checkpoints/ is no folder of checkpoints */
+    assert_int_equal(symlink("nowhere", in_dir(state, "begun/linked/student.safetensors")), 0);
+    static const char *const refused[] = {"mine", "kept", "linked"};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dram_rundir_find(parent, refused[i], false, &run), DRAM_ERR_CONFIG);
+        assert_non_null(strstr(dram_error_text(), "this run exists already"));
+        dram_error_clear();
+    }
+    assert_file_is(in_dir(state, "begun/mine/config.yaml"), "mine", 4);
+    assert_false(is_there(in_dir(state, "begun/mine/checkpoints")));
+    put_file(in_dir(state, "begun/empty/checkpoints/x"), "", 0); /* a file in it is no checkpoint */
+    ok(open_run(parent, "empty", false));
+}
+
+/* The disk of a name that is not there yet is that of the folder it would be in. */
+static void free_bytes_of_a_disk(void **state)
+{
+    int64_t here, there;
+    ok(dram_path_free_bytes(*state, &here));
+    ok(dram_path_free_bytes(in_dir(state, "not/yet/there"), &there));
+    assert_true(here > 0 && there > 0);
+    ok(dram_path_free_bytes("not-yet-there", &there));
+    ok(dram_path_free_bytes("", &there));
+    ok(dram_path_free_bytes("/not-yet-there", &there));
+    put_file(in_dir(state, "file"), "", 0);
+    ok(dram_path_free_bytes(in_dir(state, "file/below"), &there));
+    assert_int_equal(symlink("knot", in_dir(state, "knot")), 0);
+    fails(dram_path_free_bytes(in_dir(state, "knot/below"), &there), DRAM_ERR_IO,
+          "knot/below: cannot ask how much of this disk is free: Too many levels of symbolic links");
 }
 
 /* Memory ------------------------------------------------------------------------------------------------------ */
@@ -415,13 +468,22 @@ static void out_of_memory_at_every_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_are_joined_and_cut),         cmocka_unit_test(folders_are_made_and_removed),
-        cmocka_unit_test(a_file_is_replaced_whole),         cmocka_unit_test(a_file_survives_a_full_disk),
-        cmocka_unit_test(a_file_in_no_folder_fails),        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
-        cmocka_unit_test(a_folder_is_replaced_whole),       cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
-        cmocka_unit_test(leftovers_go_and_the_rest_stays),  cmocka_unit_test(only_complete_checkpoints_are_listed),
-        cmocka_unit_test(the_oldest_are_deleted),           cmocka_unit_test(a_run_is_made_once),
-        cmocka_unit_test(a_listing_that_fails_is_an_error), cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
+        cmocka_unit_test(paths_are_joined_and_cut),
+        cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(a_file_is_replaced_whole),
+        cmocka_unit_test(a_file_survives_a_full_disk),
+        cmocka_unit_test(a_run_begins_where_none_was_saved),
+        cmocka_unit_test(free_bytes_of_a_disk),
+        cmocka_unit_test(a_file_in_no_folder_fails),
+        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
+        cmocka_unit_test(a_folder_is_replaced_whole),
+        cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
+        cmocka_unit_test(leftovers_go_and_the_rest_stays),
+        cmocka_unit_test(only_complete_checkpoints_are_listed),
+        cmocka_unit_test(the_oldest_are_deleted),
+        cmocka_unit_test(a_run_is_made_once),
+        cmocka_unit_test(a_listing_that_fails_is_an_error),
+        cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
