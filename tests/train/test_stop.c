@@ -186,7 +186,8 @@ static void at_the_keys_of_a_cache(void **state)
     char set[4600];
     dram_targets targets;
     dram_dataset *train;
-    snprintf(set, sizeof set, "data.augment.crop=false data.augment.color_jitter=0 sam_distill.cache=%.4400s", in_dir(state, "cache"));
+    snprintf(set, sizeof set, "data.augment.crop=false data.augment.color_jitter=0 sam_distill.cache=%.4400s",
+             in_dir(state, "cache"));
     dram_config *cfg = run_config(state, "keys", set);
     assert_int_equal(dram_datasets_open(cfg, false, &train), DRAM_OK);
     assert_int_equal(dram_targets_open(cfg, train, NULL, &stop, &targets), DRAM_INTERRUPTED);
