@@ -33,6 +33,29 @@ int dram_file_open(const char *path, struct stat *info, const char **why)
     return -1;
 }
 
+int dram_file_open_to_write(const char *path, int flags, const char **why)
+{
+    struct stat info;
+    bool of_system = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
+    int fd = open(path, flags | O_CREAT | O_CLOEXEC | O_NOCTTY | (of_system ? 0 : O_NOFOLLOW), 0666);
+    if (fd >= 0) return fd;
+    int reason = errno;
+    bool link = reason == ELOOP && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    *why = link ? "a link, and dram writes through none" : strerror(reason);
+    return -1;
+}
+
+FILE *dram_file_create(const char *path, const char **why)
+{
+    int fd = dram_file_open_to_write(path, O_WRONLY | O_TRUNC, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (fd >= 0 && !file) {
+        *why = strerror(errno);
+        close(fd);
+    }
+    return file;
+}
+
 ssize_t dram_file_read(int fd, void *out, size_t bytes)
 {
     size_t have = 0;

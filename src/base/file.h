@@ -5,12 +5,21 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 /* Opens a file for reading. What is no regular file (a pipe, a device, a socket, a folder) is not waited for. Returns
  * the descriptor, or -1 with the reason in *why: the system's words, or "not a file: a pipe". */
 int dram_file_open(const char *path, struct stat *info, const char **why);
+
+/* Opens a file for writing, made if it is not there; `flags` are those of open: how, and what of the content stays. A
+ * link in its place is not followed, but for those of /dev and /proc, which lead to what the process has open. Returns
+ * the descriptor, or -1 with the reason in *why. */
+int dram_file_open_to_write(const char *path, int flags, const char **why);
+
+/* The same, emptied, as a stream; NULL with the reason in *why. */
+FILE *dram_file_create(const char *path, const char **why);
 
 /* Reads until `bytes` are there or the file ends. Returns how many were read, or -1 with errno. */
 ssize_t dram_file_read(int fd, void *out, size_t bytes);

@@ -335,7 +335,7 @@ static dram_status write_to(const dram_kept *k, const char *place, const char *p
     dram_status status;
     int folder = open(k->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int lock = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock >= 0) flock(lock, LOCK_EX);
+    if (lock >= 0 && flock(lock, LOCK_EX) == 0) TRY_GOTO(dram_remove_leftovers(place), done);
     TRY_GOTO(read_table(path, false, &old), done); /* dram_kept_open has said it */
     TRY_GOTO(merge(k, &old, folder, &out), done);
     status = dram_atomic_save(path, out.data, (size_t)out.used);

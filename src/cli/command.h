@@ -59,7 +59,8 @@ dram_status dram_print_value(cJSON *tree, const char *key);
 /* Writes text to a file for the user; the error names the file. */
 dram_status dram_write_text(const char *path, const char *text);
 
-/* From now on, signals that would end the program set this, which is returned; a second one ends it. */
+/* From now on SIGINT, SIGTERM, SIGUSR1 and, unless it is ignored, SIGHUP set this, which is returned. One that comes
+ * more than a second after the first ends the program. */
 const volatile sig_atomic_t *dram_catch_signals(void);
 
 dram_status dram_command_check(int argc, char **argv);

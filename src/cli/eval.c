@@ -81,10 +81,10 @@ static void warn(void *context, const char *line)
 }
 
 /* Says what is wrong with data.val; what it is, is printed with the result. */
-static dram_status check_data(const dram_config *cfg, dram_check *check)
+static dram_status check_data(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_check *check)
 {
     dram_progress_view view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0};
-    const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked};
+    const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked, .stop = stop};
     dram_status status = dram_check_config(cfg, false, &hooks, check);
     dram_progress_clear();
     if (status != DRAM_OK) return status;
@@ -97,8 +97,9 @@ static dram_status evaluate(const dram_config *cfg, const char *weights, const c
     dram_eval_result result;
     dram_check check;
     dram_progress_view view = {.out = stdout};
-    TRY(check_data(cfg, &check));
-    TRY(dram_evaluate_file(cfg, weights, folder, &result));
+    const volatile sig_atomic_t *stop = dram_catch_signals();
+    TRY(check_data(cfg, stop, &check));
+    TRY(dram_evaluate_file(cfg, weights, folder, stop, &result));
     if (json) return dram_print_json(dram_eval_json(&result));
     dram_progress_data(&view, cfg, &check);
     print_result(&result, folder);
@@ -129,7 +130,7 @@ static void print_fidelity(const dram_fidelity *r)
 static dram_status compare_teacher(const dram_config *cfg, const char *folder, bool json)
 {
     dram_fidelity result;
-    TRY(dram_fidelity_folder(cfg, folder, &result));
+    TRY(dram_fidelity_folder(cfg, folder, dram_catch_signals(), &result));
     if (json) return dram_print_json(dram_fidelity_json(&result));
     print_fidelity(&result);
     return DRAM_OK;

@@ -33,9 +33,10 @@ static dram_status write_pictures(const dram_config *cfg, const char *weights, c
                                   const dram_words *words, bool json)
 {
     int n = words->n_words - 1;
-    if (!json) return dram_features_write(cfg, weights, folder, words->words + 1, n, print_picture, NULL);
+    const volatile sig_atomic_t *stop = dram_catch_signals();
+    if (!json) return dram_features_write(cfg, weights, folder, words->words + 1, n, stop, print_picture, NULL);
     cJSON *root = cJSON_CreateObject(), *list = root ? cJSON_AddArrayToObject(root, "images") : NULL;
-    dram_status status = list ? dram_features_write(cfg, weights, folder, words->words + 1, n, keep_picture, list)
+    dram_status status = list ? dram_features_write(cfg, weights, folder, words->words + 1, n, stop, keep_picture, list)
                               : dram_fail(DRAM_ERR_MEMORY, "no memory for the result");
     if (status == DRAM_OK) return dram_print_json(root);
     cJSON_Delete(root);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/command.h"
 #include "report/plan_text.h"
 
@@ -178,8 +179,9 @@ dram_status dram_print_value(cJSON *tree, const char *key)
 
 dram_status dram_write_text(const char *path, const char *text)
 {
-    FILE *file = fopen(path, "w");
-    if (!file) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, strerror(errno));
+    const char *why;
+    FILE *file = dram_file_create(path, &why);
+    if (!file) return dram_fail(DRAM_ERR_CONFIG, "%s cannot be written: %s", path, why);
     bool good = fputs(text, file) >= 0;
     if (fclose(file) != 0 || !good)
         return dram_fail(DRAM_ERR_IO, "%s could not be written whole: %s", path, strerror(errno));

@@ -84,7 +84,7 @@ static dram_status calibrate(const dram_config *cfg)
     const char *path = cfg->memory.profile ? cfg->memory.profile : "dram-profile.json";
     char context[32], loaded[32], shown[PATH_MAX];
     dram_calibration found;
-    TRY(dram_calibrate(cfg, path, &found));
+    TRY(dram_calibrate(cfg, path, dram_catch_signals(), &found));
     fprintf(stderr, "%s holds the times of %d kinds of nodes; memory.profile=%s plans by them\n",
             dram_visible(path, shown, sizeof shown), found.nodes, shown);
     if (found.process.counted != DRAM_COUNTED_NOT)

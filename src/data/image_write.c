@@ -6,12 +6,14 @@
 #include <turbojpeg.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "data/image.h"
 
 static dram_status write_file(const char *path, const void *bytes, size_t n)
 {
-    FILE *file = fopen(path, "wb");
-    if (!file) return dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
+    const char *why;
+    FILE *file = dram_file_create(path, &why);
+    if (!file) return dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", path, why);
     size_t written = fwrite(bytes, 1, n, file);
     int cause = errno;
     if (fclose(file) != 0 && written == n) {

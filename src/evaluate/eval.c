@@ -133,7 +133,8 @@ static void close_tally(tally *t)
 }
 
 dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *dataset,
-                          const dram_predictions *predictions, dram_eval_result *result)
+                          const dram_predictions *predictions, const volatile sig_atomic_t *stop,
+                          dram_eval_result *result)
 {
     const dram_graph_set *p = &s->graphs;
     dram_loader_params params = dram_datasets_params(&s->cfg, p, dataset);
@@ -155,6 +156,12 @@ dram_status dram_evaluate(dram_session *s, dram_feed *feed, const dram_dataset *
     for (;;) {
         TRY_GOTO(dram_loader_next(loader, &batch), done);
         if (batch.count == 0) break;
+        if (stop && *stop) {
+            status =
+                dram_fail(DRAM_INTERRUPTED, "interrupted: %d of %d images were evaluated, which are scored together",
+                          result->images, dram_dataset_count(dataset));
+            goto done;
+        }
         TRY_GOTO(dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, 0, batch.samples, batch.count, 1), done);
         TRY_GOTO(dram_exec_run(s->exec, p->io[DRAM_PROGRAM_EVALUATION].index), done);
         TRY_GOTO(count_batch(s, dataset, &batch, predictions, &t), done);

@@ -2,6 +2,8 @@
 #ifndef DRAM_EVALUATE_EVAL_H
 #define DRAM_EVALUATE_EVAL_H
 
+#include <signal.h>
+
 #include "data/dataset.h"
 #include "evaluate/predictions.h"
 #include "feed/feed.h"
@@ -23,10 +25,12 @@ typedef struct {
 
 /* Runs the evaluation program over the whole data set once. Each label is compared at its own size: the logits are
  * upsampled to it, as the loss does. Reads nothing but running statistics and weights, and changes neither. Images
- * without a label count for the embedding alone; what compared nothing counts in no mean. Of several evaluations with one feed, which are of one data set, the first
- * alone warns of a bad image. predictions: also written for
- * every image; NULL: not. */
+ * without a label count for the embedding alone; what compared nothing counts in no mean. Of several evaluations with
+ * one feed, which are of one data set, the first alone warns of a bad image. predictions: also written for every image;
+ * NULL: not. stop: looked at for each batch; non-zero ends with DRAM_INTERRUPTED, and *result is of no use; NULL:
+ * never. */
 dram_status dram_evaluate(dram_session *session, dram_feed *feed, const dram_dataset *dataset,
-                          const dram_predictions *predictions, dram_eval_result *result);
+                          const dram_predictions *predictions, const volatile sig_atomic_t *stop,
+                          dram_eval_result *result);
 
 #endif

@@ -7,7 +7,8 @@
 #include "session/headroom.h"
 #include "session/weights.h"
 
-dram_status dram_evaluate_file(const dram_config *cfg, const char *file, const char *folder, dram_eval_result *result)
+dram_status dram_evaluate_file(const dram_config *cfg, const char *file, const char *folder,
+                               const volatile sig_atomic_t *stop, dram_eval_result *result)
 {
     dram_chosen chosen = {0};
     dram_dataset *val = NULL;
@@ -27,13 +28,13 @@ dram_status dram_evaluate_file(const dram_config *cfg, const char *file, const c
             dram_config_fail(cfg, "task.enabled", "neither a task nor a teacher is on: there is nothing to evaluate");
         goto done;
     }
-    TRY_GOTO(dram_targets_open(&chosen.cfg, NULL, val, NULL, &targets), done);
-    TRY_GOTO(dram_fill_missing(&chosen.cfg, &targets, NULL, val, NULL), done);
+    TRY_GOTO(dram_targets_open(&chosen.cfg, NULL, val, stop, &targets), done);
+    TRY_GOTO(dram_fill_missing(&chosen.cfg, &targets, NULL, val, stop), done);
     TRY_GOTO(dram_headroom_start(&chosen.cfg, &session, NULL, NULL), done);
     TRY_GOTO(dram_feed_open(&session.graphs, &feed), done);
     feed.targets = &targets;
     TRY_GOTO(dram_weights_load_trained(&session, file), done);
-    status = dram_evaluate(&session, &feed, val, predictions, result);
+    status = dram_evaluate(&session, &feed, val, predictions, stop, result);
 done:
     dram_predictions_close(predictions);
     dram_feed_close(&feed);

@@ -13,6 +13,7 @@
 #include "evaluate/pca.h"
 #include "evaluate/picture.h"
 #include "evaluate/single.h"
+#include "io/atomic.h"
 #include "io/path.h"
 #include "session/choose.h"
 #include "session/weights.h"
@@ -173,7 +174,7 @@ static void close_painter(painter *p)
 }
 
 dram_status dram_features_write(const dram_config *cfg, const char *weights, const char *folder,
-                                const char *const *images, int n,
+                                const char *const *images, int n, const volatile sig_atomic_t *stop,
                                 void (*written)(void *context, const dram_features_picture *picture), void *context)
 {
     dram_chosen chosen = {0};
@@ -181,11 +182,16 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
     dram_status status;
     TRY(dram_single_check_teacher(cfg));
     TRY(dram_folder_for_output(folder));
+    TRY(dram_remove_leftovers(folder));
     TRY(check_images(folder, images, n));
     TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
     TRY_GOTO(open_painter(&p, &chosen.cfg, weights), done);
     for (int i = 0; i < n; i++) {
         dram_features_picture picture;
+        if (stop && *stop) {
+            status = dram_fail(DRAM_INTERRUPTED, "interrupted: %d of %d pictures are in %s", i, n, folder);
+            goto done;
+        }
         TRY_GOTO(picture_path(folder, images[i], &p.path), done);
         TRY_GOTO(show_image(&p, images[i], &picture), done);
         if (written) written(context, &picture);

@@ -67,7 +67,14 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
     int n = dram_dataset_count(dataset), room = dram_dataset_path_room(dataset);
     char *path = dram_alloc((size_t)room);
     if (!path) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of images");
-    for (int i = 0; i < count && status == DRAM_OK && !(stop && *stop); i++) {
+    for (int i = 0; i < count && status == DRAM_OK; i++) {
+        if (stop && *stop) {
+            status = dram_fail(DRAM_INTERRUPTED,
+                               "interrupted: the teacher's fidelity was looked at on %d of %d images, and nothing was "
+                               "written",
+                               i, count);
+            break;
+        }
         int index = (int)((int64_t)i * n / count);
         status =
             compare(s, dram_dataset_image_path(dataset, index, path, room), dram_dataset_name(dataset, index), result);
@@ -98,7 +105,8 @@ static void warn_if_low(const dram_config *cfg, const dram_fidelity *r)
               r->size < r->full ? "; a larger sam_distill.sam_input_size keeps more of what the teacher knows" : "");
 }
 
-dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dram_fidelity *result)
+dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, const volatile sig_atomic_t *stop,
+                                 dram_fidelity *result)
 {
     dram_chosen chosen = {0};
     dram_single s = {0};
@@ -118,7 +126,7 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
     if (!dram_fidelity_means_something(&chosen.cfg)) goto done;
     TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);
     TRY_GOTO(dram_single_start(&s), done);
-    TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, NULL, result), done);
+    TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, stop, result), done);
     if (result->images)
         warn_if_low(&chosen.cfg, result);
     else if (!result->without_cell)
@@ -170,9 +178,7 @@ static dram_status run_before(const dram_session *run, const dram_dataset *train
     }
     if (status == DRAM_OK) status = compare_images(&s, train, count, true, stop, result);
     if (status == DRAM_OK && !result->images)
-        leave_out(result, stop && *stop          ? "interrupted"
-                          : result->without_cell ? "the images are too thin to have a cell"
-                                                 : "no image can be read");
+        leave_out(result, result->without_cell ? "the images are too thin to have a cell" : "no image can be read");
 done:
     dram_single_close(&s);
     return status;

@@ -27,8 +27,9 @@ bool dram_fidelity_means_something(const dram_config *cfg);
 
 /* Every image of a folder; those that are bad are left out with a warning. Nothing to compare: no image, no error.
  * DRAM_ERR_CONFIG: no teacher, no weights, no such folder; DRAM_ERR_FORMAT: none of the images is good. All
- * too thin: no image, no error. */
-dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dram_fidelity *result);
+ * too thin: no image, no error. stop: as in dram_evaluate, looked at for each image. */
+dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, const volatile sig_atomic_t *stop,
+                                 dram_fidelity *result);
 
 /* Before the first step of a run: sam_distill.fidelity_images of its images, in an arena that is given back. `session`
  * is planned and not started.
@@ -36,7 +37,7 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, dra
  *     says why.
  *   - Nothing is to be done, as for a teacher at its own size: *asked is false.
  *   - The teacher's weights cannot be read: an error, as it will be for the run.
- * stop: as in dram_hooks. */
+ * stop: as in dram_fidelity_folder. */
 dram_status dram_fidelity_before(const dram_session *session, const dram_dataset *train, bool resume,
                                  const volatile sig_atomic_t *stop, dram_fidelity *result, bool *asked);
 

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/str.h"
 #include "data/image.h"
 #include "io/atomic.h"
 
@@ -14,8 +13,8 @@ static const char maker[] = "dram";
 static const char mark[] = "tEXtSoftware\0dram"; /* the chunk that says it, before the pixels */
 enum { HEAD = 128 };                             /* bytes that hold it */
 
-/* Whether a file begins as a picture of dram's does. *empty: it has no byte. NULL, or why that cannot be known. */
-static const char *look(const char *path, bool *own, bool *empty)
+/* Whether a file begins as a picture of dram's does. NULL, or why that cannot be known. */
+static const char *look(const char *path, bool *own)
 {
     char head[HEAD];
     struct stat info;
@@ -24,23 +23,21 @@ static const char *look(const char *path, bool *own, bool *empty)
     if (fd < 0) return why;
     ssize_t n = dram_file_read(fd, head, HEAD);
     if (n < 0) why = strerror(errno);
-    *empty = n == 0;
     *own = n > 0 && memmem(head, (size_t)n, mark, sizeof mark - 1) != NULL;
     close(fd);
     return why;
 }
 
-/* A temporary file that was left over may have been cut before its first byte. */
-static dram_status check(const char *path, bool is_temporary)
+dram_status dram_picture_check(const char *path)
 {
     struct stat info;
-    bool own = false, empty = false;
+    bool own = false;
     if (lstat(path, &info) != 0)
         return errno == ENOENT ? DRAM_OK : dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at it: %m", path);
     const char *why = S_ISLNK(info.st_mode)   ? "a link"
-                      : S_ISREG(info.st_mode) ? look(path, &own, &empty)
+                      : S_ISREG(info.st_mode) ? look(path, &own)
                                               : dram_file_kind(&info);
-    if (own || (empty && is_temporary)) return DRAM_OK;
+    if (own) return DRAM_OK;
     return dram_fail(DRAM_ERR_CONFIG,
                      "%s: a picture would take the place of what is no picture of dram's%s%s; name another folder",
                      path, why ? ": " : "", why ? why : "");
@@ -70,16 +67,6 @@ dram_status dram_picture_folders(const char *path, size_t top)
         dram_free(part);
     }
     return status;
-}
-
-dram_status dram_picture_check(const char *path)
-{
-    dram_str temporary = {0};
-    dram_str_add(&temporary, "%s.tmp", path);
-    dram_status status = temporary.failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the name of a picture")
-                                          : check(temporary.text, true);
-    dram_str_free(&temporary);
-    return status == DRAM_OK ? check(path, false) : status;
 }
 
 dram_status dram_picture_write(const char *path, const uint8_t *rgb, int height, int width)

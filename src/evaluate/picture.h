@@ -12,7 +12,7 @@
  * something else has the name of one, a link among them; or it cannot be made. */
 dram_status dram_picture_folders(const char *path, size_t top);
 
-/* DRAM_ERR_CONFIG: something else has the picture's name, or that of its NAME.tmp. */
+/* DRAM_ERR_CONFIG: something else has the picture's name. */
 dram_status dram_picture_check(const char *path);
 
 /* Checks, and writes rgb [height,width,3]: the picture is there whole, or what was there before is. */

@@ -12,6 +12,7 @@
 #include "evaluate/palette.h"
 #include "evaluate/picture.h"
 #include "feed/datasets.h"
+#include "io/atomic.h"
 #include "io/path.h"
 
 struct dram_predictions {
@@ -98,6 +99,7 @@ static dram_status open_folder(dram_predictions *p, const dram_config *cfg, cons
 {
     TRY(check_stems(cfg, p->dataset));
     TRY(dram_folder_for_output(folder));
+    TRY(dram_remove_leftovers(folder));
     TRY(check_folder(cfg, folder));
     p->room = dram_dataset_path_room(p->dataset) + (int)strlen(folder);
     p->folder = dram_strdup(folder);

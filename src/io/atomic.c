@@ -2,34 +2,41 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
 #include "io/path.h"
 
-static const char SUFFIX[] = ".tmp";
+static const char PREFIX[] = ".dram-tmp-"; /* io/path.c has it too */
 
-/* path without last slashes, and path + ".tmp"; both owned by the caller. On failure neither is held. */
-static dram_status take_names(const char *path, char **name, char **temporary)
+/* path without last slashes; owned by the caller. */
+static dram_status take_name(const char *path, char **name)
 {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
     *name = dram_alloc(n + 1);
-    *temporary = dram_alloc(n + sizeof SUFFIX);
-    if (!*name || !*temporary) {
-        dram_free(*name);
-        dram_free(*temporary);
-        *name = *temporary = NULL;
-        return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
-    }
+    if (!*name) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
     memcpy(*name, path, n);
     (*name)[n] = '\0';
-    memcpy(*temporary, path, n);
-    memcpy(*temporary + n, SUFFIX, sizeof SUFFIX);
     return DRAM_OK;
+}
+
+/* A temporary name beside `path` that this process has not used; owned by the caller. Another host's process may have
+ * it: the one who makes it finds out. */
+static dram_status next_temporary(const char *path, char **temporary)
+{
+    static atomic_uint used;
+    char leaf[64], *folder;
+    snprintf(leaf, sizeof leaf, "%s%ld-%u", PREFIX, (long)getpid(), atomic_fetch_add(&used, 1));
+    TRY(dram_path_folder(path, &folder));
+    dram_status status = dram_path_join(folder, leaf, temporary);
+    dram_free(folder);
+    return status;
 }
 
 static dram_status sync_folder(const char *folder)
@@ -52,15 +59,30 @@ static void release_file(dram_atomic *file)
     *file = (dram_atomic){.fd = -1};
 }
 
+/* Whether a new file is this process's: not if another took it for a leftover before it was locked. A file system
+ * without locks goes without. */
+static bool is_kept(int fd)
+{
+    struct stat info;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+    return fstat(fd, &info) != 0 || info.st_nlink > 0;
+}
+
 dram_status dram_atomic_open(dram_atomic *file, const char *path)
 {
     dram_status status;
     *file = (dram_atomic){.fd = -1};
-    TRY(take_names(path, &file->path, &file->temporary));
-    TRY_GOTO(dram_remove_tree(file->temporary), fail);
-    file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file->fd >= 0) return DRAM_OK;
-    status = dram_fail(DRAM_ERR_IO, "%s: cannot make this file: %m", file->temporary);
+    TRY_GOTO(take_name(path, &file->path), fail);
+    for (;;) {
+        TRY_GOTO(next_temporary(file->path, &file->temporary), fail);
+        file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file->fd >= 0 && is_kept(file->fd)) return DRAM_OK;
+        if (file->fd < 0 && errno != EEXIST) break;
+        if (file->fd >= 0) close(file->fd);
+        dram_free(file->temporary);
+        file->temporary = NULL;
+    }
+    status = dram_fail(DRAM_ERR_IO, "%s: cannot make this file: %m", file->path);
 fail:
     release_file(file);
     return status;
@@ -85,6 +107,7 @@ dram_status dram_atomic_commit(dram_atomic *file)
     char *folder = NULL;
     dram_status status = dram_path_folder(file->path, &folder); /* before the rename: nothing is refused after it */
     if (status == DRAM_OK && fsync(file->fd) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot sync: %m", file->path);
+    int lock = fcntl(file->fd, F_DUPFD_CLOEXEC, 0); /* keeps it until the temporary has gone */
     if (close(file->fd) != 0 && status == DRAM_OK) status = dram_fail(DRAM_ERR_IO, "%s: cannot close: %m", file->path);
     if (status == DRAM_OK && rename(file->temporary, file->path) != 0)
         status = dram_fail(DRAM_ERR_IO, "%s: cannot take the place of this file: %m", file->path);
@@ -92,6 +115,7 @@ dram_status dram_atomic_commit(dram_atomic *file)
         status = sync_folder(folder);
     else
         unlink(file->temporary);
+    if (lock >= 0) close(lock);
     dram_free(folder);
     release_file(file);
     return status;
@@ -100,8 +124,8 @@ dram_status dram_atomic_commit(dram_atomic *file)
 void dram_atomic_abort(dram_atomic *file)
 {
     if (!file->path) return;
-    close(file->fd);
     unlink(file->temporary);
+    close(file->fd);
     release_file(file);
 }
 
@@ -124,16 +148,25 @@ static void release_dir(dram_dir *dir)
     *dir = (dram_dir){0};
 }
 
+/* Makes an empty folder under a temporary name beside `path`; the name is owned by the caller. */
+static dram_status make_temporary(const char *path, char **temporary)
+{
+    for (;;) {
+        TRY(next_temporary(path, temporary));
+        if (mkdir(*temporary, 0777) == 0) return DRAM_OK;
+        int reason = errno;
+        dram_free(*temporary);
+        *temporary = NULL;
+        if (reason != EEXIST) return dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %s", path, strerror(reason));
+    }
+}
+
 dram_status dram_dir_begin(dram_dir *dir, const char *path)
 {
-    dram_status status;
     *dir = (dram_dir){0};
-    TRY(take_names(path, &dir->path, &dir->temporary));
-    TRY_GOTO(dram_remove_tree(dir->temporary), fail);
-    if (mkdir(dir->temporary, 0777) == 0) return DRAM_OK;
-    status = dram_fail(DRAM_ERR_IO, "%s: cannot make this folder: %m", dir->temporary);
-fail:
-    release_dir(dir);
+    TRY(take_name(path, &dir->path));
+    dram_status status = make_temporary(dir->path, &dir->temporary);
+    if (status != DRAM_OK) release_dir(dir);
     return status;
 }
 
@@ -179,17 +212,15 @@ static dram_status take_place(const dram_dir *dir, const char *folder)
         TRY(sync_folder(folder));
         return dram_remove_tree(dir->temporary); /* now the old one */
     }
-    size_t n = strlen(dir->temporary);
-    aside = dram_alloc(n + sizeof SUFFIX);
-    if (!aside) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", dir->path);
-    memcpy(aside, dir->temporary, n);
-    memcpy(aside + n, SUFFIX, sizeof SUFFIX);
-    dram_status status = dram_remove_tree(aside);
-    if (status == DRAM_OK && rename(dir->path, aside) != 0)
+    TRY(make_temporary(dir->path, &aside));
+    dram_status status = DRAM_OK;
+    if (rename(dir->path, aside) != 0) { /* an empty folder gives way */
         status = dram_fail(DRAM_ERR_IO, "%s: cannot put this folder aside: %m", dir->path);
+        rmdir(aside);
+    }
     if (status == DRAM_OK && rename(dir->temporary, dir->path) != 0) {
         status = dram_fail(DRAM_ERR_IO, "%s: cannot take the place of this folder: %m", dir->path);
-        if (rename(aside, dir->path) != 0) status = DRAM_ERR_IO; /* it stays findable as *.tmp.tmp; the text is held */
+        if (rename(aside, dir->path) != 0) status = DRAM_ERR_IO; /* it stays where it is; the text is held */
     }
     if (status == DRAM_OK) status = dram_remove_tree(aside);
     dram_free(aside);
@@ -219,6 +250,32 @@ void dram_dir_abort(dram_dir *dir)
     release_dir(dir);
 }
 
+dram_status dram_dir_remove(const char *path)
+{
+    char *aside;
+    TRY(make_temporary(path, &aside));
+    dram_status status = DRAM_OK;
+    if (rename(path, aside) != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot remove this folder: %m", path);
+    dram_status removed = dram_remove_tree(aside);
+    dram_free(aside);
+    return status == DRAM_OK ? removed : status;
+}
+
+/* Leftovers --------------------------------------------------------------------------------------------------- */
+
+/* Removes a temporary, unless a process holds the lock of a file that it writes. What cannot be opened is no file of
+ * a writer that lives, or the removal says why it stays. */
+static dram_status remove_leftover(const char *path)
+{
+    struct stat info;
+    bool file = lstat(path, &info) == 0 && S_ISREG(info.st_mode);
+    int fd = file ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+    dram_status status = DRAM_OK;
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) status = dram_remove_tree(path);
+    if (fd >= 0) close(fd);
+    return status;
+}
+
 dram_status dram_remove_leftovers(const char *folder)
 {
     dram_status status = DRAM_OK;
@@ -227,12 +284,11 @@ dram_status dram_remove_leftovers(const char *folder)
     if (!dir && errno == ENOENT) return DRAM_OK;
     if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", folder);
     while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
-        size_t n = strlen(entry->d_name), suffix = sizeof SUFFIX - 1;
         char *path;
-        if (n <= suffix || strcmp(entry->d_name + n - suffix, SUFFIX) != 0) continue;
+        if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
         status = dram_path_join(folder, entry->d_name, &path);
         if (status != DRAM_OK) break;
-        status = dram_remove_tree(path);
+        status = remove_leftover(path);
         dram_free(path);
     }
     if (status == DRAM_OK && errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);

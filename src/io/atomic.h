@@ -1,9 +1,11 @@
 /* atomic: files and folders that are there whole or not at all.
  *
- * Writing goes to NAME.tmp in the same folder, which is synced and then renamed; at every error the temporary is
- * removed and what was there before stays (only a failure of the last sync comes after the rename). A run that is
- * killed may leave a NAME.tmp: the next writer of NAME removes it, and dram_remove_leftovers those of a whole folder.
- * One writer at a time for one NAME.
+ * Writing goes to a temporary name in the same folder, `.dram-tmp-` with the process and a number, which no two writers
+ * share. What is written there is synced and then renamed: a link in the place of the name is replaced, not followed.
+ * At every error the temporary is removed and what was there before stays (only a failure of the last sync comes after
+ * the rename). A process that is killed may leave a temporary: dram_remove_leftovers removes those of a folder. A
+ * temporary file is locked while it is written, so that no other process takes it for a leftover; a temporary folder is
+ * not: who writes one has the folder above it to himself.
  */
 #ifndef DRAM_IO_ATOMIC_H
 #define DRAM_IO_ATOMIC_H
@@ -45,7 +47,10 @@ dram_status dram_dir_file(const dram_dir *dir, const char *name, char **path);
 dram_status dram_dir_commit(dram_dir *dir);
 void dram_dir_abort(dram_dir *dir); /* after {0} or a commit: does nothing */
 
-/* Removes what ends in .tmp from a folder. No such folder is no error. */
+/* Removes a folder, which is put aside under a temporary name first: a removal that is cut short leaves a leftover. */
+dram_status dram_dir_remove(const char *path);
+
+/* Removes the temporaries that nobody writes any more from a folder. No such folder is no error. */
 dram_status dram_remove_leftovers(const char *folder);
 
 #endif

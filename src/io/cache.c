@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "io/atomic.h"
 #include "io/json.h"
 #include "io/path.h"
 
@@ -310,10 +313,25 @@ static dram_status open_file(dram_cache *c, const char *directory)
     struct stat info;
     dram_status status = dram_make_folders(directory);
     if (status != DRAM_OK) return status == DRAM_ERR_IO ? DRAM_ERR_CONFIG : status;
-    c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (c->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open for writing: %m", c->path);
+    const char *why;
+    c->fd = dram_file_open_to_write(c->path, O_RDWR | O_NONBLOCK, &why);
+    if (c->fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open for writing: %s", c->path, why);
     if (fstat(c->fd, &info) == 0 && S_ISREG(info.st_mode)) return DRAM_OK;
     return dram_fail(DRAM_ERR_CONFIG, "%s: not a file", c->path);
+}
+
+/* Under the lock, and beside its cache.json: the file is a cache's, and all of it is damaged. */
+static dram_status begin_anew(dram_cache *c)
+{
+    struct stat info;
+    if (fstat(c->fd, &info) != 0 || ftruncate(c->fd, 0) != 0)
+        return dram_fail(DRAM_ERR_IO, "%s: there is not one embedding in this file, and it cannot be emptied: %m",
+                         c->path);
+    dram_warn("%s: there is not one embedding in this file of %lld bytes; it is begun anew", c->path,
+              (long long)info.st_size);
+    c->known = 0;
+    c->n_spare = 0;
+    return DRAM_OK;
 }
 
 /* Under the lock. */
@@ -323,8 +341,11 @@ static dram_status read_all(dram_cache *c, const char *json, const dram_cache_fa
     bool there = dram_path_exists(json);
     if (there) TRY(check_facts(json, facts, n));
     TRY(look(c, &sound));
-    if (c->known && !sound)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: there is not one embedding in this file; move it away", c->path);
+    if (c->known && !sound) {
+        if (!there)
+            return dram_fail(DRAM_ERR_FORMAT, "%s: there is not one embedding in this file; move it away", c->path);
+        TRY(begin_anew(c));
+    }
     return there ? DRAM_OK : check_facts(json, facts, n);
 }
 
@@ -343,7 +364,8 @@ dram_status dram_cache_open(const char *directory, const dram_cache_fact *facts,
     TRY_GOTO(hash_facts(c, facts, n), fail);
     TRY_GOTO(open_file(c, directory), fail);
     TRY_GOTO(lock(c), fail);
-    status = read_all(c, json, facts, n);
+    status = dram_remove_leftovers(directory);
+    if (status == DRAM_OK) status = read_all(c, json, facts, n);
     unlock(c);
     if (status != DRAM_OK) goto fail;
     dram_free(json);

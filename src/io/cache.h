@@ -36,7 +36,8 @@ typedef struct {
 /* Makes the folder if it is not there, and reads all headers. payload_bytes is a multiple of 64.
  * DRAM_ERR_CONFIG: the folder cannot be made or written; cache.json has another fact (the text names it, and both
  * values), or the records are of other facts than cache.json. DRAM_ERR_FORMAT: cache.json is damaged, or embeddings.bin
- * holds no record at all: it is someone else's file. */
+ * holds no record at all and no cache.json is beside it: it is someone else's file. Beside a cache.json such a file is
+ * emptied, with a warning. Links in place of the two files are not written through. */
 dram_status dram_cache_open(const char *directory, const dram_cache_fact *facts, int n, int64_t payload_bytes,
                             dram_cache **cache);
 void dram_cache_close(dram_cache *cache); /* NULL is allowed */

@@ -104,27 +104,6 @@ dram_status dram_checkpoint_latest(const char *folder, int64_t *step)
     return DRAM_OK;
 }
 
-/* Under its .tmp name first: what is left of a deletion that was cut short is then a leftover, not a checkpoint. */
-static dram_status delete_checkpoint(const char *folder, int64_t step)
-{
-    dram_status status;
-    char name[NAME_SIZE], aside[NAME_SIZE + 8], *from = NULL, *to = NULL;
-    step_name(step, name);
-    snprintf(aside, sizeof aside, "%s.tmp", name);
-    TRY_GOTO(dram_path_join(folder, name, &from), done);
-    TRY_GOTO(dram_path_join(folder, aside, &to), done);
-    TRY_GOTO(dram_remove_tree(to), done);
-    if (rename(from, to) != 0) {
-        status = dram_fail(DRAM_ERR_IO, "%s: cannot remove this old checkpoint: %m", from);
-        goto done;
-    }
-    status = dram_remove_tree(to);
-done:
-    dram_free(from);
-    dram_free(to);
-    return status;
-}
-
 dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest)
 {
     dram_status status = DRAM_OK;
@@ -135,7 +114,11 @@ dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest)
     int left = n;
     for (int i = 0; i < n && left > keep && status == DRAM_OK; i++) {
         if (steps[i] == newest) continue;
-        status = delete_checkpoint(folder, steps[i]);
+        char *path;
+        status = dram_checkpoint_path(folder, steps[i], &path);
+        if (status != DRAM_OK) break;
+        status = dram_dir_remove(path);
+        dram_free(path);
         left--;
     }
     dram_free(steps);

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "io/atomic.h"
 #include "io/json.h"
 #include "io/path.h"
@@ -18,8 +20,9 @@ dram_status dram_lines_open(const char *path, dram_lines *lines)
 {
     struct stat info;
     *lines = (dram_lines){0};
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
-    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %m", path);
+    const char *why;
+    int fd = dram_file_open_to_write(path, O_WRONLY | O_APPEND | O_NONBLOCK, &why);
+    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %s", path, why);
     if (fstat(fd, &info) != 0 || S_ISFIFO(info.st_mode)) {
         close(fd);
         return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: not a file: a pipe", path);
@@ -56,56 +59,145 @@ void dram_lines_close(dram_lines *lines)
     *lines = (dram_lines){0};
 }
 
-/* The step of one line of the file, which is an object that has one. */
-static dram_status line_step(const char *path, int number, const char *line, size_t bytes, double *step)
+/* ---- mending ---- */
+
+typedef struct {
+    int number; /* in the file, from 1; 0: none */
+    size_t bytes;
+    double step;
+    const char *wrong; /* NULL: it is sound */
+    char text[MAX_BYTES];
+} line;
+
+typedef struct {
+    FILE *from;
+    const char *path;
+    double step; /* kept are the lines below */
+    bool again;
+    dram_atomic to;
+    double last;       /* step of the line that was written last */
+    int first, others; /* line that was dropped first for what it is, and how many after it */
+    const char *wrong;
+    line next[2]; /* a line, and the one before it, which is not judged before this one is known */
+} mending;
+
+/* Reads a line whole, with its newline, which a last line may not have. A line that is too long keeps its beginning. */
+static void read_line(FILE *from, line *l)
 {
-    cJSON *root;
-    dram_status status = dram_json_parse(line, bytes, &root, NULL);
-    const cJSON *item = cJSON_IsObject(root) ? cJSON_GetObjectItemCaseSensitive(root, "step") : NULL;
-    if (cJSON_IsNumber(item) && item->valuedouble == floor(item->valuedouble))
-        *step = item->valuedouble;
-    else if (status == DRAM_ERR_MEMORY)
-        dram_fail(status, "%s:%d: out of host memory for a line", path, number);
-    else
-        status = dram_fail(DRAM_ERR_FORMAT, "%s:%d: not an object with a step", path, number);
-    cJSON_Delete(root);
-    return status;
+    int c = 0;
+    l->bytes = 0;
+    l->wrong = NULL;
+    while (c != '\n' && (c = getc_unlocked(from)) != EOF) {
+        if (c == '\0') l->wrong = "a NUL in it";
+        if (l->bytes < MAX_BYTES - 1)
+            l->text[l->bytes++] = (char)c;
+        else
+            l->wrong = "too long";
+    }
+    if (l->bytes > 0 && c != '\n') l->text[l->bytes++] = '\n'; /* there is room for one more */
+    l->number = l->bytes ? l->number + 1 : 0;
 }
 
-/* Copies the lines below `step` from one to the other. */
-static dram_status copy_lines(FILE *from, const char *path, int64_t step, dram_atomic *to)
+/* Finds the step of a line, which is an object that has one. */
+static dram_status judge(const char *path, line *l)
 {
-    char line[MAX_BYTES];
-    double found = 0;
-    for (int number = 1; fgets(line, sizeof line, from); number++) {
-        size_t n = strlen(line);
-        if ((n == 0 || line[n - 1] != '\n') && feof(from)) break; /* torn */
-        TRY(line_step(path, number, line, n, &found));
-        if (found < (double)step) TRY(dram_atomic_write(to, line, n));
-    }
-    if (ferror(from)) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
+    cJSON *root;
+    if (!l->number || l->wrong) return DRAM_OK;
+    dram_status status = dram_json_parse(l->text, l->bytes, &root, NULL);
+    const cJSON *item = cJSON_IsObject(root) ? cJSON_GetObjectItemCaseSensitive(root, "step") : NULL;
+    bool good = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble == floor(item->valuedouble);
+    if (good)
+        l->step = item->valuedouble;
+    else
+        l->wrong = "not an object with a step";
+    cJSON_Delete(root);
+    if (status == DRAM_ERR_MEMORY) return dram_fail(status, "%s:%d: out of host memory for a line", path, l->number);
+    dram_error_clear();
     return DRAM_OK;
 }
 
-dram_status dram_lines_truncate(const char *path, int64_t step)
+static dram_status next_line(mending *m, line *l, int number)
 {
-    dram_atomic to = {0};
-    dram_status status;
-    struct stat info;
-    const char *why;
-    if (!dram_path_exists(path)) return DRAM_OK;
-    int fd = dram_file_open(path, &info, &why);
-    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
-    FILE *from = fdopen(fd, "r");
-    if (!from) {
-        close(fd);
-        return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+    l->number = number;
+    read_line(m->from, l);
+    return judge(m->path, l);
+}
+
+static bool follows(const mending *m, double step, double before)
+{
+    return m->again ? step >= before : step > before;
+}
+
+/* Writes a line or drops it. A line that is sound by itself is wrong if its step does not follow, or if it goes so far
+ * ahead that the next one, which follows what was written, does not follow it. */
+static dram_status settle(mending *m, const line *l, const line *next)
+{
+    const char *wrong = l->wrong;
+    bool judged = next->number && !next->wrong;
+    bool ahead = judged && next->step < l->step && follows(m, next->step, m->last);
+    if (!wrong && (ahead || !follows(m, l->step, m->last))) wrong = "its step is out of order";
+    if (wrong && !m->first) {
+        m->first = l->number;
+        m->wrong = wrong;
+    } else if (wrong) {
+        m->others++;
     }
-    TRY_GOTO(dram_atomic_open(&to, path), done);
-    TRY_GOTO(copy_lines(from, path, step, &to), done);
-    status = dram_atomic_commit(&to);
+    if (wrong || l->step >= m->step) return DRAM_OK;
+    m->last = l->step;
+    return dram_atomic_write(&m->to, l->text, l->bytes);
+}
+
+static dram_status mend(mending *m)
+{
+    int at = 0;
+    m->last = -1;
+    TRY(next_line(m, &m->next[0], 0));
+    for (; m->next[at].number; at = !at) {
+        TRY(next_line(m, &m->next[!at], m->next[at].number));
+        TRY(settle(m, &m->next[at], &m->next[!at]));
+    }
+    if (ferror(m->from)) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", m->path);
+    return DRAM_OK;
+}
+
+static void tell(const mending *m)
+{
+    if (m->others)
+        dram_warn("%s:%d: this line is damaged (%s); it is left out, as %d of the lines after it", m->path, m->first,
+                  m->wrong, m->others);
+    else if (m->first)
+        dram_warn("%s:%d: this line is damaged (%s); it is left out", m->path, m->first, m->wrong);
+}
+
+static dram_status open_log(const char *path, FILE **from)
+{
+    struct stat info;
+    const char *why = "a link, and dram writes through none";
+    int fd = lstat(path, &info) == 0 && S_ISLNK(info.st_mode) ? -1 : dram_file_open(path, &info, &why);
+    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
+    *from = fdopen(fd, "r");
+    if (*from) return DRAM_OK;
+    close(fd);
+    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+}
+
+dram_status dram_lines_truncate(const char *path, int64_t step, bool again)
+{
+    dram_status status;
+    if (!dram_path_exists(path)) return DRAM_OK;
+    mending *m = dram_calloc(1, sizeof *m);
+    if (!m) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+    m->path = path;
+    m->step = (double)step;
+    m->again = again;
+    TRY_GOTO(open_log(path, &m->from), done);
+    TRY_GOTO(dram_atomic_open(&m->to, path), done);
+    TRY_GOTO(mend(m), done);
+    TRY_GOTO(dram_atomic_commit(&m->to), done);
+    tell(m);
 done:
-    dram_atomic_abort(&to);
-    fclose(from);
+    dram_atomic_abort(&m->to);
+    if (m->from) fclose(m->from);
+    dram_free(m);
     return status;
 }

@@ -1,12 +1,14 @@
 /* lines: a file that grows by one JSON object a line: metrics.jsonl, evaluations.jsonl, memory.jsonl.
  *
  * A line is there whole or not at all: what a failed append has written is taken back. If that fails too, or the
- * process is killed, a torn line without a newline stays at the end, which dram_lines_truncate drops. One writer at a
- * time.
+ * process is killed, a torn line without a newline stays at the end. A crash of the machine, a copy or an editor may leave
+ * worse. dram_lines_truncate mends the file: a log never keeps its run from going on. One writer at a time. Links are
+ * not written through.
  */
 #ifndef DRAM_IO_LINES_H
 #define DRAM_IO_LINES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,8 +30,10 @@ int dram_lines_write(const dram_lines *lines, const char *text, size_t bytes);
 
 void dram_lines_close(dram_lines *lines); /* {0} is allowed */
 
-/* Keeps the lines whose "step" is below `step`; a torn last line is dropped. Atomic. No file is no error; a whole line
- * that is not an object with a step is DRAM_ERR_FORMAT with its number, the file as it was. */
-dram_status dram_lines_truncate(const char *path, int64_t step);
+/* Keeps the lines whose "step" is below `step`, and warns once of those among them that are damaged, which are dropped:
+ * what is no object with a step, what holds a NUL, and what is out of order. Steps rise from line to line; with `again`
+ * lines may have the step of the line before. Atomic. No file is no error; what is no file, or a link, is DRAM_ERR_IO
+ * and stays as it is. */
+dram_status dram_lines_truncate(const char *path, int64_t step, bool again);
 
 #endif

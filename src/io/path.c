@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -48,6 +49,23 @@ bool dram_path_exists(const char *path)
     return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+dram_status dram_path_free_bytes(const char *path, int64_t *bytes)
+{
+    struct statvfs info;
+    if (statvfs(path, &info) == 0) {
+        *bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
+        return DRAM_OK;
+    }
+    if (errno == EINTR) return dram_path_free_bytes(path, bytes);
+    if ((errno != ENOENT && errno != ENOTDIR) || strcmp(path, ".") == 0 || strcmp(path, "/") == 0)
+        return dram_fail(DRAM_ERR_IO, "%s: cannot ask how much of this disk is free: %m", path);
+    char *folder;
+    TRY(dram_path_folder(path, &folder));
+    dram_status status = dram_path_free_bytes(folder, bytes);
+    dram_free(folder);
+    return status;
+}
+
 static dram_status make_folder(const char *path)
 {
     struct stat info;
@@ -81,7 +99,7 @@ dram_status dram_folder_for_output(const char *path)
     dram_status status = dram_make_folders(path);
     if (status == DRAM_ERR_IO) return DRAM_ERR_CONFIG; /* with the same text */
     TRY(status);
-    TRY(dram_path_join(path, ".dram-XXXXXX", &name));
+    TRY(dram_path_join(path, ".dram-tmp-XXXXXX", &name));
     int file = mkstemp(name);
     if (file < 0) {
         status = dram_fail(DRAM_ERR_CONFIG, "%s: files cannot be written to this folder: %m", path);

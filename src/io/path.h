@@ -3,6 +3,7 @@
 #define DRAM_IO_PATH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
@@ -19,6 +20,9 @@ const char *dram_path_name(const char *path);
 /* Whatever it is, a dangling link too. False only where it is known that nothing is there: what cannot be looked at is
  * for the one who opens it to say. */
 bool dram_path_exists(const char *path);
+
+/* Free bytes, for this user, of the disk that path is on, or would be: what names nothing goes by its folder. */
+dram_status dram_path_free_bytes(const char *path, int64_t *bytes);
 
 /* Makes a folder and those above it; it may exist. */
 dram_status dram_make_folders(const char *path);

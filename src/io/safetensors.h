@@ -107,4 +107,8 @@ typedef struct {
  * and the n_pairs given ones. A bad list (two equal names, say) is DRAM_ERR_INTERNAL. */
 dram_status dram_st_write(const char *path, const dram_st_out *tensors, int n, const dram_st_pair *pairs, int n_pairs);
 
+/* Bytes of the file that dram_st_write makes of the same list without pairs. Nothing is read of the tensors' data; path
+ * is for errors alone. */
+dram_status dram_st_size(const char *path, const dram_st_out *tensors, int n, int64_t *bytes);
+
 #endif

@@ -125,10 +125,15 @@ static char *header_text(const entry *entries, int n, const dram_st_pair *pairs,
     return text;
 }
 
+static uint64_t padding_of(uint64_t length)
+{
+    return (8 - length % 8) % 8;
+}
+
 static dram_status write_header(dram_atomic *file, const char *text)
 {
     static const char spaces[8] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' '};
-    uint64_t length = strlen(text), padding = (8 - length % 8) % 8, whole = length + padding;
+    uint64_t length = strlen(text), padding = padding_of(length), whole = length + padding;
     TRY(dram_atomic_write(file, &whole, 8)); /* little-endian: see the assertion in safetensors.c */
     TRY(dram_atomic_write(file, text, length));
     return dram_atomic_write(file, spaces, padding);
@@ -189,6 +194,27 @@ done:
     cJSON_free(text);
     dram_free(half);
     dram_free(in);
+    dram_free(entries);
+    return status;
+}
+
+dram_status dram_st_size(const char *path, const dram_st_out *tensors, int n, int64_t *bytes)
+{
+    dram_status status;
+    char *text = NULL;
+    entry *entries = dram_alloc((size_t)n * sizeof *entries);
+    if (!entries) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its size", path);
+    TRY_GOTO(place(path, tensors, n, entries), done);
+    text = header_text(entries, n, NULL, 0);
+    if (!text) {
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its header", path);
+        goto done;
+    }
+    uint64_t length = strlen(text);
+    *bytes = (int64_t)(8 + length + padding_of(length));
+    for (int i = 0; i < n; i++) *bytes += entries[i].bytes;
+done:
+    cJSON_free(text);
     dram_free(entries);
     return status;
 }

@@ -126,13 +126,50 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
     return NULL;
 }
 
-dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory)
+/* summary.json, where it is one of a run of so many steps; NULL otherwise. What cannot be read is written anew. */
+static cJSON *read_summary(const char *path, int64_t steps)
+{
+    cJSON *object = NULL;
+    if (!dram_path_exists(path)) return NULL;
+    if (dram_json_read(path, &object) != DRAM_OK) dram_error_clear();
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "steps");
+    bool whole = cJSON_HasObjectItem(object, "eval") && cJSON_HasObjectItem(object, "exit");
+    if (whole && cJSON_IsNumber(item) && item->valuedouble == (double)steps) return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+dram_status dram_summary_done(const char *directory, int64_t steps, bool *done)
 {
     char *path;
     TRY(dram_path_join(directory, "summary.json", &path));
-    cJSON *object = dram_summary_json(summary, status);
-    dram_status written =
-        object ? dram_json_write(path, object) : dram_fail(DRAM_ERR_MEMORY, "no memory for summary.json");
+    cJSON *object = read_summary(path, steps);
+    const cJSON *code = object ? cJSON_GetObjectItemCaseSensitive(object, "exit") : NULL;
+    *done = cJSON_IsNumber(code) && code->valuedouble == 0;
+    cJSON_Delete(object);
+    dram_free(path);
+    return DRAM_OK;
+}
+
+/* Puts a member of `from` in the place of that of `to`. */
+static bool move_member(cJSON *from, cJSON *to, const char *key)
+{
+    cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(from, key);
+    if (item && cJSON_ReplaceItemInObjectCaseSensitive(to, key, item)) return true;
+    cJSON_Delete(item);
+    return false;
+}
+
+dram_status dram_summary_write(const dram_summary *summary, dram_status status, bool again, const char *directory)
+{
+    char *path;
+    TRY(dram_path_join(directory, "summary.json", &path));
+    cJSON *object = dram_summary_json(summary, status), *before = again ? read_summary(path, summary->steps) : NULL;
+    bool kept = object && before && move_member(object, before, "exit") &&
+                (!summary->evaluated || move_member(object, before, "eval"));
+    dram_status written = object && kept == (before != NULL) ? dram_json_write(path, kept ? before : object)
+                                                             : dram_fail(DRAM_ERR_MEMORY, "no memory for summary.json");
+    cJSON_Delete(before);
     cJSON_Delete(object);
     dram_free(path);
     return written;

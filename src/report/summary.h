@@ -44,7 +44,11 @@ cJSON *dram_picture_json(const dram_features_picture *picture);
 /* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
 dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);
 
-/* Writes DIRECTORY/summary.json. */
-dram_status dram_summary_write(const dram_summary *summary, dram_status status, const char *directory);
+/* Writes DIRECTORY/summary.json. Of a run whose steps were all done before (again), what the file has of as many steps
+ * stays, and the evaluation and the exit code are put in. */
+dram_status dram_summary_write(const dram_summary *summary, dram_status status, bool again, const char *directory);
+
+/* *done: DIRECTORY/summary.json is that of a run of so many steps which came to its end. */
+dram_status dram_summary_done(const char *directory, int64_t steps, bool *done);
 
 #endif

@@ -31,13 +31,20 @@ dram_status dram_stage_made_up(dram_session *s, const dram_io *io)
     return DRAM_OK;
 }
 
-static dram_status time_program(dram_session *s, const dram_io *io, dram_times *t)
+static dram_status go_on(const volatile sig_atomic_t *stop)
+{
+    if (!stop || !*stop) return DRAM_OK;
+    return dram_fail(DRAM_INTERRUPTED, "interrupted while the step was timed: nothing was kept of it");
+}
+
+static dram_status time_program(dram_session *s, const dram_io *io, const volatile sig_atomic_t *stop, dram_times *t)
 {
     enum { ROUNDS = 3 };
     dram_status status = DRAM_OK;
     double *seconds = dram_alloc(((size_t)io->graph->n_nodes + 1) * sizeof *seconds);
     if (!seconds) return dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
     for (int round = 0; round < ROUNDS; round++) {
+        TRY_GOTO(go_on(stop), done);
         TRY_GOTO(dram_stage_made_up(s, io), done);
         TRY_GOTO(dram_exec_time(s->exec, io->index, seconds), done);
         TRY_GOTO(dram_times_add(t, io->graph, seconds), done);
@@ -50,7 +57,7 @@ done:
 /* What the process takes of the GPU beside the arena. All programs run as they do in training first: that loads every
  * kernel and library that they use, and records them. Of several calibrations the most is kept. Where nothing is left
  * for libraries nothing was measured: the driver gives no count, or other processes freed more meanwhile. */
-static dram_status measure_process(dram_session *s, dram_times_process *most)
+static dram_status measure_process(dram_session *s, const volatile sig_atomic_t *stop, dram_times_process *most)
 {
     enum { RUNS = 3 }; /* a second run is recorded, a third one replayed */
     dram_device *d = s->device;
@@ -58,6 +65,7 @@ static dram_status measure_process(dram_session *s, dram_times_process *most)
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         const dram_io *io = &s->graphs.io[k];
         for (int run = 0; io->graph && run < RUNS; run++) {
+            TRY(go_on(stop));
             TRY(dram_stage_made_up(s, io));
             TRY(dram_exec_run(s->exec, io->index));
         }
@@ -70,7 +78,8 @@ static dram_status measure_process(dram_session *s, dram_times_process *most)
     return DRAM_OK;
 }
 
-static dram_status measure(dram_session *s, const char *path, dram_calibration *found)
+static dram_status measure(dram_session *s, const char *path, const volatile sig_atomic_t *stop,
+                           dram_calibration *found)
 {
     dram_times *t = NULL;
     dram_times_machine machine;
@@ -86,9 +95,9 @@ static dram_status measure(dram_session *s, const char *path, dram_calibration *
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         const dram_io *io = &s->graphs.io[k];
         bool is_of_update = k == DRAM_PROGRAM_UPDATE || k == DRAM_PROGRAM_PLAIN_UPDATE;
-        if (io->graph && (io->graph->backward_begin || is_of_update)) TRY_GOTO(time_program(s, io, t), done);
+        if (io->graph && (io->graph->backward_begin || is_of_update)) TRY_GOTO(time_program(s, io, stop, t), done);
     }
-    TRY_GOTO(measure_process(s, dram_times_of_process(t)), done);
+    TRY_GOTO(measure_process(s, stop, dram_times_of_process(t)), done);
     *found = (dram_calibration){.nodes = dram_times_count(t), .process = *dram_times_of_process(t)};
     status = dram_times_save(t, path, &machine);
 done:
@@ -96,7 +105,8 @@ done:
     return status;
 }
 
-dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibration *found)
+dram_status dram_calibrate(const dram_config *cfg, const char *path, const volatile sig_atomic_t *stop,
+                           dram_calibration *found)
 {
     dram_config stored = *cfg;
     dram_session s;
@@ -104,7 +114,7 @@ dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibr
     stored.memory.profile = NULL;
     TRY(dram_session_build(&stored, (dram_plan_request){0}, &s));
     dram_status status = dram_headroom_check(&s);
-    if (status == DRAM_OK) status = measure(&s, path, found);
+    if (status == DRAM_OK) status = measure(&s, path, stop, found);
     dram_session_close(&s);
     return status;
 }

@@ -2,6 +2,8 @@
 #ifndef DRAM_SESSION_CALIBRATE_H
 #define DRAM_SESSION_CALIBRATE_H
 
+#include <signal.h>
+
 #include "session/session.h"
 #include "session/times.h"
 
@@ -14,8 +16,9 @@ typedef struct {
 /* Runs the steps of the config with drawn weights and made-up images, everything stored, three times over; writes the
  * shortest time of each node to `path`, beside those that the file has already (of the same device and number of
  * workers). On a GPU also what the process took of it beside the arena. DRAM_ERR_FIT when the step does not fit in
- * memory. */
-dram_status dram_calibrate(const dram_config *cfg, const char *path, dram_calibration *found);
+ * memory. stop: looked at before each program; non-zero ends with DRAM_INTERRUPTED, `path` as it was; NULL: never. */
+dram_status dram_calibrate(const dram_config *cfg, const char *path, const volatile sig_atomic_t *stop,
+                           dram_calibration *found);
 
 /* Fills what a program of a started session reads: pixels of noise, labels of 0 and 1, the whole picture valid, every
  * other number 1. */

@@ -34,4 +34,8 @@ dram_status dram_weights_load_trained(dram_session *session, const char *file);
 dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, dram_precision precision);
 
+/* Bytes of the file that dram_weights_save writes. The session need not be started. */
+dram_status dram_weights_size(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group, dram_precision precision, int64_t *bytes);
+
 #endif

@@ -438,40 +438,65 @@ static void describe(dram_st_out *out, const dram_slot *slot, const char *name, 
     memcpy(out->dim, shape.dim, (size_t)shape.rank * sizeof shape.dim[0]);
 }
 
-dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
-                              dram_precision precision)
+/* The tensors of a file that is written, and where they come from. */
+typedef struct {
+    dram_st_out *out; /* [n] */
+    source *from;
+    char *names;
+    int n;
+} out_list;
+
+static void free_list(out_list *list)
 {
-    dram_status status;
+    for (int i = 0; list->from && i < list->n; i++) dram_free(list->from[i].whole);
+    dram_free(list->out);
+    dram_free(list->from);
+    dram_free(list->names);
+}
+
+/* *list is to be freed whatever is returned. */
+static dram_status list_groups(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                               dram_precision precision, out_list *list)
+{
     const dram_slots *slots = &s->graphs.slots;
     weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     size_t room = (size_t)slots->n * 2 + 1;
-    dram_st_out *out = dram_calloc(room, sizeof *out);
-    source *from = dram_calloc(room, sizeof *from);
-    char *names = dram_alloc(room * NAME_SIZE);
-    int count = 0;
-    if (!out || !from || !names) {
-        status = dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", path);
-        goto done;
-    }
+    *list = (out_list){.out = dram_calloc(room, sizeof *list->out),
+                       .from = dram_calloc(room, sizeof *list->from),
+                       .names = dram_alloc(room * NAME_SIZE)};
+    if (!list->out || !list->from || !list->names) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", path);
     set_arch(&f, false);
     for (int i = 0; i < slots->n; i++) {
         if (!in_groups(&f, slots->at[i])) continue;
-        char *name = names + (size_t)count * NAME_SIZE;
+        char *name = list->names + (size_t)list->n * NAME_SIZE;
         file_name(&f, slots->at[i], name);
-        from[count] = (source){.s = s, .index = i};
-        describe(&out[count], slots->at[i], name, precision, &from[count]);
-        count++;
-        char *counter = names + (size_t)count * NAME_SIZE;
+        list->from[list->n] = (source){.s = s, .index = i};
+        describe(&list->out[list->n], slots->at[i], name, precision, &list->from[list->n]);
+        list->n++;
+        char *counter = list->names + (size_t)list->n * NAME_SIZE;
         if (!dram_names_bn_counter(name, counter, NAME_SIZE)) continue;
-        out[count] = (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = &s->batches_tracked};
-        count++;
+        list->out[list->n++] =
+            (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = &s->batches_tracked};
     }
-    status = dram_st_write(path, out, count, NULL, 0);
-done:
-    if (from)
-        for (int i = 0; i < count; i++) dram_free(from[i].whole);
-    dram_free(out);
-    dram_free(from);
-    dram_free(names);
+    return DRAM_OK;
+}
+
+dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              dram_precision precision)
+{
+    out_list list;
+    dram_status status = list_groups(s, path, groups, n, with_group, precision, &list);
+    if (status == DRAM_OK) status = dram_st_write(path, list.out, list.n, NULL, 0);
+    free_list(&list);
+    return status;
+}
+
+dram_status dram_weights_size(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              dram_precision precision, int64_t *bytes)
+{
+    out_list list;
+    dram_status status = list_groups(s, path, groups, n, with_group, precision, &list);
+    if (status == DRAM_OK) status = dram_st_size(path, list.out, list.n, bytes);
+    free_list(&list);
     return status;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "data/image.h"
 #include "synth/synth_paint.h"
@@ -406,10 +407,12 @@ static dram_status make_folder(char *path)
 
 static dram_status write_names(const char *path)
 {
-    FILE *file = fopen(path, "w");
-    bool ok = file != NULL;
+    const char *why;
+    FILE *file = dram_file_create(path, &why);
+    if (!file) return dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", path, why);
+    bool ok = true;
     for (int i = 0; ok && i < DRAM_SYNTH_CLASSES; i++) ok = fprintf(file, "%s\n", dram_synth_class_name(i)) > 0;
-    if (file && fclose(file) != 0) ok = false;
+    if (fclose(file) != 0) ok = false;
     return ok ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
 }
 

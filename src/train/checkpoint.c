@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "feed/feed.h"
 #include "io/atomic.h"
 #include "io/checkpoint.h"
 #include "io/json.h"
@@ -130,6 +133,80 @@ done:
     dram_dir_abort(&dir);
     dram_free(path);
     return status;
+}
+
+/* state.json, folders, and the ends of files in their last blocks, of a checkpoint; the logs of a run. */
+enum { SMALL_BYTES = 64 << 10 };
+
+/* Bytes of a checkpoint, and of what is exported. */
+static dram_status count_bytes(dram_session *s, int64_t *checkpoint, int64_t *exported)
+{
+    *checkpoint = SMALL_BYTES + dram_feed_kept(&s->graphs) * (int64_t)sizeof(float);
+    *exported = SMALL_BYTES;
+    for (int i = 0; i < PARTS; i++) {
+        int64_t bytes;
+        const char *file = parts[i].file, *const *groups = parts[i].groups;
+        bool with = parts[i].with_group;
+        TRY(dram_weights_size(s, file, groups, parts[i].n_groups, with, DRAM_PRECISION_FP32, &bytes));
+        *checkpoint += bytes;
+        if (i >= EXPORTED) continue;
+        TRY(dram_weights_size(s, file, groups, with ? 2 : 1, with, s->cfg.run.export, &bytes));
+        *exported += bytes;
+    }
+    return DRAM_OK;
+}
+
+/* What is there of a run's checkpoints, and what is still to be written. */
+typedef struct {
+    int there;
+    bool whole; /* all steps are in the newest: none is written any more */
+    int64_t checkpoint, exported, free_bytes;
+} disk;
+
+static dram_status find_room(dram_session *s, const char *directory, disk *r)
+{
+    char *folder;
+    int64_t *steps;
+    TRY(dram_path_join(directory, "checkpoints", &folder));
+    dram_status status = dram_checkpoint_list(folder, &steps, &r->there);
+    dram_free(folder);
+    TRY(status);
+    r->whole = r->there && steps[r->there - 1] >= s->cfg.train.steps;
+    dram_free(steps);
+    TRY(dram_path_free_bytes(directory, &r->free_bytes));
+    return count_bytes(s, &r->checkpoint, &r->exported);
+}
+
+/* Bytes that are still to be written until `n` checkpoints and the export are there. */
+static int64_t bytes_until(const disk *r, int n)
+{
+    int64_t more = r->whole ? 0 : n > r->there ? n - r->there : 1;
+    return more * r->checkpoint + r->exported;
+}
+
+dram_status dram_checkpoint_check_room(dram_session *s, const char *directory)
+{
+    disk r;
+    char asked[32], has[32];
+    int keep = s->cfg.run.keep;
+    TRY(find_room(s, directory, &r));
+    dram_format_bytes(r.free_bytes, has, sizeof has);
+    dram_format_bytes(bytes_until(&r, 2), asked, sizeof asked);
+    if (bytes_until(&r, 2) > r.free_bytes)
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "%s: %s take %s, and %s of this disk are free; make room, or set run.dir to a folder on "
+                         "another disk",
+                         directory,
+                         r.whole   ? "student and heads"
+                         : r.there ? "one more checkpoint and the export"
+                                   : "two checkpoints and the export",
+                         asked, has);
+    /* The next one is whole before the oldest goes. */
+    if (s->cfg.run.save_every > 0 && bytes_until(&r, keep + 1) > r.free_bytes)
+        dram_warn("%s: %d checkpoints (run.keep), the next one beside them and the export will take %s more, and %s of "
+                  "this disk are free",
+                  directory, keep, dram_format_bytes(bytes_until(&r, keep + 1), asked, sizeof asked), has);
+    return DRAM_OK;
 }
 
 static int by_text(const void *a, const void *b)

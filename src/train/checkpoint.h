@@ -17,6 +17,11 @@ typedef struct {
     int64_t target_count;        /* its elements */
 } dram_run_state;
 
+/* DRAM_ERR_CONFIG: the disk of a run's directory has no room for two checkpoints, less those that are there but one at
+ * least, and for what is exported. Warns where not all fit that run.keep will keep. The session need not be started, the
+ * directory not be there. */
+dram_status dram_checkpoint_check_room(dram_session *session, const char *directory);
+
 /* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but
  * the newest run.keep. After an error the older ones are still there. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -41,7 +42,8 @@ typedef struct {
     dram_feed feed;
     dram_targets targets;
     dram_lines metrics;
-    char *directory, *path[FILES]; /* of the run, and in it */
+    dram_rundir *directory;
+    char *path[FILES]; /* in it */
     dram_guard *guard;
     dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
@@ -50,7 +52,15 @@ typedef struct {
     int64_t saved_at;     /* step of the newest checkpoint, 0 none */
     bool told_left_out;
     bool *said; /* [images of data.train] bad ones that were warned about */
+    bool over;  /* all was done before: nothing in the directory changes but the export */
 } run;
+
+/* Between two pieces of work before the first step. */
+static dram_status go_on(const run *r)
+{
+    if (!r->hooks->stop || !*r->hooks->stop) return DRAM_OK;
+    return dram_fail(DRAM_INTERRUPTED, "interrupted before the first step; the same command begins it");
+}
 
 /* The training stream from the state's position on. */
 static dram_status open_loader(const run *r, dram_loader **loader)
@@ -85,8 +95,50 @@ static void note_position(run *r)
         state->is_skipped[dram_loader_skipped_at(r->loader, state->skipped)] = true;
 }
 
+/* A run that came to no checkpoint before begins anew. Its logs stay, under names of their own. */
+static dram_status put_aside(const char *path)
+{
+    struct stat info;
+    dram_str aside = {0};
+    dram_status status = DRAM_OK;
+    if (stat(path, &info) != 0 || info.st_size == 0) return DRAM_OK;
+    dram_str_add(&aside, "%s.before", path);
+    if (aside.failed)
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
+    else if (rename(path, aside.text) != 0)
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, aside.text);
+    else
+        dram_info("%s is of the attempt before, and is kept as %s", path, aside.text);
+    dram_str_free(&aside);
+    return status;
+}
+
+/* What is in the directory of a run that was there, and where it goes on. */
+static dram_status find_state(run *r)
+{
+    const char *directory = dram_rundir_path(r->directory);
+    TRY(dram_checkpoint_load(&r->session, r->path[CHECKPOINTS], &r->state));
+    r->saved_at = r->state.step;
+    if (!r->saved_at) {
+        dram_info("%s: there is no checkpoint yet: the run begins with the first step", directory);
+        for (int i = METRICS; i <= MEMORY; i++) TRY(put_aside(r->path[i]));
+        return DRAM_OK;
+    }
+    if (r->state.step >= r->session.cfg.train.steps) {
+        TRY(dram_summary_done(directory, r->state.step, &r->over));
+        if (r->over)
+            dram_info("%s: this run is finished: summary.json, config.yaml and the logs stay as they are; the student "
+                      "is exported and evaluated again",
+                      directory);
+        if (r->over) return DRAM_OK;
+    }
+    TRY(dram_lines_truncate(r->path[METRICS], r->state.step, false));
+    TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step, false));
+    return dram_lines_truncate(r->path[MEMORY], r->state.step + 1, true); /* a line's step is done */
+}
+
 /* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
-static dram_status open_directory(run *r, bool resume)
+static dram_status open_directory(run *r)
 {
     static const char *const files[FILES] = {[CHECKPOINTS] = "checkpoints",
                                              [METRICS] = "metrics.jsonl",
@@ -95,17 +147,13 @@ static dram_status open_directory(run *r, bool resume)
     dram_str yaml = {0};
     char *path = NULL;
     dram_status status;
-    TRY(dram_rundir_open(r->session.cfg.run.dir, r->session.cfg.name, resume, &r->directory));
-    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", r->directory);
-    for (int i = 0; i < FILES; i++) TRY(dram_path_join(r->directory, files[i], &r->path[i]));
-    if (resume) {
-        TRY(dram_checkpoint_load(&r->session, r->path[CHECKPOINTS], &r->state));
-        r->saved_at = r->state.step;
-        TRY(dram_lines_truncate(r->path[METRICS], r->state.step));
-        TRY(dram_lines_truncate(r->path[EVALUATIONS], r->state.step));
-        TRY(dram_lines_truncate(r->path[MEMORY], r->state.step + 1)); /* a line's step is done */
-    }
-    TRY_GOTO(dram_path_join(r->directory, "config.yaml", &path), done);
+    TRY(dram_rundir_open(r->directory));
+    const char *directory = dram_rundir_path(r->directory);
+    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
+    for (int i = 0; i < FILES; i++) TRY(dram_path_join(directory, files[i], &r->path[i]));
+    if (!dram_rundir_is_new(r->directory)) TRY(find_state(r));
+    if (r->over) return DRAM_OK;
+    TRY_GOTO(dram_path_join(directory, "config.yaml", &path), done);
     TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
     TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
     status = dram_lines_open(r->path[METRICS], &r->metrics);
@@ -118,17 +166,14 @@ done:
 /* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
 static dram_status choose(run *r, bool resume)
 {
-    char *folder = NULL, *path = NULL;
+    char *path = NULL;
     const dram_config *cfg = r->loaded;
     dram_status status;
     TRY(dram_config_check_inputs(cfg, true));
     TRY(dram_headroom_check_budget(cfg));
-    TRY(dram_rundir_check(cfg->run.dir, cfg->name, resume));
-    TRY_GOTO(dram_path_join(cfg->run.dir, cfg->name, &folder), done);
-    TRY_GOTO(dram_path_join(folder, "config.yaml", &path), done);
+    TRY(dram_rundir_find(cfg->run.dir, cfg->name, resume, &r->directory));
+    TRY(dram_path_join(dram_rundir_path(r->directory), "config.yaml", &path));
     status = dram_choose(cfg, resume ? path : NULL, &r->chosen);
-done:
-    dram_free(folder);
     dram_free(path);
     return status;
 }
@@ -204,20 +249,24 @@ static dram_status start(run *r, bool resume)
 {
     const dram_config *cfg = &r->session.cfg;
     TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
+    TRY(dram_checkpoint_check_room(&r->session, dram_rundir_path(r->directory)));
     TRY(check_data(r));
     TRY(check_fidelity(r, resume));
+    TRY(go_on(r));
     TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
+    TRY(go_on(r));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    TRY(go_on(r));
     TRY(open_feed(r));
-    TRY(open_directory(r, resume));
+    TRY(open_directory(r));
     TRY(open_loader(r, &r->loader));
     const dram_guard_params guard = {.read = dram_read_host,
                                      .context = r->session.device,
                                      .interval = 1.0,
                                      .cores = dram_host_cores(),
                                      .step = r->state.step,
-                                     .path = r->path[MEMORY]};
+                                     .path = r->over ? NULL : r->path[MEMORY]};
     return dram_guard_open(&guard, &r->guard);
 }
 
@@ -402,16 +451,34 @@ static void report_progress(const run *r, const dram_metrics *m)
     r->hooks->progress(r->hooks->context, &progress);
 }
 
+static bool is_stopped(const run *r)
+{
+    return r->hooks->stop && *r->hooks->stop;
+}
+
+/* The end of a run that was asked to stop, between two steps or in an evaluation, which is made again on --resume. */
+static dram_status stop(run *r)
+{
+    dram_error_clear();
+    if (r->state.step > r->saved_at) TRY(save(r));
+    if (!r->saved_at) return go_on(r);
+    return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
+                     (long long)r->state.step);
+}
+
 static dram_status evaluate(run *r)
 {
     if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
-    dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, &r->summary->eval);
+    dram_eval_result result;
+    dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, r->hooks->stop, &result);
+    if (status == DRAM_INTERRUPTED) return stop(r);
     if (status != DRAM_OK) return give_up(r, status);
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
-    TRY(dram_eval_append(r->path[EVALUATIONS], r->state.step, &r->summary->eval));
-    if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &r->summary->eval);
+    r->summary->eval = result;
+    if (!r->over) TRY(dram_eval_append(r->path[EVALUATIONS], r->state.step, &result));
+    if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
     return DRAM_OK;
 }
 
@@ -428,18 +495,16 @@ static dram_status loop(run *r)
     /* A run that was stopped at a step with an evaluation has not made it. */
     if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     while (r->state.step < steps) {
+        if (is_stopped(r)) return stop(r);
         TRY(step(r, &m));
         r->summary->final_loss = m.loss;
         report_progress(r, &m);
         bool last = r->state.step == steps;
-        bool stop = r->hooks->stop && *r->hooks->stop;
-        if (stop || last || is_due(r->state.step, due->save_every)) TRY(save(r));
-        if (stop && !last)
-            return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
-                             (long long)r->state.step);
+        if (is_stopped(r) && !last) return stop(r);
+        if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(dram_student_export(&r->session, r->directory));
+    TRY(dram_student_export(&r->session, dram_rundir_path(r->directory)));
     return evaluate(r);
 }
 
@@ -485,9 +550,9 @@ static void close_run(run *r)
     dram_dataset_close(r->val);
     dram_free(r->state.is_skipped);
     dram_free(r->said);
-    dram_free(r->directory);
     for (int i = 0; i < FILES; i++) dram_free(r->path[i]);
     dram_chosen_free(&r->chosen);
+    dram_rundir_close(r->directory); /* last: nothing is written after it */
 }
 
 dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
@@ -501,7 +566,9 @@ dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *ho
         double wall = dram_clock(), cpu = dram_process_cpu_seconds();
         status = loop(&r);
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
-        dram_status written = dram_summary_write(summary, status, r.directory);
+        bool again = r.images == 0 && r.state.step > 0;
+        const char *directory = dram_rundir_path(r.directory);
+        dram_status written = r.over ? DRAM_OK : dram_summary_write(summary, status, again, directory);
         if (status == DRAM_OK) status = written;
     }
     close_run(&r);

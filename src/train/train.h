@@ -23,11 +23,12 @@ typedef struct {
     void *context;
     void (*planned)(void *context, const dram_session *session);
     void (*looked)(void *context, int done, int all); /* while the data is looked at: images */
-    void (*data)(void *context, const dram_config *cfg, const dram_check *check); /* before what is wrong is warned of */
+    void (*data)(void *context, const dram_config *cfg,
+                 const dram_check *check);                          /* before what is wrong is warned of */
     void (*fidelity)(void *context, const dram_fidelity *fidelity); /* before the first step, where it was asked for */
     void (*progress)(void *context, const dram_progress *progress);
     void (*evaluated)(void *context, int64_t step, const dram_eval_result *result);
-    const volatile sig_atomic_t *stop; /* non-zero: save and return DRAM_INTERRUPTED after the step */
+    const volatile sig_atomic_t *stop; /* non-zero: save, and return DRAM_INTERRUPTED within a batch */
 } dram_hooks;
 
 /* A whole run, its directory and files (see the README). Nothing is written before config, data, weights and plan have

@@ -230,7 +230,7 @@ static void a_strip_among_images(void **state)
     assert_int_equal(o.summary.eval.without_cell, 1);
     dram_eval_result alone;
     dram_config *cfg = run_config(state, "none", on(state, "one", "one", more));
-    dram_status status = dram_evaluate_file(cfg, run_file(state, "mixed", "student.safetensors"), NULL, &alone);
+    dram_status status = dram_evaluate_file(cfg, run_file(state, "mixed", "student.safetensors"), NULL, NULL, &alone);
     dram_config_free(cfg);
     if (status != DRAM_OK) fail_msg("%s", dram_error_text());
     assert_int_equal(alone.embedded, 1);
@@ -306,7 +306,8 @@ static void thin_for_the_teacher(void **state)
     dram_fidelity result;
     put_pair(state, "thin", 0, 4, 640, NULL);
     dram_config *cfg = run_config(state, "none", "");
-    if (dram_fidelity_folder(cfg, in_dir(state, "thin/images"), &result) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_fidelity_folder(cfg, in_dir(state, "thin/images"), NULL, &result) != DRAM_OK)
+        fail_msg("%s", dram_error_text());
     assert_int_equal(result.images, 0);
     assert_int_equal(result.without_cell, 1);
     assert_true(isnan(result.cosine) && isnan(result.worst));
@@ -325,7 +326,7 @@ static void features_of_a_strip(void **state)
     const char *images[] = {in_dir(state, "ribbon/images/000.png")};
     dram_config *cfg = run_config(state, "none", "data.classes=2 resolution_distill.enabled=false");
     dram_status status = dram_features_write(cfg, run_file(state, "strips", "student.safetensors"),
-                                             in_dir(state, "looks"), images, 1, keep_picture, &picture);
+                                             in_dir(state, "looks"), images, 1, NULL, keep_picture, &picture);
     if (status != DRAM_OK) fail_msg("%s", dram_error_text());
     assert_true(picture.no_cell && isnan(picture.cosine) && isnan(picture.mse) && isnan(picture.explained));
     dram_config_free(cfg);

@@ -24,7 +24,7 @@ static dram_fidelity fidelity_of(void **state, const char *set, const char *fold
 {
     dram_fidelity result;
     dram_config *cfg = run_config(state, "none", set);
-    if (dram_fidelity_folder(cfg, folder, &result) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_fidelity_folder(cfg, folder, NULL, &result) != DRAM_OK) fail_msg("%s", dram_error_text());
     dram_config_free(cfg);
     return result;
 }
@@ -33,7 +33,7 @@ static void fidelity_fails(void **state, const char *set, const char *folder, dr
 {
     dram_fidelity result;
     dram_config *cfg = run_config(state, "none", set);
-    dram_status status = dram_fidelity_folder(cfg, folder, &result);
+    dram_status status = dram_fidelity_folder(cfg, folder, NULL, &result);
     dram_config_free(cfg);
     if (status != want || !strstr(dram_error_text(), text))
         fail_msg("status %d, \"%s\" instead of \"%s\"", (int)status, dram_error_text(), text);

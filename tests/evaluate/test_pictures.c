@@ -127,7 +127,7 @@ static dram_eval_result evaluate(void **state, const char *set, const char *fold
 {
     dram_eval_result result;
     dram_config *cfg = run_config(state, "none", set);
-    if (dram_evaluate_file(cfg, run_file(state, "net", "student.safetensors"), folder, &result) != DRAM_OK)
+    if (dram_evaluate_file(cfg, run_file(state, "net", "student.safetensors"), folder, NULL, &result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     dram_config_free(cfg);
     return result;
@@ -407,7 +407,7 @@ static dram_status write_features(void **state, const char *set, const char *wei
 {
     dram_config *cfg = run_config(state, "none", set);
     *s = (seen){0};
-    dram_status status = dram_features_write(cfg, weights, folder, images, n, see, s);
+    dram_status status = dram_features_write(cfg, weights, folder, images, n, NULL, see, s);
     dram_config_free(cfg);
     return status;
 }

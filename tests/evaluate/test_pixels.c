@@ -106,7 +106,7 @@ static void features(void **state)
         snprintf(set, sizeof set, "sam_distill.enabled=false %s", rows[k].set);
         dram_config *cfg = run_config(state, "none", set);
         if (dram_features_write(cfg, run_file(state, "net", "student.safetensors"), in_dir(state, "f"), images, 1, NULL,
-                                NULL) != DRAM_OK)
+                                NULL, NULL) != DRAM_OK)
             fail_msg("%s", dram_error_text());
         dram_config_free(cfg);
         dram_image out = load(in_dir(state, "f/ramp.png"));

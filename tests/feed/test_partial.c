@@ -323,7 +323,8 @@ static void evaluation_leaves_them_out(void **state)
         snprintf(set, sizeof set, "data.labels_optional=true data.val.images=%.4300s data.val.labels=%.4300s",
                  in_dir(state, folders[3 * i + 1]), in_dir(state, folders[3 * i + 2]));
         dram_config *cfg = run_config(state, "none", set);
-        if (dram_evaluate_file(cfg, run_file(state, "trained", "student.safetensors"), NULL, &result[i]) != DRAM_OK)
+        if (dram_evaluate_file(cfg, run_file(state, "trained", "student.safetensors"), NULL, NULL, &result[i]) !=
+            DRAM_OK)
             fail_msg("%s", dram_error_text());
         dram_config_free(cfg);
     }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "caches.h"
+#include "support/warnings.h"
 
 static void bad_json(void **state)
 {
@@ -47,12 +48,11 @@ static void truncated(void **state)
     for (size_t length = 0; length <= bytes; length += length % RECORD < 130 ? 1 : 63) {
         put_file(bin(state, "cut"), whole, length);
         dram_cache *c;
-        dram_status status = dram_cache_open(in_dir(state, "cut"), facts, FACTS, PAYLOAD, &c);
-        if (length > 0 && length < DRAM_CACHE_HEADER) { /* not one header: it could be anything */
-            fails(status, DRAM_ERR_FORMAT, "there is not one embedding in this file; move it away");
-            continue;
-        }
-        ok(status);
+        warnings = 0;
+        dram_log_set_sink(keep_warning, NULL);
+        ok(dram_cache_open(in_dir(state, "cut"), facts, FACTS, PAYLOAD, &c));
+        dram_log_set_sink(NULL, NULL);
+        assert_int_equal(warnings, length > 0 && length < DRAM_CACHE_HEADER); /* begun anew, beside its cache.json */
         int left = (int)(length / RECORD);
         assert_int_equal(held(c, RECORDS), left);
         for (int i = 0; i < left; i++) assert_holds(c, i, PAYLOAD);
@@ -62,6 +62,52 @@ static void truncated(void **state)
         assert_int_equal(size_of(bin(state, "cut")), bytes);
     }
     free(whole);
+}
+
+/* Beside its cache.json a file without a record is a damaged one: it is begun anew, and that is said. */
+static void all_is_damaged(void **state)
+{
+    static const char zeros[3 * RECORD];
+    const size_t lengths[] = {1, DRAM_CACHE_HEADER, RECORD, sizeof zeros};
+    char want[200];
+    make(state, "zeros");
+    for (int i = 0; i < 4; i++) {
+        put_file(bin(state, "zeros"), zeros, lengths[i]);
+        put_file(in_dir(state, "zeros/.dram-tmp-1-1"), "x", 1); /* what a killed process left of a cache.json */
+        put_file(in_dir(state, "zeros/mine.tmp"), "x", 1);
+        warnings = 0;
+        dram_log_set_sink(keep_warning, NULL);
+        dram_cache *c = open_dir(state, "zeros");
+        dram_log_set_sink(NULL, NULL);
+        snprintf(want, sizeof want,
+                 "embeddings.bin: there is not one embedding in this file of %zu bytes; it is begun anew", lengths[i]);
+        assert_int_equal(warnings, 1);
+        assert_non_null(strstr(last_warning, want));
+        assert_int_equal(held(c, RECORDS), 0);
+        assert_file_is(bin(state, "zeros"), "", 0);
+        for (int k = 0; k < RECORDS; k++) ok(dram_cache_put(c, key_of(k), payload_of(k, PAYLOAD)));
+        dram_cache_close(c);
+        c = open_dir(state, "zeros");
+        assert_int_equal(held(c, RECORDS), RECORDS);
+        dram_cache_close(c);
+        assert_false(is_there(in_dir(state, "zeros/.dram-tmp-1-1")));
+        assert_true(is_there(in_dir(state, "zeros/mine.tmp")));
+    }
+}
+
+static void links_are_not_written_through(void **state)
+{
+    dram_cache *c;
+    put_file(in_dir(state, "outside"), "x", 1);
+    assert_int_equal(mkdir(in_dir(state, "linked"), 0777), 0);
+    for (int dangling = 0; dangling < 2; dangling++) {
+        assert_int_equal(symlink(dangling ? "../gone" : "../outside", bin(state, "linked")), 0);
+        fails(dram_cache_open(in_dir(state, "linked"), facts, FACTS, PAYLOAD, &c), DRAM_ERR_CONFIG,
+              "linked/embeddings.bin: cannot open for writing: a link, and dram writes through none");
+        assert_int_equal(unlink(bin(state, "linked")), 0);
+    }
+    assert_file_is(in_dir(state, "outside"), "x", 1);
+    assert_false(is_there(in_dir(state, "gone")));
 }
 
 static void someone_elses_file(void **state)
@@ -235,10 +281,16 @@ static void mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_json),           cmocka_unit_test(truncated),
-        cmocka_unit_test(someone_elses_file), cmocka_unit_test(records_of_another_size),
-        cmocka_unit_test(damaged_payload),    cmocka_unit_test(damaged_header),
-        cmocka_unit_test(damaged_while_open), cmocka_unit_test(mutations),
+        cmocka_unit_test(bad_json),
+        cmocka_unit_test(truncated),
+        cmocka_unit_test(someone_elses_file),
+        cmocka_unit_test(all_is_damaged),
+        cmocka_unit_test(links_are_not_written_through),
+        cmocka_unit_test(records_of_another_size),
+        cmocka_unit_test(damaged_payload),
+        cmocka_unit_test(damaged_header),
+        cmocka_unit_test(damaged_while_open),
+        cmocka_unit_test(mutations),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

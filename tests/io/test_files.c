@@ -72,7 +72,7 @@ static void a_file_is_replaced_whole(void **state)
     ok(dram_atomic_write(&file, "third", 5));
     dram_atomic_abort(&file);
     assert_file_is(path, "second", 6);
-    assert_false(is_there(in_dir(state, "file.tmp")));
+    assert_int_equal(temporaries(*state), 0);
     ok(dram_atomic_save(path, "", 0));
     assert_file_is(path, "", 0);
 }
@@ -87,21 +87,21 @@ static void a_file_survives_a_full_disk(void **state)
     unlimit_files(limit);
     fails(status, DRAM_ERR_IO, "kept: cannot write: File too large");
     assert_file_is(path, "old", 3);
-    assert_false(is_there(in_dir(state, "kept.tmp")));
+    assert_int_equal(temporaries(*state), 0);
 }
 
 static void a_file_in_no_folder_fails(void **state)
 {
     fails(dram_atomic_save(in_dir(state, "no/such/file"), "x", 1), DRAM_ERR_IO,
-          "no/such/file.tmp: cannot make this file: No such file or directory");
+          "no/such/file: cannot make this file: No such file or directory");
     ok(dram_make_folders(in_dir(state, "folder/inside")));
     fails(dram_atomic_save(in_dir(state, "folder"), "x", 1), DRAM_ERR_IO,
           "folder: cannot take the place of this file: Is a directory");
     assert_true(is_there(in_dir(state, "folder/inside")));
-    assert_false(is_there(in_dir(state, "folder.tmp")));
+    assert_int_equal(temporaries(*state), 0);
 }
 
-/* A writer that dies half way leaves a temporary; the next one is not disturbed by it. */
+/* A writer that dies half way leaves a temporary, which disturbs nobody and is removed by its name. */
 static void a_killed_writer_leaves_the_old_file(void **state)
 {
     const char *path = in_dir(state, "killed");
@@ -117,10 +117,12 @@ static void a_killed_writer_leaves_the_old_file(void **state)
     assert_int_equal(waitpid(child, &rc, 0), child);
     assert_true(WIFEXITED(rc) && WEXITSTATUS(rc) == 42);
     assert_file_is(path, "old", 3);
-    assert_file_is(in_dir(state, "killed.tmp"), "half", 4);
+    assert_int_equal(temporaries(*state), 1);
     ok(dram_atomic_save(path, "new", 3));
     assert_file_is(path, "new", 3);
-    assert_false(is_there(in_dir(state, "killed.tmp")));
+    assert_int_equal(temporaries(*state), 1);
+    ok(dram_remove_leftovers(*state));
+    assert_int_equal(temporaries(*state), 0);
 }
 
 /* Atomic folders ---------------------------------------------------------------------------------------------- */
@@ -144,19 +146,17 @@ static void a_folder_is_replaced_whole(void **state)
     put_file(in_dir(state, "dir/extra"), "x", 1);
     dram_dir dir = {0};
     ok(dram_dir_begin(&dir, path));
-    assert_true(is_there(in_dir(state, "dir.tmp")));
+    assert_int_equal(temporaries(*state), 1);
     dram_dir_abort(&dir);
     dram_dir_abort(&dir);
-    assert_false(is_there(in_dir(state, "dir.tmp")));
+    assert_int_equal(temporaries(*state), 0);
     assert_true(is_there(in_dir(state, "dir/extra")));
     write_folder(path, "second");
     assert_file_is(in_dir(state, "dir/state.json"), "second", 6);
     assert_false(is_there(in_dir(state, "dir/extra")));
-    assert_false(is_there(in_dir(state, "dir.tmp")));
-    ok(dram_make_folders(in_dir(state, "left.tmp/deep")));
-    write_folder(in_dir(state, "left/"), "three"); /* a leftover in the way, and a slash at the end */
-    assert_false(is_there(in_dir(state, "left.tmp")));
-    assert_false(is_there(in_dir(state, "left/deep")));
+    assert_int_equal(temporaries(*state), 0);
+    write_folder(in_dir(state, "left/"), "three"); /* a slash at the end */
+    assert_int_equal(temporaries(*state), 0);
     assert_true(is_there(in_dir(state, "left/state.json")));
 }
 
@@ -167,25 +167,31 @@ static void a_folder_that_cannot_take_its_place_goes(void **state)
     ok(dram_dir_begin(&dir, in_dir(state, "plain")));
     fails(dram_dir_commit(&dir), DRAM_ERR_IO, "plain: cannot take the place of this folder: Not a directory");
     assert_null(dir.path);
-    assert_false(is_there(in_dir(state, "plain.tmp")));
+    assert_int_equal(temporaries(*state), 0);
     assert_file_is(in_dir(state, "plain"), "x", 1);
     fails(dram_dir_begin(&dir, in_dir(state, "no/where")), DRAM_ERR_IO,
-          "no/where.tmp: cannot make this folder: No such file or directory");
+          "no/where: cannot make this folder: No such file or directory");
 }
 
 static void leftovers_go_and_the_rest_stays(void **state)
 {
-    ok(dram_make_folders(in_dir(state, "run/step-00000001.tmp/deep")));
+    ok(dram_make_folders(in_dir(state, "run/.dram-tmp-7-0/deep")));
+    ok(dram_make_folders(in_dir(state, "run/mine.tmp/deep")));
+    put_file(in_dir(state, "run/outside"), "x", 1);
+    assert_int_equal(symlink("outside", in_dir(state, "run/.dram-tmp-7-2")), 0);
     ok(dram_make_folders(in_dir(state, "run/step-00000002")));
+    put_file(in_dir(state, "run/.dram-tmp-7-1"), "x", 1);
     put_file(in_dir(state, "run/summary.json.tmp"), "x", 1);
     put_file(in_dir(state, "run/summary.json"), "x", 1);
-    put_file(in_dir(state, "run/.tmp"), "x", 1); /* no name before it: not ours */
+    put_file(in_dir(state, "run/dram-tmp-7-1"), "x", 1);
     ok(dram_remove_leftovers(in_dir(state, "run")));
-    assert_false(is_there(in_dir(state, "run/step-00000001.tmp")));
-    assert_false(is_there(in_dir(state, "run/summary.json.tmp")));
+    assert_int_equal(temporaries(in_dir(state, "run")), 0);
+    assert_true(is_there(in_dir(state, "run/outside")));
+    assert_true(is_there(in_dir(state, "run/mine.tmp/deep")));
+    assert_true(is_there(in_dir(state, "run/summary.json.tmp")));
     assert_true(is_there(in_dir(state, "run/step-00000002")));
     assert_true(is_there(in_dir(state, "run/summary.json")));
-    assert_true(is_there(in_dir(state, "run/.tmp")));
+    assert_true(is_there(in_dir(state, "run/dram-tmp-7-1")));
     ok(dram_remove_leftovers(in_dir(state, "no such folder")));
 }
 
@@ -249,10 +255,10 @@ static void the_oldest_are_deleted(void **state)
     ok(dram_checkpoint_prune(folder, 3, 500));
     expect_steps(folder, (int64_t[]){300, 400, 500}, 3);
     save_step(folder, 50); /* just written by a run that went back */
-    ok(dram_make_folders(in_dir(state, "pruned/step-00000300.tmp/leftover")));
+    ok(dram_make_folders(in_dir(state, "pruned/.dram-tmp-7-3/leftover")));
     ok(dram_checkpoint_prune(folder, 2, 50));
     expect_steps(folder, (int64_t[]){50, 500}, 2);
-    assert_false(is_there(in_dir(state, "pruned/step-00000300.tmp")));
+    assert_true(is_there(in_dir(state, "pruned/.dram-tmp-7-3/leftover"))); /* not its to remove */
     ok(dram_checkpoint_prune(folder, 1, 50));
     expect_steps(folder, (int64_t[]){50}, 1);
     ok(dram_checkpoint_prune(folder, 1, 50));
@@ -262,42 +268,109 @@ static void the_oldest_are_deleted(void **state)
 
 /* Run directories --------------------------------------------------------------------------------------------- */
 
+static dram_status open_run(const char *parent, const char *name, bool resume)
+{
+    dram_rundir *run;
+    TRY(dram_rundir_find(parent, name, resume, &run));
+    dram_status status = dram_rundir_open(run);
+    dram_rundir_close(run);
+    return status;
+}
+
 static void a_run_is_made_once(void **state)
 {
     const char *parent = in_dir(state, "a/runs");
-    char *path;
-    fails(dram_rundir_open(parent, "first", true, &path), DRAM_ERR_CONFIG,
+    dram_rundir *run;
+    fails(dram_rundir_find(parent, "first", true, &run), DRAM_ERR_CONFIG,
           "a/runs/first: there is no run to resume: leave --resume out to start it");
-    assert_false(is_there(in_dir(state, "a")));
-    ok(dram_rundir_check(parent, "first", false));
-    assert_false(is_there(in_dir(state, "a")));
-    ok(dram_rundir_open(parent, "first", false, &path));
+    assert_null(run);
+    ok(dram_rundir_find(parent, "first", false, &run));
+    const char *path = dram_rundir_path(run);
     assert_string_equal(path + strlen(path) - 13, "/a/runs/first");
-    dram_free(path);
+    assert_false(is_there(in_dir(state, "a")));
+    ok(dram_rundir_open(run));
     assert_true(is_there(in_dir(state, "a/runs/first/checkpoints")));
+    dram_rundir_close(run);
+    assert_false(is_there(in_dir(state, "a/runs/first/lock")));
 
-    put_file(in_dir(state, "a/runs/first/config.yaml.tmp"), "x", 1);
-    fails(dram_rundir_open(parent, "first", false, &path), DRAM_ERR_CONFIG,
+    put_file(in_dir(state, "a/runs/first/.dram-tmp-1-1"), "x", 1);
+    put_file(in_dir(state, "a/runs/first/mine.tmp"), "x", 1);
+    save_step(in_dir(state, "a/runs/first/checkpoints"), 3);
+    fails(dram_rundir_find(parent, "first", false, &run), DRAM_ERR_CONFIG,
           "a/runs/first: this run exists already: add --resume to continue it, or choose another name");
-    assert_null(path);
-    fails(dram_rundir_check(parent, "first", false), DRAM_ERR_CONFIG, "or choose another name");
-    assert_true(is_there(in_dir(state, "a/runs/first/config.yaml.tmp"))); /* nothing touched */
+    assert_null(run);
+    assert_true(is_there(in_dir(state, "a/runs/first/.dram-tmp-1-1"))); /* nothing touched */
 
-    ok(dram_make_folders(in_dir(state, "a/runs/first/checkpoints/step-00000500.tmp")));
-    ok(dram_rundir_open(parent, "first", true, &path));
-    dram_free(path);
-    assert_false(is_there(in_dir(state, "a/runs/first/config.yaml.tmp")));
-    assert_false(is_there(in_dir(state, "a/runs/first/checkpoints/step-00000500.tmp")));
+    ok(dram_make_folders(in_dir(state, "a/runs/first/checkpoints/.dram-tmp-1-2")));
+    ok(dram_make_folders(in_dir(state, "a/runs/first/checkpoints/mine.tmp")));
+    ok(dram_rundir_find(parent, "first", true, &run));
+    assert_true(is_there(in_dir(state, "a/runs/first/.dram-tmp-1-1"))); /* not yet */
+    ok(dram_rundir_open(run));
+    dram_rundir_close(run);
+    assert_int_equal(temporaries(in_dir(state, "a/runs/first")), 0);
+    assert_int_equal(temporaries(in_dir(state, "a/runs/first/checkpoints")), 0);
+    assert_true(is_there(in_dir(state, "a/runs/first/mine.tmp")));
+    assert_true(is_there(in_dir(state, "a/runs/first/checkpoints/mine.tmp")));
 
     put_file(in_dir(state, "a/runs/plain"), "x", 1);
-    fails(dram_rundir_open(parent, "plain", true, &path), DRAM_ERR_CONFIG, "leave --resume out to start it");
-    fails(dram_rundir_open(parent, "plain", false, &path), DRAM_ERR_CONFIG, "or choose another name");
+    fails(dram_rundir_find(parent, "plain", true, &run), DRAM_ERR_CONFIG,
+          "a/runs/plain: there is no run to resume: leave --resume out to start it");
+    fails(dram_rundir_find(parent, "plain", false, &run), DRAM_ERR_CONFIG,
+          "a/runs/plain: this run exists already: add --resume to continue it, or choose another name");
     static const char *const wrong[] = {"", ".", "..", "a/b", "/"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        assert_int_equal(dram_rundir_open(parent, wrong[i], false, &path), DRAM_ERR_CONFIG);
-        assert_null(path);
+        assert_int_equal(dram_rundir_find(parent, wrong[i], false, &run), DRAM_ERR_CONFIG);
+        assert_null(run);
         dram_error_clear();
     }
+}
+
+/* Where no run came to a checkpoint another begins; nothing else is touched. */
+static void a_run_begins_where_none_was_saved(void **state)
+{
+    const char *parent = in_dir(state, "begun");
+    dram_rundir *run;
+    ok(dram_make_folders(in_dir(state, "begun/empty")));
+    ok(dram_make_folders(in_dir(state, "begun/died/checkpoints/step-00000004"))); /* without state.json */
+    put_file(in_dir(state, "begun/died/metrics.jsonl"), "{}\n", 3);
+    put_file(in_dir(state, "begun/died/notes.txt"), "mine", 4);
+    static const char *const taken[] = {"empty", "died"};
+    for (int i = 0; i < 2; i++) ok(open_run(parent, taken[i], false));
+    assert_true(is_there(in_dir(state, "begun/empty/checkpoints")));
+    assert_file_is(in_dir(state, "begun/died/notes.txt"), "mine", 4);
+    assert_file_is(in_dir(state, "begun/died/metrics.jsonl"), "{}\n", 3);
+
+    ok(dram_make_folders(in_dir(state, "begun/mine"))); /* no run's */
+    put_file(in_dir(state, "begun/mine/config.yaml"), "mine", 4);
+    ok(dram_make_folders(in_dir(state, "begun/kept/checkpoints"))); /* a result whose checkpoints were removed */
+    put_file(in_dir(state, "begun/kept/student.safetensors"), "mine", 4);
+    ok(dram_make_folders(in_dir(state, "begun/linked"))); /* what is in it leads nowhere */
+    assert_int_equal(symlink("nowhere", in_dir(state, "begun/linked/student.safetensors")), 0);
+    static const char *const refused[] = {"mine", "kept", "linked"};
+    for (int i = 0; i < 3; i++) {
+        fails(dram_rundir_find(parent, refused[i], false, &run), DRAM_ERR_CONFIG, "or choose another name");
+    }
+    assert_file_is(in_dir(state, "begun/mine/config.yaml"), "mine", 4);
+    assert_false(is_there(in_dir(state, "begun/mine/checkpoints")));
+    put_file(in_dir(state, "begun/empty/checkpoints/x"), "", 0); /* a file in it is no checkpoint */
+    ok(open_run(parent, "empty", false));
+}
+
+/* The disk of a name that is not there yet is that of the folder it would be in. */
+static void free_bytes_of_a_disk(void **state)
+{
+    int64_t here, there;
+    ok(dram_path_free_bytes(*state, &here));
+    ok(dram_path_free_bytes(in_dir(state, "not/yet/there"), &there));
+    assert_true(here > 0 && there > 0);
+    ok(dram_path_free_bytes("not-yet-there", &there));
+    ok(dram_path_free_bytes("", &there));
+    ok(dram_path_free_bytes("/not-yet-there", &there));
+    put_file(in_dir(state, "file"), "", 0);
+    ok(dram_path_free_bytes(in_dir(state, "file/below"), &there));
+    assert_int_equal(symlink("knot", in_dir(state, "knot")), 0);
+    fails(dram_path_free_bytes(in_dir(state, "knot/below"), &there), DRAM_ERR_IO,
+          "knot/below: cannot ask how much of this disk is free: Too many levels of symbolic links");
 }
 
 /* Memory ------------------------------------------------------------------------------------------------------ */
@@ -324,18 +397,14 @@ static dram_status try_keep(void **state)
 
 static dram_status try_rundir(void **state)
 {
-    char *path;
-    TRY(dram_rundir_open(in_dir(state, "oom"), "run", true, &path));
-    dram_free(path);
-    return DRAM_OK;
+    return open_run(in_dir(state, "oom"), "run", true);
 }
 
 static dram_status try_new_rundir(void **state)
 {
-    char *path;
-    TRY(dram_rundir_open(in_dir(state, "oom/new"), "run", false, &path));
-    dram_free(path);
-    return DRAM_OK;
+    dram_status status = open_run(in_dir(state, "oom/new"), "run", false);
+    if (status != DRAM_OK) assert_false(is_there(in_dir(state, "oom/new/run"))); /* nothing that refuses the next */
+    return status;
 }
 
 /* A folder of which only a part can be listed is not one of fewer files. */
@@ -346,7 +415,7 @@ static void a_listing_that_fails_is_an_error(void **state)
     int n;
     ok(dram_make_folders(run));
     for (int64_t step = 1; step < 4; step++) save_step(run, step);
-    ok(dram_make_folders(in_dir(state, "partial/left.tmp/in")));
+    ok(dram_make_folders(in_dir(state, "partial/.dram-tmp-7-4/in")));
     for (int whole = 0; whole < 6; whole++) { /* ".", "..", three checkpoints, what is left over */
         dram_status (*const calls[])(const char *) = {dram_remove_tree, dram_remove_leftovers};
         entries_left = whole;
@@ -368,7 +437,6 @@ static void what_cannot_be_looked_at_is_an_error(void **state)
 {
     int64_t *steps;
     int n;
-    char *path;
     const char *run = in_dir(state, "looped");
     ok(dram_make_folders(in_dir(state, "looped/step-00000009")));
     assert_int_equal(symlink("state.json", in_dir(state, "looped/step-00000009/state.json")), 0);
@@ -376,7 +444,7 @@ static void what_cannot_be_looked_at_is_an_error(void **state)
           "step-00000009/state.json: cannot look at it: Too many levels of symbolic links");
     assert_int_equal(symlink("knot", in_dir(state, "looped/knot")), 0);
     for (int resume = 0; resume < 2; resume++)
-        fails(dram_rundir_open(run, "knot", resume, &path), DRAM_ERR_CONFIG,
+        fails(dram_rundir_find(run, "knot", resume, &(dram_rundir *){0}), DRAM_ERR_CONFIG,
               "knot: cannot look at this run: Too many levels of symbolic links");
     put_file(in_dir(state, "looped/file"), "", 0);
     assert_true(dram_path_exists(in_dir(state, "looped/knot")));
@@ -388,7 +456,7 @@ static void out_of_memory_at_every_request(void **state)
     static const attempt attempts[] = {try_folder, try_keep, try_rundir, try_new_rundir};
     ok(dram_make_folders(in_dir(state, "oom/run")));
     for (int64_t step = 1; step < 4; step++) save_step(in_dir(state, "oom/run"), step);
-    ok(dram_make_folders(in_dir(state, "oom/run/left.tmp")));
+    ok(dram_make_folders(in_dir(state, "oom/run/.dram-tmp-7-5")));
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) out_of_memory_everywhere(attempts[i], state);
     expect_steps(in_dir(state, "oom/run"), (int64_t[]){7}, 1);
 }
@@ -396,13 +464,22 @@ static void out_of_memory_at_every_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_are_joined_and_cut),         cmocka_unit_test(folders_are_made_and_removed),
-        cmocka_unit_test(a_file_is_replaced_whole),         cmocka_unit_test(a_file_survives_a_full_disk),
-        cmocka_unit_test(a_file_in_no_folder_fails),        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
-        cmocka_unit_test(a_folder_is_replaced_whole),       cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
-        cmocka_unit_test(leftovers_go_and_the_rest_stays),  cmocka_unit_test(only_complete_checkpoints_are_listed),
-        cmocka_unit_test(the_oldest_are_deleted),           cmocka_unit_test(a_run_is_made_once),
-        cmocka_unit_test(a_listing_that_fails_is_an_error), cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
+        cmocka_unit_test(paths_are_joined_and_cut),
+        cmocka_unit_test(folders_are_made_and_removed),
+        cmocka_unit_test(a_file_is_replaced_whole),
+        cmocka_unit_test(a_file_survives_a_full_disk),
+        cmocka_unit_test(a_run_begins_where_none_was_saved),
+        cmocka_unit_test(free_bytes_of_a_disk),
+        cmocka_unit_test(a_file_in_no_folder_fails),
+        cmocka_unit_test(a_killed_writer_leaves_the_old_file),
+        cmocka_unit_test(a_folder_is_replaced_whole),
+        cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
+        cmocka_unit_test(leftovers_go_and_the_rest_stays),
+        cmocka_unit_test(only_complete_checkpoints_are_listed),
+        cmocka_unit_test(the_oldest_are_deleted),
+        cmocka_unit_test(a_run_is_made_once),
+        cmocka_unit_test(a_listing_that_fails_is_an_error),
+        cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
         cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

@@ -83,7 +83,7 @@ static void writes_exact_bytes(void **state)
     assert_int_equal(bytes, 8 + padded + sizeof data);
     assert_memory_equal(file + 8 + padded, data, sizeof data);
     free(file);
-    assert_false(is_there(in_dir(state, "exact.safetensors.tmp")));
+    assert_int_equal(temporaries(*state), 0);
 }
 
 /* Round trips ------------------------------------------------------------------------------------------------- */
@@ -235,7 +235,7 @@ static void bad_lists_are_not_written(void **state)
     out[1].rank = 1, out[1].data = NULL;
     assert_int_equal(dram_st_write(path, out, 2, NULL, 0), DRAM_ERR_INTERNAL);
     assert_false(is_there(path));
-    assert_false(is_there(in_dir(state, "list.safetensors.tmp")));
+    assert_int_equal(temporaries(*state), 0);
     dram_error_clear();
 }
 
@@ -255,7 +255,7 @@ static void a_failing_source_keeps_the_old_file(void **state)
     assert_int_equal(dram_st_write(path, &out, 1, NULL, 0), DRAM_ERR_NUMERIC);
     dram_error_clear();
     assert_file_is(path, "old", 3);
-    assert_false(is_there(in_dir(state, "old.safetensors.tmp")));
+    assert_int_equal(temporaries(*state), 0);
 }
 
 /* A file-size limit stands for the full disk: write fails after a part of the bytes, with EFBIG instead of ENOSPC. */
@@ -274,7 +274,7 @@ static void a_full_disk_keeps_the_old_file(void **state)
     assert_non_null(strstr(dram_error_text(), "full.safetensors: cannot write: File too large"));
     dram_error_clear();
     assert_file_is(path, "old", 3);
-    assert_false(is_there(in_dir(state, "full.safetensors.tmp")));
+    assert_int_equal(temporaries(*state), 0);
 }
 
 static void out_of_memory_at_every_request(void **state)
@@ -296,7 +296,7 @@ static void out_of_memory_at_every_request(void **state)
         assert_int_equal(status, DRAM_ERR_MEMORY);
         assert_string_not_equal(dram_error_text(), "");
         dram_error_clear();
-        assert_false(is_there(in_dir(state, "oom.safetensors.tmp")));
+        assert_int_equal(temporaries(*state), 0);
         failures++;
     }
     assert_true(failures > 20);

@@ -41,9 +41,9 @@ static void times_are_taken_and_used(void **state)
     dram_times_machine here = {.workers = 1};
     snprintf(here.kernels, sizeof here.kernels, "%s", dram_cpu_isa());
     dram_config *cfg = run_config(state, "calibrate", SET);
-    assert_int_equal(dram_calibrate(cfg, file, &found), DRAM_OK);
+    assert_int_equal(dram_calibrate(cfg, file, NULL, &found), DRAM_OK);
     assert_true(found.nodes > 50);
-    assert_int_equal(dram_calibrate(cfg, file, &again), DRAM_OK); /* a second time: the same kinds of nodes */
+    assert_int_equal(dram_calibrate(cfg, file, NULL, &again), DRAM_OK); /* a second time: the same kinds of nodes */
     assert_int_equal(again.nodes, found.nodes);
     assert_int_equal(again.process.counted, DRAM_COUNTED_NOT);
     assert_int_equal(dram_times_open(file, &here, &times), DRAM_OK);
@@ -73,7 +73,7 @@ static void times_are_taken_and_used(void **state)
     assert_true(rare.timed > 0.5);
     assert_true(split.timed > 0.0 && split.timed < 0.5);
     cfg = run_config(state, "split", SET "train.accumulate=2");
-    assert_int_equal(dram_calibrate(cfg, file, &found), DRAM_OK); /* the update too */
+    assert_int_equal(dram_calibrate(cfg, file, NULL, &found), DRAM_OK); /* the update too */
     split = time_of(state, file, "train.accumulate=2");
     assert_true(split.timed == 1.0);
     assert_true(split.seconds > 0.5 * time.seconds && split.seconds < 3.0 * time.seconds);

@@ -192,7 +192,7 @@ static void fidelity(void **state)
     cfg = run_config(state, "none",
                      "sam_distill.teacher.native_size=128 sam_distill.sam_input_size=64 task.enabled=false");
     assert_true(dram_fidelity_means_something(cfg));
-    ok(dram_fidelity_folder(cfg, in_dir(state, "scenes/images"), &result));
+    ok(dram_fidelity_folder(cfg, in_dir(state, "scenes/images"), NULL, &result));
     assert_int_equal(result.full, 128);
     assert_int_equal(result.images, SCENES);
     assert_true(result.cosine < 1 && result.cosine > -1);

@@ -3,6 +3,7 @@
 #ifndef DRAM_TESTS_TEMPDIR_H
 #define DRAM_TESTS_TEMPDIR_H
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,18 @@ static inline void put_file(const char *path, const void *data, size_t bytes)
     assert_non_null(f);
     assert_int_equal(fwrite(data, 1, bytes, f), bytes);
     assert_int_equal(fclose(f), 0);
+}
+
+/* How many names of a folder begin as dram's temporaries do. */
+static inline int temporaries(const char *folder)
+{
+    int n = 0;
+    const struct dirent *entry;
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) n += strncmp(entry->d_name, ".dram-tmp-", 10) == 0;
+    closedir(dir);
+    return n;
 }
 
 /* The whole file, with a zero after it; free() it. *bytes may be NULL. */

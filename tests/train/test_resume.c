@@ -102,9 +102,10 @@ static void killed_run(void **state)
     run_fails(state, &part, DRAM_INTERRUPTED, "interrupted: 4 steps are saved");
     char command[9400];
     snprintf(command, sizeof command,
-             "cd '%s' && mv checkpoints/step-00000004 checkpoints/step-00000004.tmp && "
-             "rm checkpoints/step-00000004.tmp/state.json && mkdir -p checkpoints/step-00000005 && "
-             "printf '{\"step\":4,\"lo' >> metrics.jsonl && echo junk > student.safetensors.tmp",
+             "cd '%s' && mv checkpoints/step-00000004 checkpoints/.dram-tmp-1-4 && "
+             "rm checkpoints/.dram-tmp-1-4/state.json && mkdir -p checkpoints/step-00000005 && "
+             "printf '{\"step\":4,\"lo' >> metrics.jsonl && echo junk > .dram-tmp-1-5 && "
+             "echo mine > mine.tmp && echo mine > checkpoints/mine.tmp && ln -s mine.tmp summary.json.tmp",
              run_file(state, "part", ""));
     assert_int_equal(system(command), 0);
     part.resume = true;
@@ -112,32 +113,42 @@ static void killed_run(void **state)
     run_ok(state, &part);
     assert_int_equal(part.progressed, 3);
     assert_same_run(state, "whole", "part", 6);
-    assert_false(is_there(run_file(state, "part", "checkpoints/step-00000004.tmp")));
-    assert_false(is_there(run_file(state, "part", "student.safetensors.tmp")));
+    assert_int_equal(temporaries(run_file(state, "part", "checkpoints")), 0);
+    assert_int_equal(temporaries(run_file(state, "part", "")), 0);
+    assert_file_is(run_file(state, "part", "mine.tmp"), "mine\n", 5);
+    assert_file_is(run_file(state, "part", "checkpoints/mine.tmp"), "mine\n", 5);
+    assert_true(is_there(run_file(state, "part", "summary.json.tmp")));
+    assert_false(is_there(run_file(state, "part", "lock")));
     run_remove(state, "whole");
     run_remove(state, "part");
 }
 
-/* Resuming a run that is done exports and evaluates again, and trains no step. */
+/* Resuming a run that is done exports and evaluates again, and trains no step. All else stays to the byte. */
 static void finished_run(void **state)
 {
     static const char set[] = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=2";
     run_order o = {.name = "done", .set = set};
     run_ok(state, &o);
+    static const char *const files[] = {"metrics.jsonl", "evaluations.jsonl", "memory.jsonl", "summary.json",
+                                        "config.yaml"};
+    enum { N = sizeof files / sizeof files[0] };
     double miou = o.summary.eval.miou;
-    char *before = get_file(run_file(state, "done", "metrics.jsonl"), NULL);
-    char *evaluated = get_file(run_file(state, "done", "evaluations.jsonl"), NULL);
+    char *before[N];
+    size_t bytes[N];
+    for (int i = 0; i < N; i++) before[i] = get_file(run_file(state, "done", files[i]), &bytes[i]);
     assert_int_equal(remove(run_file(state, "done", "student.safetensors")), 0);
     o.resume = true;
+    o.set = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=2 run.log_every=7";
     run_ok(state, &o);
     assert_int_equal(o.progressed, 0);
     assert_int_equal(o.summary.steps, 2);
     assert_true(o.summary.eval.miou == miou);
-    assert_file_is(run_file(state, "done", "metrics.jsonl"), before, strlen(before));
-    assert_file_is(run_file(state, "done", "evaluations.jsonl"), evaluated, strlen(evaluated));
+    for (int i = 0; i < N; i++) {
+        assert_true(bytes[i] > 0);
+        assert_file_is(run_file(state, "done", files[i]), before[i], bytes[i]);
+        free(before[i]);
+    }
     assert_true(is_there(run_file(state, "done", "student.safetensors")));
-    free(evaluated);
-    free(before);
     run_remove(state, "done");
 }
 
