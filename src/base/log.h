@@ -4,7 +4,8 @@
 
 typedef enum { DRAM_LOG_INFO, DRAM_LOG_WARNING } dram_log_level;
 
-/* Receives one message, without a newline or another control character (base/str.h: dram_visible); may be called from any thread, one call at a time. */
+/* Receives one message, without a newline or another control character (base/str.h: dram_visible). It may be called from
+ * any thread, one call at a time. */
 typedef void (*dram_log_sink)(void *context, dram_log_level level, const char *message);
 
 /* Installs the sink (NULL: messages are dropped). Call it before other threads start. */

@@ -30,8 +30,8 @@ typedef enum {
 /* Records the text (printf form) unless an earlier failure of this thread is still held; returns `status`. */
 dram_status dram_fail(dram_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Text of the first failure since the last clear, "" if none; in one line, as dram_visible (base/str.h) gives it. Valid until the next dram_fail or clear on this
- * thread. */
+/* Text of the first failure since the last clear, "" if none; in one line, as dram_visible (base/str.h) gives it. Valid
+ * until the next dram_fail or clear on this thread. */
 const char *dram_error_text(void);
 
 /* Puts words before the held text, such as the place in a config: `where` has its own ": ". Returns `status`; without a

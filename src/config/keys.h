@@ -105,8 +105,8 @@ void dram_key_set(dram_config *cfg, const dram_key *key, const dram_key_value *v
 dram_key_value dram_key_get(const dram_config *cfg, const dram_key *key);
 dram_key_value dram_key_default(const dram_key *key);
 
-/* Converts and checks one scalar, one entry of a CHOICES or TEXTS list, or one class of a MAP. On success value->text, if any, belongs to the
- * caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
+/* Converts and checks one scalar, one entry of a CHOICES or TEXTS list, or one class of a MAP. On success
+ * value->text, if any, belongs to the caller. Fails at `place` with DRAM_ERR_CONFIG, or with DRAM_ERR_MEMORY. */
 dram_status dram_key_read(const dram_key *key, const dram_scalar *s, const dram_key_place *place,
                           dram_key_value *value);
 

@@ -119,7 +119,8 @@ static inline const char *text_of(const cJSON *object, const char *key)
     return item->valuestring;
 }
 
-/* Group setup: a folder with `scenes` scenes, as many held out, and run.yaml, three steps over them without a look at the fidelity. */
+/* Group setup: a folder with `scenes` scenes, as many held out, and run.yaml, three steps over them without a look
+ * at the fidelity. */
 static inline int dram_setup(void **state, int scenes)
 {
     static const char run_yaml[] = "name: net\n"

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Where it is not well-formed, as far as dram writes XML: tags balance, attribute values are quoted, & begins an entity, < begins
- * a tag, and no number is none. NULL: it is. */
+/* Where it is not well-formed, as far as dram writes XML: tags balance, attribute values are quoted, & begins an
+ * entity, < begins a tag, and no number is none. NULL: it is. */
 static inline const char *xml_fault(const char *p)
 {
     char open[16][16];

@@ -11,7 +11,8 @@
 #include "support/runs.h"
 #include "support/warnings.h"
 
-/* 24 scenes, two to a step, each seen once; none is looked at before it is drawn. The image that is spoilt stands at position 21, in step 10. */
+/* 24 scenes, two to a step, each seen once; none is looked at before it is drawn. The image that is spoilt stands at
+ * position 21, in step 10. */
 enum { MANY = 24, STEPS = MANY / 2, LATE = 21, BAD_STEP = LATE / 2 };
 
 static int late; /* its index */
