@@ -237,6 +237,7 @@ static void texts_count_against_the_cap(void **state)
     const dram_label_rules rules = {.ignore_index = 255, .max_bytes = 700 << 10};
     assert_int_equal(dram_decode_label(&source, &rules, &label), DRAM_ERR_FORMAT);
     assert_non_null(strstr(dram_error_text(), "texts or profiles"));
+    dram_label_free(&label);
     dram_error_clear();
     dram_image image;
     limits.max_bytes = 2 << 20;
