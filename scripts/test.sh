@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Dependencies, build, every test: the suite under ASan, UBSan and LeakSanitizer, what threads share under TSan, a build
-# with clang where there is one, and everything as a release build. Under 15 minutes on two cores. scripts/check_all.sh
+# with clang where there is one, and everything as a release build. Under 20 minutes on two cores. scripts/check_all.sh
 # runs what takes longer.
 # usage: test.sh
 set -euo pipefail
