@@ -1,9 +1,9 @@
 #include "data/look.h"
 
-#include <ctype.h>
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/signature.h"
 #include "data/decode.h"
 
 /* ---- what a file is ---- */
@@ -12,10 +12,7 @@
 #define SAVE_AS_JPEG "save it as JPEG, or as PNG"
 
 /* Files that people have in the place of images, by their bytes at `at`. */
-static const struct {
-    int at, length;
-    const char *bytes, *text;
-} others[] = {
+static const dram_signature others[] = {
     {0, 4, "GIF8", "a GIF: " SAVE_AS_PNG},
     {0, 2, "BM", "a BMP: " SAVE_AS_PNG},
     {0, 4, "II*\0", "a TIFF, or a camera's raw file: " SAVE_AS_PNG},
@@ -43,30 +40,17 @@ static const struct {
     {0, 4, "PK\3\4", "a zip archive: unpack it"},
     {0, 2, "\x1f\x8b", "compressed by gzip: unpack it"},
     {257, 5, "ustar", "a tar archive: unpack it"},
-    {0, 24, "version https://git-lfs.", "a Git LFS pointer and not the file itself: git lfs pull fetches it"},
+    DRAM_SIGNATURE_LFS,
 };
-
-/* Whether the text begins with `word`, whatever the letters' case. */
-static bool begins(const uint8_t *bytes, size_t n, const char *word)
-{
-    size_t length = strlen(word);
-    if (n < length) return false;
-    for (size_t i = 0; i < length; i++)
-        if (tolower(bytes[i]) != word[i]) return false;
-    return true;
-}
 
 /* What of the family of HTML it is, or NULL. */
 static const char *markup(const uint8_t *bytes, size_t n)
 {
-    size_t at = n >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    while (at < n && isspace(bytes[at])) at++;
-    bytes += at;
-    n -= at;
-    if (begins(bytes, n, "<svg")) return "an SVG drawing: " SAVE_AS_PNG;
-    if (begins(bytes, n, "<!doctype") || begins(bytes, n, "<html") || begins(bytes, n, "<head"))
-        return "a web page, as a failed download leaves it: download the image itself";
-    return begins(bytes, n, "<?xml") ? "XML, as a failed download leaves it: download the image itself" : NULL;
+    static const char *const words[] = {"<svg", "<?xml", "<!doctype", "<html", "<head"};
+    int word = dram_signature_word(words, sizeof words / sizeof words[0], bytes, n);
+    if (word == 0) return "an SVG drawing: " SAVE_AS_PNG;
+    if (word == 1) return "XML, as a failed download leaves it: download the image itself";
+    return word < 0 ? NULL : "a web page, as a failed download leaves it: download the image itself";
 }
 
 static bool all_zero(const uint8_t *bytes, size_t n)
@@ -79,14 +63,10 @@ static bool all_zero(const uint8_t *bytes, size_t n)
 static dram_status not_an_image(const dram_source *source)
 {
     enum { HEAD = 64 };
-    const char *what = NULL;
     const uint8_t *bytes = source->bytes;
     size_t n = source->n;
     if (n == 0) return dram_bad_image(source, "the file is empty");
-    for (size_t i = 0; i < sizeof others / sizeof others[0] && !what; i++) {
-        size_t at = (size_t)others[i].at, length = (size_t)others[i].length;
-        if (n >= at + length && memcmp(bytes + at, others[i].bytes, length) == 0) what = others[i].text;
-    }
+    const char *what = dram_signature_find(others, sizeof others / sizeof others[0], bytes, n);
     if (!what) what = markup(bytes, n);
     if (!what && n >= HEAD && all_zero(bytes, HEAD))
         what = "a file that begins with zeros, as one that was never written out: copy it again";

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/half.h"
+#include "base/signature.h"
 #include "io/path.h"
 #include "io/tensor_table.h"
 
@@ -34,11 +35,8 @@ int dram_st_dtype_bytes(dram_st_dtype dtype)
 #define SAVE_AGAIN "in Python, torch.save(torch.load(OLD), NEW) with torch 1.6 or later writes what dram reads"
 
 /* Files that people have in the place of weights, by their bytes at `at`. */
-static const struct {
-    int at, length;
-    const char *bytes, *text;
-} others[] = {
-    {0, 24, "version https://git-lfs.", "a Git LFS pointer and not the file itself: git lfs pull fetches it"},
+static const dram_signature others[] = {
+    DRAM_SIGNATURE_LFS,
     {0, 13, "\x80\2\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P", "written by torch before 1.6, in the old format: " SAVE_AGAIN},
     {257, 5, "ustar", "a tar archive (torch before 0.4, or packed): unpack it, or " SAVE_AGAIN},
     {0, 2, "\x80\2", "a bare pickle, not made by torch.save: " SAVE_AGAIN},
@@ -59,28 +57,12 @@ static const struct {
     {0, 4, "GGUF", "a GGUF file: dram reads safetensors and what torch.save writes"},
 };
 
-/* The first bytes are those of a page, whatever the letters' case. */
-static bool is_web_page(const char *head, size_t n)
-{
-    static const char *const begins[] = {"<!doctype", "<html", "<?xml", "<head", "<body"};
-    size_t at = n >= 3 && memcmp(head, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    while (at < n && strchr(" \t\r\n", head[at]) && head[at]) at++;
-    for (size_t k = 0; k < sizeof begins / sizeof begins[0]; k++) {
-        size_t i = 0, length = strlen(begins[k]);
-        while (i < length && at + i < n && (head[at + i] | 0x20) == (begins[k][i] | 0x20)) i++;
-        if (i == length) return true;
-    }
-    return false;
-}
-
 static const char *name_other(const char *head, size_t n)
 {
-    for (size_t k = 0; k < sizeof others / sizeof others[0]; k++) {
-        size_t at = (size_t)others[k].at, length = (size_t)others[k].length;
-        if (at + length <= n && memcmp(head + at, others[k].bytes, length) == 0) return others[k].text;
-    }
-    if (is_web_page(head, n)) return "a web page, as a failed download leaves: download the file itself";
-    return NULL;
+    static const char *const page[] = {"<!doctype", "<html", "<?xml", "<head", "<body"};
+    const char *text = dram_signature_find(others, sizeof others / sizeof others[0], head, n);
+    if (text || dram_signature_word(page, sizeof page / sizeof page[0], head, n) < 0) return text;
+    return "a web page, as a failed download leaves: download the file itself";
 }
 
 /* Reads the directory of a file that is open. *json: it may be text of JSON instead, and was not read. */
