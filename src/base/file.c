@@ -33,15 +33,20 @@ int dram_file_open(const char *path, struct stat *info, const char **why)
     return -1;
 }
 
-int dram_file_open_to_write(const char *path, int flags, const char **why)
+const char *dram_file_link(const char *path)
 {
     struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode) ? "a link, and dram writes through none" : NULL;
+}
+
+int dram_file_open_to_write(const char *path, int flags, const char **why)
+{
     bool of_system = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
     int fd = open(path, flags | O_CREAT | O_CLOEXEC | O_NOCTTY | (of_system ? 0 : O_NOFOLLOW), 0666);
     if (fd >= 0) return fd;
     int reason = errno;
-    bool link = reason == ELOOP && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
-    *why = link ? "a link, and dram writes through none" : strerror(reason);
+    *why = reason == ELOOP ? dram_file_link(path) : NULL;
+    if (!*why) *why = strerror(reason);
     return -1;
 }
 

@@ -13,6 +13,9 @@
  * the descriptor, or -1 with the reason in *why: the system's words, or "not a file: a pipe". */
 int dram_file_open(const char *path, struct stat *info, const char **why);
 
+/* "a link, and dram writes through none" where the name is one, else NULL. */
+const char *dram_file_link(const char *path);
+
 /* Opens a file for writing, made if it is not there; `flags` are those of open: how, and what of the content stays. A
  * link in its place is not followed, but for those of /dev and /proc, which lead to what the process has open. Returns
  * the descriptor, or -1 with the reason in *why. */

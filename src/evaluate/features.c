@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/folder.h"
 #include "base/str.h"
 #include "data/augment.h"
 #include "evaluate/pca.h"
@@ -41,11 +42,11 @@ static dram_status picture_path(const char *folder, const char *image, dram_str 
 
 static dram_status check_image(const char *image, const char *picture)
 {
-    struct stat a, b;
-    if (stat(image, &a) != 0 || access(image, R_OK) != 0)
+    struct stat info;
+    if (stat(image, &info) != 0 || access(image, R_OK) != 0)
         return dram_fail(DRAM_ERR_CONFIG, "%s: %s", image, strerror(errno));
-    if (!S_ISREG(a.st_mode)) return dram_fail(DRAM_ERR_CONFIG, "%s: not a file; name the images one by one", image);
-    if (stat(picture, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+    if (!S_ISREG(info.st_mode)) return dram_fail(DRAM_ERR_CONFIG, "%s: not a file; name the images one by one", image);
+    if (dram_same_place(image, picture))
         return dram_fail(DRAM_ERR_CONFIG, "%s: the picture would take the image's place; name another folder", image);
     return dram_picture_check(picture);
 }

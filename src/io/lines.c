@@ -172,8 +172,8 @@ static void tell(const mending *m)
 static dram_status open_log(const char *path, FILE **from)
 {
     struct stat info;
-    const char *why = "a link, and dram writes through none";
-    int fd = lstat(path, &info) == 0 && S_ISLNK(info.st_mode) ? -1 : dram_file_open(path, &info, &why);
+    const char *why = dram_file_link(path);
+    int fd = why ? -1 : dram_file_open(path, &info, &why);
     if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
     *from = fdopen(fd, "r");
     if (*from) return DRAM_OK;

@@ -74,10 +74,8 @@ static bool is_same_file(int fd, const char *path)
 
 static dram_status refuse_link(const char *path)
 {
-    struct stat info;
-    if (lstat(path, &info) != 0 || !S_ISLNK(info.st_mode)) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "%s: a link, and dram writes through none within a run; run.dir may be one",
-                     path);
+    const char *link = dram_file_link(path);
+    return link ? dram_fail(DRAM_ERR_CONFIG, "%s: %s within a run; run.dir may be one", path, link) : DRAM_OK;
 }
 
 /* Opens and locks the file; *fd is -1 on failure. A process that only looks whether the lock is free holds it for a
