@@ -91,6 +91,9 @@ dram_status dram_check_judge(const dram_config *cfg, const dram_check *check, bo
 int dram_check_warnings(const dram_config *cfg, const dram_check *check, void (*say)(void *context, const char *line),
                         void *context);
 
+/* The same, each a warning of the log. */
+void dram_check_warn(const dram_config *cfg, const dram_check *check);
+
 /* Marks in said[images] of the set those that a warning about bad files names. */
 void dram_check_mark_said(const dram_check_set *set, bool *said);
 

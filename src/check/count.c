@@ -155,15 +155,15 @@ static bool count_values(counter *c, int i, const dram_label_rules *rules, const
                          const dram_facts *label, dram_check_set *out)
 {
     dram_label_values *v = &c->values;
-    int class[DRAM_LABEL_VALUES];
+    int id[DRAM_LABEL_VALUES];
     if (!dram_facts_values(label, v)) return false;
     if (v->n > DRAM_LABEL_VALUES)
         return rules->map && rules->map->color && count_decoded(c, i, rules, !image->bad, out);
     for (int k = 0; k < v->n; k++) {
-        class[k] = dram_label_class(rules, v->color, v->found[k].value, v->found[k].color);
-        if (class[k] < 0) return false;
+        id[k] = dram_label_class(rules, v->color, v->found[k].value, v->found[k].color);
+        if (id[k] < 0) return false;
     }
-    for (int k = 0; k < v->n && !image->bad; k++) add_pixels(rules, class[k], v -> found[k].pixels, out);
+    for (int k = 0; k < v->n && !image->bad; k++) add_pixels(rules, id[k], v->found[k].pixels, out);
     return true;
 }
 

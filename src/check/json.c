@@ -94,10 +94,8 @@ cJSON *dram_check_json(const dram_check *c)
                 cJSON_AddBoolToObject(o, "sampled", c->sampled) && add_set(o, "train", &c->train) &&
                 add_set(o, "val", &c->val) && add_some(o, "val_in_train_by_name", &c->shared) &&
                 add_some(o, "val_in_train_by_content", &c->between) && add_number(o, "seconds", c->seconds);
-    if (good && c->class_names) {
-        cJSON *names = cJSON_CreateStringArray((const char *const *)c->class_names->text, c->class_names->n);
-        good = names && cJSON_AddItemToObject(o, "class_names", names);
-    }
+    const dram_texts *names = c->class_names;
+    if (good && names) good = dram_json_add_texts(o, "class_names", (const char *const *)names->text, names->n);
     if (good) return o;
     cJSON_Delete(o);
     return NULL;

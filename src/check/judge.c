@@ -2,14 +2,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "check/check.h"
+#include "base/log.h"
+#include "check/words.h"
 #include "data/look.h"
-
-/* "x", or "xs" of more than one. */
-#define S(N) (N) == 1 ? "" : "s"
-
-/* Before the name of one of them. */
-#define FIRST(N) (N) == 1 ? "" : "the first: "
 
 /* ---- reasons against a run ---- */
 
@@ -255,4 +250,15 @@ int dram_check_warnings(const dram_config *cfg, const dram_check *c, void (*to)(
     }
     if (c->train.there && c->val.there) warn_of_both(&s, c);
     return s.n;
+}
+
+static void log_warning(void *context, const char *line)
+{
+    (void)context;
+    dram_warn("%s", line);
+}
+
+void dram_check_warn(const dram_config *cfg, const dram_check *c)
+{
+    dram_check_warnings(cfg, c, log_warning, NULL);
 }

@@ -64,17 +64,12 @@ static dram_status no_memory(const char *folder)
     return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for what is kept of this folder", folder);
 }
 
-static int compare(const char *a, int n, bool a_label, const char *b, int m, bool b_label)
-{
-    int order = memcmp(a, b, (size_t)(n < m ? n : m));
-    if (order) return order;
-    return n != m ? n - m : a_label - b_label;
-}
-
 static int by_name(const void *a, const void *b)
 {
     const entry *x = a, *y = b;
-    return compare(x->name, x->name_bytes, x->label, y->name, y->name_bytes, y->label);
+    int n = x->name_bytes, m = y->name_bytes, order = memcmp(x->name, y->name, (size_t)(n < m ? n : m));
+    if (order) return order;
+    return n != m ? n - m : x->label - y->label;
 }
 
 /* ---- reading ---- */
@@ -193,22 +188,11 @@ void dram_kept_close(dram_kept *k)
 
 static bool find(const table *t, const char *name, bool label, dram_facts *facts)
 {
-    int low = 0, high = t->n, n = (int)strlen(name);
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        const entry *e = &t->entry[middle];
-        int order = compare(name, n, label, e->name, e->name_bytes, e->label);
-        if (order == 0) {
-            if (e->facts.size != facts->size || e->facts.time != facts->time) return false;
-            *facts = e->facts;
-            return true;
-        }
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return false;
+    const entry key = {.name = name, .name_bytes = (int)strlen(name), .label = label};
+    const entry *e = t->n ? bsearch(&key, t->entry, (size_t)t->n, sizeof key, by_name) : NULL;
+    if (!e || e->facts.size != facts->size || e->facts.time != facts->time) return false;
+    *facts = e->facts;
+    return true;
 }
 
 bool dram_kept_find(const dram_kept *k, const char *name, bool label, dram_facts *facts)

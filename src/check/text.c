@@ -2,9 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "check/check.h"
-
-#define S(N) (N) == 1 ? "" : "s"
+#include "check/words.h"
 
 /* A line, safe to show. */
 static void add_line(dram_str *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -156,8 +154,8 @@ enum { KEY = 18 };
 static void add_some(const char *key, const dram_check_some *some, const char *noun, const char *rest, dram_str *out)
 {
     if (some->n)
-        add_line(out, "  %-*s %d %s%s%s (%s%s)", KEY, key, some->n, noun, S(some->n), rest,
-                 some->n == 1 ? "" : "the first: ", some->first);
+        add_line(out, "  %-*s %d %s%s%s (%s%s)", KEY, key, some->n, noun, S(some->n), rest, FIRST(some->n),
+                 some->first);
 }
 
 static void add_page_classes(const dram_config *cfg, const dram_check_set *s, dram_str *out)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
@@ -74,12 +73,6 @@ static void print_result(const dram_eval_result *r, const char *folder)
     if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
-static void warn(void *context, const char *line)
-{
-    (void)context;
-    dram_warn("%s", line);
-}
-
 /* Says what is wrong with data.val; what it is, is printed with the result. */
 static dram_status check_data(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_check *check)
 {
@@ -88,7 +81,7 @@ static dram_status check_data(const dram_config *cfg, const volatile sig_atomic_
     dram_status status = dram_check_config(cfg, false, &hooks, check);
     dram_progress_clear();
     if (status != DRAM_OK) return status;
-    dram_check_warnings(cfg, check, warn, NULL);
+    dram_check_warn(cfg, check);
     return dram_check_judge(cfg, check, false);
 }
 

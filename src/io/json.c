@@ -151,6 +151,14 @@ bool dram_json_add_text(cJSON *object, const char *key, const char *text)
     return added;
 }
 
+bool dram_json_add_texts(cJSON *object, const char *key, const char *const *texts, int n)
+{
+    cJSON *list = cJSON_CreateStringArray(texts, n);
+    if (list && cJSON_AddItemToObject(object, key, list)) return true;
+    cJSON_Delete(list);
+    return false;
+}
+
 /* The member, or the error that it is absent or of another type. */
 static dram_status member(const cJSON *object, const char *path, const char *key, int types, const char *type,
                           const cJSON **item)

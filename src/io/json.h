@@ -36,6 +36,9 @@ const char *dram_json_name(const char *text, dram_str *room);
 cJSON *dram_json_append(cJSON *array);
 bool dram_json_add_text(cJSON *object, const char *key, const char *text);
 
+/* A member that is the list of n texts, all UTF-8; false when memory is out. */
+bool dram_json_add_texts(cJSON *object, const char *key, const char *const *texts, int n);
+
 /* Members of an object that was read from the file `path`. DRAM_ERR_FORMAT names file and key if the member is absent,
  * of another type, not an integer or out of range. Text belongs to the tree. */
 dram_status dram_json_int(const cJSON *object, const char *path, const char *key, int64_t low, int64_t high,

@@ -33,9 +33,9 @@ static bool fill_eval(cJSON *object, const dram_eval_result *r)
         cJSON *item = isfinite(r->class_iou[k]) ? cJSON_CreateNumber(r->class_iou[k]) : cJSON_CreateNull();
         if (!item || !cJSON_AddItemToArray(classes, item)) return false;
     }
-    if (!classes || !r->class_names) return classes != NULL;
-    cJSON *names = cJSON_CreateStringArray((const char *const *)r->class_names->text, r->class_names->n);
-    return names && cJSON_AddItemToObject(object, "class_names", names);
+    const dram_texts *names = r->class_names;
+    if (!classes || !names) return classes != NULL;
+    return dram_json_add_texts(object, "class_names", (const char *const *)names->text, names->n);
 }
 
 cJSON *dram_eval_json(const dram_eval_result *result)

@@ -55,10 +55,15 @@ typedef struct {
     bool over;  /* all was done before: nothing in the directory changes but the export */
 } run;
 
+static bool is_stopped(const run *r)
+{
+    return r->hooks->stop && *r->hooks->stop;
+}
+
 /* Between two pieces of work before the first step. */
 static dram_status go_on(const run *r)
 {
-    if (!r->hooks->stop || !*r->hooks->stop) return DRAM_OK;
+    if (!is_stopped(r)) return DRAM_OK;
     return dram_fail(DRAM_INTERRUPTED, "interrupted before the first step; the same command begins it");
 }
 
@@ -200,12 +205,6 @@ static dram_status plan(run *r, bool resume)
     return DRAM_OK;
 }
 
-static void warn(void *context, const char *line)
-{
-    (void)context;
-    dram_warn("%s", line);
-}
-
 /* What the data is, and whether it will do. */
 static dram_status check_data(const run *r)
 {
@@ -214,7 +213,7 @@ static dram_status check_data(const run *r)
     dram_check *check = &r->summary->data;
     TRY(dram_check_look(cfg, r->train, r->val, &hooks, check));
     if (r->hooks->data) r->hooks->data(r->hooks->context, cfg, check);
-    dram_check_warnings(cfg, check, warn, NULL);
+    dram_check_warn(cfg, check);
     dram_check_mark_said(&check->train, r->said);
     return dram_check_judge(cfg, check, true);
 }
@@ -449,11 +448,6 @@ static void report_progress(const run *r, const dram_metrics *m)
                                     .skipped_steps = r->state.scaling.skipped,
                                     .metrics = *m};
     r->hooks->progress(r->hooks->context, &progress);
-}
-
-static bool is_stopped(const run *r)
-{
-    return r->hooks->stop && *r->hooks->stop;
 }
 
 /* The end of a run that was asked to stop, between two steps or in an evaluation, which is made again on --resume. */
