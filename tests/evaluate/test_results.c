@@ -114,7 +114,8 @@ static void scenes_with_bad(void **state, const char *name, int n, int bad)
 static const char *on_scenes(void **state, const char *name, const char *more)
 {
     static char set[9400];
-    snprintf(set, sizeof set, TASK_ONLY "data.check=none data.train.images=%.4300s/images data.train.labels=%.4300s/labels %s",
+    snprintf(set, sizeof set,
+             TASK_ONLY "data.check=none data.train.images=%.4300s/images data.train.labels=%.4300s/labels %s",
              in_dir(state, name), in_dir(state, name), more);
     return set;
 }

@@ -3,20 +3,6 @@
 enum { MAX_BYTES = 1 << 17 };
 #include "fuzz/data/images.h"
 
-static size_t extra_bytes(const uint8_t *data, size_t size)
-{
-    (void)data;
-    (void)size;
-    return 0;
-}
-
-static bool ends(const uint8_t *data, size_t size)
-{
-    (void)data;
-    (void)size;
-    return true;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size >= 3 && memcmp(data, "\xff\xd8\xff", 3) == 0) check_image(data, size);

@@ -144,20 +144,6 @@ static bool check_both(const uint8_t *data, size_t size)
     return image;
 }
 
-static size_t extra_bytes(const uint8_t *data, size_t size)
-{
-    (void)data;
-    (void)size;
-    return 0;
-}
-
-static bool ends(const uint8_t *data, size_t size)
-{
-    (void)data;
-    (void)size;
-    return true;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t copy[ROOM];

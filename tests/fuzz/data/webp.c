@@ -1,6 +1,7 @@
 /* Bytes as a WebP.
  * -max_len=1024 */
 enum { MAX_BYTES = 1 << 21 };
+#define OWN_LIMITS
 #include "fuzz/data/images.h"
 
 /* Pixels and alpha without loss are coded by groups of five codes. A group's tables take 21 KiB at most. libwebp makes 1000
