@@ -1,0 +1,20 @@
+/* modes: what can be tried. Each takes how many trials to run and a seed, and returns how many of them failed. */
+#ifndef DRAM_TESTS_FAULTS_MODES_H
+#define DRAM_TESTS_FAULTS_MODES_H
+
+/* A call of the system fails, is cut short, or is the last before the process is killed. `try_calls`: one of each kind in
+ * turn, at a random place. `try_sweeps`: a fault in all places of a command, one after another; n over how many there
+ * are: all. */
+int try_calls(int n, unsigned long seed);
+int try_sweeps(int n, unsigned long seed);
+
+/* SIGKILL at a random moment, once or several times in a row. */
+int try_kills(int n, unsigned long seed);
+
+/* Two processes in one run, or on one cache. */
+int try_pairs(int n, unsigned long seed);
+
+/* SIGTERM at a random moment. */
+int try_stops(int n, unsigned long seed);
+
+#endif
