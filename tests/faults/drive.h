@@ -84,6 +84,13 @@ void make_base(const char *name, int scenes, int held);
  * said of that run, now or when it was made. */
 void make_whole(const char *name, const char *from, const char *args, outcome *o);
 
+/* Makes the folder NAME, if it is not there: a run that was killed as it had written so many lines of metrics. */
+void make_stopped(const char *name, const char *base, const char *args, int lines);
+
+/* The `dram train` that goes on with the run of `trial` that `args` began: with --resume if it has a checkpoint, and with
+ * `again` where its folder is there. */
+void next_args(const char *args, bool again, char next[ARGS_ROOM]);
+
 /* Steps of the newest checkpoint of a run, -1: none. */
 int newest_checkpoint(const char *run);
 

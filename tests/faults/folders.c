@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fts.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +69,9 @@ static const char run_yaml[] = "name: net\n"
                                "sam_distill: {teacher: {model_type: vit_micro, weights: random}, "
                                "sam_input_size: 64, fidelity_images: 0}\n"
                                "task: {enabled: true}\n"
-                               "optim: {warmup_steps: 1}\n"
+                               "optim: {type: sgd, warmup_steps: 1}\n"
                                "train: {steps: 4, batch_size: 2}\n"
-                               "run: {save_every: 1, eval_every: 2, keep: 2}\n";
+                               "run: {save_every: 2, eval_every: 2, keep: 1}\n";
 
 void make_base(const char *name, int scenes, int held)
 {
@@ -112,6 +113,19 @@ void make_whole(const char *name, const char *from, const char *args, outcome *o
     keep_outcome(name, o, true);
 }
 
+void make_stopped(const char *name, const char *base, const char *args, int lines)
+{
+    outcome o;
+    if (is_there(in_work("%s", name))) return;
+    copy_folder(base, "trial");
+    order_fault("trial", FAULT_WRITE, lines, lines, FAULT_KILL_AFTER, 0);
+    snprintf(drive_order->match, sizeof drive_order->match, "metrics.jsonl");
+    dram_run("trial", args, true, &o);
+    if (o.signal != SIGKILL || lines_of(in_work("trial/runs/net/metrics.jsonl")) != lines)
+        give_up("the run was not stopped: %s", o.err);
+    copy_folder("trial", name);
+}
+
 /* ---- what is in a run ---- */
 
 int newest_checkpoint(const char *run)
@@ -136,6 +150,14 @@ int lines_of(const char *path)
     while ((c = getc_unlocked(file)) != EOF) n += c == '\n';
     fclose(file);
     return n;
+}
+
+void next_args(const char *args, bool again, char next[ARGS_ROOM])
+{
+    const char *end = strstr(args, " --resume");
+    bool there = is_there(in_work("trial/runs/net"));
+    bool resume = newest_checkpoint(in_work("trial/runs/net")) >= 0 || (again && there);
+    snprintf(next, ARGS_ROOM, "%.*s%s", end ? (int)(end - args) : (int)strlen(args), args, resume ? " --resume" : "");
 }
 
 /* ---- comparing ---- */

@@ -20,10 +20,16 @@ typedef struct {
 static const scenario scenarios[] = {
     {"train", "bases/few", "train " CACHED, true, "train"},
     {"resume", "bases/stopped", "train " CACHED " --resume", true, "train"},
+    {"begin again", "bases/begun", "train " CACHED, true, "train"},
     {"eval", "whole/train", "eval " CACHED " --weights runs/net/student.safetensors --save-predictions pictures", false,
      "eval"},
 };
-enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0], EVERY = 100, SOME = 40 };
+enum {
+    SCENARIOS = sizeof scenarios / sizeof scenarios[0],
+    EVERY = 100,
+    SOME = 40,
+    SWEEPS = SCENARIOS * FAULT_CALLS_COUNT
+};
 
 typedef struct {
     fault_call call;
@@ -70,24 +76,12 @@ static struct {
 
 static int counts[4]; /* of faults that were met: survived in silence, survived and said, ended the run, killed it */
 
-/* A run that was killed as it had written its third checkpoint and a step more. */
-static void make_stopped(void)
-{
-    outcome o;
-    if (is_there(in_work("bases/stopped"))) return;
-    copy_folder("bases/few", "trial");
-    order_fault("trial", FAULT_WRITE, 4, 4, FAULT_KILL_AFTER, 0);
-    snprintf(drive_order->match, sizeof drive_order->match, "metrics.jsonl");
-    dram_run("trial", scenarios[0].args, true, &o);
-    if (o.signal != 9 || newest_checkpoint(in_work("trial/runs/net")) != 3) give_up("no run was stopped: %s", o.err);
-    copy_folder("trial", "bases/stopped");
-}
-
 static void prepare(void)
 {
     make_base("few", 4, 2);
     make_whole("train", "bases/few", scenarios[0].args, &known[0].quiet);
-    make_stopped();
+    make_stopped("bases/stopped", "bases/few", scenarios[0].args, 3);
+    make_stopped("bases/begun", "bases/few", scenarios[0].args, 1);
     for (int i = 0; i < SCENARIOS; i++) {
         const scenario *s = &scenarios[i];
         if (!s->trains) make_whole(s->name, s->from, s->args, &known[i].quiet);
@@ -124,22 +118,15 @@ static const char *judge(const fault *f, const scenario *s, const outcome *o, co
     return NULL;
 }
 
-/* The command that goes on after a fault. */
-static void next_args(const scenario *s, int k, char args[ARGS_ROOM])
-{
-    const char *end = strstr(s->args, " --resume");
-    int n = end ? (int)(end - s->args) : (int)strlen(s->args);
-    bool resume = s->trains &&
-                  (newest_checkpoint(in_work("trial/runs/net")) >= 0 || (k % 2 && is_there(in_work("trial/runs/net"))));
-    snprintf(args, ARGS_ROOM, "%.*s%s", n, s->args, resume ? " --resume" : "");
-}
-
 /* The next start reaches what a run reaches that nothing happened to. */
 static verdict go_on(const scenario *s, int k)
 {
     char args[ARGS_ROOM];
     outcome o;
-    next_args(s, k, args);
+    if (s->trains)
+        next_args(s->args, k % 2, args);
+    else
+        snprintf(args, sizeof args, "%s", s->args);
     dram_run("trial", args, false, &o);
     if (o.code != 0 || o.hung) return complain("afterwards, exit code %d: %s", o.code, last_line(o.err));
     const char *differs = compare_folders(in_work("whole/%s", s->whole), in_work("trial"));
@@ -182,42 +169,49 @@ static verdict try_one(int scenario_at, const fault *f, int k, bool *met)
     return go_on(s, k);
 }
 
+/* A fault of a kind of calls: the i-th of them, over and over. */
+static const fault *fault_of(fault_call call, int i)
+{
+    for (int at = 0;; at = (at + 1) % FAULTS)
+        if (faults[at].call == call && i-- == 0) return &faults[at];
+}
+
 static verdict one_of_each(unsigned long seed, int i)
 {
     dram_rng rng = dram_rng_make(seed, DRAM_RNG_TEST, (uint64_t)i);
-    const fault *f;
+    const fault_call call = (fault_call)(i % FAULT_CALLS_COUNT);
     bool met;
     int at = (int)dram_rng_below(&rng, SCENARIOS);
-    while (known[at].calls[i % FAULT_CALLS_COUNT] == 0) at = (at + 1) % SCENARIOS;
-    do f = &faults[dram_rng_below(&rng, FAULTS)];
-    while (f->call != (fault_call)(i % FAULT_CALLS_COUNT));
-    int k = 1 + (int)dram_rng_below(&rng, (uint64_t)known[at].calls[f->call]);
-    return try_one(at, f, k, &met);
+    while (known[at].calls[call] == 0) at = (at + 1) % SCENARIOS;
+    int k = 1 + (int)dram_rng_below(&rng, (uint64_t)known[at].calls[call]);
+    return try_one(at, fault_of(call, (int)dram_rng_below(&rng, FAULTS)), k, &met);
 }
 
-/* Every call of the first hundred, and some of those after them to the last. */
+/* Which command and which kind of calls is the i-th sweep's. */
+static int draw(unsigned long seed, int i)
+{
+    int order[SWEEPS];
+    dram_rng rng = dram_rng_make(seed, DRAM_RNG_TEST, 1 << 20);
+    for (int k = 0; k < SWEEPS; k++) {
+        int other = (int)dram_rng_below(&rng, (uint64_t)k + 1);
+        order[k] = order[other];
+        order[other] = k;
+    }
+    return order[i];
+}
+
+/* Every call of the first hundred, and some of those after them to the last, with one fault after another of those that
+ * the kind has; the next time round each has another. */
 static verdict sweep(unsigned long seed, int i)
 {
     verdict v = PASSED;
     bool met = true;
-    int order[SCENARIOS * FAULTS], n = SCENARIOS * FAULTS, tried = 0;
-    for (int k = 0; k < n; k++) order[k] = k;
-    dram_rng rng = dram_rng_make(seed, DRAM_RNG_TEST, 1 << 20);
-    for (int k = n - 1; k > 0; k--) {
-        int other = (int)dram_rng_below(&rng, (uint64_t)k + 1), kept = order[k];
-        order[k] = order[other];
-        order[other] = kept;
-    }
-    int at = order[i] % SCENARIOS;
-    const fault *f = &faults[order[i] / SCENARIOS];
-    int calls = known[at].calls[f->call], step = calls > EVERY + SOME ? (calls - EVERY + SOME - 1) / SOME : 1;
+    int drawn = draw(seed, i % SWEEPS), at = drawn / FAULT_CALLS_COUNT, tried = 0;
+    const fault_call call = (fault_call)(drawn % FAULT_CALLS_COUNT);
+    int calls = known[at].calls[call], step = calls > EVERY + SOME ? (calls - EVERY + SOME - 1) / SOME : 1;
     for (int k = 1; met && k <= calls; k += k < EVERY ? 1 : step, tried++)
-        if (try_one(at, f, k, &met) == FAILED) v = FAILED;
-    note("%s, %s, %s: %d of %d calls", scenarios[at].name, call_names[f->call],
-         f->effect == FAULT_FAIL  ? strerror(f->error)
-         : f->effect == FAULT_CUT ? "half"
-                                  : "killed",
-         tried, calls);
+        if (try_one(at, fault_of(call, i / SWEEPS + k), k, &met) == FAILED) v = FAILED;
+    note("%s, %s: %d of %d calls", scenarios[at].name, call_names[call], tried, calls);
     return v;
 }
 
@@ -238,7 +232,6 @@ int try_calls(int n, unsigned long seed)
 
 int try_sweeps(int n, unsigned long seed)
 {
-    int all = SCENARIOS * FAULTS;
     prepare();
-    return tell(run_trials("sweeps", n < all ? n : all, seed, sweep));
+    return tell(run_trials("sweeps", n, seed, sweep));
 }
