@@ -94,6 +94,9 @@ void next_args(const char *args, bool again, char next[ARGS_ROOM]);
 /* Steps of the newest checkpoint of a run, -1: none. */
 int newest_checkpoint(const char *run);
 
+/* Whether a temporary of dram's is in a folder. */
+bool has_temporary(const char *folder);
+
 /* Lines of a file; 0 where there is none. */
 int lines_of(const char *path);
 

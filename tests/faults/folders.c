@@ -142,6 +142,16 @@ int newest_checkpoint(const char *run)
     return newest;
 }
 
+bool has_temporary(const char *folder)
+{
+    bool found = false;
+    const struct dirent *entry;
+    DIR *dir = opendir(folder);
+    while (dir && !found && (entry = readdir(dir))) found = strncmp(entry->d_name, ".dram-tmp-", 10) == 0;
+    if (dir) closedir(dir);
+    return found;
+}
+
 int lines_of(const char *path)
 {
     int n = 0, c;

@@ -1,5 +1,5 @@
-/* The program: `faults MODE N SEED FOLDER` tries something N times and says what came of it. FOLDER keeps what was done: the
- * same command goes on from there. */
+/* The program: `faults MODE N SEED [FOLDER]` tries something N times and says what came of it. FOLDER keeps what was done,
+ * and the same command goes on from there; without one it is a temporary folder, which stays where a trial failed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,11 +40,18 @@ static void open_work(const char *folder)
 
 int main(int argc, char **argv)
 {
-    for (int i = 0; argc == 5 && i < MODES; i++) {
+    char made[256];
+    const char *top = getenv("TMPDIR");
+    snprintf(made, sizeof made, "%s/dram-faults-XXXXXX", top && *top ? top : "/tmp");
+    for (int i = 0; (argc == 4 || argc == 5) && i < MODES; i++) {
         if (strcmp(argv[1], modes[i].name) != 0) continue;
-        open_work(argv[4]);
-        return modes[i].run(atoi(argv[2]), strtoul(argv[3], NULL, 10)) > 0;
+        if (argc == 4 && !mkdtemp(made)) give_up("%s: %s", made, strerror(errno));
+        open_work(argc == 5 ? argv[4] : made);
+        int failed = modes[i].run(atoi(argv[2]), strtoul(argv[3], NULL, 10));
+        if (argc == 4 && !failed) remove_folder(".");
+        if (failed) fprintf(stderr, "faults: see %s\n", drive_work);
+        return failed > 0;
     }
-    fprintf(stderr, "usage: faults calls|sweeps|kills|pairs|stops N SEED FOLDER\n");
+    fprintf(stderr, "usage: faults calls|sweeps|kills|pairs|stops N SEED [FOLDER]\n");
     return 2;
 }

@@ -14,7 +14,8 @@ int try_kills(int n, unsigned long seed);
 /* Two processes in one run, or on one cache. */
 int try_pairs(int n, unsigned long seed);
 
-/* SIGTERM at a random moment. */
+/* SIGTERM at a random moment. From ten trials on, evaluations are of 300 images, and a stop that takes a tenth of a run
+ * has failed. */
 int try_stops(int n, unsigned long seed);
 
 #endif
