@@ -77,7 +77,8 @@ bool is_there(const char *path);
 void copy_folder(const char *from, const char *to);
 void remove_folder(const char *folder);
 
-/* What a base is: `dram synth` with so many scenes to train on and held out, and run.yaml. */
+/* What a base is: `dram synth` with so many scenes to train on and held out, run.yaml, and the weights of the teacher that
+ * is in the repository, for teacher and student: drawing random ones would take half of the time. */
 void make_base(const char *name, int scenes, int held);
 
 /* Makes whole/NAME, if it is not there, from a folder by `dram ARGS`, which must succeed. *o: code, seconds and what was

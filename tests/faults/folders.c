@@ -65,8 +65,8 @@ static const char run_yaml[] = "name: net\n"
                                "  train: {images: scenes/images, labels: scenes/labels}\n"
                                "  val: {images: held/images, labels: held/labels}\n"
                                "  classes: 12\n"
-                               "student: {arch: vit_micro}\n"
-                               "sam_distill: {teacher: {model_type: vit_micro, weights: random}, "
+                               "student: {arch: vit_micro, weights: vit_micro.safetensors}\n"
+                               "sam_distill: {teacher: {model_type: vit_micro, weights: vit_micro.safetensors}, "
                                "sam_input_size: 64, fidelity_images: 0}\n"
                                "task: {enabled: true}\n"
                                "optim: {type: sgd, warmup_steps: 1}\n"
@@ -81,6 +81,7 @@ void make_base(const char *name, int scenes, int held)
     if (is_there(in_work("%s/run.yaml", folder))) return;
     remove_folder(folder);
     shell("mkdir -p '%s'", in_work("%s", folder));
+    shell("cp '%s/configs/teacher/vit_micro.safetensors' '%s'", DRAM_SOURCE_DIR, in_work("%s", folder));
     for (int i = 0; i < 2; i++) {
         snprintf(args, sizeof args, "synth %s --count %d --seed %d", i ? "held" : "scenes", i ? held : scenes, 3 + i);
         dram_run(folder, args, false, &o);

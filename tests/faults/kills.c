@@ -16,7 +16,8 @@ typedef struct {
 static const variant variants[] = {
     {"cached", "train run.yaml sam_distill.cache=cache data.augment.crop=false data.augment.color_jitter=0"},
     {"half", "train run.yaml train.precision=fp16 optim.type=adamw run.save_every=1 run.eval_every=1"},
-    {"kept", "train run.yaml student.arch=regnetx_002 sam_distill.distill_interval=3 sam_distill.between=reuse "
+    {"kept", "train run.yaml student.arch=regnetx_002 student.weights=none sam_distill.distill_interval=3 "
+             "sam_distill.between=reuse "
              "run.save_every=1 run.keep=2 train.steps=5"},
 };
 enum { VARIANTS = sizeof variants / sizeof variants[0], IN_A_ROW = 3 };
