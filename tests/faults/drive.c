@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -160,19 +163,28 @@ void sleep_seconds(double seconds)
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
 }
 
+double dram_cpu(pid_t child)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(child, &clock) != 0 || clock_gettime(clock, &t) != 0) return 0;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 void dram_finish(pid_t child, double begin, int slot, outcome *o)
 {
     int how;
-    pid_t ended;
+    struct rusage used;
+    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
     *o = (outcome){.code = -1};
-    while ((ended = waitpid(child, &how, WNOHANG)) == 0 && dram_clock() - begin < PATIENCE) sleep_seconds(0.001);
-    if (ended == 0) {
-        o->hung = true;
-        kill(child, SIGKILL);
-        ended = waitpid(child, &how, 0);
-    }
-    if (ended != child) give_up("waitpid: %s", strerror(errno));
+    if (end.fd < 0) give_up("pidfd_open: %s", strerror(errno));
+    o->hung = poll(&end, 1, PATIENCE * 1000) == 0;
+    if (o->hung) kill(child, SIGKILL);
+    if (wait4(child, &how, 0, &used) != child) give_up("wait4: %s", strerror(errno));
+    close(end.fd);
     o->seconds = dram_clock() - begin;
+    o->cpu = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+             1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
     if (WIFEXITED(how))
         o->code = WEXITSTATUS(how);
     else

@@ -40,16 +40,19 @@ __attribute__((format(printf, 1, 2), noreturn)) void give_up(const char *format,
 /* ---- processes ---- */
 
 typedef struct {
-    int code;   /* its exit code; -1: a signal ended it */
-    int signal; /* that one */
-    bool hung;  /* it was ended after a time in which it should have been done many times */
-    double seconds;
+    int code;                            /* its exit code; -1: a signal ended it */
+    int signal;                          /* that one */
+    bool hung;                           /* it was ended after a time in which it should have been done many times */
+    double seconds, cpu;                 /* that passed, and of the processor's */
     char out[TEXT_ROOM], err[TEXT_ROOM]; /* what it said, cut */
 } outcome;
 
 /* Starts `dram ARGS` (one space between words) in a folder below the work folder; `faulty`: with the shim, and
  * *drive_order. `slot` (0, 1) tells two that run side by side apart. */
 pid_t dram_start(const char *folder, const char *args, bool faulty, int slot);
+
+/* Seconds of the processor that it has taken so far. */
+double dram_cpu(pid_t child);
 
 /* Waits for its end. */
 void dram_finish(pid_t child, double begin, int slot, outcome *o);
@@ -76,6 +79,7 @@ bool is_there(const char *path);
 /* Puts a copy of one folder of the work folder where there may be another. */
 void copy_folder(const char *from, const char *to);
 void remove_folder(const char *folder);
+void remove_work(void);
 
 /* What a base is: `dram synth` with so many scenes to train on and held out, run.yaml, and the weights of the teacher that
  * is in the repository, for teacher and student: drawing random ones would take half of the time. */

@@ -47,6 +47,11 @@ void remove_folder(const char *folder)
     if (is_there(in_work("%s", folder))) shell("rm -rf '%s'", in_work("%s", folder));
 }
 
+void remove_work(void)
+{
+    shell("rm -rf '%s'", drive_work);
+}
+
 void copy_folder(const char *from, const char *to)
 {
     remove_folder(to);

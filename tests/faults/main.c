@@ -48,7 +48,7 @@ int main(int argc, char **argv)
         if (argc == 4 && !mkdtemp(made)) give_up("%s: %s", made, strerror(errno));
         open_work(argc == 5 ? argv[4] : made);
         int failed = modes[i].run(atoi(argv[2]), strtoul(argv[3], NULL, 10));
-        if (argc == 4 && !failed) remove_folder(".");
+        if (argc == 4 && !failed) remove_work();
         if (failed) fprintf(stderr, "faults: see %s\n", drive_work);
         return failed > 0;
     }
