@@ -66,7 +66,8 @@ typedef struct {
     size_t bytes;
     double step;
     const char *wrong; /* NULL: it is sound */
-    char text[MAX_BYTES];
+    char *text;        /* [room], owned */
+    int room;
 } line;
 
 typedef struct {
@@ -82,20 +83,24 @@ typedef struct {
 } mending;
 
 /* Reads a line whole, with its newline, which a last line may not have. A line that is too long keeps its beginning. */
-static void read_line(FILE *from, line *l)
+static dram_status read_line(FILE *from, const char *path, line *l)
 {
     int c = 0;
     l->bytes = 0;
     l->wrong = NULL;
     while (c != '\n' && (c = getc_unlocked(from)) != EOF) {
+        if (!DRAM_GROW(l->text, l->room, (int)l->bytes + 3)) /* with a newline, and a zero after it */
+            return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for a line", path);
         if (c == '\0') l->wrong = "a NUL in it";
         if (l->bytes < MAX_BYTES - 1)
             l->text[l->bytes++] = (char)c;
         else
             l->wrong = "too long";
     }
-    if (l->bytes > 0 && c != '\n') l->text[l->bytes++] = '\n'; /* there is room for one more */
+    if (l->bytes > 0 && c != '\n') l->text[l->bytes++] = '\n';
+    if (l->bytes > 0) l->text[l->bytes] = '\0';
     l->number = l->bytes ? l->number + 1 : 0;
+    return DRAM_OK;
 }
 
 /* Finds the step of a line, which is an object that has one. */
@@ -119,7 +124,7 @@ static dram_status judge(const char *path, line *l)
 static dram_status next_line(mending *m, line *l, int number)
 {
     l->number = number;
-    read_line(m->from, l);
+    TRY(read_line(m->from, m->path, l));
     return judge(m->path, l);
 }
 
@@ -185,19 +190,15 @@ dram_status dram_lines_truncate(const char *path, int64_t step, bool again)
 {
     dram_status status;
     if (!dram_path_exists(path)) return DRAM_OK;
-    mending *m = dram_calloc(1, sizeof *m);
-    if (!m) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
-    m->path = path;
-    m->step = (double)step;
-    m->again = again;
-    TRY_GOTO(open_log(path, &m->from), done);
-    TRY_GOTO(dram_atomic_open(&m->to, path), done);
-    TRY_GOTO(mend(m), done);
-    TRY_GOTO(dram_atomic_commit(&m->to), done);
-    tell(m);
+    mending m = {.path = path, .step = (double)step, .again = again};
+    TRY_GOTO(open_log(path, &m.from), done);
+    TRY_GOTO(dram_atomic_open(&m.to, path), done);
+    TRY_GOTO(mend(&m), done);
+    TRY_GOTO(dram_atomic_commit(&m.to), done);
+    tell(&m);
 done:
-    dram_atomic_abort(&m->to);
-    if (m->from) fclose(m->from);
-    dram_free(m);
+    dram_atomic_abort(&m.to);
+    if (m.from) fclose(m.from);
+    for (int i = 0; i < 2; i++) dram_free(m.next[i].text);
     return status;
 }
