@@ -47,11 +47,13 @@ static dram_cache *opened(void)
 
 static void make_sound(void)
 {
+    char file[ROOM];
     dram_log_set_sink(keep_warning, NULL);
     dram_cache *c = opened();
     must(dram_cache_put(c, (dram_hash128){1, 2}, sound.payload) == DRAM_OK);
     dram_cache_close(c);
-    must(get_from_folder("embeddings.bin", &sound, sizeof sound + 1) == sizeof sound);
+    must(get_from_folder("embeddings.bin", file, sizeof file) == sizeof sound);
+    memcpy(&sound, file, sizeof sound);
     n_right_facts = get_from_folder("cache.json", right_facts, sizeof right_facts);
 }
 
