@@ -88,11 +88,14 @@ static dram_status read_skipped(const cJSON *root, const char *path, dram_run_st
     return good ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the names of images", path);
 }
 
-static dram_status read_scaling(const cJSON *root, const char *path, int64_t most, dram_scaling *scaling)
+/* Numbers of state.json are below this: JSON as it is written here keeps 15 digits (io/json.h). */
+static const int64_t most = 999999999999999;
+
+static dram_status read_scaling(const cJSON *root, const char *path, dram_scaling *scaling)
 {
     int exponent;
     TRY(dram_json_number(root, path, "loss_scale", &scaling->scale));
-    if (!(scaling->scale >= 1.0) || frexp(scaling->scale, &exponent) != 0.5)
+    if (!(scaling->scale >= 1.0 && scaling->scale <= (double)most) || frexp(scaling->scale, &exponent) != 0.5)
         return dram_fail(DRAM_ERR_FORMAT, "%s: loss_scale is no power of two from 1 on", path);
     TRY(dram_json_int(root, path, "good_steps", 0, most, &scaling->good));
     return dram_json_int(root, path, "skipped_steps", 0, most, &scaling->skipped);
@@ -127,7 +130,6 @@ dram_status dram_state_read(const char *path, int64_t seed, int64_t *batches_tra
     dram_status status;
     TRY(dram_json_read(path, &root));
     tell_unknown(root, path);
-    const int64_t most = (int64_t)1 << 53;
     TRY_GOTO(dram_json_text(root, path, "seed", &saved), done);
     if (strcmp(saved, seed_text(seed, mine)) != 0) {
         status = dram_fail(DRAM_ERR_CONFIG, "%s is of a run with seed %.32s: resume it with that seed", path, saved);
@@ -136,7 +138,7 @@ dram_status dram_state_read(const char *path, int64_t seed, int64_t *batches_tra
     TRY_GOTO(dram_json_int(root, path, "step", 0, most, &state->step), done);
     TRY_GOTO(dram_json_int(root, path, "position", 0, most, &state->position), done);
     TRY_GOTO(dram_json_int(root, path, "batches_tracked", 0, most, batches_tracked), done);
-    TRY_GOTO(read_scaling(root, path, most, &state->scaling), done);
+    TRY_GOTO(read_scaling(root, path, &state->scaling), done);
     status = read_skipped(root, path, state);
 done:
     cJSON_Delete(root);

@@ -55,8 +55,8 @@ static void check_state(const uint8_t *data, size_t size, const dram_run_state *
     char text[ROOM + 1];
     cJSON *root;
     int exponent, skipped = 0;
-    const int64_t most = (int64_t)1 << 53, *const count[] = {&state->step, &state->position, &state->scaling.good,
-                                                             &state->scaling.skipped, &tracked};
+    const int64_t most = 999999999999999, *const count[] = {&state->step, &state->position, &state->scaling.good,
+                                                            &state->scaling.skipped, &tracked};
     for (size_t i = 0; i < sizeof count / sizeof count[0]; i++) must(*count[i] >= 0 && *count[i] <= most);
     must(state->scaling.scale >= 1 && isfinite(state->scaling.scale) && frexp(state->scaling.scale, &exponent) == 0.5);
     memcpy(text, data, size);
