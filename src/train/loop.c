@@ -145,14 +145,21 @@ static dram_status save(dram_run *r)
 /* Saves what is not saved, and reads the newest checkpoint again: what is said of it is true. */
 static dram_status save_and_check(dram_run *r)
 {
+    char text[800], sound[200];
+    const char *folder = r->path[DRAM_RUN_CHECKPOINTS];
     if (r->state.step > r->saved_at) TRY(save(r));
-    return r->saved_at ? dram_sound_check(r->path[DRAM_RUN_CHECKPOINTS], r->saved_at, NULL) : DRAM_OK;
+    dram_status status = r->saved_at ? dram_sound_check(folder, r->saved_at, NULL) : DRAM_OK;
+    if (status == DRAM_OK) return DRAM_OK;
+    snprintf(text, sizeof text, "%s", dram_error_text());
+    dram_error_clear();
+    return dram_fail(status, "what was saved is damaged: %s%s", text,
+                     dram_sound_newest(folder, false, sound, sizeof sound));
 }
 
 /* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
-    char text[1024];
+    char text[1024], why[900], sound[200] = "";
     long long step = (long long)r->state.step, before = (long long)r->saved_at;
     if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_CONFIG) status = DRAM_ERR_RUN; /* one exit code, for all data */
     if (step == 0) return status;
@@ -160,14 +167,11 @@ static dram_status give_up(dram_run *r, dram_status status)
     dram_error_clear();
     if (save_and_check(r) == DRAM_OK)
         return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
-    char why[600], sound[200];
-    snprintf(why, sizeof why, "%.500s", dram_error_text());
+    snprintf(why, sizeof why, "%s", dram_error_text());
     dram_error_clear();
-    if (r->saved_at != step)
-        return dram_fail(status, "%.700s; the %lld steps since step %lld cannot be saved: %s%s", text, step - before,
-                         before, why, dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
-    return dram_fail(status, "%.700s; what was saved of %lld steps cannot be relied on: %s%s", text, step, why,
-                     dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
+    if (r->saved_at == step) return dram_fail(status, "%.700s; %s", text, why);
+    dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound);
+    return dram_fail(status, "%.700s; %lld steps cannot be saved: %s%s", text, step - before, why, sound);
 }
 
 static dram_status next_batch(dram_run *r)
