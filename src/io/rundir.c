@@ -18,7 +18,7 @@
 #include "io/path.h"
 
 struct dram_rundir {
-    char *path, *lock_path;
+    char *path, *lock_path, *checkpoints;
     bool resume, made;
     bool empty; /* made, and nothing is in it yet but the lock */
     int lock;   /* -1: not locked */
@@ -200,22 +200,15 @@ static dram_status is_empty(const char *folder, bool *whether)
 
 /* *whether: a run may begin here, since none has come to its first checkpoint: an empty folder; or checkpoints/ is there
  * without one, and no student is, who would be the result of a run whose checkpoints were removed. */
-static dram_status is_unused(const char *run, bool *whether)
+static dram_status is_unused(const dram_rundir *run, bool *whether)
 {
     int64_t step;
-    char *checkpoints = NULL, *student = NULL;
-    dram_status status;
+    char *student;
     *whether = false;
-    TRY_GOTO(dram_path_join(run, "checkpoints", &checkpoints), done);
-    TRY_GOTO(dram_path_join(run, "student.safetensors", &student), done);
-    if (!dram_path_exists(checkpoints)) {
-        status = is_empty(run, whether);
-        goto done;
-    }
-    TRY_GOTO(dram_checkpoint_latest(checkpoints, &step), done);
-    *whether = step < 0 && !dram_path_exists(student);
-done:
-    dram_free(checkpoints);
+    if (!dram_path_exists(run->checkpoints)) return is_empty(run->path, whether);
+    TRY(dram_path_join(run->path, "student.safetensors", &student));
+    dram_status status = dram_checkpoint_latest(run->checkpoints, &step);
+    *whether = status == DRAM_OK && step < 0 && !dram_path_exists(student);
     dram_free(student);
     return status;
 }
@@ -224,8 +217,16 @@ static dram_status check_unused(const dram_rundir *run)
 {
     struct stat info;
     bool unused = false;
-    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run->path, &unused));
+    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
     return unused ? DRAM_OK : exists_already(run);
+}
+
+/* Hours may go by before the first file is written to a folder. What can be told of that is told at once. */
+static dram_status check_writable(const char *folder)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode) || access(folder, W_OK | X_OK) == 0) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s: files cannot be written to this folder: %m", folder);
 }
 
 /* Locks a folder that is there, where a run may begin or go on. Whether it is unused is known under the lock alone:
@@ -234,7 +235,19 @@ static dram_status take_over(dram_rundir *run)
 {
     if (!run->resume) TRY(check_unused(run));
     TRY(take_lock(run));
+    TRY(check_writable(run->checkpoints));
     return run->resume ? DRAM_OK : check_unused(run);
+}
+
+/* The folder that is there, in which those of `path` will be made. */
+static dram_status check_above(const char *path)
+{
+    char *folder;
+    TRY(dram_path_folder(path, &folder));
+    bool last = dram_path_exists(folder) || strcmp(folder, path) == 0;
+    dram_status status = last ? check_writable(folder) : check_above(folder);
+    dram_free(folder);
+    return status;
 }
 
 static dram_status find(dram_rundir *run)
@@ -245,7 +258,7 @@ static dram_status find(dram_rundir *run)
     if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
     if (run->resume && !(there && S_ISDIR(info.st_mode)))
         return dram_fail(DRAM_ERR_CONFIG, "%s: there is no run to resume: leave --resume out to start it", run->path);
-    return there ? take_over(run) : DRAM_OK;
+    return there ? take_over(run) : check_above(run->path);
 }
 
 dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **out)
@@ -259,6 +272,7 @@ dram_status dram_rundir_find(const char *parent, const char *name, bool resume, 
     *run = (dram_rundir){.resume = resume, .lock = -1};
     TRY_GOTO(dram_path_join(parent, name, &run->path), failed);
     TRY_GOTO(dram_path_join(run->path, "lock", &run->lock_path), failed);
+    TRY_GOTO(dram_path_join(run->path, "checkpoints", &run->checkpoints), failed);
     TRY_GOTO(find(run), failed);
     *out = run;
     return DRAM_OK;
@@ -283,20 +297,15 @@ static dram_status make(dram_rundir *run)
 
 dram_status dram_rundir_open(dram_rundir *run)
 {
-    dram_status status;
-    char *checkpoints;
-    TRY(dram_path_join(run->path, "checkpoints", &checkpoints));
-    if (run->lock < 0) TRY_GOTO(make(run), done);
-    TRY_GOTO(refuse_link(checkpoints), done);
+    if (run->lock < 0) TRY(make(run));
+    TRY(refuse_link(run->checkpoints));
     if (!run->made) {
-        TRY_GOTO(dram_remove_leftovers(run->path), done);
-        TRY_GOTO(dram_remove_leftovers(checkpoints), done);
+        TRY(dram_remove_leftovers(run->path));
+        TRY(dram_remove_leftovers(run->checkpoints));
     }
-    status = dram_make_folders(checkpoints);
-    if (status == DRAM_OK) run->empty = false;
-done:
-    dram_free(checkpoints);
-    return status;
+    TRY(dram_make_folders(run->checkpoints));
+    run->empty = false;
+    return DRAM_OK;
 }
 
 bool dram_rundir_is_new(const dram_rundir *run)
@@ -322,6 +331,7 @@ void dram_rundir_close(dram_rundir *run)
         close(run->lock);
     }
     if (run->empty) rmdir(run->path);
+    dram_free(run->checkpoints);
     dram_free(run->lock_path);
     dram_free(run->path);
     dram_free(run);
