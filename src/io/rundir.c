@@ -216,8 +216,10 @@ static dram_status is_unused(const dram_rundir *run, bool *whether)
 static dram_status check_unused(const dram_rundir *run)
 {
     struct stat info;
-    bool unused = false;
-    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
+    bool there, unused = false;
+    const char *why = dram_file_look(-1, run->path, &info, &there);
+    if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
+    if (there && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
     return unused ? DRAM_OK : exists_already(run);
 }
 

