@@ -1,4 +1,5 @@
 /* The program: finds the command, prints its error, exits with its status. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "device/host.h"
 
 const dram_command dram_commands[] = {
     {"check", "CONFIG [key=value ...]", "what the data is and whether a run could begin, without a step",
@@ -73,6 +75,8 @@ int main(int argc, char **argv)
         return dram_status_exit(DRAM_ERR_CONFIG);
     }
     dram_log_set_sink(dram_progress_log, NULL);
+    /* glibc maps 64 MiB of address space for a heap of each thread's own. */
+    if (dram_host_to_map().bytes < INT64_MAX) mallopt(M_ARENA_MAX, 1);
     dram_status status = run_command(argc, argv);
     if (status != DRAM_OK) {
         dram_progress_clear();

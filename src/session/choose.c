@@ -65,7 +65,7 @@ static dram_status check_class_map(const dram_config *cfg, const dram_config *be
 dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s)
 {
     *s = (dram_chosen){.cfg = *cfg};
-    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_left_bytes());
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     if (!path || !(cfg->memory.may_change || cfg->task.enabled) || !dram_path_exists(path)) return DRAM_OK;
     TRY(dram_config_load(path, NULL, 0, &s->before));
