@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# What every command does with little memory to map: under `ulimit -v` of so many MiB each, from 128 to 1024 in steps of 16
-# where none is named, it is done, or ends with exit status 3 or 1 and one line that says why, within ten seconds.
+# What every command does with little memory to map: under `ulimit -v` of FROM MiB to TO in steps of STEP (128 to 1024, 16)
+# it is done, or ends with exit status 3 or 1 and one line that says why, within ten seconds.
 # Where the system's own loader cannot map the libraries, that is its line and exit status 127.
 # Prints a line for each limit: what each command did. Exits with 1 when anything hangs, dies or says nothing, and when a
 # command is done under none of the limits. LIMITS_SECONDS (10) is for machines with other work.
-# usage: limits.sh [MIB ...]
+# usage: limits.sh [FROM TO STEP]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-arguments 0 any "$@"
+arguments 0 3 "$@"
+[ $# = 0 ] || [ $# = 3 ] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 find_dram
 dram=$(realpath "$dram")
+if nm "$dram" 2>/dev/null | grep -q '__[at]san_init$'; then
+  echo "limits.sh: skipped, a sanitizer maps terabytes before the program begins"
+  exit 77
+fi
 seconds=${LIMITS_SECONDS:-10}
-limits=("$@")
-[ $# -gt 0 ] || mapfile -t limits < <(seq 128 16 1024)
+mapfile -t limits < <(seq "${1:-128}" "${3:-16}" "${2:-1024}")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -31,14 +31,18 @@ dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *pro
                          .stack_bytes = threads * DRAM_THREAD_STACK};
 }
 
-/* Of that, what is still to be mapped. What an earlier session of the process had is there to be used again: OpenBLAS
- * keeps its buffers, the C library stacks of threads that have ended. */
-static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile)
+/* Of that, what is still to be mapped, with what the heap grows by: samples, an image being decoded, what OpenBLAS packs
+ * for a small product without a look at whether it has got it. What an earlier session of the process had is there to be
+ * used again: OpenBLAS keeps its buffers, the C library its heap and stacks of threads that have ended. */
+static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile, int64_t *heap)
 {
     dram_mapped mapped = dram_headroom_mapped(cfg, profile);
-    int64_t missing = dram_blas_missing(profile->workers);
-    if (missing < mapped.blas_bytes) mapped = (dram_mapped){.blas_bytes = missing};
-    return mapped;
+    *heap = (int64_t)16 << 20;
+    if (profile->gpu) return mapped;
+    mapped.blas_bytes = dram_blas_missing(profile->workers);
+    if (mapped.blas_bytes) return mapped;
+    *heap = 0;
+    return (dram_mapped){0};
 }
 
 /* What `auto` leaves to others, of the device's memory. */
@@ -96,8 +100,9 @@ typedef struct {
 
 static automatic find_automatic(const dram_config *cfg, const dram_profile *profile, const dram_machine_memory *memory)
 {
-    const dram_mapped more = still_mapped(cfg, profile);
-    int64_t reserve = reserve_of(cfg, profile), mapped = reserve + more.blas_bytes + more.stack_bytes;
+    int64_t heap, reserve = reserve_of(cfg, profile); /* which has the heap */
+    const dram_mapped more = still_mapped(cfg, profile, &heap);
+    int64_t mapped = reserve + more.blas_bytes + more.stack_bytes;
     automatic a = {.bytes = memory->device_free - reserve,
                    .have = memory->device_free,
                    .kept = reserve,
@@ -183,19 +188,20 @@ static dram_status check_machine(const dram_session *s, int64_t bytes, const cha
 /* What is certain to be mapped, against what may be: a library that gets too little does not say so. */
 static dram_status check_mapped(const dram_session *s)
 {
-    char all[32], arena[32], blas[32], stacks[32], have[32];
+    char all[32], arena[32], blas[32], others[32], have[32];
     const dram_host_mappable map = dram_host_to_map();
-    const dram_mapped more = still_mapped(&s->cfg, &s->plan->profile);
-    int64_t bytes = taken(s) + more.blas_bytes + more.stack_bytes;
+    int64_t heap;
+    const dram_mapped more = still_mapped(&s->cfg, &s->plan->profile, &heap);
+    int64_t rest = more.stack_bytes + heap, bytes = taken(s) + more.blas_bytes + rest;
     if (s->plan->profile.gpu || bytes <= map.bytes) return DRAM_OK;
-    return dram_fail(
-        DRAM_ERR_FIT,
-        "the run maps %s: %s for its arena, %s for OpenBLAS's buffers, %s for stacks of threads; %s lets the "
-        "process map %s more: raise it, lower threads, or set memory.budget",
-        dram_format_bytes(bytes, all, sizeof all), dram_format_bytes(taken(s), arena, sizeof arena),
-        dram_format_bytes(more.blas_bytes, blas, sizeof blas),
-        dram_format_bytes(more.stack_bytes, stacks, sizeof stacks), map.whose,
-        dram_format_bytes(map.bytes, have, sizeof have));
+    return dram_fail(DRAM_ERR_FIT,
+                     "the run maps %s: %s for its arena, %s for OpenBLAS's buffers, %s for stacks of threads and the "
+                     "heap; %s lets the "
+                     "process map %s more: raise it, lower threads, or set memory.budget",
+                     dram_format_bytes(bytes, all, sizeof all), dram_format_bytes(taken(s), arena, sizeof arena),
+                     dram_format_bytes(more.blas_bytes, blas, sizeof blas),
+                     dram_format_bytes(rest, others, sizeof others), map.whose,
+                     dram_format_bytes(map.bytes, have, sizeof have));
 }
 
 /* What the budget of `auto` is, for the text of a plan that is above it. */
