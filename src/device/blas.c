@@ -2,9 +2,12 @@
 
 #include <cblas.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/str.h"
 
 /* OpenBLAS's own: every build exports them, no header of it has them. */
@@ -22,8 +25,21 @@ __attribute__((weak)) int openblas_num_threads_env(void)
 
 static int held; /* buffers that OpenBLAS has */
 
+/* Buffers that a build of OpenBLAS can keep: two for each thread that it is made for. A product beyond them maps one of
+ * its own, which is lost. */
+static int most_kept(void)
+{
+    enum { LEAST = 50 };
+    static const char word[] = "MAX_THREADS=";
+    const char *at = strstr(openblas_get_config(), word);
+    int kept = at ? 2 * atoi(at + strlen(word)) : 0;
+    return kept > LEAST ? kept : LEAST;
+}
+
 int64_t dram_blas_missing(int threads)
 {
+    int most = most_kept();
+    if (threads > most) threads = most;
     return threads > held ? (int64_t)(threads - held) * DRAM_BLAS_BUFFER : 0;
 }
 
@@ -56,8 +72,14 @@ static dram_status take(int threads, void **buffer, int *taken)
 
 dram_status dram_blas_open(int threads)
 {
-    int taken;
+    int taken, most = most_kept();
     openblas_set_num_threads(1);
+    if (threads > most && held < most)
+        dram_warn(
+            "this OpenBLAS is made for %d products at once: with %d compute threads, one beyond them loses a buffer "
+            "of memory each time; set threads to %d",
+            most, threads, most);
+    if (threads > most) threads = most;
     if (threads <= held) return DRAM_OK;
     void **buffer = dram_calloc((size_t)threads, sizeof *buffer);
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory for OpenBLAS's buffers");

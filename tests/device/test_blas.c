@@ -12,6 +12,7 @@
 #include <cblas.h>
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "base/pool.h"
 #include "device/blas.h"
 #include "support/limited.h"
@@ -113,6 +114,35 @@ static void products_map_nothing_more(void **state)
     free(p.c);
 }
 
+static char warned[400];
+static int warnings;
+
+static void keep_warning(void *context, dram_log_level level, const char *message)
+{
+    (void)context;
+    if (level != DRAM_LOG_WARNING) return;
+    snprintf(warned, sizeof warned, "%s", message);
+    warnings++;
+}
+
+/* More threads than OpenBLAS has places for: it is said, and no more are taken than it keeps. */
+static void too_many_threads_are_told(void **state)
+{
+    (void)state;
+    enum { FAR = 100000 };
+    long long before = limited_mapped();
+    int64_t missing = dram_blas_missing(FAR);
+    assert_true(missing > 0 && missing < (int64_t)4096 * DRAM_BLAS_BUFFER);
+    dram_log_set_sink(keep_warning, NULL);
+    assert_int_equal(dram_blas_open(FAR), DRAM_OK);
+    assert_int_equal(dram_blas_open(FAR), DRAM_OK);
+    dram_log_set_sink(NULL, NULL);
+    assert_int_equal(warnings, 1);
+    assert_non_null(strstr(warned, " products at once: with 100000 compute threads"));
+    assert_in_range(limited_mapped() - before, missing, missing + STRAY);
+    assert_int_equal(dram_blas_missing(FAR), 0);
+}
+
 int main(void)
 {
     threads_at_start = threads_now();
@@ -122,6 +152,7 @@ int main(void)
         cmocka_unit_test(no_room_is_refused),
         cmocka_unit_test(buffers_are_as_large_as_counted),
         cmocka_unit_test(products_map_nothing_more),
+        cmocka_unit_test(too_many_threads_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
