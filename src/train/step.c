@@ -30,7 +30,7 @@ static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order
     int each = count / p->accumulate;
     TRY(dram_feed_batch(s, feed, order->kind, k, samples + k * each, each, labels));
     TRY(write_number(s, io, io->sam_weight, order->sam_weight));
-    TRY(write_number(s, io, io->seed, order->loss_scale / p->accumulate));
+    TRY(write_number(s, io, io->seed, order->loss_scale / (p->accumulate * p->ranks)));
     return write_hyper(s, io, order);
 }
 
