@@ -15,8 +15,16 @@
 #include "comm/world.h"
 #include "device/device.h"
 
+typedef enum { DRAM_BACKEND_AUTO, DRAM_BACKEND_NCCL, DRAM_BACKEND_MPI } dram_backend; /* auto: by the device */
+/* How ranks on GPUs find one another. auto: by MPI if it can, else env: by an address (dram_world_address). */
+typedef enum { DRAM_RENDEZVOUS_AUTO, DRAM_RENDEZVOUS_MPI, DRAM_RENDEZVOUS_ENV } dram_rendezvous;
+
 typedef struct {
     dram_world world;
+    bool gpu; /* what runs is on GPUs: NCCL carries its collectives, else MPI */
+    dram_backend backend;
+    dram_rendezvous rendezvous;
+    int channels;   /* of NCCL, at most: at least 1 where `gpu` is */
     double timeout; /* seconds that a rank may be waited for; 0: 1800 to the first step, then 60 + 20 x the longest */
     /* Compared right after opening: all ranks must have the same. config: YAML of a key a line
      * (dram_config_write_yaml); program: its version. NULL: "". */
@@ -40,6 +48,7 @@ void dram_comm_close(dram_comm *comm, dram_status status);
 
 int dram_comm_rank(const dram_comm *comm);
 int dram_comm_size(const dram_comm *comm);
+int dram_comm_gpu(const dram_comm *comm); /* the number of this rank's GPU, which its device must be; 0 on a CPU */
 const char *dram_comm_backend(const dram_comm *comm); /* "mpi", "nccl"; "none" with one rank */
 const char *dram_comm_version(const dram_comm *comm); /* of its library; "" with one rank. Lives as long as comm */
 const char *dram_comm_host(const dram_comm *comm, int rank); /* its machine's name; the same */

@@ -9,6 +9,7 @@
 struct dram_comm {
     int rank, size;
     dram_transport *data, *host; /* may be the same; NULL: one rank */
+    int gpu;                     /* this rank's */
     dram_watch *watch;
     dram_place *place; /* by rank */
     void (*leave)(void *context, dram_status status, const char *text);

@@ -13,7 +13,6 @@
 #include "base/ranks.h"
 #include "base/rng.h"
 #include "comm/ranks.h"
-#include "support/device.h"
 #include "support/ok.h"
 
 enum { GUARD = 64, NODES_MOST = 8 }; /* bytes before and behind a buffer, of this pattern: */
@@ -321,11 +320,10 @@ int main(void)
     comm = ranks_open(60, NULL, NULL);
     rank = dram_comm_rank(comm);
     size = dram_comm_size(comm);
-    if (size < 2 || test_device_open(1, &device) != DRAM_OK) {
+    if (size < 2 || ranks_device_open(comm, &device) != DRAM_OK) {
         fprintf(stderr, "%s\n", size < 2 ? "start it with mpirun.sh" : dram_error_text());
         return 1;
     }
-    dram_comm_attach(comm, device);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (compared < 500000) failed++;
     dram_device_close(device);
