@@ -13,6 +13,11 @@ typedef struct {
     void *stream;
 } call;
 
+static bool is_all_reduce(const call *c)
+{
+    return c->op == DRAM_OP_all_reduce;
+}
+
 static bool ordered(const dram_kernel_args *a)
 {
     return a->attr->mode == DRAM_REDUCE_ORDERED;
