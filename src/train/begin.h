@@ -1,0 +1,60 @@
+/* begin: the state of a run, and how a run is begun, gone on with, and closed. For src/train alone. */
+#ifndef DRAM_TRAIN_BEGIN_H
+#define DRAM_TRAIN_BEGIN_H
+
+#include "data/loader.h"
+#include "feed/feed.h"
+#include "io/lines.h"
+#include "io/rundir.h"
+#include "session/choose.h"
+#include "train/checkpoint.h"
+#include "train/guard.h"
+#include "train/train.h"
+
+/* What is in a run's directory. */
+enum { DRAM_RUN_CHECKPOINTS, DRAM_RUN_METRICS, DRAM_RUN_EVALUATIONS, DRAM_RUN_MEMORY, DRAM_RUN_FILES };
+
+typedef struct {
+    const dram_config *loaded; /* as the user has it */
+    dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
+    const dram_hooks *hooks;
+    dram_summary *summary;
+    dram_session session;
+    dram_dataset *train, *val; /* val NULL: none */
+    dram_loader *loader;
+    dram_batch batch; /* that the next step reuses; count 0: it takes a new one */
+    dram_feed feed;
+    dram_targets targets;
+    dram_lines metrics;
+    dram_rundir *directory;
+    char *path[DRAM_RUN_FILES];
+    dram_guard *guard;
+    dram_run_state state;
+    double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
+    int64_t images;
+    int64_t evaluated_at; /* step of the last evaluation, -1 none */
+    int64_t saved_at;     /* step of the newest checkpoint, 0 none */
+    bool told_left_out;
+    bool *said; /* [images of data.train] bad ones that were warned about */
+    bool over;  /* all was done before: nothing in the directory changes but the export */
+} dram_run;
+
+/* From the config that was loaded to a plan: the directory is found and locked, the data sets are listed. */
+dram_status dram_run_plan(dram_run *run, bool resume);
+
+/* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is made
+ * or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
+dram_status dram_run_start(dram_run *run, bool resume);
+
+/* Opens the training stream from the state's position on; the caller closes it. */
+dram_status dram_run_open_loader(const dram_run *run, dram_loader **loader);
+
+bool dram_run_is_stopped(const dram_run *run);
+
+/* Between two pieces of work before the first step: DRAM_INTERRUPTED if a stop was asked for. */
+dram_status dram_run_go_on(const dram_run *run);
+
+/* Gives back all that a run holds, however far it came. */
+void dram_run_close(dram_run *run);
+
+#endif
