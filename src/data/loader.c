@@ -237,8 +237,8 @@ static dram_status check_params(const dram_loader_params *p)
     if (p->workers < 1) wrong = "workers";
     if (p->prefetch < 0) wrong = "prefetch";
     if (p->start < 0) wrong = "start";
-    if (p->stride < 0 || (p->stride && (!p->train || p->stride < p->batch_size))) wrong = "stride";
     if (p->offset < 0 || p->offset > (p->stride ? p->stride - p->batch_size : 0)) wrong = "offset";
+    if (p->stride < 0 || (p->stride && (!p->train || p->stride < p->batch_size))) wrong = "stride";
     if (!(p->labelled_share >= 0 && p->labelled_share <= 1)) wrong = "labelled_share";
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
