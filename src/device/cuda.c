@@ -163,6 +163,11 @@ static void *cuda_shared(dram_device *device, dram_queue queue)
     return &of(device)->context[queue];
 }
 
+static void *cuda_stream(dram_device *device, dram_queue queue)
+{
+    return of(device)->stream[queue];
+}
+
 static dram_status cuda_join(dram_device *device, dram_queue from, dram_queue to)
 {
     cuda_device *d = of(device);
@@ -236,6 +241,7 @@ static const dram_device_ops cuda_ops = {
     .close = cuda_close,
     .asynchronous = true,
     .shared = cuda_shared,
+    .stream = cuda_stream,
     .join = cuda_join,
     .finish = cuda_finish,
     .record_begin = cuda_record_begin,
