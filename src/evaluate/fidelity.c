@@ -121,7 +121,7 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, con
     TRY_GOTO(dram_dataset_open(&params, &dataset), done);
     TRY_GOTO(dram_datasets_check_broken(cfg, dataset, where, where), done);
     dram_datasets_say(dataset, params.recursive);
-    TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    TRY_GOTO(dram_choose(cfg, NULL, NULL, &chosen), done);
     *result = empty(&chosen.cfg); /* the file of weights may have said another size */
     if (!dram_fidelity_means_something(&chosen.cfg)) goto done;
     TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);

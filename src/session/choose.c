@@ -2,6 +2,7 @@
 
 #include "io/path.h"
 #include "session/levers.h"
+#include "session/ranks.h"
 #include "session/weights.h"
 
 int64_t dram_sample_bytes(const dram_config *cfg)
@@ -62,10 +63,13 @@ static dram_status check_class_map(const dram_config *cfg, const dram_config *be
     return dram_config_fail(cfg, "data.reduce_zero_label", text, path);
 }
 
-dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s)
+dram_status dram_choose(const dram_config *cfg, const char *path, dram_comm *comm, dram_chosen *s)
 {
+    int cores;
     *s = (dram_chosen){.cfg = *cfg};
-    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    TRY(dram_ranks_cores(comm, &cores));
+    if (!cfg->threads && dram_comm_size(comm) > 1) s->cfg.threads = cores;
+    dram_choose_loader(&s->cfg, cores, dram_host_free_bytes() / dram_ranks_here(comm));
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     if (!path || !(cfg->memory.may_change || cfg->task.enabled) || !dram_path_exists(path)) return DRAM_OK;
     TRY(dram_config_load(path, NULL, 0, &s->before));
@@ -86,6 +90,7 @@ dram_status dram_chosen_write(const dram_config *loaded, const dram_chosen *chos
     dram_config cfg = session->cfg;
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
+    cfg.threads = loaded->threads;
     if (session->pulled.length)
         dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
     if (chosen->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", chosen->kept.text);
