@@ -2,6 +2,8 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -48,11 +50,25 @@ static void print_summary(const dram_summary *s)
     printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", directory, directory);
 }
 
+/* The step of "step-400", "step-00000400" or "400". */
+static dram_status read_step(const char *text, int64_t *step)
+{
+    const char *digits = strncmp(text, "step-", 5) == 0 ? text + 5 : text;
+    size_t n = strspn(digits, "0123456789");
+    *step = n && n < 16 && !digits[n] ? strtoll(digits, NULL, 10) : 0;
+    if (*step > 0) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "train: --resume=%s: a checkpoint is named by its step, as in --resume=step-400",
+                     text);
+}
+
 dram_status dram_command_train(int argc, char **argv)
 {
-    bool resume = false, json = false, help;
+    bool json = false, help;
+    dram_resume resume = {0};
+    const char *from = NULL;
     const dram_option options[] = {
-        {"--resume", NULL, "go on from the newest checkpoint of this run", &resume, NULL},
+        {"--resume", "step-N", "go on from the newest checkpoint of this run, or from that of step N", &resume.on,
+         &from},
         {"--json", NULL, "print the summary as one JSON object, everything else on stderr", &json, NULL},
     };
     dram_words words;
@@ -60,6 +76,7 @@ dram_status dram_command_train(int argc, char **argv)
     dram_summary summary;
     TRY(dram_parse("train", argc, argv, options, 2, 1, &words, &help));
     if (help) return DRAM_OK;
+    if (from) TRY(read_step(from, &resume.step));
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_config_tell_idle(cfg);
     dram_progress_view view = {

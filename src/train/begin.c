@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "feed/datasets.h"
 #include "feed/fill.h"
-#include "io/atomic.h"
 #include "io/path.h"
 #include "session/headroom.h"
+#include "train/configs.h"
 
 bool dram_run_is_stopped(const dram_run *r)
 {
@@ -68,24 +68,40 @@ static dram_status put_aside(const char *path)
 static dram_status find_state(dram_run *r)
 {
     const char *directory = dram_rundir_path(r->directory);
-    TRY(dram_checkpoint_load(&r->session, r->path[DRAM_RUN_CHECKPOINTS], &r->state));
-    r->saved_at = r->state.step;
-    if (!r->saved_at) {
+    const int64_t step = r->resumed.step;
+    if (!step) {
         dram_info("%s: there is no checkpoint yet: the run begins with the first step", directory);
         for (int i = DRAM_RUN_METRICS; i <= DRAM_RUN_MEMORY; i++) TRY(put_aside(r->path[i]));
         return DRAM_OK;
     }
-    if (r->state.step >= r->session.cfg.train.steps) {
-        TRY(dram_summary_done(directory, r->state.step, &r->over));
+    TRY(dram_checkpoint_load(&r->session, r->path[DRAM_RUN_CHECKPOINTS], step, &r->state));
+    r->saved_at = step;
+    TRY(dram_resume_put_aside(&r->resumed, directory));
+    if (step >= r->session.cfg.train.steps) {
+        TRY(dram_summary_done(directory, step, &r->over));
         if (r->over)
             dram_info("%s: this run is finished: summary.json, config.yaml and the logs stay as they are; the student "
                       "is exported and evaluated again",
                       directory);
         if (r->over) return DRAM_OK;
     }
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_METRICS], r->state.step, false));
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], r->state.step, false));
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], r->state.step + 1, true); /* a line's step is done */
+    TRY(dram_lines_truncate(r->path[DRAM_RUN_METRICS], step, false));
+    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false));
+    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true); /* a line's step is done */
+}
+
+/* The texts of the config as it is run: for the directory, and for the checkpoints. */
+static dram_status keep_config(dram_run *r, const char *directory)
+{
+    dram_str yaml = {0};
+    dram_status status;
+    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml, &r->kept), done);
+    r->state.config = &r->kept;
+    r->state.depends = &r->depends;
+    if (!r->over) status = dram_configs_keep(directory, r->state.step, &yaml);
+done:
+    dram_str_free(&yaml);
+    return status;
 }
 
 /* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
@@ -95,38 +111,28 @@ static dram_status open_directory(dram_run *r)
                                                       [DRAM_RUN_METRICS] = "metrics.jsonl",
                                                       [DRAM_RUN_EVALUATIONS] = "evaluations.jsonl",
                                                       [DRAM_RUN_MEMORY] = "memory.jsonl"};
-    dram_str yaml = {0};
-    char *path = NULL;
-    dram_status status;
     TRY(dram_rundir_open(r->directory));
     const char *directory = dram_rundir_path(r->directory);
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
     for (int i = 0; i < DRAM_RUN_FILES; i++) TRY(dram_path_join(directory, files[i], &r->path[i]));
     if (!dram_rundir_is_new(r->directory)) TRY(find_state(r));
-    if (r->over) return DRAM_OK;
-    TRY_GOTO(dram_path_join(directory, "config.yaml", &path), done);
-    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml), done);
-    TRY_GOTO(dram_atomic_save(path, yaml.text, yaml.length), done);
-    status = dram_lines_open(r->path[DRAM_RUN_METRICS], &r->metrics);
-done:
-    dram_str_free(&yaml);
-    dram_free(path);
-    return status;
+    TRY(keep_config(r, directory));
+    return r->over ? DRAM_OK : dram_lines_open(r->path[DRAM_RUN_METRICS], &r->metrics);
 }
 
 /* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
-static dram_status choose(dram_run *r, bool resume)
+static dram_status choose(dram_run *r, dram_resume resume)
 {
-    char *path = NULL;
     const dram_config *cfg = r->loaded;
-    dram_status status;
     TRY(dram_config_check_inputs(cfg, true));
     TRY(dram_headroom_check_budget(cfg));
-    TRY(dram_rundir_find(cfg->run.dir, cfg->name, resume, &r->directory));
-    TRY(dram_path_join(dram_rundir_path(r->directory), "config.yaml", &path));
-    status = dram_choose(cfg, resume ? path : NULL, &r->chosen);
-    dram_free(path);
-    return status;
+    TRY(dram_rundir_find(cfg->run.dir, cfg->name, resume.on, &r->directory));
+    TRY(dram_depends_files(cfg, &r->depends));
+    if (resume.on) {
+        TRY(dram_resume_find(dram_rundir_path(r->directory), resume, cfg->memory.may_change != 0, &r->resumed));
+        TRY(dram_resume_refuse(&r->resumed, cfg, &r->depends));
+    }
+    return dram_choose(cfg, r->resumed.before, &r->chosen);
 }
 
 static void show_plan(void *context)
@@ -137,7 +143,7 @@ static void show_plan(void *context)
 }
 
 /* From the config that was loaded to a plan. */
-dram_status dram_run_plan(dram_run *r, bool resume)
+dram_status dram_run_plan(dram_run *r, dram_resume resume)
 {
     TRY(choose(r, resume));
     TRY(dram_datasets_open(&r->chosen.cfg, false, &r->train));
@@ -148,7 +154,10 @@ dram_status dram_run_plan(dram_run *r, bool resume)
     if (!r->state.is_skipped || !r->said) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
     TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
     show_plan(r);
-    return DRAM_OK;
+    TRY(dram_depends_rest(r->train, r->val, &r->session.plan->profile, &r->depends));
+    if (!r->resumed.step) return DRAM_OK;
+    TRY(dram_resume_tell(&r->resumed, &r->session.cfg, &r->depends));
+    return dram_checkpoint_fits(&r->session, dram_rundir_path(r->directory), r->resumed.step);
 }
 
 /* What the data is, and whether it will do. */
@@ -179,22 +188,22 @@ static dram_status open_feed(dram_run *r)
 }
 
 /* In an arena of its own, which is given back before the run's is taken. */
-static dram_status check_fidelity(const dram_run *r, bool resume)
+static dram_status check_fidelity(const dram_run *r, dram_resume resume)
 {
     dram_fidelity result;
     bool asked;
     if (!r->hooks->fidelity) return DRAM_OK;
-    TRY(dram_fidelity_before(&r->session, r->train, resume, r->hooks->stop, &result, &asked));
+    TRY(dram_fidelity_before(&r->session, r->train, resume.on, r->hooks->stop, &result, &asked));
     if (asked) r->hooks->fidelity(r->hooks->context, &result);
     return DRAM_OK;
 }
 
 /* From the plan to the first step. */
-dram_status dram_run_start(dram_run *r, bool resume)
+dram_status dram_run_start(dram_run *r, dram_resume resume)
 {
     const dram_config *cfg = &r->session.cfg;
     TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
-    TRY(dram_checkpoint_check_room(&r->session, dram_rundir_path(r->directory)));
+    TRY(dram_checkpoint_check_room(&r->session, dram_rundir_path(r->directory), r->resumed.step));
     TRY(check_data(r));
     TRY(check_fidelity(r, resume));
     TRY(dram_run_go_on(r));
@@ -229,5 +238,7 @@ void dram_run_close(dram_run *r)
     dram_free(r->said);
     for (int i = 0; i < DRAM_RUN_FILES; i++) dram_free(r->path[i]);
     dram_chosen_free(&r->chosen);
+    dram_resume_close(&r->resumed);
+    dram_str_free(&r->kept);
     dram_rundir_close(r->directory); /* last: nothing is written after it */
 }

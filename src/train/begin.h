@@ -9,6 +9,7 @@
 #include "session/choose.h"
 #include "train/checkpoint.h"
 #include "train/guard.h"
+#include "train/resume.h"
 #include "train/train.h"
 
 /* What is in a run's directory. */
@@ -17,6 +18,9 @@ enum { DRAM_RUN_CHECKPOINTS, DRAM_RUN_METRICS, DRAM_RUN_EVALUATIONS, DRAM_RUN_ME
 typedef struct {
     const dram_config *loaded; /* as the user has it */
     dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
+    dram_resumed resumed;      /* what it goes on from; {0}: nothing */
+    dram_depends depends;      /* what its steps depend on now */
+    dram_str kept;             /* the config that they are done with, for the checkpoints */
     const dram_hooks *hooks;
     dram_summary *summary;
     dram_session session;
@@ -40,11 +44,11 @@ typedef struct {
 } dram_run;
 
 /* From the config that was loaded to a plan: the directory is found and locked, the data sets are listed. */
-dram_status dram_run_plan(dram_run *run, bool resume);
+dram_status dram_run_plan(dram_run *run, dram_resume resume);
 
 /* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is made
  * or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
-dram_status dram_run_start(dram_run *run, bool resume);
+dram_status dram_run_start(dram_run *run, dram_resume resume);
 
 /* Opens the training stream from the state's position on; the caller closes it. */
 dram_status dram_run_open_loader(const dram_run *run, dram_loader **loader);

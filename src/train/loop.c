@@ -9,6 +9,7 @@
 #include "report/summary.h"
 #include "session/schedule.h"
 #include "train/begin.h"
+#include "train/sound.h"
 #include "train/step.h"
 #include "train/train.h"
 
@@ -40,10 +41,16 @@ done:
     dram_loader_close(loader);
 }
 
+/* What can be gone on from, looked at now: numbers that are not finite may have been saved. */
+static const char *newest_sound(const dram_run *r, char *text, size_t size)
+{
+    return dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], true, text, size);
+}
+
 /* An error for a step that cannot be used, and the next loss scale. A skipped step of fp16 is no error. */
 static dram_status judge(dram_run *r, const dram_step_order *order, const dram_step_result *result)
 {
-    char cause[500];
+    char cause[500], sound[200];
     bool scaled = r->session.graphs.scaled, finite = isfinite(result->grad_norm);
     dram_scaling *scaling = &r->state.scaling;
     long long step = (long long)r->state.step;
@@ -63,15 +70,16 @@ static dram_status judge(dram_run *r, const dram_step_order *order, const dram_s
         }
         return dram_fail(DRAM_ERR_NUMERIC,
                          "step %lld: the gradient is not finite at a loss scale of 1%s; lower optim.lr, or set "
-                         "train.precision to bf16; the last checkpoint is good",
-                         step, cause);
+                         "train.precision to bf16%s",
+                         step, cause, newest_sound(r, sound, sizeof sound));
     }
     name_the_cause(r, order, cause, sizeof cause);
     return dram_fail(DRAM_ERR_NUMERIC,
                      "step %lld: the %s is not finite; this update was not %s. Lower optim.lr or lengthen "
-                     "optim.warmup_steps; the last checkpoint is good%s",
+                     "optim.warmup_steps%s%s",
                      step, isfinite(result->loss) ? "gradient" : "loss",
-                     r->session.graphs.fused ? "finished and is not saved" : "made", cause);
+                     r->session.graphs.fused ? "finished and is not saved" : "made",
+                     newest_sound(r, sound, sizeof sound), cause);
 }
 
 static dram_step_order order_of(const dram_run *r)
@@ -134,6 +142,13 @@ static dram_status save(dram_run *r)
     return DRAM_OK;
 }
 
+/* Saves what is not saved, and reads the newest checkpoint again: what is said of it is true. */
+static dram_status save_and_check(dram_run *r)
+{
+    if (r->state.step > r->saved_at) TRY(save(r));
+    return r->saved_at ? dram_sound_check(r->path[DRAM_RUN_CHECKPOINTS], r->saved_at, NULL) : DRAM_OK;
+}
+
 /* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
@@ -143,14 +158,16 @@ static dram_status give_up(dram_run *r, dram_status status)
     if (step == 0) return status;
     snprintf(text, sizeof text, "%s", dram_error_text());
     dram_error_clear();
-    if (step > before && save(r) != DRAM_OK) {
-        char why[600];
-        snprintf(why, sizeof why, "; %lld steps are saved, and those since cannot be: %.500s", before,
-                 dram_error_text());
-        dram_error_clear();
-        return dram_fail(status, "%.800s%s", text, why);
-    }
-    return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
+    if (save_and_check(r) == DRAM_OK)
+        return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
+    char why[600], sound[200];
+    snprintf(why, sizeof why, "%.500s", dram_error_text());
+    dram_error_clear();
+    if (r->saved_at != step)
+        return dram_fail(status, "%.700s; the %lld steps since step %lld cannot be saved: %s%s", text, step - before,
+                         before, why, dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
+    return dram_fail(status, "%.700s; what was saved of %lld steps cannot be relied on: %s%s", text, step, why,
+                     dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
 }
 
 static dram_status next_batch(dram_run *r)
@@ -207,7 +224,7 @@ static void report_progress(const dram_run *r, const dram_metrics *m)
 static dram_status stop(dram_run *r)
 {
     dram_error_clear();
-    if (r->state.step > r->saved_at) TRY(save(r));
+    TRY(save_and_check(r));
     if (!r->saved_at) return dram_run_go_on(r);
     return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                      (long long)r->state.step);
@@ -285,7 +302,7 @@ static void summarise(dram_run *r, double wall, double cpu)
     s->cpu_utilization = wall > 0 ? cpu / (wall * dram_host_cores()) : NAN;
 }
 
-dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary)
+dram_status dram_train(const dram_config *cfg, dram_resume resume, const dram_hooks *hooks, dram_summary *summary)
 {
     *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
     dram_run r = {.loaded = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};

@@ -31,8 +31,14 @@ typedef struct {
     const volatile sig_atomic_t *stop; /* non-zero: save, and return DRAM_INTERRUPTED within a batch */
 } dram_hooks;
 
+/* Whether a run is gone on with, and from where. */
+typedef struct {
+    bool on;
+    int64_t step; /* of the checkpoint; 0: the newest */
+} dram_resume;
+
 /* A whole run, its directory and files (see the README). Nothing is written before config, data, weights and plan have
  * been found good. The summary is filled as far as the run came. hooks is never NULL; {0} has none. */
-dram_status dram_train(const dram_config *cfg, bool resume, const dram_hooks *hooks, dram_summary *summary);
+dram_status dram_train(const dram_config *cfg, dram_resume resume, const dram_hooks *hooks, dram_summary *summary);
 
 #endif

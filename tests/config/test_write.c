@@ -364,7 +364,7 @@ static void the_table_names_every_key(void **state)
     }
     assert_non_null(strstr(text.text,
                            "| `data.size` | a whole number that is a multiple of 32 from 32 to 8192 | `512` | "
-                           "side of the student's input, in pixels |\n"));
+                           "listed | side of the student's input, in pixels |\n"));
     dram_str_free(&text);
 }
 

@@ -255,7 +255,7 @@ static void levers_kept(void **state)
     before->optim.state = DRAM_OPTIM_STATE_INT8;
     assert_int_equal(dram_config_write_yaml(before, &yaml), DRAM_OK);
     put_file(in_dir(state, "kept.yaml"), yaml.text, yaml.length);
-    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), NULL, &s), DRAM_OK);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), &s), DRAM_OK);
     assert_int_equal(s.cfg.train.precision, DRAM_PRECISION_BF16);
     assert_int_equal(s.cfg.train.accumulate, 2);
     assert_int_equal(s.cfg.sam_distill.sam_input_size, 32);
@@ -266,12 +266,12 @@ static void levers_kept(void **state)
     assert_string_equal(s.kept.text, "precision, accumulate, optim_state, sam_input_size, distill_interval");
     dram_chosen_free(&s);
     cfg->train.batch_size = 3;
-    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), NULL, &s), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "kept.yaml"), &s), DRAM_ERR_CONFIG);
     assert_non_null(
         strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
     dram_error_clear();
     dram_chosen_free(&s);
-    assert_int_equal(dram_choose(cfg, in_dir(state, "absent.yaml"), NULL, &s), DRAM_OK);
+    assert_int_equal(dram_choose(cfg, in_dir(state, "absent.yaml"), &s), DRAM_OK);
     assert_int_equal(s.cfg.memory.may_change, cfg->memory.may_change);
     assert_int_equal(s.cfg.train.accumulate, 1);
     dram_chosen_free(&s);
