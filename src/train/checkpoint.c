@@ -59,6 +59,7 @@ static const char *seed_text(const dram_session *s, char out[32])
 static dram_status write_json(const dram_session *s, const char *path, const dram_run_state *state)
 {
     char seed[32];
+    int ranks = dram_comm_size(s->comm);
     cJSON *root = cJSON_CreateObject();
     bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
                 cJSON_AddNumberToObject(root, "step", (double)state->step) &&
@@ -67,7 +68,10 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
                 cJSON_AddNumberToObject(root, "loss_scale", state->scaling.scale) &&
                 cJSON_AddNumberToObject(root, "good_steps", (double)state->scaling.good) &&
                 cJSON_AddNumberToObject(root, "skipped_steps", (double)state->scaling.skipped) &&
-                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) && add_skipped(root, state);
+                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) &&
+                cJSON_AddNumberToObject(root, "ranks", ranks) &&
+                cJSON_AddNumberToObject(root, "effective_batch", ranks * s->cfg.train.batch_size) &&
+                cJSON_AddNumberToObject(root, "accumulate", s->cfg.train.accumulate) && add_skipped(root, state);
     dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
     cJSON_Delete(root);
     return status;
@@ -75,11 +79,14 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
 
 static const char target_file[] = "target.safetensors";
 
-static dram_status write_target(const dram_dir *dir, const dram_run_state *state)
+static dram_status write_target(const dram_session *s, const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
-    const dram_st_out out = {
-        .name = "target", .dtype = DRAM_ST_F32, .rank = 1, .dim = {state->target_count}, .data = state->target};
+    const dram_st_out out = {.name = "target",
+                             .dtype = DRAM_ST_F32,
+                             .rank = 1,
+                             .dim = {state->target_count * dram_comm_size(s->comm)},
+                             .data = state->targets ? state->targets : state->target};
     if (!state->target) return DRAM_OK;
     TRY(dram_dir_file(dir, target_file, &path));
     dram_status status = dram_st_write(path, &out, 1, NULL, 0);
@@ -87,8 +94,10 @@ static dram_status write_target(const dram_dir *dir, const dram_run_state *state
     return status;
 }
 
-static dram_status read_target(const char *directory, const dram_run_state *state)
+/* The file has those of the whole effective batch, in the order of the stream. */
+static dram_status read_target(const dram_session *s, const char *directory, const dram_run_state *state)
 {
+    const int64_t each = state->target_count;
     char *path;
     dram_st *file;
     dram_status status;
@@ -96,8 +105,8 @@ static dram_status read_target(const char *directory, const dram_run_state *stat
     TRY(dram_path_join(directory, target_file, &path));
     TRY_GOTO(dram_st_open(path, &file), done);
     const dram_st_tensor *tensor = dram_st_find(file, "target");
-    if (tensor && tensor->elements == state->target_count)
-        status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
+    if (tensor && tensor->elements == each * dram_comm_size(s->comm))
+        status = dram_st_read_f32(file, tensor, each * dram_comm_rank(s->comm), each, state->target);
     else
         status =
             dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
@@ -117,7 +126,7 @@ static dram_status write_tensors(dram_session *s, const dram_dir *dir, const dra
         dram_free(path);
         TRY(status);
     }
-    return write_target(dir, state);
+    return write_target(s, dir, state);
 }
 
 /* checkpoint.json: the version, what the run depends on, and the hashes of all that was written before. */
@@ -292,7 +301,7 @@ static dram_status read_scaling(const cJSON *root, const char *path, int64_t mos
 static void tell_unknown(const cJSON *root, const char *path)
 {
     static const char *const known[] = {"version",    "step",          "position", "batches_tracked", "loss_scale",
-                                        "good_steps", "skipped_steps", "seed",     "skipped_images"};
+                                        "good_steps", "skipped_steps", "seed",     "skipped_images", "ranks", "effective_batch", "accumulate"};
     const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "version"));
     const cJSON *item;
     dram_str names = {0};
@@ -364,7 +373,7 @@ dram_status dram_checkpoint_load(dram_session *s, const char *folder, int64_t st
     dram_status status;
     TRY(dram_checkpoint_path(folder, step, &directory));
     TRY_GOTO(read_tensors(s, directory, true), done);
-    TRY_GOTO(read_target(directory, state), done);
+    TRY_GOTO(read_target(s, directory, state), done);
     TRY_GOTO(dram_path_join(directory, "state.json", &path), done);
     status = read_json(s, path, state);
 done:

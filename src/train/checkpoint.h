@@ -17,6 +17,7 @@ typedef struct {
     int skipped;                 /* their number */
     float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
+    const float *targets;        /* saved only: those of all ranks, in rank order; NULL: `target` is all. Not owned */
     const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
     const dram_depends *depends;
 } dram_run_state;
@@ -29,7 +30,7 @@ dram_status dram_checkpoint_check_room(dram_session *session, const char *direct
 /* The i-th file of tensors of a checkpoint, NULL behind the last. */
 const char *dram_checkpoint_file(int i);
 
-/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary name, then deletes all but
+/* Of several ranks the first calls it. Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary name, then deletes all but
  * the newest run.keep. After an error the older ones are still there. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
