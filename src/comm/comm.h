@@ -4,8 +4,8 @@
  * left without collectives. All calls but dram_comm_rank and _size are collective and made by the main thread.
  *
  * What fails ends the job. DRAM_ERR_PEER (exit code 4): another rank failed or does not answer; the text names it, its
- * machine and its own error. The rank that failed keeps its own status. After any failure dram_comm_close waits for
- * nobody. A rank that does not answer within the limit is found by a thread (watch.h), which calls `leave`.
+ * machine and its own error. The rank that failed keeps its own status. A rank that does not answer
+ * within the limit is found by a thread (watch.h), which calls `leave`.
  */
 #ifndef DRAM_COMM_COMM_H
 #define DRAM_COMM_COMM_H
@@ -15,21 +15,11 @@
 #include "comm/world.h"
 #include "device/device.h"
 
-typedef enum { DRAM_BACKEND_AUTO, DRAM_BACKEND_NCCL, DRAM_BACKEND_MPI } dram_backend; /* auto: by the device */
-typedef enum {
-    DRAM_RENDEZVOUS_AUTO,
-    DRAM_RENDEZVOUS_MPI,
-    DRAM_RENDEZVOUS_ENV
-} dram_rendezvous; /* auto: MPI if it can */
-
 typedef struct {
     dram_world world;
-    dram_backend backend;
-    dram_rendezvous rendezvous;
-    double timeout; /* seconds that a rank may be waited for; 0: 60 + 20 x the longest step so far */
-    int channels;   /* of NCCL */
-    bool gpu;       /* what runs is on a GPU */
-    /* Compared right after opening: all ranks must have the same. config: a line a key. NULL: "". */
+    double timeout; /* seconds that a rank may be waited for; 0: 1800 to the first step, then 60 + 20 x the longest */
+    /* Compared right after opening: all ranks must have the same. config: YAML of a key a line
+     * (dram_config_write_yaml); program: its version. NULL: "". */
     const char *config, *program;
     /* Ends the process at once, by _exit, after it has said the text: no clean-up of any kind. Called by another thread
      * while the main thread hangs. Does not return. Needed with more than one rank. */
@@ -39,13 +29,14 @@ typedef struct {
 
 typedef struct dram_comm dram_comm;
 
-/* Opens the transports and compares what must be equal. DRAM_ERR_CONFIG: no module or library, ranks that differ in
- * config or program (with both values), the environment and the launcher disagree. Nothing in params is kept. */
+/* Opens the transport and compares what must be equal. DRAM_ERR_CONFIG, on all ranks: ranks that differ in config or
+ * program (with both values), the environment and the launcher disagree, there is no module or no way to meet. Nothing
+ * in params is kept but `context`. */
 dram_status dram_comm_open(const dram_comm_params *params, dram_comm **out);
 
-/* Says goodbye to the others, or after a failure, waits for nobody. The device must have been closed or detached before.
- * NULL is allowed. */
-void dram_comm_close(dram_comm *comm);
+/* Says goodbye to the others, who must do the same; with another status than DRAM_OK it waits for nobody, and the
+ * process must end soon. The device that was attached has been closed before. NULL is allowed. */
+void dram_comm_close(dram_comm *comm, dram_status status);
 
 int dram_comm_rank(const dram_comm *comm);
 int dram_comm_size(const dram_comm *comm);
@@ -86,12 +77,12 @@ dram_status dram_comm_wait(dram_comm *comm, dram_status status, const volatile s
 /* `all` gets `bytes` of every rank in rank order: size * bytes, host memory. With one rank it is a copy. */
 dram_status dram_comm_gather(dram_comm *comm, const void *mine, int64_t bytes, void *all);
 
-/* Sums over the ranks, added in rank order in double, in place: all get the same bits. With one rank nothing changes. */
+/* Sums over the ranks, in place, added in rank order: all get the same bits. With one rank nothing changes. */
 dram_status dram_comm_sum(dram_comm *comm, double *values, int n);
 dram_status dram_comm_sum_counts(dram_comm *comm, int64_t *counts, int n);
 
-/* Bounds what the main thread does next and cannot be interrupted (waiting for a GPU's queues): the limit runs from here
- * until `came`. what: shown, copied. Neither is collective. */
+/* Bounds what the main thread does next and cannot be interrupted (waiting for a GPU's queues): the limit runs from
+ * here until `came`. what: shown, copied. Neither is collective. */
 void dram_comm_await(dram_comm *comm, const char *what);
 void dram_comm_came(dram_comm *comm);
 

@@ -2,7 +2,7 @@
  *
  * Every call is collective but check, abandon and the reading of `came`: all ranks make the same calls, with the same
  * sizes, in the same order, from their main thread. `at` tells how a buffer is cut into one piece a rank, the same on
- * all: piece r is [at[r], at[r + 1]), at[0] is 0, pieces may be empty.
+ * all: piece r is [at[r], at[r + 1]), at[0] is 0, pieces may be empty. It is read during the call alone.
  *
  * Data lies in the device's memory where `device_memory` is true: then a call puts its work into `stream` (the comm
  * queue's cudaStream_t) and returns. Else data is in host memory, `stream` is NULL, and a call is done when it returns,
@@ -44,8 +44,8 @@ typedef struct {
     dram_status (*reduce_scatter)(dram_transport *transport, const float *in, const int64_t *at, float *out,
                                   void *stream);
 
-    /* Host memory, small, done on return: `all` gets `bytes` of every rank in rank order. Not within a group. NULL: this
-     * transport has no host side, and another is opened beside it. */
+    /* Host memory, small, done on return: `all` gets `bytes` of every rank in rank order. Not within a group. NULL:
+     * this transport has no host side, and another is opened beside it. */
     dram_status (*host_gather)(dram_transport *transport, const void *mine, int64_t bytes, void *all);
 
     /* Whether something has failed behind the calls' backs. From any thread; takes no lock that a call holds. NULL: the

@@ -4,9 +4,10 @@
  *
  *   torchrun   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE
  *   Open MPI   OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK, _LOCAL_SIZE
- *   MPICH      PMI_RANK, PMI_SIZE, MPI_LOCALRANKID, MPI_LOCALNRANKS (Intel's MPI too; srun's local ones if it gave PMI_RANK)
- *   srun       SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, the tasks of this node; only within a step, so that the script
- *              that sbatch runs is one process
+ *   MPICH      PMI_RANK, PMI_SIZE, MPI_LOCALRANKID, MPI_LOCALNRANKS (Intel's MPI too; with srun --mpi=pmi2, which gives
+ *              the first two, the local ones are srun's)
+ *   srun       SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, the tasks of this node; only within a step, so that the
+ *              script that sbatch runs is one process
  *   none       rank 0 of 1
  *
  * Pure: nothing is opened, asked for, or kept.
