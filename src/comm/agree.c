@@ -72,25 +72,36 @@ static dram_status must_be_together(const dram_comm *c, const words *said)
     return DRAM_OK;
 }
 
+/* Once a failure is known to all nothing more is asked: who comes here again is on its way out. */
+static dram_status heard_before(int32_t mine)
+{
+    if (mine != DRAM_OK) return (dram_status)mine;
+    return *dram_error_text() ? DRAM_ERR_PEER : dram_fail(DRAM_ERR_PEER, "another rank has failed");
+}
+
 /* One exchange: said[0..size) is what all ranks say. */
 static dram_status exchange(dram_comm *c, words mine, const words **said)
 {
     char what[96];
     double begin = dram_clock();
     bool failed = false;
+    if (c->failed) return heard_before(mine.status);
     mine.exchange = c->exchange++;
     mine.busy = begin - c->since;
     snprintf(what, sizeof what, mine.kind == STEP ? "%s (%lld)" : "%s", place_of((kind)mine.kind),
              (long long)mine.step);
+    c->failed = true; /* unless it goes well */
     TRY(dram_host_gather(c, what, &mine, sizeof mine, c->said));
     c->since = dram_clock();
     *said = c->said;
-    TRY(must_be_together(c, *said));
     for (int r = 0; r < c->size; r++) {
         failed |= (*said)[r].status != DRAM_OK;
         c->stop |= (*said)[r].stop != 0;
     }
-    return failed ? tell_failure(c, *said, (dram_status)mine.status) : DRAM_OK;
+    if (failed) return tell_failure(c, *said, (dram_status)mine.status); /* wherever the others are */
+    TRY(must_be_together(c, *said));
+    c->failed = false;
+    return DRAM_OK;
 }
 
 dram_status dram_comm_agree(dram_comm *c, const dram_agreement *mine, dram_agreed *agreed)

@@ -19,6 +19,7 @@ struct dram_comm {
     double since;     /* when the last one was over */
     double step;      /* when the last one of a step was over; 0: none was */
     bool stop;        /* a rank was asked to stop */
+    bool failed;      /* an exchange has failed, or a rank came to one with an error */
 
     const dram_kernel *kernels; /* of the device that is attached */
     int64_t *at;                /* size + 1: of the call that is made (collective.c) */

@@ -71,6 +71,7 @@ dram_status dram_chosen_write(const dram_config *loaded, const dram_chosen *chos
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
     cfg.threads = loaded->threads;
+    cfg.distributed.ranks = loaded->distributed.ranks;
     if (session->pulled.length)
         dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
     if (chosen->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", chosen->kept.text);

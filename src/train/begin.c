@@ -9,6 +9,7 @@
 #include "feed/datasets.h"
 #include "feed/fill.h"
 #include "feed/marked.h"
+#include "io/checkpoint.h"
 #include "io/path.h"
 #include "session/headroom.h"
 #include "session/ranks.h"
@@ -34,9 +35,9 @@ static bool is_first(const dram_run *r)
  * for, of any. */
 static dram_status go_on(const dram_run *r, dram_status status)
 {
-    bool asked;
-    TRY(dram_comm_wait(r->comm, status, r->hooks->stop, &asked));
-    return asked ? dram_run_interrupted() : DRAM_OK;
+    bool asked, interrupted = status == DRAM_INTERRUPTED;
+    TRY(dram_comm_wait(r->comm, interrupted ? DRAM_OK : status, r->hooks->stop, &asked));
+    return interrupted ? status : asked ? dram_run_interrupted() : DRAM_OK;
 }
 
 /* The training stream from the state's position on. */
@@ -288,6 +289,7 @@ dram_status dram_run_plan(dram_run *r, dram_resume *resume)
     TRY(choose(r, resume));
     TRY(dram_ranks_together(r->comm, open_data(r)));
     TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, r->comm, &r->session));
+    TRY(dram_ranks_together(r->comm, dram_together_check_statistics(&r->session)));
     show_plan(r);
     TRY(dram_ranks_together(r->comm, compare_before(r)));
     return dram_together_compare_plans(&r->session);
@@ -375,7 +377,7 @@ dram_status dram_run_start(dram_run *r, dram_resume resume)
     /* Before the teacher runs for the check, or for hours to fill a cache. */
     TRY(dram_ranks_together(r->comm, dram_headroom_check(&r->session)));
     TRY(go_on(r, is_first(r) ? look_ahead(r, resume) : DRAM_OK));
-    TRY(dram_ranks_together(r->comm, dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets)));
+    TRY(go_on(r, dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets)));
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->comm, r->hooks->stop));
     TRY(go_on(r, DRAM_OK));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));

@@ -7,8 +7,8 @@
 #include "io/lines.h"
 #include "io/rundir.h"
 #include "session/choose.h"
-#include "train/effective.h"
 #include "train/checkpoint.h"
+#include "train/effective.h"
 #include "train/guard.h"
 #include "train/resume.h"
 #include "train/train.h"
@@ -47,9 +47,9 @@ typedef struct {
     dram_status failed;   /* of several ranks: this one's data has failed it, with this text */
     char failure[1024];
     bool told_left_out;
-    bool *said; /* [images of data.train] bad ones that were warned about */
+    bool *said;  /* [images of data.train] bad ones that were warned about */
     bool is_new; /* its directory was made by it */
-    bool over;  /* all was done before: nothing in the directory changes but the export */
+    bool over;   /* all was done before: nothing in the directory changes but the export */
 } dram_run;
 
 /* From the config that was loaded to a plan: the directory is found and locked, the data sets are listed. resume->on is

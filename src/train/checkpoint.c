@@ -300,8 +300,9 @@ static dram_status read_scaling(const cJSON *root, const char *path, int64_t mos
 /* The members of state.json that are read; a newer dram may write more. */
 static void tell_unknown(const cJSON *root, const char *path)
 {
-    static const char *const known[] = {"version",    "step",          "position", "batches_tracked", "loss_scale",
-                                        "good_steps", "skipped_steps", "seed",     "skipped_images", "ranks", "effective_batch", "accumulate"};
+    static const char *const known[] = {"version",        "step",       "position",        "batches_tracked",
+                                        "loss_scale",     "good_steps", "skipped_steps",   "seed",
+                                        "skipped_images", "ranks",      "effective_batch", "accumulate"};
     const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "version"));
     const cJSON *item;
     dram_str names = {0};

@@ -199,7 +199,8 @@ static dram_status join(dram_run *r, float **targets)
     TRY(dram_together_compare(&r->session, true));
     TRY(join_skipped(r));
     if (is_first(r) && n) *targets = dram_alloc((size_t)n * (size_t)dram_comm_size(r->comm) * sizeof **targets);
-    if (is_first(r) && n && !*targets) status = dram_fail(DRAM_ERR_MEMORY, "no memory to save the targets of all ranks");
+    if (is_first(r) && n && !*targets)
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory to save the targets of all ranks");
     TRY(dram_ranks_together(r->comm, status));
     int64_t images = r->session.graphs.batch * r->session.graphs.accumulate;
     if (n) TRY(dram_together_collect(r->comm, state->target, n, n / images, *targets));
@@ -361,8 +362,8 @@ static bool is_due(int64_t step, int every)
 
 static dram_status export_student(dram_run *r)
 {
-    return dram_ranks_together(
-        r->comm, is_first(r) ? dram_student_export(&r->session, dram_rundir_path(r->directory)) : DRAM_OK);
+    return dram_ranks_together(r->comm, is_first(r) ? dram_student_export(&r->session, dram_rundir_path(r->directory))
+                                                    : DRAM_OK);
 }
 
 static dram_status loop(dram_run *r)
@@ -436,8 +437,7 @@ dram_status dram_train(const dram_config *cfg, dram_comm *comm, dram_resume resu
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
         bool again = r.images == 0 && r.state.step > 0;
         const char *directory = dram_rundir_path(r.directory);
-        dram_status written =
-            r.over || !is_first(&r) ? DRAM_OK : dram_summary_write(summary, status, again, directory);
+        dram_status written = r.over || !is_first(&r) ? DRAM_OK : dram_summary_write(summary, status, again, directory);
         if (status == DRAM_OK) status = written;
     }
     dram_run_close(&r);
