@@ -60,6 +60,11 @@
     X(DRAM_FUSED_ON, "on")                                                                                             \
     X(DRAM_FUSED_OFF, "off")
 
+#define DRAM_REDUCE_WORD_LIST(X)                                                                                       \
+    X(DRAM_REDUCE_WORD_AUTO, "auto")                                                                                   \
+    X(DRAM_REDUCE_WORD_ORDERED, "ordered")                                                                             \
+    X(DRAM_REDUCE_WORD_FAST, "fast")
+
 #define DRAM_SCHEDULE_LIST(X)                                                                                          \
     X(DRAM_SCHEDULE_COSINE, "cosine")                                                                                  \
     X(DRAM_SCHEDULE_CONSTANT, "constant")
@@ -98,6 +103,7 @@
     X(dram_batch_norm, DRAM_BATCH_NORM_LIST)                                                                           \
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
     X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
+    X(dram_reduce, DRAM_REDUCE_WORD_LIST)                                                                              \
     X(dram_schedule, DRAM_SCHEDULE_LIST)                                                                               \
     X(dram_loss_scale, DRAM_LOSS_SCALE_LIST)                                                                           \
     X(dram_checkpoint, DRAM_CHECKPOINT_LIST)                                                                           \

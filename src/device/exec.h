@@ -4,8 +4,8 @@
  * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes are
  * handed to their queues in the order of the graph; queues run side by side where a device can (plan/plan.h says what
  * orders them). Neighbours of one op that have nothing to do with each other (the updates of weights) go in one call
- * where the device has a kernel for many; bits do not depend on it. A program's second run is recorded where the device
- * can, and later ones replay it.
+ * where the device has a kernel for many, and so do neighbouring collectives; bits do not depend on it. A program's second
+ * run is recorded where the device can, and later ones replay it.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -15,7 +15,8 @@
 
 typedef struct dram_exec dram_exec;
 
-/* The device and the plan must outlive it. */
+/* The device and the plan must outlive it. A plan of several ranks needs a device that has `collectives`; then all ranks
+ * run, time and look through the same programs in the same order. */
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **exec);
 void dram_exec_close(dram_exec *exec); /* NULL is allowed */
 

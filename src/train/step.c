@@ -26,7 +26,7 @@ static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order
 {
     const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[order->kind];
-    const int micro_batches = p->accumulate * dram_comm_size(s->comm);
+    const int micro_batches = p->accumulate * p->ranks;
     float labels = dram_feed_label_count(order->labelled, micro_batches);
     int each = count / p->accumulate;
     TRY(dram_feed_batch(s, feed, order->kind, k, samples + k * each, each, labels));
@@ -114,7 +114,7 @@ static dram_status run_step(dram_session *s, dram_feed *feed, const dram_step_or
     TRY(sum_over_ranks(s, result));
     result->label_pixels = io->loss_task == DRAM_NONE ? NAN : (double)order->labelled;
     if (result->label_pixels == 0) result->loss_task = NAN;
-    int images = count * dram_comm_size(s->comm);
+    int images = count * p->ranks;
     result->loss_sam = mean_of_rest(result->loss_sam, result->sam_out, images);
     result->loss_resolution = mean_of_rest(result->loss_resolution, result->resolution_out, images);
     if (update != io) {
