@@ -1,5 +1,7 @@
 #include "comm/comm.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "comm/agree.h"
@@ -130,7 +132,11 @@ void dram_comm_came(dram_comm *c)
 
 dram_status dram_comm_fail(dram_comm *c, dram_status status)
 {
-    if (dram_comm_size(c) > 1)
-        c->leave(c->context, status, *dram_error_text() ? dram_error_text() : dram_status_text(status));
+    char where[DRAM_HOST_SIZE + 32];
+    if (dram_comm_size(c) == 1) return status;
+    dram_fail(status, "%s", dram_status_text(status));
+    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->place[c->rank].host);
+    dram_error_prefix(status, where);
+    c->leave(c->context, status, dram_error_text());
     return status;
 }
