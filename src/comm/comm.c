@@ -1,0 +1,142 @@
+#include "comm/comm.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "comm/agree.h"
+#include "comm/collective.h"
+#include "comm/meet.h"
+#include "comm/mpi.h"
+
+static dram_status open_transport(const dram_world *world, dram_transport **out)
+{
+    if (!world->mpi)
+        return dram_fail(
+            DRAM_ERR_CONFIG,
+            "%d processes started by %s cannot meet on CPUs, which takes MPI: start them with `mpirun -n %d "
+            "dram ...`%s",
+            world->size, dram_launcher_name(world->launcher), world->size,
+            world->launcher == DRAM_LAUNCHER_SRUN ? ", or srun --mpi=pmix or --mpi=pmi2 with an MPI that has it" : "");
+    return dram_mpi_open(world, out);
+}
+
+/* What a failure left as it was, until the process ends. */
+static dram_comm *left_behind;
+
+/* Memory for all that is by rank. */
+static bool make_room(dram_comm *c)
+{
+    size_t n = (size_t)c->size;
+    c->place = dram_calloc(n, sizeof *c->place);
+    c->said = dram_calloc(1, dram_said_bytes(c->size));
+    c->at = dram_calloc(n + 1, sizeof *c->at);
+    return c->place && c->said && c->at;
+}
+
+static dram_status open_ranks(dram_comm *c, const dram_comm_params *params)
+{
+    if (!make_room(c)) return dram_fail(DRAM_ERR_MEMORY, "out of host memory for %d ranks", c->size);
+    const dram_watch_params watched = {.rank = c->rank,
+                                       .size = c->size,
+                                       .timeout = params->timeout,
+                                       .place = c->place,
+                                       .leave = params->leave,
+                                       .context = params->context};
+    c->leave = params->leave;
+    c->context = params->context;
+    TRY(dram_watch_open(&watched, &c->watch));
+    dram_watch_begin(c->watch, "the beginning of MPI", -1, NULL);
+    dram_status status = open_transport(&params->world, &c->host);
+    dram_watch_end(c->watch);
+    c->data = c->host;
+    c->since = dram_clock();
+    return status == DRAM_OK ? dram_meet(c, params) : status;
+}
+
+dram_status dram_comm_open(const dram_comm_params *params, dram_comm **out)
+{
+    dram_comm *c = dram_calloc(1, sizeof *c);
+    if (!c) return dram_fail(DRAM_ERR_MEMORY, "out of host memory for the ranks of this job");
+    c->rank = params->world.rank;
+    c->size = params->world.size;
+    dram_status status = c->size > 1 ? open_ranks(c, params) : DRAM_OK;
+    if (status == DRAM_OK)
+        *out = c;
+    else
+        dram_comm_close(c, status);
+    return status;
+}
+
+void dram_comm_close(dram_comm *c, dram_status status)
+{
+    if (!c) return;
+    if (c->host && status == DRAM_OK) {
+        dram_watch_begin(c->watch, "the end of the job", -1, NULL);
+        c->host->ops->close(c->host);
+    }
+    dram_watch_close(c->watch);
+    if (c->host && status != DRAM_OK) { /* what was begun may still be written into what it was given */
+        c->host->ops->abandon(c->host);
+        left_behind = c;
+        return;
+    }
+    dram_free(c->place);
+    dram_free(c->said);
+    dram_free(c->at);
+    dram_free(c);
+}
+
+int dram_comm_rank(const dram_comm *c)
+{
+    return c ? c->rank : 0;
+}
+
+int dram_comm_size(const dram_comm *c)
+{
+    return c ? c->size : 1;
+}
+
+const char *dram_comm_backend(const dram_comm *c)
+{
+    return c && c->data ? c->data->name : "none";
+}
+
+const char *dram_comm_version(const dram_comm *c)
+{
+    return c && c->data ? c->data->version : "";
+}
+
+const char *dram_comm_host(const dram_comm *c, int rank)
+{
+    return c && c->place ? c->place[rank].host : "";
+}
+
+void dram_comm_attach(dram_comm *c, dram_device *device)
+{
+    if (dram_comm_size(c) == 1) return;
+    c->kernels = device->kernels;
+    device->collectives = &dram_rank_collectives;
+    device->comm = c;
+}
+
+void dram_comm_await(dram_comm *c, const char *what)
+{
+    if (dram_comm_size(c) > 1) dram_watch_begin(c->watch, what, -1, NULL);
+}
+
+void dram_comm_came(dram_comm *c)
+{
+    if (dram_comm_size(c) > 1) dram_watch_end(c->watch);
+}
+
+dram_status dram_comm_fail(dram_comm *c, dram_status status)
+{
+    char where[DRAM_HOST_SIZE + 32];
+    if (dram_comm_size(c) == 1) return status;
+    dram_fail(status, "%s", dram_status_text(status));
+    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->place[c->rank].host);
+    dram_error_prefix(status, where);
+    c->leave(c->context, status, dram_error_text());
+    return status;
+}
