@@ -40,6 +40,7 @@ typedef struct {
     int act;                   /* dram_act */
     int mode;                  /* dram_resize_mode, dram_embed_mode or dram_reduce_mode */
     int ranks;                 /* collectives: how many there are, at least 2 */
+    int bucket;                /* sums over ranks: those of a number go together (passes/collect.h) */
     int batch_stats;           /* batch norm: mean and var are those of this very x, and take part in the gradient */
     float eps;                 /* norms, optimisers */
     float momentum;            /* running statistics; SGD */

@@ -13,6 +13,8 @@
     /* x f32 -> the sum over ranks. attr: ranks; mode, a dram_reduce_mode. ORDERED: 0 + x of rank 0 + x of rank 1 ..., in a \
        workspace of dram_rank_workspace elements (base/ranks.h); FAST: as the library adds, without one */ \
     X(all_reduce,           1, 1, 1, 0x000, 0x0, 0x001, "-",    0, ONCE,    COMM,    0, MODE) \
+    /* the same, in place: of a slot */ \
+    X(all_reduce_into,      1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMM,    0, MODE) \
     /* x f32 of n elements -> [c]: this rank's shard of the sum, c = dram_rank_shard(n, N); zeros beyond n. attr: ranks, mode. \
        ORDERED: a workspace of N c elements */ \
     X(reduce_scatter,       1, 1, 1, 0x000, 0x0, 0x000, "-",    0, ONCE,    COMM,    0, MODE) \

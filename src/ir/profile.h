@@ -8,6 +8,7 @@
 typedef struct {
     char name[64];
     bool gpu;                   /* what is in the device's space runs there; what is in host space runs on the CPU */
+    int ranks;                  /* devices that work on one effective batch, each with a process and this plan */
     int64_t align;              /* bytes; every offset and size is a multiple of it */
     int workers;                /* compute threads of the CPU, each with scratch of its own */
     int64_t scratch_per_worker; /* bytes an op may ask for a worker */

@@ -26,6 +26,7 @@ static bool ordered(const dram_node *node)
     return node->attr.mode == DRAM_REDUCE_ORDERED;
 }
 
+/* They take time of the links between ranks, not of what computes. */
 static int64_t no_flops(const dram_graph *g, const dram_node *node)
 {
     (void)g;
@@ -54,8 +55,13 @@ static int64_t all_reduce_workspace(const dram_graph *g, const dram_node *node, 
     return all_reduce_room(g, node);
 }
 
-const dram_rules dram_rules_all_reduce = {
-    .shape = all_reduce_shape, .workspace = all_reduce_workspace, .workspace_gpu = all_reduce_room};
+#define SUM                                                                                                            \
+    {                                                                                                                  \
+        .shape = all_reduce_shape, .flops = no_flops, .workspace = all_reduce_workspace,                               \
+        .workspace_gpu = all_reduce_room                                                                               \
+    }
+const dram_rules dram_rules_all_reduce = SUM;
+const dram_rules dram_rules_all_reduce_into = SUM;
 
 static dram_status reduce_scatter_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -77,8 +83,10 @@ static int64_t reduce_scatter_workspace(const dram_graph *g, const dram_node *no
     return reduce_scatter_room(g, node);
 }
 
-const dram_rules dram_rules_reduce_scatter = {
-    .shape = reduce_scatter_shape, .workspace = reduce_scatter_workspace, .workspace_gpu = reduce_scatter_room};
+const dram_rules dram_rules_reduce_scatter = {.shape = reduce_scatter_shape,
+                                              .flops = no_flops,
+                                              .workspace = reduce_scatter_workspace,
+                                              .workspace_gpu = reduce_scatter_room};
 
 static dram_status rank_sum_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

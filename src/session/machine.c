@@ -13,11 +13,24 @@ bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
     return gpu;
 }
 
+int dram_machine_ranks(const dram_config *cfg)
+{
+    return cfg->distributed.ranks ? cfg->distributed.ranks : 1;
+}
+
+dram_reduce_mode dram_machine_reduce(const dram_config *cfg)
+{
+    if (cfg->distributed.reduce == DRAM_REDUCE_WORD_ORDERED) return DRAM_REDUCE_ORDERED;
+    if (cfg->distributed.reduce == DRAM_REDUCE_WORD_FAST) return DRAM_REDUCE_FAST;
+    return dram_machine_ranks(cfg) > 1 && dram_machine_gpu(cfg, NULL, 0) ? DRAM_REDUCE_FAST : DRAM_REDUCE_ORDERED;
+}
+
 dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
 {
     int workers = cfg->threads ? cfg->threads : dram_host_cores();
     dram_times *times;
     *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
+    profile->ranks = dram_machine_ranks(cfg);
     if (!profile->gpu) return DRAM_OK;
     TRY(dram_machine_times(cfg, profile, &times));
     if (!times) return DRAM_OK;

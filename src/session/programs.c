@@ -5,6 +5,7 @@
 
 #include "model/family.h"
 #include "ops/call.h"
+#include "session/machine.h"
 #include "session/update.h"
 
 typedef struct {
@@ -368,6 +369,8 @@ dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, d
     dram_ops_init();
     *p = (dram_graph_set){.batch = cfg->train.batch_size / cfg->train.accumulate,
                           .accumulate = cfg->train.accumulate,
+                          .ranks = dram_machine_ranks(cfg),
+                          .reduce = dram_machine_reduce(cfg),
                           .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
                           .student_size = set == DRAM_SET_FIDELITY ? dram_teacher_full(cfg) : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
