@@ -8,12 +8,13 @@
 
 #include "session/session.h"
 
-/* An option of a command: either a switch or one that takes a value (--dump FILE). */
+/* An option of a command: a switch, one that takes a value (--dump FILE), or a switch that may have one (--resume,
+ * --resume=STEP). */
 typedef struct {
     const char *name;  /* "--json" */
     const char *value; /* what it takes, for the usage: "FILE"; NULL: a switch */
     const char *help;
-    bool *given;       /* set for a switch */
+    bool *given;       /* set for a switch; NULL: it is none */
     const char **text; /* set for a value */
 } dram_option;
 

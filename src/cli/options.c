@@ -13,10 +13,13 @@ static void print_command_usage(const char *name, const dram_option *options, in
     for (int i = 0; i < dram_commands_count; i++)
         if (strcmp(dram_commands[i].name, name) == 0)
             printf("dram %s %s\n\n%s\n\n", name, dram_commands[i].usage, dram_commands[i].summary);
-    for (int i = 0; i < n; i++)
-        printf("  %s%s%-*s %s\n", options[i].name, options[i].value ? " " : "",
-               20 - (int)strlen(options[i].name) - (options[i].value ? 1 : 0), options[i].value ? options[i].value : "",
-               options[i].help);
+    for (int i = 0; i < n; i++) {
+        const dram_option *o = &options[i];
+        char word[80];
+        const char *behind = !o->value ? "" : o->given ? "[=" : " ";
+        snprintf(word, sizeof word, "%s%s%s%s", o->name, behind, o->value ? o->value : "", *behind == '[' ? "]" : "");
+        printf("  %-20s %s\n", word, o->help);
+    }
     printf("  %-20s %s\n", "--help", "this page");
 }
 
@@ -35,11 +38,13 @@ static dram_status parse_option(const char *command, int argc, char **argv, int 
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
     for (int k = 0; k < n; k++) {
         if (strlen(options[k].name) != length || strncmp(options[k].name, name, length) != 0) continue;
-        if (!options[k].value) {
-            if (equals) return dram_fail(DRAM_ERR_CONFIG, "%s: %s takes no value", command, options[k].name);
-            *options[k].given = true;
-        } else if (equals) {
+        if (!options[k].value && equals)
+            return dram_fail(DRAM_ERR_CONFIG, "%s: %s takes no value", command, options[k].name);
+        if (options[k].given) *options[k].given = true;
+        if (equals) {
             *options[k].text = equals + 1;
+        } else if (options[k].given) {
+            return DRAM_OK;
         } else if (*i + 1 < argc) {
             *options[k].text = argv[++*i];
         } else {

@@ -10,8 +10,9 @@ static dram_status open_mpi(const dram_comm_params *p, dram_transports *out)
     const dram_world *world = &p->world;
     const char *launcher = dram_launcher_name(world->launcher);
     if (p->rendezvous == DRAM_RENDEZVOUS_ENV)
-        return dram_fail(DRAM_ERR_CONFIG, "distributed.rendezvous is env, by which ranks on GPUs meet, and these are on "
-                                          "CPUs: set it to auto");
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "distributed.rendezvous is env, by which ranks on GPUs meet, and these are on "
+                         "CPUs: set it to auto");
     if (!world->mpi)
         return dram_fail(
             DRAM_ERR_CONFIG,
@@ -47,10 +48,11 @@ static dram_status open_host_side(const dram_comm_params *p, dram_transports *ou
 
 static dram_status open_nccl(const dram_comm_params *p, dram_transports *out)
 {
-    TRY(dram_nccl_gpu(&p->world, &out->gpu));
+    int gpu;
+    TRY(dram_nccl_gpu(&p->world, &gpu));
+    dram_device_cuda_choose(gpu);
     TRY(open_host_side(p, out));
-    const dram_nccl_params params = {
-        .world = &p->world, .gpu = out->gpu, .host = out->host, .channels = p->channels};
+    const dram_nccl_params params = {.world = &p->world, .gpu = gpu, .host = out->host, .channels = p->channels};
     TRY(dram_nccl_open(&params, &out->data));
     if (!out->host) out->host = out->data;
     return DRAM_OK;

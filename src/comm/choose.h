@@ -8,10 +8,9 @@
 typedef struct {
     dram_transport *data; /* of collective nodes */
     dram_transport *host; /* of what ranks tell each other; may be the same */
-    int gpu;              /* this rank's; 0 on a CPU */
 } dram_transports;
 
-/* What was opened before a failure is in *out too. DRAM_ERR_CONFIG: backend, rendezvous, device and launcher do not go
+/* What was opened before a failure is in *out too. With GPUs, this rank's becomes the process's. DRAM_ERR_CONFIG: backend, rendezvous, device and launcher do not go
  * together, with the values and the way out; else as dram_mpi_open and dram_nccl_open. */
 dram_status dram_transports_open(const dram_comm_params *params, dram_transports *out);
 

@@ -48,7 +48,6 @@ void dram_comm_close(dram_comm *comm, dram_status status);
 
 int dram_comm_rank(const dram_comm *comm);
 int dram_comm_size(const dram_comm *comm);
-int dram_comm_gpu(const dram_comm *comm); /* the number of this rank's GPU, which its device must be; 0 on a CPU */
 const char *dram_comm_backend(const dram_comm *comm); /* "mpi", "nccl"; "none" with one rank */
 const char *dram_comm_version(const dram_comm *comm); /* of its library; "" with one rank. Lives as long as comm */
 const char *dram_comm_host(const dram_comm *comm, int rank); /* its machine's name; the same */
@@ -73,7 +72,9 @@ typedef struct {
     int last;         /* the rank that the others waited for: the longest busy since the call before */
 } dram_agreed;
 
-/* mine->status where it is not DRAM_OK; DRAM_ERR_PEER where another's is not; DRAM_ERR_INTERNAL where steps differ. */
+/* mine->status where it is not DRAM_OK; DRAM_ERR_PEER where another's is not, wherever that rank is; DRAM_ERR_INTERNAL
+ * where steps differ. After a failure this, busy, wait, gather and the sums return at once, with the status that they
+ * are given or DRAM_ERR_PEER, so that who is on the way out need not know whether it has been said. */
 dram_status dram_comm_agree(dram_comm *comm, const dram_agreement *mine, dram_agreed *agreed);
 
 /* Where some ranks work and the others wait for them (a fidelity check, a cache, a save). A rank that works calls

@@ -18,6 +18,9 @@
 #include "config/steps.h"
 #include "config/texts.h"
 
+/* What --resume does with a key that is no longer what the run had: the column `resume` of config/keys.def. */
+typedef enum { DRAM_RESUME_FREE, DRAM_RESUME_SAID, DRAM_RESUME_LISTED, DRAM_RESUME_REFUSED } dram_resume_kind;
+
 /* A size in bytes that is a keyword. */
 #define DRAM_BYTES_NONE ((int64_t)-1)
 #define DRAM_BYTES_AUTO ((int64_t)-2)
@@ -31,19 +34,19 @@ typedef struct dram_config {
 #define END(NAME)                                                                                                      \
     }                                                                                                                  \
     NAME;
-#define BOOL(NAME, PATH, DEFAULT, HELP) bool NAME;
-#define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, HELP) int NAME;
-#define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP) int64_t NAME;
-#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, HELP) dram_steps NAME;
-#define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP) double NAME;
-#define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP) int64_t NAME;
-#define TEXT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
-#define INPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
-#define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) char *NAME;
-#define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP) TYPE NAME;
-#define CHOICES(NAME, PATH, TYPE, HELP) unsigned NAME;
-#define MAP(NAME, PATH, HELP) dram_class_map *NAME;
-#define TEXTS(NAME, PATH, MOST, HELP) dram_texts *NAME;
+#define BOOL(NAME, PATH, DEFAULT, RESUME, HELP) bool NAME;
+#define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, RESUME, HELP) int NAME;
+#define INT64(NAME, PATH, DEFAULT, LOW, HIGH, RESUME, HELP) int64_t NAME;
+#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, RESUME, HELP) dram_steps NAME;
+#define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, RESUME, HELP) double NAME;
+#define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, RESUME, HELP) int64_t NAME;
+#define TEXT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP) char *NAME;
+#define INPUT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP) char *NAME;
+#define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP) char *NAME;
+#define CHOICE(NAME, PATH, TYPE, DEFAULT, RESUME, HELP) TYPE NAME;
+#define CHOICES(NAME, PATH, TYPE, RESUME, HELP) unsigned NAME;
+#define MAP(NAME, PATH, RESUME, HELP) dram_class_map *NAME;
+#define TEXTS(NAME, PATH, MOST, RESUME, HELP) dram_texts *NAME;
 #include "config/keys.def"
     struct dram_config_origin *origin; /* where each value came from */
 } dram_config;
@@ -90,11 +93,20 @@ double dram_config_added(const struct dram_config_sam_distill_loss *loss, dram_d
  * out[0..size), where there are no names. */
 const char *dram_class_name(const dram_config *cfg, int k, char *out, size_t size);
 
+/* Calls `differs` for each key that has another value in `before` than in `now`, in the order of the keys. A status
+ * other than DRAM_OK ends the comparison. values: "0.001 -> 0.0005", as YAML. FREE keys are not compared, nor is a key
+ * that has no effect in `now` (dram_config_tell_idle). */
+typedef dram_status dram_config_differs(void *context, const char *key, dram_resume_kind kind, const char *values);
+dram_status dram_config_compare(const dram_config *before, const dram_config *now, dram_config_differs *differs,
+                                void *context);
+
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that
  *       run.dir and the cache stay relative to the working directory).
+ * kept: the same without the FREE keys: what the results depend on, for a checkpoint.
  * schema: JSON schema (draft 2020-12) of a config file. markdown: a table of all keys. */
 dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out);
+dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out);
 dram_status dram_config_schema(dram_str *out);
 dram_status dram_config_markdown(dram_str *out);
 

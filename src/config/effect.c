@@ -106,6 +106,11 @@ static int row_of(const dram_config *cfg, const dram_key *key)
     return -1;
 }
 
+bool dram_key_has_effect(const dram_config *cfg, const dram_key *key)
+{
+    return row_of(cfg, key) < 0;
+}
+
 /* Whether the decider is the `enabled` of the section that the key is in. */
 static bool is_own_switch(const char *decider, const char *path)
 {

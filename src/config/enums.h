@@ -51,6 +51,10 @@
     X(DRAM_OPTIM_STATE_FP32, "fp32")                                                                                   \
     X(DRAM_OPTIM_STATE_INT8, "int8")
 
+#define DRAM_BATCH_NORM_LIST(X)                                                                                        \
+    X(DRAM_BATCH_NORM_SYNC, "sync")                                                                                    \
+    X(DRAM_BATCH_NORM_LOCAL, "local")
+
 #define DRAM_FUSED_LIST(X)                                                                                             \
     X(DRAM_FUSED_AUTO, "auto")                                                                                         \
     X(DRAM_FUSED_ON, "on")                                                                                             \
@@ -96,6 +100,7 @@
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
+    X(dram_batch_norm, DRAM_BATCH_NORM_LIST)                                                                           \
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
     X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
     X(dram_reduce, DRAM_REDUCE_WORD_LIST)                                                                              \

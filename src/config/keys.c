@@ -15,31 +15,58 @@
 DRAM_ENUM_LISTS(X)
 #undef X
 
-#define AT(KIND, PATH, HELP) .path = #PATH, .help = HELP, .kind = DRAM_KEY_##KIND, .offset = offsetof(dram_config, PATH)
+#define AT(KIND, PATH, RESUME, HELP)                                                                                   \
+    .path = #PATH, .help = HELP, .kind = DRAM_KEY_##KIND, .resume = DRAM_RESUME_##RESUME,                              \
+    .offset = offsetof(dram_config, PATH)
 #define WORDS(TYPE) .words = TYPE##_words, .n_words = (int)(sizeof TYPE##_words / sizeof TYPE##_words[0])
 #define BASE(PATH, HELP) {.path = #PATH, .help = HELP, .kind = DRAM_KEY_BASE, .keywords = ""},
 #define SECTION(TAG, PATH, HELP) {.path = #PATH, .help = HELP, .kind = DRAM_KEY_SECTION, .keywords = ""},
 #define END(NAME)
-#define BOOL(NAME, PATH, DEFAULT, HELP) {AT(BOOL, PATH, HELP), .default_integer = DEFAULT, .keywords = ""},
-#define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, HELP)                                                            \
-    {AT(INT, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = MULTIPLE, .keywords = ""},
-#define INT64(NAME, PATH, DEFAULT, LOW, HIGH, HELP)                                                                    \
-    {AT(INT64, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = 1, .keywords = ""},
-#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, HELP)                                                                    \
-    {AT(STEPS, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = HIGH, .multiple = 1, .keywords = ""},
-#define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, HELP)                                                               \
-    {AT(REAL, PATH, HELP), .default_real = DEFAULT, .open = OPEN, .real_low = LOW, .real_high = HIGH, .keywords = ""},
-#define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, HELP)                                                                \
-    {AT(BYTES, PATH, HELP), .default_integer = DEFAULT, .low = LOW, .high = INT64_MAX,                                 \
-     .multiple = 1,         .keywords = KEYWORDS},
-#define TEXT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(TEXT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
-#define INPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(INPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
-#define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, HELP) {AT(OUTPUT, PATH, HELP), .text = DEFAULT, .keywords = KEYWORDS},
-#define CHOICE(NAME, PATH, TYPE, DEFAULT, HELP)                                                                        \
-    {AT(CHOICE, PATH, HELP), .default_integer = DEFAULT, .keywords = "", WORDS(TYPE)},
-#define CHOICES(NAME, PATH, TYPE, HELP) {AT(CHOICES, PATH, HELP), .keywords = "", WORDS(TYPE)},
-#define MAP(NAME, PATH, HELP) {AT(MAP, PATH, HELP), .high = 255, .multiple = 1, .keywords = ""},
-#define TEXTS(NAME, PATH, MOST, HELP) {AT(TEXTS, PATH, HELP), .high = MOST, .multiple = 1, .keywords = ""},
+#define BOOL(NAME, PATH, DEFAULT, RESUME, HELP)                                                                        \
+    {AT(BOOL, PATH, RESUME, HELP), .default_integer = DEFAULT, .keywords = ""},
+#define INT(NAME, PATH, DEFAULT, LOW, HIGH, MULTIPLE, RESUME, HELP)                                                    \
+    {AT(INT, PATH, RESUME, HELP),                                                                                      \
+     .default_integer = DEFAULT,                                                                                       \
+     .low = LOW,                                                                                                       \
+     .high = HIGH,                                                                                                     \
+     .multiple = MULTIPLE,                                                                                             \
+     .keywords = ""},
+#define INT64(NAME, PATH, DEFAULT, LOW, HIGH, RESUME, HELP)                                                            \
+    {AT(INT64, PATH, RESUME, HELP),                                                                                    \
+     .default_integer = DEFAULT,                                                                                       \
+     .low = LOW,                                                                                                       \
+     .high = HIGH,                                                                                                     \
+     .multiple = 1,                                                                                                    \
+     .keywords = ""},
+#define STEPS(NAME, PATH, DEFAULT, LOW, HIGH, RESUME, HELP)                                                            \
+    {AT(STEPS, PATH, RESUME, HELP),                                                                                    \
+     .default_integer = DEFAULT,                                                                                       \
+     .low = LOW,                                                                                                       \
+     .high = HIGH,                                                                                                     \
+     .multiple = 1,                                                                                                    \
+     .keywords = ""},
+#define REAL(NAME, PATH, DEFAULT, OPEN, LOW, HIGH, RESUME, HELP)                                                       \
+    {AT(REAL, PATH, RESUME, HELP),                                                                                     \
+     .default_real = DEFAULT,                                                                                          \
+     .open = OPEN,                                                                                                     \
+     .real_low = LOW,                                                                                                  \
+     .real_high = HIGH,                                                                                                \
+     .keywords = ""},
+#define BYTES(NAME, PATH, DEFAULT, LOW, KEYWORDS, RESUME, HELP)                                                        \
+    {AT(BYTES, PATH, RESUME, HELP), .default_integer = DEFAULT, .low = LOW, .high = INT64_MAX, .multiple = 1,          \
+     .keywords = KEYWORDS},
+#define TEXT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP)                                                              \
+    {AT(TEXT, PATH, RESUME, HELP), .text = DEFAULT, .keywords = KEYWORDS},
+#define INPUT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP)                                                             \
+    {AT(INPUT, PATH, RESUME, HELP), .text = DEFAULT, .keywords = KEYWORDS},
+#define OUTPUT(NAME, PATH, DEFAULT, KEYWORDS, RESUME, HELP)                                                            \
+    {AT(OUTPUT, PATH, RESUME, HELP), .text = DEFAULT, .keywords = KEYWORDS},
+#define CHOICE(NAME, PATH, TYPE, DEFAULT, RESUME, HELP)                                                                \
+    {AT(CHOICE, PATH, RESUME, HELP), .default_integer = DEFAULT, .keywords = "", WORDS(TYPE)},
+#define CHOICES(NAME, PATH, TYPE, RESUME, HELP) {AT(CHOICES, PATH, RESUME, HELP), .keywords = "", WORDS(TYPE)},
+#define MAP(NAME, PATH, RESUME, HELP) {AT(MAP, PATH, RESUME, HELP), .high = 255, .multiple = 1, .keywords = ""},
+#define TEXTS(NAME, PATH, MOST, RESUME, HELP)                                                                          \
+    {AT(TEXTS, PATH, RESUME, HELP), .high = MOST, .multiple = 1, .keywords = ""},
 
 const dram_key dram_keys[] = {
 #include "config/keys.def"

@@ -30,7 +30,8 @@ typedef struct {
     const char *path; /* "data.train.images" */
     const char *help;
     dram_key_kind kind;
-    size_t offset; /* in dram_config; none for BASE and SECTION */
+    dram_resume_kind resume; /* none for BASE and SECTION */
+    size_t offset;           /* in dram_config; none for BASE and SECTION */
     int64_t default_integer;
     int64_t low, high, multiple; /* MAP: of the class; TEXTS: high texts at most */
     double default_real, real_low, real_high;
@@ -131,6 +132,9 @@ dram_status dram_config_error(const char *where, const char *key, const char *fo
 dram_status dram_key_fail(const dram_key_place *place, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 dram_status dram_config_no_memory(void);
+
+/* Whether the key has an effect beside the others of this config. */
+bool dram_key_has_effect(const dram_config *cfg, const dram_key *key);
 
 /* Appends a value as YAML (one line, no newline). */
 dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dram_str *out);

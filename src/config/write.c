@@ -169,11 +169,25 @@ dram_status dram_key_write(const dram_key *key, const dram_key_value *value, dra
     return out->failed ? dram_config_no_memory() : DRAM_OK;
 }
 
-dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
+/* Whether a key is written among the kept ones: a section that has one below it, or a key that is not FREE. */
+static bool is_kept(const dram_key *key)
+{
+    size_t length = strlen(key->path);
+    if (key->kind != DRAM_KEY_SECTION) return key->resume != DRAM_RESUME_FREE;
+    for (int i = 0; i < dram_n_keys; i++) {
+        const dram_key *other = &dram_keys[i];
+        if (other->kind > DRAM_KEY_SECTION && other->resume != DRAM_RESUME_FREE &&
+            strncmp(other->path, key->path, length) == 0 && other->path[length] == '.')
+            return true;
+    }
+    return false;
+}
+
+static dram_status write_keys(const dram_config *cfg, bool all, dram_str *out)
 {
     for (int i = 0; i < dram_n_keys; i++) {
         const dram_key *key = &dram_keys[i];
-        if (key->kind == DRAM_KEY_BASE) continue; /* its keys are here already */
+        if (key->kind == DRAM_KEY_BASE || !(all || is_kept(key))) continue; /* a base's keys are here already */
         dram_str_add(out, "%*s%s:", 2 * dram_key_depth(key->path), "", dram_key_name(key->path));
         if (key->kind != DRAM_KEY_SECTION) {
             dram_key_value value = dram_key_get(cfg, key);
@@ -185,22 +199,37 @@ dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
     return out->failed ? dram_config_no_memory() : DRAM_OK;
 }
 
+dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
+{
+    return write_keys(cfg, true, out);
+}
+
+dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out)
+{
+    return write_keys(cfg, false, out);
+}
+
 dram_status dram_config_markdown(dram_str *out)
 {
-    dram_str_add(out, "| key | value | default | meaning |\n|---|---|---|---|\n");
+    static const char *const resume[] = {[DRAM_RESUME_FREE] = "free",
+                                         [DRAM_RESUME_SAID] = "said",
+                                         [DRAM_RESUME_LISTED] = "listed",
+                                         [DRAM_RESUME_REFUSED] = "refused"};
+    dram_str_add(out, "| key | value | default | `--resume` | meaning |\n|---|---|---|---|---|\n");
     for (int i = 0; i < dram_n_keys; i++) {
         const dram_key *key = &dram_keys[i];
         dram_key_value value = dram_key_default(key);
         bool has_default = key->kind != DRAM_KEY_SECTION && key->kind != DRAM_KEY_BASE;
         if (key->kind == DRAM_KEY_SECTION) {
-            dram_str_add(out, "| **`%s`** | | | **%s** |\n", key->path, key->help);
+            dram_str_add(out, "| **`%s`** | | | | **%s** |\n", key->path, key->help);
             continue;
         }
         dram_str_add(out, "| `%s` | ", key->path);
         dram_key_describe(key, out);
         dram_str_add(out, " | %s", has_default ? "`" : "");
         if (has_default) TRY(dram_key_write(key, &value, out));
-        dram_str_add(out, "%s | %s |\n", has_default ? "`" : "", key->help);
+        dram_str_add(out, "%s | %s | %s |\n", has_default ? "`" : "", has_default ? resume[key->resume] : "",
+                     key->help);
     }
     return out->failed ? dram_config_no_memory() : DRAM_OK;
 }

@@ -409,6 +409,7 @@ dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dr
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
     for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
         const dram_node *n = p->graph->nodes[i];
+        if (n->queue == DRAM_QUEUE_COMM) break; /* it takes all ranks, and each looks for itself */
         if (dram_node_updates(n)) continue;
         TRY_GOTO(issue(exec, &bound->calls[i], bound->args + i, 1), done);
         TRY_GOTO(finish(exec), done);

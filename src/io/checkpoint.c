@@ -11,7 +11,11 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
+#include "base/str.h"
 #include "io/atomic.h"
+#include "io/hash.h"
+#include "io/json.h"
 #include "io/path.h"
 
 enum { NAME_SIZE = 32 };
@@ -122,5 +126,125 @@ dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest)
         left--;
     }
     dram_free(steps);
+    return status;
+}
+
+/* ---- hashes ---- */
+
+static const char sealed_file[] = "checkpoint.json", sealed_config[] = "config.yaml";
+
+static dram_status out_of_memory(const char *path)
+{
+    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its hashes", path);
+}
+
+/* Adds the hash of one file. */
+static dram_status add_hash(const char *folder, const char *name, cJSON *files)
+{
+    char hash[DRAM_HASH_SIZE], *path;
+    TRY(dram_path_join(folder, name, &path));
+    dram_status status = dram_hash_file(path, hash);
+    dram_free(path);
+    TRY(status);
+    return cJSON_AddStringToObject(files, name, hash) ? DRAM_OK : out_of_memory(folder);
+}
+
+dram_status dram_checkpoint_seal(const char *folder, cJSON *root)
+{
+    const dram_folder_params params = {.path = folder, .what = "a checkpoint"};
+    dram_folder_list list;
+    char *path = NULL;
+    cJSON *files = cJSON_AddObjectToObject(root, "files");
+    if (!files) return out_of_memory(folder);
+    TRY(dram_folder_list_read(&params, &list)); /* sorted: equal checkpoints have equal bytes */
+    dram_status status = DRAM_OK;
+    for (int i = 0; i < list.n && status == DRAM_OK; i++) status = add_hash(folder, list.files[i].name, files);
+    dram_folder_list_free(&list);
+    if (status == DRAM_OK) status = dram_path_join(folder, sealed_file, &path);
+    if (status == DRAM_OK) status = dram_json_write_sealed(path, root);
+    dram_free(path);
+    return status;
+}
+
+/* One file against the hash that was saved. A name comes from checkpoint.json, whose own hash was right. */
+static dram_status verify_file(const char *folder, const cJSON *item)
+{
+    char hash[DRAM_HASH_SIZE], *path;
+    const char *saved = cJSON_GetStringValue(item);
+    TRY(dram_path_join(folder, item->string, &path));
+    dram_status status = dram_hash_file(path, hash);
+    if (status == DRAM_ERR_CONFIG) status = DRAM_ERR_FORMAT; /* it cannot be opened: the text says why */
+    if (status == DRAM_OK && !(saved && strcmp(saved, hash) == 0))
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: damaged: its bytes are not those that were saved", path);
+    dram_free(path);
+    return status;
+}
+
+/* Older drams wrote neither checkpoint.json nor config.yaml into a checkpoint: one with the other alone has lost it. */
+static dram_status look_for_seal(const char *folder, const char *path, bool *there)
+{
+    char *config;
+    *there = dram_path_exists(path);
+    if (*there) return DRAM_OK;
+    TRY(dram_path_join(folder, sealed_config, &config));
+    bool newer = dram_path_exists(config);
+    dram_free(config);
+    if (!newer) return DRAM_OK;
+    return dram_fail(DRAM_ERR_FORMAT,
+                     "%s: damaged: it is not there, and the files beside it are of a dram that wrote it", path);
+}
+
+dram_status dram_checkpoint_verify(const char *folder, cJSON **root)
+{
+    char *path;
+    const cJSON *item, *files;
+    dram_status status;
+    bool there;
+    *root = NULL;
+    TRY(dram_path_join(folder, sealed_file, &path));
+    TRY_GOTO(look_for_seal(folder, path, &there), done);
+    if (!there) goto done;
+    status = dram_json_read_sealed(path, root);
+    if (status == DRAM_ERR_CONFIG) status = DRAM_ERR_FORMAT; /* it cannot be opened */
+    if (status != DRAM_OK) goto done;
+    files = cJSON_GetObjectItemCaseSensitive(*root, "files");
+    if (!cJSON_IsObject(files) || !files->child)
+        status = dram_fail(DRAM_ERR_FORMAT, "%s: it has no hashes of files", path);
+    cJSON_ArrayForEach(item, files)
+    {
+        if (status == DRAM_OK) status = verify_file(folder, item);
+    }
+done:
+    if (status != DRAM_OK) {
+        cJSON_Delete(*root);
+        *root = NULL;
+    }
+    dram_free(path);
+    return status;
+}
+
+dram_status dram_checkpoint_put_aside(const char *folder, int64_t step, char **aside)
+{
+    enum { MOST = 1000 };
+    char *path;
+    int failed = EEXIST;
+    *aside = NULL;
+    TRY(dram_checkpoint_path(folder, step, &path));
+    for (int i = 1; i < MOST && failed == EEXIST; i++) {
+        dram_str name = {0};
+        dram_str_add(&name, i == 1 ? "%s.before" : "%s.before-%d", path, i);
+        if (name.failed) {
+            dram_free(path);
+            return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the name of a checkpoint", folder);
+        }
+        failed = dram_path_exists(name.text) ? EEXIST : rename(path, name.text) == 0 ? 0 : errno;
+        if (failed)
+            dram_str_free(&name);
+        else
+            *aside = name.text;
+    }
+    dram_status status =
+        failed ? dram_fail(DRAM_ERR_IO, "%s: cannot put this checkpoint aside: %s", path, strerror(failed)) : DRAM_OK;
+    dram_free(path);
     return status;
 }

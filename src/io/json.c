@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "io/atomic.h"
+#include "io/hash.h"
 
 enum { MAX_BYTES = 64 << 20 };
 
@@ -47,18 +48,27 @@ dram_status dram_json_parse(const char *text, size_t bytes, cJSON **root, const 
     return status;
 }
 
+/* The tree as text with a newline; the caller's (cJSON_free). NULL: memory is out, and a text is recorded. */
+static char *print_tree(const char *path, const cJSON *root)
+{
+    char *text = cJSON_Print(root), *line = NULL;
+    size_t bytes = text ? strlen(text) : 0;
+    if (text) line = cJSON_malloc(bytes + 2);
+    if (line) {
+        memcpy(line, text, bytes);
+        memcpy(line + bytes, "\n", 2);
+    } else {
+        dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
+    }
+    cJSON_free(text);
+    return line;
+}
+
 dram_status dram_json_write(const char *path, const cJSON *root)
 {
-    dram_atomic file = {0};
-    dram_status status;
-    char *text = cJSON_Print(root);
-    if (!text) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
-    TRY_GOTO(dram_atomic_open(&file, path), done);
-    TRY_GOTO(dram_atomic_write(&file, text, strlen(text)), done);
-    TRY_GOTO(dram_atomic_write(&file, "\n", 1), done);
-    status = dram_atomic_commit(&file);
-done:
-    dram_atomic_abort(&file);
+    char *text = print_tree(path, root);
+    if (!text) return DRAM_ERR_MEMORY;
+    dram_status status = dram_atomic_save(path, text, strlen(text));
     cJSON_free(text);
     return status;
 }
@@ -83,36 +93,101 @@ static dram_status parse(const char *path, const char *text, size_t bytes, cJSON
     return dram_fail(DRAM_ERR_FORMAT, "%s: not a JSON object", path);
 }
 
-dram_status dram_json_read(const char *path, cJSON **root)
+/* The content of a file, with a zero behind it; the caller's. */
+static dram_status read_text(const char *path, char **text, size_t *bytes)
 {
     dram_status status = DRAM_OK;
     struct stat info;
-    char *text = NULL;
     const char *why;
-    ssize_t have;
-    *root = NULL;
+    ssize_t have = -1;
+    *text = NULL;
+    *bytes = 0;
     int fd = dram_file_open(path, &info, &why);
     if (fd < 0) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open: %s", path, why);
-    if (info.st_size > MAX_BYTES) {
+    if (info.st_size > MAX_BYTES)
         status =
             dram_fail(DRAM_ERR_FORMAT, "%s: too large for a JSON file (%lld bytes)", path, (long long)info.st_size);
-        goto done;
-    }
-    text = dram_alloc((size_t)info.st_size + 1);
-    if (!text) {
+    else if (!(*text = dram_alloc((size_t)info.st_size + 1)))
         status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
-        goto done;
-    }
-    have = dram_file_read(fd, text, (size_t)info.st_size);
-    if (have < 0) {
+    else if ((have = dram_file_read(fd, *text, (size_t)info.st_size)) < 0)
         status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);
-        goto done;
-    }
-    text[have] = '\0';
-    status = parse(path, text, (size_t)have, root);
-done:
-    dram_free(text);
     close(fd);
+    if (status == DRAM_OK) {
+        (*text)[have] = '\0';
+        *bytes = (size_t)have;
+        return DRAM_OK;
+    }
+    dram_free(*text);
+    *text = NULL;
+    return status;
+}
+
+dram_status dram_json_read(const char *path, cJSON **root)
+{
+    char *text;
+    size_t bytes;
+    *root = NULL;
+    TRY(read_text(path, &text, &bytes));
+    dram_status status = parse(path, text, bytes, root);
+    dram_free(text);
+    return status;
+}
+
+/* ---- sealed ---- */
+
+/* How a sealed text ends: the digits are the hash of the text that has zeros in their place. */
+static const char seal_before[] = "\t\"hash\":\t\"", seal_zeros[] = "00000000000000000000000000000000",
+                  seal_behind[] = "\"\n}\n";
+enum { BEFORE = sizeof seal_before - 1, DIGITS = sizeof seal_zeros - 1, BEHIND = sizeof seal_behind - 1 };
+_Static_assert((int)DIGITS == (int)DRAM_HASH_SIZE - 1, "the digits of a hash");
+
+/* Where the digits are; NULL: the text does not end as a sealed one. */
+static char *digits_of(char *text, size_t bytes)
+{
+    char *digits = text + bytes - BEHIND - DIGITS;
+    if (bytes < BEFORE + DIGITS + BEHIND || memcmp(digits - BEFORE, seal_before, BEFORE) != 0 ||
+        memcmp(digits + DIGITS, seal_behind, BEHIND) != 0)
+        return NULL;
+    return digits;
+}
+
+dram_status dram_json_write_sealed(const char *path, cJSON *root)
+{
+    char hash[DRAM_HASH_SIZE], *text = NULL;
+    dram_status status = DRAM_OK;
+    if (!cJSON_AddStringToObject(root, "hash", seal_zeros))
+        return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its text", path);
+    text = print_tree(path, root);
+    char *digits = text ? digits_of(text, strlen(text)) : NULL;
+    if (digits) {
+        dram_hash_memory(text, strlen(text), hash);
+        memcpy(digits, hash, DIGITS);
+        status = dram_atomic_save(path, text, strlen(text));
+    } else {
+        status = text ? dram_fail(DRAM_ERR_INTERNAL, "%s: its hash is not its last member", path) : DRAM_ERR_MEMORY;
+    }
+    cJSON_free(text);
+    return status;
+}
+
+dram_status dram_json_read_sealed(const char *path, cJSON **root)
+{
+    char *text, written[DIGITS], hash[DRAM_HASH_SIZE];
+    size_t bytes;
+    *root = NULL;
+    TRY(read_text(path, &text, &bytes));
+    char *digits = digits_of(text, bytes);
+    bool sound = digits != NULL;
+    if (digits) {
+        memcpy(written, digits, DIGITS);
+        memcpy(digits, seal_zeros, DIGITS);
+        dram_hash_memory(text, bytes, hash);
+        sound = memcmp(written, hash, DIGITS) == 0;
+    }
+    dram_status status = sound
+                             ? parse(path, text, bytes, root)
+                             : dram_fail(DRAM_ERR_FORMAT, "%s: damaged: its bytes are not those that were saved", path);
+    dram_free(text);
     return status;
 }
 

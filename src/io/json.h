@@ -27,6 +27,11 @@ dram_status dram_json_write(const char *path, const cJSON *root);
  * DRAM_ERR_CONFIG: cannot be opened; DRAM_ERR_FORMAT: not such an object. */
 dram_status dram_json_read(const char *path, cJSON **root);
 
+/* The same with a hash of its own text as the last member, "hash", which is added to the tree: every change of the file
+ * is found. DRAM_ERR_FORMAT: the bytes are not those that were written. */
+dram_status dram_json_write_sealed(const char *path, cJSON *root);
+dram_status dram_json_read_sealed(const char *path, cJSON **root);
+
 /* A name as JSON may hold it: `text` itself, or, where it is not UTF-8, a copy in *room (start from {0}) in which every
  * byte that belongs to no UTF-8 character is \xHH. NULL: memory is out. */
 const char *dram_json_name(const char *text, dram_str *room);

@@ -1,7 +1,7 @@
 #include "session/choose.h"
 
-#include "io/path.h"
 #include "session/levers.h"
+#include "session/ranks.h"
 #include "session/weights.h"
 
 int64_t dram_sample_bytes(const dram_config *cfg)
@@ -47,47 +47,34 @@ static dram_status keep_levers(dram_chosen *s)
     return DRAM_OK;
 }
 
-/* What the head has learned as a class stays that class. */
-static dram_status check_class_map(const dram_config *cfg, const dram_config *before, const char *path)
+dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_comm *comm, dram_chosen *s)
 {
-    const dram_class_map *now = cfg->data.class_map, *then = before->data.class_map;
-    bool equal = !now == !then;
-    if (now && then) equal = now->n == then->n && now->color == then->color;
-    for (int i = 0; now && equal && i < now->n; i++)
-        equal = now->pair[i].from == then->pair[i].from && now->pair[i].to == then->pair[i].to;
-    static const char text[] = "this run began with another one (%s), and its weights know those classes; resume it "
-                               "with that one, or begin a new run";
-    if (!equal) return dram_config_fail(cfg, "data.class_map", text, path);
-    if (cfg->data.reduce_zero_label == before->data.reduce_zero_label) return DRAM_OK;
-    return dram_config_fail(cfg, "data.reduce_zero_label", text, path);
-}
-
-dram_status dram_choose(const dram_config *cfg, const char *path, dram_chosen *s)
-{
-    *s = (dram_chosen){.cfg = *cfg};
-    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    int cores;
+    *s = (dram_chosen){.cfg = *cfg, .before = before};
+    TRY(dram_ranks_cores(comm, &cores));
+    if (!cfg->threads && dram_comm_size(comm) > 1) s->cfg.threads = cores;
+    dram_choose_loader(&s->cfg, cores, dram_host_free_bytes() / dram_ranks_here(comm));
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
-    if (!path || !(cfg->memory.may_change || cfg->task.enabled) || !dram_path_exists(path)) return DRAM_OK;
-    TRY(dram_config_load(path, NULL, 0, &s->before));
-    if (cfg->task.enabled && s->before->task.enabled) TRY(check_class_map(cfg, s->before, path));
-    return cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
+    return before && cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
 }
 
 void dram_chosen_free(dram_chosen *s)
 {
-    dram_config_free(s->before);
     dram_str_free(&s->kept);
     *s = (dram_chosen){0};
 }
 
 dram_status dram_chosen_write(const dram_config *loaded, const dram_chosen *chosen, const dram_session *session,
-                              dram_str *yaml)
+                              dram_str *yaml, dram_str *kept)
 {
     dram_config cfg = session->cfg;
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
+    cfg.threads = loaded->threads;
+    cfg.distributed.ranks = loaded->distributed.ranks;
     if (session->pulled.length)
         dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
     if (chosen->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", chosen->kept.text);
-    return dram_config_write_yaml(&cfg, yaml);
+    TRY(dram_config_write_yaml(&cfg, yaml));
+    return dram_config_write_kept(&cfg, kept);
 }

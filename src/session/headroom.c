@@ -7,6 +7,7 @@
 #include "session/build.h"
 #include "session/choose.h"
 #include "session/machine.h"
+#include "session/ranks.h"
 
 int64_t dram_headroom_reserve(const dram_config *cfg)
 {
@@ -20,6 +21,16 @@ int64_t dram_headroom_reserve(const dram_config *cfg)
 static int64_t reserve_of(const dram_config *cfg, const dram_profile *profile)
 {
     return profile->gpu ? dram_machine_overhead(profile) : dram_headroom_reserve(cfg);
+}
+
+/* What there is for one rank: of the machine's memory its share, of a GPU's all. */
+static dram_status read_memory(const dram_comm *comm, const dram_profile *profile, dram_machine_memory *memory)
+{
+    int ranks = dram_ranks_here(comm);
+    TRY(dram_machine_read_memory(profile, memory));
+    memory->host_free /= ranks;
+    if (!memory->apart) memory->device_free /= ranks;
+    return DRAM_OK;
 }
 
 /* Bytes of the device's memory that the plan takes: where that is the host's, with what waits in host memory. */
@@ -62,21 +73,39 @@ static dram_status plan_within(const dram_config *cfg, dram_program_set set, int
     }
 }
 
-dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_session *s)
+/* What `auto` leaves to the arena, the same on all ranks. */
+static dram_status find_free(const dram_config *cfg, dram_comm *comm, dram_profile *profile, int64_t *available)
 {
     char have[32], kept[32];
-    dram_machine_memory memory;
-    if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_budget_plan(cfg, set, 0, s);
-    dram_profile profile;
-    TRY(dram_machine_profile(cfg, &profile));
-    TRY(dram_machine_read_memory(&profile, &memory));
-    int64_t free_bytes = memory.device_free, reserve = reserve_of(cfg, &profile);
-    if (free_bytes > reserve) return plan_within(cfg, set, free_bytes - reserve, s);
+    dram_machine_memory memory = {0};
+    int64_t reserve = 0;
+    dram_status status = dram_machine_profile(cfg, profile);
+    if (status == DRAM_OK) status = read_memory(comm, profile, &memory);
+    if (status == DRAM_OK) reserve = reserve_of(cfg, profile);
+    *available = memory.device_free - reserve;
+    TRY(dram_ranks_least(comm, status, available));
+    if (*available > 0) return DRAM_OK;
     return dram_fail(
         DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s are free, and %s may take %s; %s",
-        dram_config_where(cfg, "memory.budget"), dram_format_bytes(free_bytes, have, sizeof have),
-        profile.gpu ? "CUDA's libraries" : "the loader and the process", dram_format_bytes(reserve, kept, sizeof kept),
-        profile.gpu ? "end what else runs on the GPU" : "lower data.max_decode_bytes, data.workers or data.prefetch");
+        dram_config_where(cfg, "memory.budget"), dram_format_bytes(*available + reserve, have, sizeof have),
+        profile->gpu ? "CUDA's libraries" : "the loader and the process", dram_format_bytes(reserve, kept, sizeof kept),
+        profile->gpu ? "end what else runs on the GPU" : "lower data.max_decode_bytes, data.workers or data.prefetch");
+}
+
+dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *s)
+{
+    dram_profile profile;
+    int64_t available;
+    dram_status status;
+    *s = (dram_session){0};
+    if (cfg->memory.budget == DRAM_BYTES_AUTO) {
+        TRY(find_free(cfg, comm, &profile, &available));
+        status = plan_within(cfg, set, available, s);
+    } else {
+        status = dram_budget_plan(cfg, set, 0, s);
+    }
+    s->comm = comm;
+    return status;
 }
 
 /* Says that a budget would do, where recompute was not asked for because there is none. */
@@ -137,7 +166,7 @@ dram_status dram_headroom_check(const dram_session *s)
                  dram_format_bytes(reserve_of(&s->cfg, &s->plan->profile), kept, sizeof kept),
                  s->plan->profile.gpu ? "CUDA's libraries" : "the loader and the process");
     if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
-    TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+    TRY(read_memory(s->comm, &s->plan->profile, &memory));
     TRY(check_host(s, &memory));
     if (overhead)
         snprintf(does, sizeof does, "has free beside %s for CUDA's libraries",
@@ -145,9 +174,11 @@ dram_status dram_headroom_check(const dram_session *s)
     return check_machine(s, memory.device_free > overhead ? memory.device_free - overhead : 0, does);
 }
 
+/* A session that was started, or not for want of memory, is planned again within what there is. */
 static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
 {
     char text[32], less[32], fits[32];
+    dram_comm *comm = s->comm;
     int64_t asked = taken(s), available = s->device->ops->free_bytes(s->device);
     most -= dram_machine_overhead(&s->plan->profile);
     if (cfg->memory.budget == DRAM_BYTES_AUTO) available -= reserve_of(cfg, &s->plan->profile);
@@ -156,7 +187,10 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
     dram_error_clear();
     dram_program_set set = s->set;
     dram_session_close(s);
-    TRY(plan_within(cfg, set, available, s));
+    TRY(dram_ranks_least(comm, DRAM_OK, &available));
+    dram_status status = plan_within(cfg, set, available, s);
+    s->comm = comm;
+    TRY(status);
     TRY(check_machine(s, available, "really gives"));
     dram_warn("the device has %s, not the %s of the plan; planned again in %s%s%s",
               dram_format_bytes(available, less, sizeof less), dram_format_bytes(asked, text, sizeof text),
@@ -167,15 +201,17 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
 
 dram_status dram_headroom_start(const dram_config *cfg, dram_session *s, void (*planned)(void *context), void *context)
 {
-    TRY(dram_headroom_check(s));
-    dram_status status = dram_session_start(s);
-    if (status != DRAM_ERR_FIT || !s->device) return status; /* no smaller arena opens the device */
-    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, taken(s));
-    /* The device gives the whole arena. What was refused is the memory for what waits in the host. */
-    if (most == taken(s)) return status;
+    dram_status status = dram_headroom_check(s);
+    if (status == DRAM_OK) status = dram_session_start(s);
+    bool refused = status == DRAM_ERR_FIT && s->device; /* else no smaller arena opens the device */
+    int64_t most = refused ? dram_device_most(s->device, DRAM_SPACE_DEVICE, taken(s)) : taken(s);
+    /* Where the device gives the whole arena, what was refused is the memory for what waits in the host. */
+    refused = refused && most < taken(s);
+    TRY(dram_ranks_least(s->comm, refused ? DRAM_OK : status, &most));
+    if (most == taken(s)) return DRAM_OK;
     TRY(replan(cfg, s, most));
     if (planned) planned(context);
-    return dram_session_start(s);
+    return dram_ranks_together(s->comm, dram_session_start(s));
 }
 
 int dram_headroom_tier(int64_t bytes)

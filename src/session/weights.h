@@ -27,6 +27,11 @@ dram_status dram_weights_load_config(dram_session *session);
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
 
+/* Loads a file of a checkpoint, or, without `load`, holds its names and shapes against the session's slots, which need
+ * not be there yet. Tensors of a neck or head that the session has not are passed over: their loss was switched off. */
+dram_status dram_weights_resume(dram_session *session, const char *file, const char *const *groups, int n,
+                                bool with_group, bool load);
+
 /* Loads what a run exports: the student from `file`, neck and head from heads.safetensors beside it. */
 dram_status dram_weights_load_trained(dram_session *session, const char *file);
 

@@ -24,6 +24,7 @@ typedef struct {
     const char *const *groups;
     int n_groups;
     bool with_group;
+    bool of_checkpoint;    /* it may have tensors of groups that the session has not */
     const dram_arch *arch; /* of the only group, if it is a network of the registry */
     dram_names names;
 } weight_file;
@@ -75,13 +76,32 @@ static void list(dram_str *text, int n, const char *name)
     if (n == LISTED) dram_str_add(text, ", ...");
 }
 
+static bool has_group(const dram_session *s, const char *group)
+{
+    for (int i = 0; i < s->graphs.slots.n; i++)
+        if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
+    return false;
+}
+
+/* A tensor of a group beside the student that the session has not: "neck.NAME", or the optimiser's "exp_avg.neck.NAME". */
+static bool is_left_out(const weight_file *f, const char *tensor)
+{
+    static const char *const beside[] = {"neck", "head", "sr"};
+    const char *name = f->with_group ? tensor : strchr(tensor, '.') ? strchr(tensor, '.') + 1 : "";
+    for (size_t i = 0; f->of_checkpoint && !f->arch && i < sizeof beside / sizeof beside[0]; i++) {
+        size_t n = strlen(beside[i]);
+        if (strncmp(name, beside[i], n) == 0 && name[n] == '.' && !has_group(f->s, beside[i])) return true;
+    }
+    return false;
+}
+
 static bool is_known(const weight_file *f, const char *tensor)
 {
     char name[NAME_SIZE];
     const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
     if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
-    if (dram_names_is_bn_counter(tensor)) return true;
+    if (dram_names_is_bn_counter(tensor) || is_left_out(f, tensor)) return true;
     for (int i = 0; i < slots->n; i++)
         if (in_groups(f, slots->at[i]) && strcmp(file_name(f, slots->at[i], name), tensor) == 0) return true;
     return false;
@@ -262,28 +282,35 @@ static void tell_choice(const weight_file *f)
               f->path, taken, beside, taken, beside);
 }
 
-static dram_status load_file(dram_session *s, const char *path, const char *const *groups, int n, bool with_group)
+static dram_status load_slots(const weight_file *f)
+{
+    const dram_slots *slots = &f->s->graphs.slots;
+    dram_status status = DRAM_OK;
+    float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
+    if (!piece) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", f->path);
+    for (int i = 0; i < slots->n && status == DRAM_OK; i++) {
+        if (!in_groups(f, slots->at[i])) continue;
+        status = load_slot(f, i, piece);
+        if (status == DRAM_OK) status = load_counter(f, slots->at[i]);
+    }
+    dram_free(piece);
+    return status;
+}
+
+/* f has what is wanted; the file is opened and closed here. */
+static dram_status load_file(weight_file f, bool load)
 {
     dram_st *file;
     dram_status status;
-    TRY(dram_st_open(path, &file));
-    weight_file f = {.s = s, .file = file, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
-    float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
-    if (!piece) {
-        status = dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", path);
-        goto done;
-    }
+    TRY(dram_st_open(f.path, &file));
+    f.file = file;
     strip_wrappers(file);
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
+    if (!load) goto done;
     tell_choice(&f);
-    for (int i = 0; i < s->graphs.slots.n; i++) {
-        if (!in_groups(&f, s->graphs.slots.at[i])) continue;
-        TRY_GOTO(load_slot(&f, i, piece), done);
-        TRY_GOTO(load_counter(&f, s->graphs.slots.at[i]), done);
-    }
+    status = load_slots(&f);
 done:
-    dram_free(piece);
     dram_st_close(file);
     return status;
 }
@@ -291,8 +318,17 @@ done:
 dram_status dram_weights_load(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
                               const char *where)
 {
-    dram_status status = load_file(s, path, groups, n, with_group);
+    const weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
+    dram_status status = load_file(f, true);
     return status == DRAM_OK ? status : dram_error_prefix(status, where);
+}
+
+dram_status dram_weights_resume(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                                bool load)
+{
+    const weight_file f = {
+        .s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group, .of_checkpoint = true};
+    return load_file(f, load);
 }
 
 /* ---- the teacher's native size ---- */
@@ -353,13 +389,6 @@ dram_status dram_weights_native(const dram_config *cfg, int *native)
 /* ---- what a config names ---- */
 
 /* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
-static bool has_group(const dram_session *s, const char *group)
-{
-    for (int i = 0; i < s->graphs.slots.n; i++)
-        if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
-    return false;
-}
-
 static dram_status load_key(dram_session *s, const char *group, const char *key, const char *file)
 {
     char where[1200];

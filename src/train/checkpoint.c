@@ -30,6 +30,11 @@ static const struct {
 };
 enum { PARTS = sizeof parts / sizeof parts[0], EXPORTED = 2 };
 
+const char *dram_checkpoint_file(int i)
+{
+    return i < PARTS ? parts[i].file : NULL;
+}
+
 static bool add_skipped(cJSON *root, const dram_run_state *state)
 {
     cJSON *names = cJSON_AddArrayToObject(root, "skipped_images");
@@ -54,6 +59,7 @@ static const char *seed_text(const dram_session *s, char out[32])
 static dram_status write_json(const dram_session *s, const char *path, const dram_run_state *state)
 {
     char seed[32];
+    int ranks = dram_comm_size(s->comm);
     cJSON *root = cJSON_CreateObject();
     bool good = root && cJSON_AddStringToObject(root, "version", DRAM_VERSION) &&
                 cJSON_AddNumberToObject(root, "step", (double)state->step) &&
@@ -62,7 +68,10 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
                 cJSON_AddNumberToObject(root, "loss_scale", state->scaling.scale) &&
                 cJSON_AddNumberToObject(root, "good_steps", (double)state->scaling.good) &&
                 cJSON_AddNumberToObject(root, "skipped_steps", (double)state->scaling.skipped) &&
-                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) && add_skipped(root, state);
+                cJSON_AddStringToObject(root, "seed", seed_text(s, seed)) &&
+                cJSON_AddNumberToObject(root, "ranks", ranks) &&
+                cJSON_AddNumberToObject(root, "effective_batch", ranks * s->cfg.train.batch_size) &&
+                cJSON_AddNumberToObject(root, "accumulate", s->cfg.train.accumulate) && add_skipped(root, state);
     dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
     cJSON_Delete(root);
     return status;
@@ -70,11 +79,14 @@ static dram_status write_json(const dram_session *s, const char *path, const dra
 
 static const char target_file[] = "target.safetensors";
 
-static dram_status write_target(const dram_dir *dir, const dram_run_state *state)
+static dram_status write_target(const dram_session *s, const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
-    const dram_st_out out = {
-        .name = "target", .dtype = DRAM_ST_F32, .rank = 1, .dim = {state->target_count}, .data = state->target};
+    const dram_st_out out = {.name = "target",
+                             .dtype = DRAM_ST_F32,
+                             .rank = 1,
+                             .dim = {state->target_count * dram_comm_size(s->comm)},
+                             .data = state->targets ? state->targets : state->target};
     if (!state->target) return DRAM_OK;
     TRY(dram_dir_file(dir, target_file, &path));
     dram_status status = dram_st_write(path, &out, 1, NULL, 0);
@@ -82,8 +94,10 @@ static dram_status write_target(const dram_dir *dir, const dram_run_state *state
     return status;
 }
 
-static dram_status read_target(const char *directory, const dram_run_state *state)
+/* The file has those of the whole effective batch, in the order of the stream. */
+static dram_status read_target(const dram_session *s, const char *directory, const dram_run_state *state)
 {
+    const int64_t each = state->target_count;
     char *path;
     dram_st *file;
     dram_status status;
@@ -91,8 +105,8 @@ static dram_status read_target(const char *directory, const dram_run_state *stat
     TRY(dram_path_join(directory, target_file, &path));
     TRY_GOTO(dram_st_open(path, &file), done);
     const dram_st_tensor *tensor = dram_st_find(file, "target");
-    if (tensor && tensor->elements == state->target_count)
-        status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
+    if (tensor && tensor->elements == each * dram_comm_size(s->comm))
+        status = dram_st_read_f32(file, tensor, each * dram_comm_rank(s->comm), each, state->target);
     else
         status =
             dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
@@ -102,7 +116,7 @@ done:
     return status;
 }
 
-static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_run_state *state)
+static dram_status write_tensors(dram_session *s, const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
     for (int i = 0; i < PARTS; i++) {
@@ -112,11 +126,34 @@ static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_
         dram_free(path);
         TRY(status);
     }
-    TRY(write_target(dir, state));
-    TRY(dram_dir_file(dir, "state.json", &path));
-    dram_status status = write_json(s, path, state);
-    dram_free(path);
+    return write_target(s, dir, state);
+}
+
+/* checkpoint.json: the version, what the run depends on, and the hashes of all that was written before. */
+static dram_status seal(const dram_dir *dir, const dram_run_state *state)
+{
+    cJSON *root = cJSON_CreateObject();
+    dram_status status = DRAM_OK;
+    if (!root || !cJSON_AddStringToObject(root, "version", DRAM_VERSION))
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the hashes of a checkpoint");
+    if (status == DRAM_OK) status = dram_depends_add(state->depends, root);
+    if (status == DRAM_OK) status = dram_checkpoint_seal(dir->temporary, root);
+    cJSON_Delete(root);
     return status;
+}
+
+static dram_status write_files(dram_session *s, const dram_dir *dir, const dram_run_state *state)
+{
+    char *path;
+    TRY(write_tensors(s, dir, state));
+    TRY(dram_dir_file(dir, "config.yaml", &path));
+    dram_status status = dram_atomic_save(path, state->config->text, state->config->length);
+    dram_free(path);
+    TRY(status);
+    TRY(dram_dir_file(dir, "state.json", &path));
+    status = write_json(s, path, state);
+    dram_free(path);
+    return status == DRAM_OK ? seal(dir, state) : status;
 }
 
 dram_status dram_checkpoint_save(dram_session *s, const char *folder, const dram_run_state *state)
@@ -163,7 +200,7 @@ typedef struct {
     int64_t checkpoint, exported, free_bytes;
 } disk;
 
-static dram_status find_room(dram_session *s, const char *directory, disk *r)
+static dram_status find_room(dram_session *s, const char *directory, int64_t step, disk *r)
 {
     char *folder;
     int64_t *steps;
@@ -171,7 +208,8 @@ static dram_status find_room(dram_session *s, const char *directory, disk *r)
     dram_status status = dram_checkpoint_list(folder, &steps, &r->there);
     dram_free(folder);
     TRY(status);
-    r->whole = r->there && steps[r->there - 1] >= s->cfg.train.steps;
+    while (r->there && steps[r->there - 1] > step) r->there--; /* they will be put aside */
+    r->whole = r->there && step >= s->cfg.train.steps;
     dram_free(steps);
     TRY(dram_path_free_bytes(directory, &r->free_bytes));
     return count_bytes(s, &r->checkpoint, &r->exported);
@@ -184,12 +222,12 @@ static int64_t bytes_until(const disk *r, int n)
     return more * r->checkpoint + r->exported;
 }
 
-dram_status dram_checkpoint_check_room(dram_session *s, const char *directory)
+dram_status dram_checkpoint_check_room(dram_session *s, const char *directory, int64_t step)
 {
     disk r;
     char asked[32], has[32];
     int keep = s->cfg.run.keep;
-    TRY(find_room(s, directory, &r));
+    TRY(find_room(s, directory, step, &r));
     dram_format_bytes(r.free_bytes, has, sizeof has);
     dram_format_bytes(bytes_until(&r, 2), asked, sizeof asked);
     if (bytes_until(&r, 2) > r.free_bytes)
@@ -259,6 +297,28 @@ static dram_status read_scaling(const cJSON *root, const char *path, int64_t mos
     return dram_json_int(root, path, "skipped_steps", 0, most, &scaling->skipped);
 }
 
+/* The members of state.json that are read; a newer dram may write more. */
+static void tell_unknown(const cJSON *root, const char *path)
+{
+    static const char *const known[] = {"version",        "step",       "position",        "batches_tracked",
+                                        "loss_scale",     "good_steps", "skipped_steps",   "seed",
+                                        "skipped_images", "ranks",      "effective_batch", "accumulate"};
+    const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "version"));
+    const cJSON *item;
+    dram_str names = {0};
+    cJSON_ArrayForEach(item, root)
+    {
+        bool is_known = false;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            is_known = is_known || strcmp(item->string, known[i]) == 0;
+        if (!is_known) dram_str_add(&names, "%s%s", names.length ? ", " : "", item->string);
+    }
+    if (names.length)
+        dram_warn("%s: %s: not known to dram %s, and passed over; dram %s saved it", path, names.text, DRAM_VERSION,
+                  version ? version : "of no version");
+    dram_str_free(&names);
+}
+
 static dram_status read_json(dram_session *s, const char *path, dram_run_state *state)
 {
     char mine[32];
@@ -266,6 +326,7 @@ static dram_status read_json(dram_session *s, const char *path, dram_run_state *
     const char *seed;
     dram_status status;
     TRY(dram_json_read(path, &root));
+    tell_unknown(root, path);
     const int64_t most = (int64_t)1 << 53;
     TRY_GOTO(dram_json_text(root, path, "seed", &seed), done);
     if (strcmp(seed, seed_text(s, mine)) != 0) {
@@ -282,21 +343,38 @@ done:
     return status;
 }
 
-dram_status dram_checkpoint_load(dram_session *s, const char *folder, dram_run_state *state)
+/* Loads the files of tensors, or holds their names and shapes against the session's. */
+static dram_status read_tensors(dram_session *s, const char *directory, bool load)
 {
-    int64_t step;
-    char *directory, *path = NULL;
-    dram_status status = DRAM_OK;
-    TRY(dram_checkpoint_latest(folder, &step));
-    if (step < 0) return DRAM_OK;
-    TRY(dram_checkpoint_path(folder, step, &directory));
     for (int i = 0; i < PARTS; i++) {
-        TRY_GOTO(dram_path_join(directory, parts[i].file, &path), done);
-        TRY_GOTO(dram_weights_load(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group, ""), done);
+        char *path;
+        TRY(dram_path_join(directory, parts[i].file, &path));
+        dram_status status =
+            dram_weights_resume(s, path, parts[i].groups, parts[i].n_groups, parts[i].with_group, load);
         dram_free(path);
-        path = NULL;
+        TRY(status);
     }
-    TRY_GOTO(read_target(directory, state), done);
+    return DRAM_OK;
+}
+
+dram_status dram_checkpoint_fits(dram_session *s, const char *directory, int64_t step)
+{
+    char *folder, *path = NULL;
+    TRY(dram_path_join(directory, "checkpoints", &folder));
+    dram_status status = dram_checkpoint_path(folder, step, &path);
+    if (status == DRAM_OK) status = read_tensors(s, path, false);
+    dram_free(path);
+    dram_free(folder);
+    return status;
+}
+
+dram_status dram_checkpoint_load(dram_session *s, const char *folder, int64_t step, dram_run_state *state)
+{
+    char *directory, *path = NULL;
+    dram_status status;
+    TRY(dram_checkpoint_path(folder, step, &directory));
+    TRY_GOTO(read_tensors(s, directory, true), done);
+    TRY_GOTO(read_target(s, directory, state), done);
     TRY_GOTO(dram_path_join(directory, "state.json", &path), done);
     status = read_json(s, path, state);
 done:

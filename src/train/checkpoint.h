@@ -1,10 +1,12 @@
-/* checkpoint: a directory with what a run needs to go on bit for bit. */
+/* checkpoint: a directory with what a run needs to go on bit for bit, what it depends on, and the hashes of it all. */
 #ifndef DRAM_TRAIN_CHECKPOINT_H
 #define DRAM_TRAIN_CHECKPOINT_H
 
+#include "base/str.h"
 #include "data/dataset.h"
 #include "session/schedule.h"
-#include "train/train.h"
+#include "session/session.h"
+#include "train/depends.h"
 
 typedef struct {
     int64_t step;                /* updates done */
@@ -15,20 +17,31 @@ typedef struct {
     int skipped;                 /* their number */
     float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
+    const float *targets;        /* saved only: those of all ranks, in rank order; NULL: `target` is all. Not owned */
+    const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
+    const dram_depends *depends;
 } dram_run_state;
 
-/* DRAM_ERR_CONFIG: the disk of a run's directory has no room for two checkpoints, less those that are there but one at
- * least, and for what is exported. Warns where not all fit that run.keep will keep. The session need not be started, the
- * directory not be there. */
-dram_status dram_checkpoint_check_room(dram_session *session, const char *directory);
+/* DRAM_ERR_CONFIG: the disk of a run's directory has no room for two checkpoints, less those of `step` (0: of none) and
+ * before, but one at least, and for what is exported. Warns where not all fit that run.keep will keep. The session need
+ * not be started, the directory not be there. */
+dram_status dram_checkpoint_check_room(dram_session *session, const char *directory, int64_t step);
 
-/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, state.json) through a temporary name, then deletes all but
+/* The i-th file of tensors of a checkpoint, NULL behind the last. */
+const char *dram_checkpoint_file(int i);
+
+/* Of several ranks the first calls it. Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary name, then deletes all but
  * the newest run.keep. After an error the older ones are still there. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
-/* Loads the newest complete one, or leaves session and state as they are when there is none. The caller has set
- * state->dataset and is_skipped. */
-dram_status dram_checkpoint_load(dram_session *session, const char *folder, dram_run_state *state);
+/* Whether the checkpoint of a step in DIRECTORY/checkpoints holds the tensors that the session has, in their shapes:
+ * DRAM_ERR_FORMAT with their names, where the config has grown a network or changed its size. Tensors of a neck or head
+ * that the session has no more are passed over. The session need not be started. */
+dram_status dram_checkpoint_fits(dram_session *session, const char *directory, int64_t step);
+
+/* Loads the checkpoint of a step, which was verified (train/resume.h). The caller has set state->dataset and
+ * is_skipped. */
+dram_status dram_checkpoint_load(dram_session *session, const char *folder, int64_t step, dram_run_state *state);
 
 /* The result of a run in its directory: student.safetensors (the trunk) and heads.safetensors (neck and task head). */
 dram_status dram_student_export(dram_session *session, const char *directory);

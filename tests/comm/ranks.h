@@ -37,8 +37,7 @@ static inline dram_comm *ranks_open(double timeout, const char *config, const ch
 /* The device of a rank, attached. */
 static inline dram_status ranks_device_open(dram_comm *comm, dram_device **device)
 {
-    dram_status status =
-        test_on_gpu() ? dram_device_open_cuda(dram_comm_gpu(comm), 1, device) : dram_device_open_cpu(1, device);
+    dram_status status = test_device_open(1, device);
     if (status == DRAM_OK) dram_comm_attach(comm, *device);
     return status;
 }

@@ -360,11 +360,11 @@ static void the_table_names_every_key(void **state)
         if (!row) fail_msg("the table has no %s", name);
         int bars = 0;
         for (row++; *row && *row != '\n'; row++) bars += *row == '|';
-        assert_int_equal(bars, 5);
+        assert_int_equal(bars, 6);
     }
     assert_non_null(strstr(text.text,
                            "| `data.size` | a whole number that is a multiple of 32 from 32 to 8192 | `512` | "
-                           "side of the student's input, in pixels |\n"));
+                           "listed | side of the student's input, in pixels |\n"));
     dram_str_free(&text);
 }
 

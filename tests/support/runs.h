@@ -24,6 +24,7 @@ typedef struct {
     const char *name;
     const char *set; /* overrides, with spaces between; {0: 1, 4: 2} is one word */
     bool resume;
+    int64_t from;                  /* with resume: the checkpoint's step; 0: the newest */
     int64_t stop_at;               /* asks the run to stop after this step, as a signal would; 0: never */
     void (*at_step)(int64_t step); /* called after each step; NULL: nothing */
     dram_summary summary;          /* what came of it */
@@ -117,7 +118,7 @@ static inline dram_status run(void **state, run_order *o)
     dram_config *cfg = run_config(state, o->name, o->set);
     const dram_hooks hooks = {.context = o, .planned = run_planned, .progress = run_progressed, .stop = &o->stop};
     o->planned = o->progressed = o->stop = 0;
-    dram_status status = dram_train(cfg, o->resume, &hooks, &o->summary);
+    dram_status status = dram_train(cfg, (dram_resume){.on = o->resume, .step = o->from}, &hooks, &o->summary);
     dram_config_free(cfg);
     return status;
 }

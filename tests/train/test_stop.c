@@ -155,7 +155,7 @@ static void before_the_first_step(void **state)
         dram_summary summary;
         dram_config *cfg = run_config(state, "early", cases[i].set);
         const dram_hooks hooks = {.context = &stop, .planned = ask, .fidelity = never, .stop = &stop};
-        assert_int_equal(dram_train(cfg, false, &hooks, &summary), DRAM_INTERRUPTED);
+        assert_int_equal(dram_train(cfg, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
         if (!strstr(dram_error_text(), cases[i].said)) fail_msg("%s", dram_error_text());
         dram_error_clear();
         dram_config_free(cfg);

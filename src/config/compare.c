@@ -1,0 +1,35 @@
+/* Two configs held against each other, key by key: what a run had, and what it is to go on with. */
+#include <string.h>
+
+#include "config/keys.h"
+
+/* "0.001 -> 0.0005" into text; *equal: the two are the same. */
+static dram_status write_both(const dram_key *key, const dram_config *before, const dram_config *now, dram_str *text,
+                              bool *equal)
+{
+    const dram_key_value was = dram_key_get(before, key), is = dram_key_get(now, key);
+    TRY(dram_key_write(key, &was, text));
+    size_t first = text->length;
+    dram_str_add(text, " -> ");
+    size_t second = text->length;
+    TRY(dram_key_write(key, &is, text));
+    *equal = text->length - second == first && memcmp(text->text, text->text + second, first) == 0;
+    return DRAM_OK;
+}
+
+dram_status dram_config_compare(const dram_config *before, const dram_config *now, dram_config_differs *differs,
+                                void *context)
+{
+    dram_status status = DRAM_OK;
+    for (int i = 0; i < dram_n_keys && status == DRAM_OK; i++) {
+        const dram_key *key = &dram_keys[i];
+        dram_str text = {0};
+        bool equal;
+        if (key->kind <= DRAM_KEY_SECTION || key->resume == DRAM_RESUME_FREE || !dram_key_has_effect(now, key))
+            continue;
+        status = write_both(key, before, now, &text, &equal);
+        if (status == DRAM_OK && !equal) status = differs(context, key->path, key->resume, text.text);
+        dram_str_free(&text);
+    }
+    return status;
+}

@@ -1,0 +1,147 @@
+#include "train/configs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "io/atomic.h"
+#include "io/path.h"
+
+/* A file of the run: step 0 is config.yaml; `again` counts those of one step from 1. */
+typedef struct {
+    int64_t step;
+    int again;
+} place;
+
+enum { NAME_SIZE = 80 };
+
+static const char *name_of(place p, char out[NAME_SIZE])
+{
+    if (p.step == 0)
+        snprintf(out, NAME_SIZE, "config.yaml");
+    else if (p.again == 1)
+        snprintf(out, NAME_SIZE, "config.step-%08" PRId64 ".yaml", p.step);
+    else
+        snprintf(out, NAME_SIZE, "config.step-%08" PRId64 ".%d.yaml", p.step, p.again);
+    return out;
+}
+
+/* The place of a name that name_of makes; false for all others. */
+static bool parse_name(const char *name, place *p)
+{
+    char again[NAME_SIZE];
+    *p = (place){.again = 1};
+    if (strcmp(name, "config.yaml") == 0) return true;
+    if (sscanf(name, "config.step-%" SCNd64 ".%d.yaml", &p->step, &p->again) < 1 || p->step < 1 || p->again < 1)
+        return false;
+    return strcmp(name, name_of(*p, again)) == 0;
+}
+
+static bool is_later(place a, place b)
+{
+    return a.step != b.step ? a.step > b.step : a.again > b.again;
+}
+
+/* The latest of them after `after`; *found is false where there is none. */
+static dram_status find_latest(const char *directory, place after, place *latest, bool *found)
+{
+    const struct dirent *entry;
+    dram_status status = DRAM_OK;
+    place p;
+    *latest = after;
+    *found = false;
+    DIR *dir = opendir(directory);
+    if (!dir) return dram_fail(DRAM_ERR_IO, "%s: cannot open this folder: %m", directory);
+    while ((entry = dram_folder_next(dir)) != NULL) {
+        if (!parse_name(entry->d_name, &p) || !is_later(p, *latest)) continue;
+        *latest = p;
+        *found = true;
+    }
+    if (errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", directory);
+    closedir(dir);
+    return status;
+}
+
+/* Whether a file has this very text. What cannot be read has another: it stays, and a file beside it gets the text. */
+static bool has_text(const char *path, const dram_str *yaml)
+{
+    struct stat info;
+    const char *why;
+    bool equal = false;
+    if (dram_file_link(path)) return false;
+    int fd = dram_file_open(path, &info, &why);
+    if (fd < 0) return false;
+    char *text = info.st_size == (off_t)yaml->length ? dram_alloc(yaml->length + 1) : NULL;
+    if (text)
+        equal = dram_file_read(fd, text, yaml->length) == (ssize_t)yaml->length &&
+                memcmp(text, yaml->text, yaml->length) == 0;
+    dram_free(text);
+    close(fd);
+    return equal;
+}
+
+static dram_status put_aside(const char *path)
+{
+    dram_status status = DRAM_OK;
+    dram_str aside = {0};
+    dram_str_add(&aside, "%s.before", path);
+    for (int i = 2; !aside.failed && dram_path_exists(aside.text); i++) {
+        dram_str_free(&aside);
+        dram_str_add(&aside, "%s.before-%d", path, i);
+    }
+    if (aside.failed)
+        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
+    else if (rename(path, aside.text) != 0)
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, aside.text);
+    else
+        dram_info("%s is kept as %s", path, aside.text);
+    dram_str_free(&aside);
+    return status;
+}
+
+dram_status dram_configs_keep(const char *directory, int64_t step, const dram_str *yaml)
+{
+    char name[NAME_SIZE], *path = NULL;
+    place p = {.step = step, .again = 1}, latest;
+    bool found, equal;
+    dram_status status;
+    TRY(find_latest(directory, (place){.step = -1}, &latest, &found));
+    if (found) {
+        TRY(dram_path_join(directory, name_of(latest, name), &path));
+        equal = has_text(path, yaml);
+        dram_free(path);
+        path = NULL;
+        if (equal) return DRAM_OK;
+    }
+    if (found && step > 0 && latest.step >= step) p = (place){.step = latest.step, .again = latest.again + 1};
+    TRY(dram_path_join(directory, name_of(p, name), &path));
+    if (step == 0 && dram_path_exists(path)) TRY_GOTO(put_aside(path), done);
+    status = dram_atomic_save(path, yaml->text, yaml->length);
+    if (status == DRAM_OK && step > 0)
+        dram_info("%s: the config from step %" PRId64 " on; those before it stay as they are", path, step);
+done:
+    dram_free(path);
+    return status;
+}
+
+dram_status dram_configs_put_aside(const char *directory, int64_t step)
+{
+    char name[NAME_SIZE], *path;
+    place latest;
+    bool found = true;
+    while (found) {
+        TRY(find_latest(directory, (place){.step = step, .again = INT32_MAX}, &latest, &found));
+        if (!found) break;
+        TRY(dram_path_join(directory, name_of(latest, name), &path));
+        dram_status status = put_aside(path);
+        dram_free(path);
+        TRY(status);
+    }
+    return DRAM_OK;
+}
