@@ -27,6 +27,8 @@ typedef struct {
     dram_lever levers[DRAM_LEVERS];
     int n_levers;
     dram_plan_cache cache;
+    int ranks, effective_batch; /* images of an update, all ranks' */
+    dram_traffic traffic;       /* of an update and rank, the mean over an interval */
 } dram_plan_facts;
 
 /* Plans the session again without each lever, and the filling of its cache. *facts is released by dram_plan_facts_free

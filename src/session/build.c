@@ -173,6 +173,22 @@ int64_t dram_session_flops(const dram_session *s)
     return (int64_t)step * s->cfg.train.accumulate + (int64_t)flops[DRAM_PROGRAM_UPDATE];
 }
 
+void dram_session_traffic(const dram_session *s, dram_traffic *traffic)
+{
+    dram_traffic of[DRAM_PROGRAM_COUNT] = {0};
+    double bytes[DRAM_PROGRAM_COUNT], calls[DRAM_PROGRAM_COUNT], step;
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->graphs.io[k].graph) dram_program_traffic(&s->plan->programs[s->graphs.io[k].index], &of[k]);
+    for (int op = 0; op < DRAM_OP_COUNT; op++) {
+        for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+            bytes[k] = of[k].bytes[op];
+            calls[k] = of[k].calls[op];
+        }
+        traffic->bytes[op] = per_update(s, bytes, &step);
+        traffic->calls[op] = per_update(s, calls, &step);
+    }
+}
+
 dram_status dram_session_time(const dram_session *s, dram_update_time *time)
 {
     double seconds[DRAM_PROGRAM_COUNT] = {0}, flops[DRAM_PROGRAM_COUNT] = {0}, step;

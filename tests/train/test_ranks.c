@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "device/queued.h"
 #include "device/testing.h"
 #include "session/budget.h"
 #include "session/machine.h"
@@ -16,7 +17,7 @@
 #include "support/runs.h"
 #include "train/step.h"
 
-enum { SIDE = 64, IMAGES = 16, UPDATES = 3 };
+enum { SIDE = 64, IMAGES = 16, UPDATES = 2 };
 
 static uint8_t image[IMAGES][SIDE * SIDE * 3], label[IMAGES][SIDE * SIDE];
 static dram_sample samples[IMAGES];
@@ -54,15 +55,18 @@ typedef struct {
     char why[300];
 } trainer;
 
-static void begin(void **state, trainer *t, const char *set, const dram_sample *first, int count, one_rank *comm)
+/* order: of queues that run apart (device/queued.h); NULL: the CPU as it is. */
+static void begin_on(void **state, trainer *t, const char *set, const dram_sample *first, int count,
+                     const dram_collectives *collectives, void *comm, const int *order)
 {
     *t = (trainer){.first = first, .count = count};
     t->cfg = run_config(state, "ranks", set);
     dram_status status = dram_budget_plan(t->cfg, DRAM_SET_TRAIN, 0, &t->s);
     if (status == DRAM_OK) status = dram_machine_open(&t->s.cfg, &t->s.plan->profile, &t->s.device);
-    if (status == DRAM_OK && comm) {
-        t->s.device->collectives = &ranks_collectives;
+    if (status == DRAM_OK) {
+        t->s.device->collectives = collectives;
         t->s.device->comm = comm;
+        if (order) queued_begin(t->s.device, order);
     }
     if (status == DRAM_OK) status = dram_exec_open(t->s.device, t->s.plan, &t->s.exec);
     if (status == DRAM_OK) status = dram_weights_draw(&t->s);
@@ -70,6 +74,11 @@ static void begin(void **state, trainer *t, const char *set, const dram_sample *
     if (status == DRAM_OK) status = dram_feed_open(&t->s.graphs, &t->feed);
     if (status != DRAM_OK) fail_msg("%s: %s", set, dram_error_text());
     t->loss_scale = t->s.graphs.scaled ? 256 : 1;
+}
+
+static void begin(void **state, trainer *t, const char *set, const dram_sample *first, int count, one_rank *comm)
+{
+    begin_on(state, t, set, first, count, comm ? &ranks_collectives : NULL, comm, NULL);
 }
 
 static void end(trainer *t)
@@ -302,6 +311,50 @@ static void another_order_is_seen(void **state)
     free(j);
 }
 
+/* Two ranks with the same images: a sum is twice what is there. */
+static dram_status run_echo(void *comm, dram_op op, const dram_kernel_args *const *args, int n, void *stream)
+{
+    (void)comm;
+    (void)stream;
+    if (op != DRAM_OP_all_reduce && op != DRAM_OP_all_reduce_into) return dram_fail(DRAM_ERR_INTERNAL, "no sum");
+    for (int i = 0; i < n; i++) {
+        const float *x = args[i]->in[0].data;
+        float *out = args[i]->out[0].data;
+        memset(args[i]->workspace, 0xff, (size_t)args[i]->workspace_bytes);
+        for (int64_t k = 0; k < dram_elements(&args[i]->in[0].shape); k++) out[k] = x[k] + x[k];
+    }
+    return DRAM_OK;
+}
+
+/* Each queue in turn as far ahead of the others as the joins let it, or as far behind: the same bits. */
+static void queues_run_apart(void **state)
+{
+    static const int orders[][DRAM_QUEUE_COUNT] = {{0, 1, 2}, {2, 0, 1}, {1, 2, 0}};
+    static const dram_collectives echo = {.run = run_echo};
+    static const char *const sets[] = {
+        "train.batch_size=2 optim.clip_norm=0 distributed.bucket=64KiB",
+        "train.batch_size=2 memory.checkpoint=blocks distributed.bucket=300KiB",
+        "train.batch_size=4 train.accumulate=2 sam_distill.teacher.placement=stream distributed.bucket=64KiB"};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        trainer alone, apart;
+        char text[600];
+        int compared;
+        snprintf(text, sizeof text, "threads=1 distributed.ranks=2 " VIT VAL "%s", sets[i]);
+        begin_on(state, &alone, text, samples, i == 2 ? 4 : 2, &echo, NULL, NULL);
+        work(&alone);
+        for (int k = 0; k < 3; k++) {
+            begin_on(state, &apart, text, samples, i == 2 ? 4 : 2, &echo, NULL, orders[k]);
+            work(&apart);
+            if (alone.why[0] || apart.why[0]) fail_msg("%s%s", alone.why, apart.why);
+            assert_true(queued.calls >= 10 * UPDATES && queued.waits >= 10 * UPDATES);
+            assert_int_equal(differing(&alone, &apart, &compared), 0);
+            assert_memory_equal(alone.norm, apart.norm, sizeof alone.norm);
+            end(&apart);
+        }
+        end(&alone);
+    }
+}
+
 /* A plan of several ranks on a device of one. */
 static void one_process_is_refused(void **state)
 {
@@ -325,6 +378,7 @@ int main(void)
         cmocka_unit_test(accumulating_ranks),
         cmocka_unit_test(nothing_reads_dead_bytes),
         cmocka_unit_test(another_order_is_seen),
+        cmocka_unit_test(queues_run_apart),
         cmocka_unit_test(one_process_is_refused),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
