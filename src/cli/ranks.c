@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "io/hash.h"
+#include "session/machine.h"
 
 static struct {
     int rank;
@@ -52,14 +53,27 @@ static dram_status be_quiet(void)
     return dram_fail(DRAM_ERR_IO, "/dev/null: cannot open: %m");
 }
 
+static const dram_backend backends[] = {[DRAM_BACKEND_WORD_AUTO] = DRAM_BACKEND_AUTO,
+                                        [DRAM_BACKEND_WORD_NCCL] = DRAM_BACKEND_NCCL,
+                                        [DRAM_BACKEND_WORD_MPI] = DRAM_BACKEND_MPI};
+static const dram_rendezvous meetings[] = {[DRAM_RENDEZVOUS_WORD_AUTO] = DRAM_RENDEZVOUS_AUTO,
+                                           [DRAM_RENDEZVOUS_WORD_MPI] = DRAM_RENDEZVOUS_MPI,
+                                           [DRAM_RENDEZVOUS_WORD_ENV] = DRAM_RENDEZVOUS_ENV};
+
 dram_status dram_ranks_open(const dram_config *cfg, dram_comm **comm)
 {
     char program[DRAM_HASH_SIZE + 32], hash[DRAM_HASH_SIZE];
-    dram_comm_params params = {.timeout = cfg->distributed.timeout, .program = program, .leave = leave};
+    dram_comm_params params = {.backend = backends[cfg->distributed.backend],
+                               .rendezvous = meetings[cfg->distributed.rendezvous],
+                               .channels = cfg->distributed.nccl_channels,
+                               .timeout = cfg->distributed.timeout,
+                               .program = program,
+                               .leave = leave};
     dram_str yaml = {0};
     *comm = NULL;
     TRY(dram_world_read(dram_process_environment, NULL, &params.world));
     if (params.world.size == 1) return DRAM_OK;
+    params.gpu = dram_machine_gpu(cfg, NULL, 0);
     TRY(dram_hash_file("/proc/self/exe", hash)); /* all ranks must add in the same way */
     snprintf(program, sizeof program, "%s (XXH3 %s)", DRAM_VERSION, hash);
     self.rank = params.world.rank;
