@@ -95,7 +95,8 @@ static void *work(void *context)
     for (int u = 0; u < UPDATES; u++) {
         bool plain = u > 0 && t->s.graphs.io[DRAM_PROGRAM_PLAIN_STEP].graph;
         dram_step_order order = {.kind = plain ? DRAM_PROGRAM_PLAIN_STEP : DRAM_PROGRAM_DISTIL_STEP,
-                                 .loss_scale = t->loss_scale};
+                                 .loss_scale = t->loss_scale,
+                                 .labelled = (int64_t)t->count * t->s.graphs.ranks * SIDE * SIDE};
         dram_step_result result;
         dram_hyper(&t->s.cfg, u + 1, u + 1, order.hyper);
         if (dram_step_run(&t->s, &t->feed, &order, t->first, t->count, NULL, &result) != DRAM_OK) {
