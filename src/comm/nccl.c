@@ -26,6 +26,11 @@ static dram_status checked(const nccl *n, const char *what, ncclResult_t result)
 {
     if (result == ncclSuccess) return DRAM_OK;
     const char *more = n->nccl.nccl_GetLastError(n->comm);
+    if (result == ncclUnhandledCudaError && more && strstr(more, "out of memory"))
+        return dram_fail(DRAM_ERR_FIT,
+                         "NCCL: rank %d of %d: %s failed: too little GPU memory is free for NCCL's buffers (%s): lower "
+                         "memory.budget or distributed.nccl_channels",
+                         n->transport.rank, n->transport.size, what, more);
     return dram_fail(DRAM_ERR_PEER, "NCCL: rank %d of %d: %s failed: %s%s%s", n->transport.rank, n->transport.size,
                      what, n->nccl.nccl_GetErrorString(result), more && *more ? ": " : "", more ? more : "");
 }

@@ -18,7 +18,7 @@ typedef struct {
 
 /* The GPU becomes the calling thread's. Its host_gather, which needs nothing beside it, is for when all of the device's
  * queues are finished. DRAM_ERR_CONFIG: no NCCL, two ranks on one GPU; DRAM_ERR_RUN: the GPU cannot be opened;
- * DRAM_ERR_FIT: it has not the memory; DRAM_ERR_PEER: the ranks do not find one another. Nothing in params is kept. */
+ * DRAM_ERR_FIT: it has not the memory, as later calls may find too; DRAM_ERR_PEER: the ranks do not find one another. Nothing in params is kept. */
 dram_status dram_nccl_open(const dram_nccl_params *params, dram_transport **out);
 
 /* GPU memory that NCCL says it has taken for such a transport; 0: it cannot tell (NCCL before 2.30). */
