@@ -85,6 +85,6 @@ int main(int argc, char **argv)
         status = DRAM_ERR_IO;
     }
     /* A launcher reports the exit code of the rank that left first: let it be that of the one which failed. */
-    if (status == DRAM_ERR_PEER) sleep(1);
+    if (status == DRAM_ERR_PEER) sleep(5);
     return dram_status_exit(status);
 }
