@@ -53,18 +53,11 @@ static dram_status be_quiet(void)
     return dram_fail(DRAM_ERR_IO, "/dev/null: cannot open: %m");
 }
 
-static const dram_backend backends[] = {[DRAM_BACKEND_WORD_AUTO] = DRAM_BACKEND_AUTO,
-                                        [DRAM_BACKEND_WORD_NCCL] = DRAM_BACKEND_NCCL,
-                                        [DRAM_BACKEND_WORD_MPI] = DRAM_BACKEND_MPI};
-static const dram_rendezvous meetings[] = {[DRAM_RENDEZVOUS_WORD_AUTO] = DRAM_RENDEZVOUS_AUTO,
-                                           [DRAM_RENDEZVOUS_WORD_MPI] = DRAM_RENDEZVOUS_MPI,
-                                           [DRAM_RENDEZVOUS_WORD_ENV] = DRAM_RENDEZVOUS_ENV};
-
 dram_status dram_ranks_open(const dram_config *cfg, dram_comm **comm)
 {
     char program[DRAM_HASH_SIZE + 32], hash[DRAM_HASH_SIZE];
-    dram_comm_params params = {.backend = backends[cfg->distributed.backend],
-                               .rendezvous = meetings[cfg->distributed.rendezvous],
+    dram_comm_params params = {.backend = cfg->distributed.backend,
+                               .rendezvous = cfg->distributed.rendezvous,
                                .channels = cfg->distributed.nccl_channels,
                                .timeout = cfg->distributed.timeout,
                                .program = program,

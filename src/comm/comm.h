@@ -13,16 +13,14 @@
 #include <signal.h>
 
 #include "comm/world.h"
+#include "config/enums.h"
 #include "device/device.h"
-
-typedef enum { DRAM_BACKEND_AUTO, DRAM_BACKEND_NCCL, DRAM_BACKEND_MPI } dram_backend; /* auto: by the device */
-/* How ranks on GPUs find one another. auto: by MPI if it can, else env: by an address (dram_world_address). */
-typedef enum { DRAM_RENDEZVOUS_AUTO, DRAM_RENDEZVOUS_MPI, DRAM_RENDEZVOUS_ENV } dram_rendezvous;
 
 typedef struct {
     dram_world world;
-    bool gpu; /* what runs is on GPUs: NCCL carries its collectives, else MPI */
-    dram_backend backend;
+    bool gpu;             /* what runs is on GPUs: NCCL carries its collectives, else MPI */
+    dram_backend backend; /* auto: by `gpu` */
+    /* How ranks on GPUs find one another. auto: by MPI if it can, else env: by an address (dram_world_address). */
     dram_rendezvous rendezvous;
     int channels;   /* of NCCL, at most: at least 1 where `gpu` is */
     double timeout; /* seconds that a rank may be waited for; 0: 1800 to the first step, then 60 + 20 x the longest */

@@ -20,7 +20,7 @@ static const struct {
     {"io", "base"},
     {"data", "base"},
     {"synth", "base data"},
-    {"comm", "base device io"},
+    {"comm", "base config device io"},
     {"session", "base config ir ops passes plan model distill device io comm"},
     {"feed", "base config io data comm session"},
     {"check", "base config io data session feed"},
