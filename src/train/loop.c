@@ -225,9 +225,17 @@ static dram_status save(dram_run *r)
 /* Saves what is not saved, and reads the newest checkpoint again: what is said of it is true. */
 static dram_status save_and_check(dram_run *r)
 {
+    char text[800], sound[200];
+    const char *folder = r->path[DRAM_RUN_CHECKPOINTS];
     dram_status status = DRAM_OK;
     if (r->state.step > r->saved_at) TRY(save(r));
-    if (r->saved_at && is_first(r)) status = dram_sound_check(r->path[DRAM_RUN_CHECKPOINTS], r->saved_at, NULL);
+    if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL);
+    if (status != DRAM_OK) {
+        snprintf(text, sizeof text, "%s", dram_error_text());
+        dram_error_clear();
+        dram_fail(status, "what was saved is damaged: %s%s", text,
+                  dram_sound_newest(folder, false, sound, sizeof sound));
+    }
     return dram_ranks_together(r->comm, status);
 }
 
@@ -235,7 +243,7 @@ static dram_status save_and_check(dram_run *r)
  * wait for this rank nothing more is done: they cannot save what they are in the midst of. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
-    char text[1024];
+    char text[1024], why[900], sound[200] = "";
     long long step = (long long)r->state.step, before = (long long)r->saved_at;
     if (!is_alone(r)) return status;
     if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_CONFIG) status = DRAM_ERR_RUN; /* one exit code, for all data */
@@ -244,14 +252,11 @@ static dram_status give_up(dram_run *r, dram_status status)
     dram_error_clear();
     if (save_and_check(r) == DRAM_OK)
         return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
-    char why[600], sound[200];
-    snprintf(why, sizeof why, "%.500s", dram_error_text());
+    snprintf(why, sizeof why, "%s", dram_error_text());
     dram_error_clear();
-    if (r->saved_at != step)
-        return dram_fail(status, "%.700s; the %lld steps since step %lld cannot be saved: %s%s", text, step - before,
-                         before, why, dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
-    return dram_fail(status, "%.700s; what was saved of %lld steps cannot be relied on: %s%s", text, step, why,
-                     dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
+    if (r->saved_at == step) return dram_fail(status, "%.700s; %s", text, why);
+    dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound);
+    return dram_fail(status, "%.700s; %lld steps cannot be saved: %s%s", text, step - before, why, sound);
 }
 
 /* Before a step: all ranks have their batch of it, or stop. A rank whose data has failed it asks the others to stop, so
