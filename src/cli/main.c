@@ -1,6 +1,7 @@
 /* The program: finds the command, prints its error, exits with its status. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -33,7 +34,7 @@ static void print_usage(FILE *out)
     fprintf(out,
             "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
             "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"
-            "130 interrupted after saving.\n");
+            "4 another process of the job failed or does not answer, 130 interrupted after saving.\n");
 }
 
 static const dram_command *find_command(const char *name)
@@ -83,5 +84,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "dram: cannot write to standard output\n");
         status = DRAM_ERR_IO;
     }
+    /* A launcher reports the exit code of the rank that left first: let it be that of the one which failed. */
+    if (status == DRAM_ERR_PEER) sleep(1);
     return dram_status_exit(status);
 }

@@ -7,16 +7,17 @@
 #include "base/clock.h"
 
 /* What an exchange is for: all ranks must be in the same place. */
-typedef enum { STEP, WORKING, DONE } kind; /* WORKING and DONE meet each other */
+enum { STEP, WORKING, DONE, GATHER }; /* WORKING and DONE meet each other */
 
 enum { TEXT_SIZE = 256 }; /* of the error of a rank that failed */
 
 /* What a rank says. */
 typedef struct {
-    int64_t exchange, step, labelled;
-    double busy; /* seconds since the exchange before */
+    int64_t number;   /* of the step, or the bytes of a gather: the same on all ranks */
+    int64_t labelled; /* pixels */
+    double busy;      /* seconds since the exchange before */
     int32_t kind, status, stop;
-    char unused[20];
+    char unused[28];
 } words;
 _Static_assert(sizeof(words) == 64, "one cache line a rank");
 
@@ -48,26 +49,23 @@ static dram_status tell_failure(dram_comm *c, const words *said, dram_status min
     }
     char more[64] = "";
     if (others) snprintf(more, sizeof more, " (and %d more rank%s)", others, others == 1 ? "" : "s");
-    return dram_fail(DRAM_ERR_PEER, "rank %d on %s: %.*s%s", first, c->place[first].host, TEXT_SIZE,
+    return dram_fail(DRAM_ERR_PEER, "rank %d on %s: %.*s%s", first, c->peers[first].host, TEXT_SIZE,
                      texts + (size_t)first * TEXT_SIZE, more);
 }
 
-static const char *place_of(kind k)
+static const char *place_of(int32_t kind)
 {
-    return k == STEP ? "the agreement of a step" : "a wait for other ranks";
+    return kind == STEP ? "the agreement of a step" : kind == GATHER ? "a gather" : "a wait for other ranks";
 }
 
 static dram_status must_be_together(const dram_comm *c, const words *said)
 {
     for (int r = 1; r < c->size; r++) {
-        if ((said[r].kind == STEP) != (said[0].kind == STEP))
-            return dram_fail(DRAM_ERR_INTERNAL, "rank %d is in %s, rank 0 in %s", r, place_of((kind)said[r].kind),
-                             place_of((kind)said[0].kind));
-        if (said[r].step != said[0].step || said[r].exchange != said[0].exchange)
-            return dram_fail(DRAM_ERR_INTERNAL,
-                             "rank %d is at step %lld (exchange %lld), rank 0 at step %lld (exchange %lld)", r,
-                             (long long)said[r].step, (long long)said[r].exchange, (long long)said[0].step,
-                             (long long)said[0].exchange);
+        const char *here = place_of(said[r].kind), *there = place_of(said[0].kind);
+        if (here != there) return dram_fail(DRAM_ERR_INTERNAL, "rank %d is in %s, rank 0 in %s", r, here, there);
+        if (said[r].number != said[0].number)
+            return dram_fail(DRAM_ERR_INTERNAL, "rank %d is in %s (%lld), rank 0 in that of %lld", r, here,
+                             (long long)said[r].number, (long long)said[0].number);
     }
     return DRAM_OK;
 }
@@ -83,13 +81,10 @@ static dram_status heard_before(int32_t mine)
 static dram_status exchange(dram_comm *c, words mine, const words **said)
 {
     char what[96];
-    double begin = dram_clock();
     bool failed = false;
     if (c->failed) return heard_before(mine.status);
-    mine.exchange = c->exchange++;
-    mine.busy = begin - c->since;
-    snprintf(what, sizeof what, mine.kind == STEP ? "%s (%lld)" : "%s", place_of((kind)mine.kind),
-             (long long)mine.step);
+    mine.busy = dram_clock() - c->since;
+    snprintf(what, sizeof what, "%s (%lld)", place_of(mine.kind), (long long)mine.number);
     c->failed = true; /* unless it goes well */
     TRY(dram_host_gather(c, what, &mine, sizeof mine, c->said));
     c->since = dram_clock();
@@ -109,12 +104,10 @@ dram_status dram_comm_agree(dram_comm *c, const dram_agreement *mine, dram_agree
     *agreed = (dram_agreed){.stop = mine->stop, .labelled = mine->labelled};
     if (dram_comm_size(c) == 1) return mine->status;
     const words *said;
+    const words mine_now = {
+        .kind = STEP, .number = mine->step, .status = mine->status, .stop = mine->stop, .labelled = mine->labelled};
     double begin = dram_clock();
-    TRY(exchange(
-        c,
-        (words){
-            .kind = STEP, .step = mine->step, .status = mine->status, .stop = mine->stop, .labelled = mine->labelled},
-        &said));
+    TRY(exchange(c, mine_now, &said));
     agreed->waited = c->since - begin;
     agreed->stop = c->stop;
     agreed->labelled = 0;
@@ -139,7 +132,7 @@ dram_status dram_comm_busy(dram_comm *c, const volatile sig_atomic_t *asked, boo
     const words *said;
     *stop = asked && *asked;
     if (dram_comm_size(c) == 1) return DRAM_OK;
-    if (dram_clock() - c->since >= time_between(c) || (*stop && !c->stop))
+    if (c->failed || dram_clock() - c->since >= time_between(c) || (*stop && !c->stop))
         TRY(exchange(c, (words){.kind = WORKING, .stop = *stop}, &said));
     *stop = c->stop;
     return DRAM_OK;
@@ -160,9 +153,19 @@ dram_status dram_comm_wait(dram_comm *c, dram_status status, const volatile sig_
     return DRAM_OK;
 }
 
+/* An exchange of words comes first: who has failed is heard of, and nobody takes other bytes for these. */
+static dram_status gather(dram_comm *c, const void *mine, int64_t bytes, void *all)
+{
+    const words *said;
+    TRY(exchange(c, (words){.kind = GATHER, .number = bytes}, &said));
+    dram_status status = dram_host_gather(c, "a gather", mine, bytes, all);
+    c->failed = status != DRAM_OK;
+    return status;
+}
+
 dram_status dram_comm_gather(dram_comm *c, const void *mine, int64_t bytes, void *all)
 {
-    if (dram_comm_size(c) > 1) return dram_host_gather(c, "a gather", mine, bytes, all);
+    if (dram_comm_size(c) > 1) return gather(c, mine, bytes, all);
     memmove(all, mine, (size_t)bytes);
     return DRAM_OK;
 }
@@ -172,7 +175,7 @@ static dram_status gather_numbers(dram_comm *c, const void *mine, int n, void **
 {
     *all = dram_calloc((size_t)c->size * (size_t)n, 8);
     if (!*all) return dram_fail(DRAM_ERR_MEMORY, "out of host memory for %d numbers of %d ranks", n, c->size);
-    return dram_host_gather(c, "a sum", mine, 8 * (int64_t)n, *all);
+    return gather(c, mine, 8 * (int64_t)n, *all);
 }
 
 dram_status dram_comm_sum(dram_comm *c, double *values, int n)

@@ -13,6 +13,22 @@ typedef struct {
     void *stream;
 } call;
 
+/* On a slot's bytes or on bytes of its own. */
+static bool is_all_reduce(const call *c)
+{
+    return c->op == DRAM_OP_all_reduce || c->op == DRAM_OP_all_reduce_into;
+}
+
+static bool is_sum(const call *c)
+{
+    return is_all_reduce(c) || c->op == DRAM_OP_reduce_scatter;
+}
+
+static bool is_gather(const call *c)
+{
+    return c->op == DRAM_OP_all_gather || c->op == DRAM_OP_all_gather_into || c->op == DRAM_OP_gather_ranks;
+}
+
 static bool ordered(const dram_kernel_args *a)
 {
     return a->attr->mode == DRAM_REDUCE_ORDERED;
@@ -36,7 +52,7 @@ static int64_t mine(const call *c, int64_t n, int64_t p, int64_t *first)
 /* What a sum cuts pieces by. */
 static int64_t piece_of(const call *c, int64_t n)
 {
-    return c->op == DRAM_OP_all_reduce ? dram_rank_piece(n, c->comm->size) : dram_rank_shard(n, c->comm->size);
+    return is_all_reduce(c) ? dram_rank_piece(n, c->comm->size) : dram_rank_shard(n, c->comm->size);
 }
 
 static int64_t elements_in(const dram_kernel_args *a)
@@ -72,7 +88,7 @@ static dram_status exchange(const call *c, const dram_kernel_args *a)
     dram_transport *t = c->comm->data;
     const int64_t n = elements_in(a);
     const void *x = a->in[0].data;
-    if (c->op == DRAM_OP_all_reduce && dram_rank_gathers(n))
+    if (is_all_reduce(c) && dram_rank_gathers(n))
         return t->ops->all_gather(t, x, cut(c, c->comm->size * n, n, sizeof(float)), a->workspace, c->stream);
     return t->ops->all_to_all(t, x, cut(c, n, piece_of(c, n), sizeof(float)), a->workspace, c->stream);
 }
@@ -91,7 +107,7 @@ static dram_status gather_sums(const call *c, const dram_kernel_args *a)
 {
     dram_transport *t = c->comm->data;
     const int64_t n = elements_in(a);
-    if (c->op != DRAM_OP_all_reduce || dram_rank_gathers(n)) return DRAM_OK;
+    if (!is_all_reduce(c) || dram_rank_gathers(n)) return DRAM_OK;
     const int64_t *at = cut(c, n, piece_of(c, n), sizeof(float));
     char *out = a->out[0].data;
     return t->ops->all_gather(t, out + at[c->comm->rank], at, out, c->stream);
@@ -101,7 +117,7 @@ static dram_status reduce_fast(const call *c, const dram_kernel_args *a)
 {
     dram_transport *t = c->comm->data;
     const int64_t n = elements_in(a);
-    if (c->op == DRAM_OP_all_reduce) return t->ops->all_reduce(t, a->in[0].data, a->out[0].data, n, c->stream);
+    if (is_all_reduce(c)) return t->ops->all_reduce(t, a->in[0].data, a->out[0].data, n, c->stream);
     return t->ops->reduce_scatter(t, a->in[0].data, cut(c, n, piece_of(c, n), 1), a->out[0].data, c->stream);
 }
 
@@ -144,7 +160,8 @@ static dram_status together(const call *c, round what, const dram_kernel_args *c
 
 static dram_status run_nodes(const call *c, const dram_kernel_args *const *args, int n)
 {
-    if (c->op != DRAM_OP_all_reduce && c->op != DRAM_OP_reduce_scatter) return together(c, gather, args, n);
+    if (is_gather(c)) return together(c, gather, args, n);
+    if (!is_sum(c)) return dram_fail(DRAM_ERR_INTERNAL, "%s is no collective", dram_op_rows[c->op].name);
     if (ordered(args[0])) {
         TRY(together(c, exchange, args, n));
         TRY(each(c, add_up, args, n));

@@ -28,10 +28,10 @@ static dram_comm *left_behind;
 static bool make_room(dram_comm *c)
 {
     size_t n = (size_t)c->size;
-    c->place = dram_calloc(n, sizeof *c->place);
+    c->peers = dram_calloc(n, sizeof *c->peers);
     c->said = dram_calloc(1, dram_said_bytes(c->size));
     c->at = dram_calloc(n + 1, sizeof *c->at);
-    return c->place && c->said && c->at;
+    return c->peers && c->said && c->at;
 }
 
 static dram_status open_ranks(dram_comm *c, const dram_comm_params *params)
@@ -40,7 +40,7 @@ static dram_status open_ranks(dram_comm *c, const dram_comm_params *params)
     const dram_watch_params watched = {.rank = c->rank,
                                        .size = c->size,
                                        .timeout = params->timeout,
-                                       .place = c->place,
+                                       .peers = c->peers,
                                        .leave = params->leave,
                                        .context = params->context};
     c->leave = params->leave;
@@ -81,35 +81,10 @@ void dram_comm_close(dram_comm *c, dram_status status)
         left_behind = c;
         return;
     }
-    dram_free(c->place);
+    dram_free(c->peers);
     dram_free(c->said);
     dram_free(c->at);
     dram_free(c);
-}
-
-int dram_comm_rank(const dram_comm *c)
-{
-    return c ? c->rank : 0;
-}
-
-int dram_comm_size(const dram_comm *c)
-{
-    return c ? c->size : 1;
-}
-
-const char *dram_comm_backend(const dram_comm *c)
-{
-    return c && c->data ? c->data->name : "none";
-}
-
-const char *dram_comm_version(const dram_comm *c)
-{
-    return c && c->data ? c->data->version : "";
-}
-
-const char *dram_comm_host(const dram_comm *c, int rank)
-{
-    return c && c->place ? c->place[rank].host : "";
 }
 
 void dram_comm_attach(dram_comm *c, dram_device *device)
@@ -135,7 +110,7 @@ dram_status dram_comm_fail(dram_comm *c, dram_status status)
     char where[DRAM_HOST_SIZE + 32];
     if (dram_comm_size(c) == 1) return status;
     dram_fail(status, "%s", dram_status_text(status));
-    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->place[c->rank].host);
+    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->peers[c->rank].host);
     dram_error_prefix(status, where);
     c->leave(c->context, status, dram_error_text());
     return status;

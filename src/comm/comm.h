@@ -65,8 +65,8 @@ typedef struct {
 } dram_agreed;
 
 /* mine->status where it is not DRAM_OK; DRAM_ERR_PEER where another's is not, wherever that rank is; DRAM_ERR_INTERNAL
- * where steps differ. After a failure this, busy and wait return at once, with the status that they are given or
- * DRAM_ERR_PEER, so that who is on the way out need not know whether it has been said. */
+ * where steps differ. After a failure this, busy, wait, gather and the sums return at once, with the status that they
+ * are given or DRAM_ERR_PEER, so that who is on the way out need not know whether it has been said. */
 dram_status dram_comm_agree(dram_comm *comm, const dram_agreement *mine, dram_agreed *agreed);
 
 /* Where some ranks work and the others wait for them (a fidelity check, a cache, a save). A rank that works calls

@@ -18,7 +18,7 @@ typedef struct {
     int64_t rank, size, config_bytes;
     uint64_t config;
     char program[PROGRAM_SIZE];
-    dram_place place;
+    dram_peer peer;
 } self;
 
 static void describe(const dram_comm *c, const dram_comm_params *params, self *me)
@@ -30,8 +30,8 @@ static void describe(const dram_comm *c, const dram_comm_params *params, self *m
     me->config_bytes = (int64_t)strlen(config) + 1;
     me->config = dram_hash_64(config, strlen(config));
     snprintf(me->program, sizeof me->program, "%s", params->program ? params->program : "");
-    me->place.process = (int)getpid();
-    if (gethostname(me->place.host, sizeof me->place.host - 1) != 0) strcpy(me->place.host, "?");
+    me->peer.process = (int)getpid();
+    if (gethostname(me->peer.host, sizeof me->peer.host - 1) != 0) strcpy(me->peer.host, "?");
 }
 
 /* Rank 0's random bytes come back from all: who is of another job has others. */
@@ -49,7 +49,7 @@ static dram_status same_job(dram_comm *c, const self *all)
             DRAM_ERR_CONFIG,
             "who answers as rank %d of %d, process %d on %s, is of another job (it calls itself rank %lld "
             "of %lld): two jobs meet at one address; set MASTER_PORT to another port for one of them",
-            r, c->size, all[r].place.process, all[r].place.host, (long long)all[r].rank, (long long)all[r].size);
+            r, c->size, all[r].peer.process, all[r].peer.host, (long long)all[r].rank, (long long)all[r].size);
     }
     dram_free(backs);
     return status;
@@ -61,7 +61,7 @@ static dram_status same_program(const dram_comm *c, const self *all)
         if (strcmp(all[r].program, all[0].program) != 0)
             return dram_fail(DRAM_ERR_CONFIG,
                              "the ranks run different programs: dram %s on rank 0 (%s), dram %s on rank %d (%s)",
-                             all[0].program, all[0].place.host, all[r].program, r, all[r].place.host);
+                             all[0].program, all[0].peer.host, all[r].program, r, all[r].peer.host);
     return DRAM_OK;
 }
 
@@ -110,7 +110,7 @@ static dram_status name_difference(const dram_comm *c, const self *all, int othe
                   DRAM_ERR_CONFIG,
                   "the ranks have different configs: \"%s\" on rank 0 (%s), \"%s\" on rank %d (%s); start all of %d "
                   "with the same config and overrides",
-                  here.text, all[0].place.host, there.text, other, all[other].place.host, c->size);
+                  here.text, all[0].peer.host, there.text, other, all[other].peer.host, c->size);
     dram_str_free(&here);
     dram_str_free(&there);
     return status;
@@ -148,11 +148,11 @@ dram_status dram_meet(dram_comm *c, const dram_comm_params *params)
     if (!all) return dram_fail(DRAM_ERR_MEMORY, "out of host memory for %d ranks", c->size);
     dram_status status = DRAM_OK;
     describe(c, params, &me);
-    strcpy(c->place[c->rank].host, me.place.host); /* what the watch says of this rank, whatever comes */
+    strcpy(c->peers[c->rank].host, me.peer.host); /* what the watch says of this rank, whatever comes */
     if (getrandom(me.mark, sizeof me.mark, 0) != sizeof me.mark)
         status = dram_fail(DRAM_ERR_RUN, "the system gives no random bytes: %m");
     if (status == DRAM_OK) status = dram_host_gather(c, "the ranks' meeting", &me, sizeof me, all);
-    for (int r = 0; status == DRAM_OK && r < c->size; r++) c->place[r] = all[r].place;
+    for (int r = 0; status == DRAM_OK && r < c->size; r++) c->peers[r] = all[r].peer;
     if (status == DRAM_OK) status = same_job(c, all);
     if (status == DRAM_OK) status = same_program(c, all);
     if (status == DRAM_OK) status = same_config(c, all, params->config);

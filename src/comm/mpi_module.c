@@ -71,14 +71,14 @@ static int make_room(void)
     return 0;
 }
 
-static int begin(int peer, void *bytes, int64_t n, int receives)
+static int begin(int kind, int peer, void *bytes, int64_t n, int receives)
 {
     for (int64_t at = 0; at < n; at += LARGEST) {
         int code = make_room(), count = n - at < LARGEST ? (int)(n - at) : LARGEST;
         if (code) return code;
         char *part = (char *)bytes + at;
-        code = receives ? MPI_Irecv(part, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD, &pending.request[pending.n])
-                        : MPI_Isend(part, count, MPI_BYTE, peer, 0, MPI_COMM_WORLD, &pending.request[pending.n]);
+        code = receives ? MPI_Irecv(part, count, MPI_BYTE, peer, kind, MPI_COMM_WORLD, &pending.request[pending.n])
+                        : MPI_Isend(part, count, MPI_BYTE, peer, kind, MPI_COMM_WORLD, &pending.request[pending.n]);
         if (code) return code;
         pending.peer[pending.n++] = peer;
         pending.with[peer]++;
@@ -86,14 +86,14 @@ static int begin(int peer, void *bytes, int64_t n, int receives)
     return 0;
 }
 
-static int send_bytes(int to, const void *bytes, int64_t n)
+static int send_bytes(int kind, int to, const void *bytes, int64_t n)
 {
-    return begin(to, (void *)bytes, n, 0);
+    return begin(kind, to, (void *)bytes, n, 0);
 }
 
-static int receive_bytes(int from, void *bytes, int64_t n)
+static int receive_bytes(int kind, int from, void *bytes, int64_t n)
 {
-    return begin(from, bytes, n, 1);
+    return begin(kind, from, bytes, n, 1);
 }
 
 static int progress(_Atomic unsigned char *came, int *left)

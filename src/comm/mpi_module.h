@@ -21,9 +21,9 @@ typedef struct {
     int (*open)(int *rank, int *size);
     void (*close)(void);
 
-    /* Each begins to move n bytes; what is between two ranks arrives in the order in which it was begun. */
-    int (*send)(int to, const void *bytes, int64_t n);
-    int (*receive)(int from, void *bytes, int64_t n);
+    /* Each begins to move n bytes. Of one kind, what is between two ranks arrives in the order in which it was begun. */
+    int (*send)(int kind, int to, const void *bytes, int64_t n);
+    int (*receive)(int kind, int from, void *bytes, int64_t n);
     /* Moves on with what was begun. *left: how much of it is not done. came, by rank: 1 where nothing with it is left,
      * else 0. */
     int (*progress)(_Atomic unsigned char *came, int *left);

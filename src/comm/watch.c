@@ -74,7 +74,7 @@ static void add_missing(const dram_watch *w, char text[TEXT_ROOM])
     char one[256];
     int missing = 0;
     for (int r = 0; r < w->params.size; r++) {
-        const dram_place *p = &w->params.place[r], *me = &w->params.place[w->params.rank];
+        const dram_peer *p = &w->params.peers[r], *me = &w->params.peers[w->params.rank];
         if (!is_missing(w, r) || missing++ >= NAMED_MOST) continue;
         bool here = strcmp(p->host, me->host) == 0;
         snprintf(one, sizeof one, "%s rank %d on %s (process %d%s)", missing == 1 ? "" : ",", r, p->host, p->process,
@@ -90,7 +90,7 @@ static void leave_late(dram_watch *w, double waited)
 {
     char text[TEXT_ROOM];
     snprintf(text, sizeof text, "rank %d on %s waited %.1f s in %s for", w->params.rank,
-             w->params.place[w->params.rank].host, waited, w->what);
+             w->params.peers[w->params.rank].host, waited, w->what);
     add_missing(w, text);
     add(text,
         w->params.timeout > 0 ? "; distributed.timeout is the limit" : "; distributed.timeout sets another limit");

@@ -15,12 +15,12 @@ enum { DRAM_HOST_SIZE = 64 };
 typedef struct {
     char host[DRAM_HOST_SIZE];
     int process; /* its id there */
-} dram_place;
+} dram_peer;
 
 typedef struct {
     int rank, size;
-    double timeout;          /* seconds; 0: 1800 until the first step, then 60 + 20 x the longest step */
-    const dram_place *place; /* by rank. It must outlive the watch, as the transports must */
+    double timeout;         /* seconds; 0: 1800 until the first step, then 60 + 20 x the longest step */
+    const dram_peer *peers; /* by rank. It must outlive the watch, as the transports must */
     void (*leave)(void *context, dram_status status, const char *text); /* does not return; dram_comm_params */
     void *context;
 } dram_watch_params;

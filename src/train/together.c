@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "io/hash.h"
+#include "plan/traffic.h"
 #include "session/ranks.h"
 #include "session/slot_floats.h"
 
@@ -184,62 +185,33 @@ dram_status dram_together_collect(dram_comm *comm, const float *mine, int64_t n,
 
 /* ---- equal plans ---- */
 
-/* One program: its nodes, and where and when its values lie. */
-static uint64_t hash_program(const dram_program *p)
-{
-    uint64_t hash = (uint64_t)p->graph->n_nodes;
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        const int64_t node[] = {p->graph->nodes[i]->op, p->workspace_offset[i], p->workspace_bytes[i]};
-        hash = dram_mix64(hash ^ dram_hash_64(node, sizeof node));
-    }
-    for (int v = 0; v < p->graph->n_values; v++) {
-        const dram_place_of_value *at = &p->value[v];
-        const int64_t value[] = {at->offset, at->bytes, at->first, at->last, at->alias};
-        hash = dram_mix64(hash ^ dram_hash_64(value, sizeof value));
-    }
-    return hash;
-}
+typedef struct {
+    uint64_t hash;
+    int64_t arena_bytes;
+    int32_t workers, unused;
+} plan_words;
 
-enum { PLAN_BYTES, PLAN_WORKERS, PLAN_SLOTS, PLAN_NUMBERS }; /* and then one a program */
-
-static void describe_plan(const dram_plan *plan, int64_t *numbers)
-{
-    numbers[PLAN_BYTES] = plan->arena_bytes;
-    numbers[PLAN_WORKERS] = plan->profile.workers;
-    numbers[PLAN_SLOTS] = (int64_t)dram_hash_64(plan->slot_offset, (size_t)plan->slots->n * sizeof *plan->slot_offset);
-    for (int k = 0; k < plan->n_programs; k++) numbers[PLAN_NUMBERS + k] = (int64_t)hash_program(&plan->programs[k]);
-}
-
-static dram_status tell_plans(const dram_session *s, const int64_t *mine, const int64_t *other, int rank)
+static dram_status tell_plans(const dram_session *s, const plan_words *all, int rank)
 {
     char here[32], there[32];
-    const dram_plan *plan = s->plan;
-    int k = 0;
-    while (k < plan->n_programs - 1 && mine[PLAN_NUMBERS + k] == other[PLAN_NUMBERS + k]) k++;
     return dram_fail(DRAM_ERR_RUN,
-                     "the ranks have different plans, from %s on: rank 0 on %s has an arena of %s for %lld threads, "
-                     "rank %d on %s of %s for %lld; they need processors of one kind, and the same threads and "
-                     "memory.profile",
-                     plan->programs[k].graph->name, dram_comm_host(s->comm, 0),
-                     dram_format_bytes(mine[PLAN_BYTES], here, sizeof here), (long long)mine[PLAN_WORKERS], rank,
-                     dram_comm_host(s->comm, rank), dram_format_bytes(other[PLAN_BYTES], there, sizeof there),
-                     (long long)other[PLAN_WORKERS]);
+                     "the ranks have different plans: rank 0 on %s has an arena of %s for %d threads, rank %d on %s of "
+                     "%s for %d; they need processors of one kind, and the same threads and memory.profile",
+                     dram_comm_host(s->comm, 0), dram_format_bytes(all[0].arena_bytes, here, sizeof here),
+                     all[0].workers, rank, dram_comm_host(s->comm, rank),
+                     dram_format_bytes(all[rank].arena_bytes, there, sizeof there), all[rank].workers);
 }
 
 dram_status dram_together_compare_plans(const dram_session *s)
 {
-    int ranks = dram_comm_size(s->comm), n = PLAN_NUMBERS + s->plan->n_programs;
+    int ranks = dram_comm_size(s->comm);
     if (ranks == 1) return DRAM_OK;
-    int64_t *mine = dram_alloc((size_t)n * sizeof *mine), *all = dram_alloc((size_t)ranks * (size_t)n * sizeof *all);
-    dram_status status = mine && all ? DRAM_OK : no_memory();
-    if (status == DRAM_OK) {
-        describe_plan(s->plan, mine);
-        status = dram_comm_gather(s->comm, mine, n * (int64_t)sizeof *mine, all);
-    }
+    const plan_words mine = {
+        .hash = dram_plan_hash(s->plan), .arena_bytes = s->plan->arena_bytes, .workers = s->plan->profile.workers};
+    plan_words *all = dram_alloc((size_t)ranks * sizeof *all);
+    dram_status status = all ? dram_comm_gather(s->comm, &mine, sizeof mine, all) : no_memory();
     for (int r = 1; r < ranks && status == DRAM_OK; r++)
-        if (memcmp(all, all + (int64_t)r * n, (size_t)n * sizeof *all) != 0)
-            status = tell_plans(s, all, all + (int64_t)r * n, r);
-    dram_free(mine);
+        if (memcmp(&all[r], &all[0], sizeof mine) != 0) status = tell_plans(s, all, r);
     dram_free(all);
     return status;
 }

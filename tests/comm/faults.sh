@@ -43,7 +43,7 @@ for process in "${jobs[@]:0:3}"; do wait "$process" || exit; done # not all at o
 begin fail 1 "^dram: rank 1 on $host: images/7.png: cannot read: Input/output error$" fail 1 7 60
 begin fail-0 1 "^dram: rank 0 on $host: images/7.png: cannot read: Input/output error$" fail 0 0 60
 begin inside 1 "^dram: rank 2 on $host: the loss is not finite$" inside 2 7 60
-begin ahead 1 'rank 1 is at step 8 (exchange 7), rank 0 at step 7' ahead 1 7 60
+begin ahead 1 'rank 1 is in the agreement of a step (8), rank 0 in that of 7' ahead 1 7 60
 begin alone 1 'rank 1 .* exiting improperly\|rank 1 with PID' alone 1 7 60
 begin config 2 '"train.batch_size: 4" on rank 0 (.*), "train.batch_size: 8" on rank 2 (' config 2 7 60
 begin program 2 'dram 0.2.0 on rank 0 (.*), dram 0.1.0 on rank 1 (' program 0 7 60

@@ -9,15 +9,18 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "comm/job.h"
 #include "comm/ranks.h"
 #include "support/ok.h"
 
 static dram_comm *comm;
 static int rank, size;
 
+/* A failure is for good, and a stop, but for a test. */
 static int fresh(void **state)
 {
     (void)state;
+    comm->failed = comm->stop = false;
     dram_error_clear();
     return 0;
 }
@@ -99,14 +102,20 @@ static void a_wait_lasts_until_all_are_done(void **state)
     if (rank == 0) unlink(path);
 }
 
-/* The error of this call, on every rank: rank 1 has failed. */
+/* The error of this call, on every rank: rank 1 has failed. Those that follow say it again and ask nobody. */
 static void expect_peer(dram_status status, const char *text)
 {
     char want[256];
     snprintf(want, sizeof want, "rank 1 on %s: %s", dram_comm_host(comm, 1), text);
     assert_int_equal(status, rank == 1 ? DRAM_ERR_IO : DRAM_ERR_PEER);
     assert_string_equal(dram_error_text(), rank == 1 ? text : want);
-    dram_error_clear();
+    bool stop;
+    double one = 1;
+    assert_int_equal(dram_comm_wait(comm, status, NULL, &stop), status);
+    assert_int_equal(dram_comm_busy(comm, NULL, &stop), DRAM_ERR_PEER);
+    assert_int_equal(dram_comm_sum(comm, &one, 1), DRAM_ERR_PEER);
+    assert_string_equal(dram_error_text(), rank == 1 ? text : want);
+    fresh(NULL);
 }
 
 static void a_failure_is_told(void **state)
@@ -119,6 +128,14 @@ static void a_failure_is_told(void **state)
     expect_peer(dram_comm_agree(comm, &mine, &agreed), "the disk is full");
     dram_status status = rank == 1 ? dram_fail(DRAM_ERR_IO, "no such folder") : DRAM_OK;
     expect_peer(dram_comm_wait(comm, status, NULL, &stop), "no such folder");
+    /* wherever the others are */
+    static const volatile sig_atomic_t asked = 1;
+    double sums[3] = {0};
+    status = rank == 1 ? dram_fail(DRAM_ERR_IO, "no such image") : DRAM_OK;
+    expect_peer(rank == 1 ? dram_comm_wait(comm, status, NULL, &stop) : dram_comm_sum(comm, sums, 3), "no such image");
+    mine = (dram_agreement){.step = 9, .status = rank == 1 ? dram_fail(DRAM_ERR_IO, "no such label") : DRAM_OK};
+    expect_peer(rank == 1 ? dram_comm_agree(comm, &mine, &agreed) : dram_comm_busy(comm, &asked, &stop),
+                "no such label");
 }
 
 static void the_first_failure_is_told(void **state)
@@ -143,15 +160,14 @@ static void ranks_that_part_are_found(void **state)
     dram_agreed agreed;
     const dram_agreement mine = {.step = rank == 1 ? 8 : 7};
     assert_int_equal(dram_comm_agree(comm, &mine, &agreed), DRAM_ERR_INTERNAL);
-    assert_non_null(strstr(dram_error_text(), "rank 1 is at step 8"));
-    dram_error_clear();
+    assert_non_null(strstr(dram_error_text(), "rank 1 is in the agreement of a step (8), rank 0 in that of 7"));
+    fresh(NULL);
     dram_status status = rank == 1 ? dram_comm_wait(comm, DRAM_OK, NULL, &stop) : dram_comm_agree(comm, &mine, &agreed);
     assert_int_equal(status, DRAM_ERR_INTERNAL);
     assert_non_null(
         strstr(dram_error_text(), "rank 1 is in a wait for other ranks, rank 0 in the agreement of a step"));
 }
 
-/* Last: a stop is for good. */
 static void a_stop_is_for_all(void **state)
 {
     (void)state;
