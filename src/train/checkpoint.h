@@ -2,24 +2,8 @@
 #ifndef DRAM_TRAIN_CHECKPOINT_H
 #define DRAM_TRAIN_CHECKPOINT_H
 
-#include "base/str.h"
-#include "data/dataset.h"
-#include "session/schedule.h"
 #include "session/session.h"
-#include "train/depends.h"
-
-typedef struct {
-    int64_t step;                /* updates done */
-    int64_t position;            /* of the training stream: the next sample */
-    dram_scaling scaling;        /* of the loss; moves in fp16 only */
-    const dram_dataset *dataset; /* of the training stream; not owned */
-    bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
-    int skipped;                 /* their number */
-    float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
-    int64_t target_count;        /* its elements */
-    const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
-    const dram_depends *depends;
-} dram_run_state;
+#include "train/state.h"
 
 /* DRAM_ERR_CONFIG: the disk of a run's directory has no room for two checkpoints, less those of `step` (0: of none) and
  * before, but one at least, and for what is exported. Warns where not all fit that run.keep will keep. The session need

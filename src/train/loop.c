@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "evaluate/eval.h"
+#include "io/checkpoint.h"
 #include "report/metrics.h"
 #include "report/summary.h"
 #include "session/schedule.h"
@@ -156,7 +157,7 @@ static dram_status save_and_check(dram_run *r)
                      dram_sound_newest(folder, false, sound, sizeof sound));
 }
 
-/* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. */
+/* The end of a run whose data or logs failed it, between two steps: what was done is saved. The held text says so. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
     char text[1024], why[900], sound[200] = "";
@@ -209,7 +210,8 @@ static dram_status step(dram_run *r, dram_metrics *m)
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
     m->images_per_second = batch.count / seconds;
-    return dram_metrics_append(&r->metrics, m);
+    status = dram_metrics_append(&r->metrics, m);
+    return status == DRAM_OK ? DRAM_OK : give_up(r, status);
 }
 
 static void report_progress(const dram_run *r, const dram_metrics *m)
@@ -245,7 +247,8 @@ static dram_status evaluate(dram_run *r)
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     r->summary->eval = result;
-    if (!r->over) TRY(dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result));
+    if (!r->over) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
+    if (status != DRAM_OK) return give_up(r, status);
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
     return DRAM_OK;
 }
@@ -272,6 +275,8 @@ static dram_status loop(dram_run *r)
         if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
+    /* A run that ended as the last one was written may have left one too many. */
+    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], due->keep, r->state.step));
     TRY(dram_student_export(&r->session, dram_rundir_path(r->directory)));
     return evaluate(r);
 }
