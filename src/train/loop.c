@@ -8,6 +8,7 @@
 #include "comm/machines.h"
 #include "evaluate/eval.h"
 #include "feed/marked.h"
+#include "io/checkpoint.h"
 #include "report/metrics.h"
 #include "report/summary.h"
 #include "session/schedule.h"
@@ -239,8 +240,8 @@ static dram_status save_and_check(dram_run *r)
     return dram_ranks_together(r->comm, status);
 }
 
-/* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. Where others
- * wait for this rank nothing more is done: they cannot save what they are in the midst of. */
+/* The end of a run whose data or logs failed it, between two steps: what was done is saved. The held text says so. Where
+ * other ranks wait for this one nothing more is done: they cannot save what they are in the midst of. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
     char text[1024], why[900], sound[200] = "";
@@ -312,7 +313,8 @@ static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
     m->images_per_second = images / seconds;
     m->wait_seconds = agreed.waited;
     m->last_rank = agreed.last;
-    return is_first(r) ? dram_metrics_append(&r->metrics, m) : DRAM_OK;
+    if (is_first(r)) status = dram_metrics_append(&r->metrics, m);
+    return status == DRAM_OK ? DRAM_OK : give_up(r, status);
 }
 
 static void report_progress(const dram_run *r, const dram_metrics *m)
@@ -355,7 +357,8 @@ static dram_status evaluate(dram_run *r)
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     r->summary->eval = result;
-    if (!r->over && is_first(r)) TRY(dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result));
+    if (!r->over && is_first(r)) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
+    if (status != DRAM_OK) return give_up(r, status);
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
     return DRAM_OK;
 }
@@ -365,10 +368,13 @@ static bool is_due(int64_t step, int every)
     return every > 0 && step > 0 && step % every == 0;
 }
 
-static dram_status export_student(dram_run *r)
+/* What a run leaves at its end. */
+static dram_status export_student(const dram_run *r, dram_session *s)
 {
-    return dram_ranks_together(r->comm, is_first(r) ? dram_student_export(&r->session, dram_rundir_path(r->directory))
-                                                    : DRAM_OK);
+    if (!is_first(r)) return DRAM_OK;
+    /* A run that ended as the last one was written may have left one too many. */
+    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], s->cfg.run.keep, r->state.step));
+    return dram_student_export(s, dram_rundir_path(r->directory));
 }
 
 static dram_status loop(dram_run *r)
@@ -392,7 +398,7 @@ static dram_status loop(dram_run *r)
         if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(export_student(r));
+    TRY(dram_ranks_together(r->comm, export_student(r, &r->session)));
     return evaluate(r);
 }
 
