@@ -8,12 +8,11 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/ranks.h"
+#include "comm/machines.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/fidelity.h"
 #include "evaluate/palette.h"
 #include "report/summary.h"
-#include "session/ranks.h"
-#include "session/ranks.h"
 #include "train/train.h"
 
 enum { NAME_ROOM = 200 };

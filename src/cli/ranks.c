@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "io/hash.h"
+#include "session/machine.h"
 
 static struct {
     int rank;
@@ -53,11 +55,20 @@ static dram_status be_quiet(void)
 
 dram_status dram_ranks_open(const dram_config *cfg, dram_comm **comm)
 {
-    dram_comm_params params = {.timeout = 0, .program = DRAM_VERSION, .leave = leave};
+    char program[DRAM_HASH_SIZE + 32], hash[DRAM_HASH_SIZE];
+    dram_comm_params params = {.backend = cfg->distributed.backend,
+                               .rendezvous = cfg->distributed.rendezvous,
+                               .channels = cfg->distributed.nccl_channels,
+                               .timeout = cfg->distributed.timeout,
+                               .program = program,
+                               .leave = leave};
     dram_str yaml = {0};
     *comm = NULL;
     TRY(dram_world_read(dram_process_environment, NULL, &params.world));
     if (params.world.size == 1) return DRAM_OK;
+    params.gpu = dram_machine_gpu(cfg, NULL, 0);
+    TRY(dram_hash_file("/proc/self/exe", hash)); /* all ranks must add in the same way */
+    snprintf(program, sizeof program, "%s (XXH3 %s)", DRAM_VERSION, hash);
     self.rank = params.world.rank;
     if (self.rank) TRY(be_quiet());
     dram_status status = dram_config_write_yaml(cfg, &yaml);

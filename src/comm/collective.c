@@ -195,4 +195,14 @@ static dram_status run(void *comm, dram_op op, const dram_kernel_args *const *ar
     return status;
 }
 
-const dram_collectives dram_rank_collectives = {.run = run};
+/* A queue may hold collectives of which no call tells: those of a recorded program. */
+static void wait_for_queues(void *comm, bool begins)
+{
+    dram_comm *c = comm;
+    if (begins)
+        dram_watch_begin(c->watch, "the GPU's queues", -1, c->data);
+    else
+        dram_watch_end(c->watch);
+}
+
+const dram_collectives dram_rank_collectives = {.run = run, .wait = wait_for_queues};

@@ -5,21 +5,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "comm/agree.h"
+#include "comm/choose.h"
 #include "comm/collective.h"
 #include "comm/meet.h"
-#include "comm/mpi.h"
-
-static dram_status open_transport(const dram_world *world, dram_transport **out)
-{
-    if (!world->mpi)
-        return dram_fail(
-            DRAM_ERR_CONFIG,
-            "%d processes started by %s cannot meet on CPUs, which takes MPI: start them with `mpirun -n %d "
-            "dram ...`%s",
-            world->size, dram_launcher_name(world->launcher), world->size,
-            world->launcher == DRAM_LAUNCHER_SRUN ? ", or srun --mpi=pmix or --mpi=pmi2 with an MPI that has it" : "");
-    return dram_mpi_open(world, out);
-}
 
 /* What a failure left as it was, until the process ends. */
 static dram_comm *left_behind;
@@ -46,10 +34,12 @@ static dram_status open_ranks(dram_comm *c, const dram_comm_params *params)
     c->leave = params->leave;
     c->context = params->context;
     TRY(dram_watch_open(&watched, &c->watch));
-    dram_watch_begin(c->watch, "the beginning of MPI", -1, NULL);
-    dram_status status = open_transport(&params->world, &c->host);
+    dram_transports chosen = {0};
+    dram_watch_begin(c->watch, params->gpu ? "the beginning of NCCL" : "the beginning of MPI", -1, NULL);
+    dram_status status = dram_transports_open(params, &chosen);
     dram_watch_end(c->watch);
-    c->data = c->host;
+    c->data = chosen.data;
+    c->host = chosen.host;
     c->since = dram_clock();
     return status == DRAM_OK ? dram_meet(c, params) : status;
 }
@@ -71,13 +61,14 @@ dram_status dram_comm_open(const dram_comm_params *params, dram_comm **out)
 void dram_comm_close(dram_comm *c, dram_status status)
 {
     if (!c) return;
-    if (c->host && status == DRAM_OK) {
-        dram_watch_begin(c->watch, "the end of the job", -1, NULL);
-        c->host->ops->close(c->host);
-    }
+    dram_transport *each[2] = {c->data, c->host == c->data ? NULL : c->host}; /* the host's side goes last */
+    if (c->host && status == DRAM_OK) dram_watch_begin(c->watch, "the end of the job", -1, NULL);
+    for (int i = 0; i < 2; i++)
+        if (each[i] && status == DRAM_OK) each[i]->ops->close(each[i]);
     dram_watch_close(c->watch);
+    for (int i = 0; i < 2; i++)
+        if (each[i] && status != DRAM_OK) each[i]->ops->abandon(each[i]);
     if (c->host && status != DRAM_OK) { /* what was begun may still be written into what it was given */
-        c->host->ops->abandon(c->host);
         left_behind = c;
         return;
     }
@@ -97,7 +88,7 @@ void dram_comm_attach(dram_comm *c, dram_device *device)
 
 void dram_comm_await(dram_comm *c, const char *what)
 {
-    if (dram_comm_size(c) > 1) dram_watch_begin(c->watch, what, -1, NULL);
+    if (dram_comm_size(c) > 1) dram_watch_begin(c->watch, what, -1, c->data);
 }
 
 void dram_comm_came(dram_comm *c)

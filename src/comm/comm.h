@@ -13,10 +13,16 @@
 #include <signal.h>
 
 #include "comm/world.h"
+#include "config/enums.h"
 #include "device/device.h"
 
 typedef struct {
     dram_world world;
+    bool gpu;             /* what runs is on GPUs: NCCL carries its collectives, else MPI */
+    dram_backend backend; /* auto: by `gpu` */
+    /* How ranks on GPUs find one another. auto: by MPI if it can, else env: by an address (dram_world_address). */
+    dram_rendezvous rendezvous;
+    int channels;   /* of NCCL, at most: at least 1 where `gpu` is */
     double timeout; /* seconds that a rank may be waited for; 0: 1800 to the first step, then 60 + 20 x the longest */
     /* Compared right after opening: all ranks must have the same. config: YAML of a key a line
      * (dram_config_write_yaml); program: its version. NULL: "". */

@@ -66,6 +66,16 @@
     X(DRAM_REDUCE_WORD_ORDERED, "ordered")                                                                             \
     X(DRAM_REDUCE_WORD_FAST, "fast")
 
+#define DRAM_BACKEND_LIST(X)                                                                                           \
+    X(DRAM_BACKEND_AUTO, "auto")                                                                                       \
+    X(DRAM_BACKEND_NCCL, "nccl")                                                                                       \
+    X(DRAM_BACKEND_MPI, "mpi")
+
+#define DRAM_RENDEZVOUS_LIST(X)                                                                                        \
+    X(DRAM_RENDEZVOUS_AUTO, "auto")                                                                                    \
+    X(DRAM_RENDEZVOUS_MPI, "mpi")                                                                                      \
+    X(DRAM_RENDEZVOUS_ENV, "env")
+
 #define DRAM_SCHEDULE_LIST(X)                                                                                          \
     X(DRAM_SCHEDULE_COSINE, "cosine")                                                                                  \
     X(DRAM_SCHEDULE_CONSTANT, "constant")
@@ -105,6 +115,8 @@
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
     X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
     X(dram_reduce, DRAM_REDUCE_WORD_LIST)                                                                              \
+    X(dram_backend, DRAM_BACKEND_LIST)                                                                                 \
+    X(dram_rendezvous, DRAM_RENDEZVOUS_LIST)                                                                           \
     X(dram_schedule, DRAM_SCHEDULE_LIST)                                                                               \
     X(dram_loss_scale, DRAM_LOSS_SCALE_LIST)                                                                           \
     X(dram_checkpoint, DRAM_CHECKPOINT_LIST)                                                                           \

@@ -19,6 +19,8 @@ typedef struct {
      *
      * A failure of the transport, or of a peer, is DRAM_ERR_PEER; the bytes that were written are then undefined. */
     dram_status (*run)(void *comm, dram_op op, const dram_kernel_args *const *args, int n, void *stream);
+    /* The host begins to wait for a device's queues, in which collectives may be; and has waited. May be NULL. */
+    void (*wait)(void *comm, bool begins);
 } dram_collectives;
 
 #endif

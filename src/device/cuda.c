@@ -290,7 +290,7 @@ static bool find_usable(char *why, int size)
 {
     struct cudaDeviceProp properties;
     dram_cuda_opened libraries;
-    if (!will_do(0, &properties, why, size)) return false;
+    if (!will_do(dram_device_cuda_chosen(), &properties, why, size)) return false;
     if (dram_cuda_libraries_open(&libraries) != DRAM_OK) {
         snprintf(why, (size_t)size, "%s", dram_error_text());
         dram_error_clear();

@@ -79,6 +79,10 @@ dram_status dram_device_open_cpu(int workers, dram_device **device);
  * no driver, no such GPU, one older than Ampere (sm_80), cuBLASLt or cuDNN missing, a build without CUDA. */
 dram_status dram_device_open_cuda(int index, int workers, dram_device **device);
 
+/* The number of the GPU that is this process's: 0 unless it was chosen, which is done once, before it is opened. */
+void dram_device_cuda_choose(int index);
+int dram_device_cuda_chosen(void);
+
 /* What a GPU is and has. It makes the process known to the driver, which takes some of that memory. DRAM_ERR_RUN as
  * above. */
 typedef struct {
@@ -90,7 +94,7 @@ typedef struct {
 } dram_cuda_card;
 dram_status dram_device_cuda_card(int index, dram_cuda_card *card);
 
-/* Whether dram_device_open_cuda may be asked for GPU 0, or which of its reasons speaks against it: what `device: auto`
+/* Whether dram_device_open_cuda may be asked for this process's GPU, or which of its reasons speaks against it: what `device: auto`
  * goes by. It looks once, takes nothing of the GPU, and never chooses a simulated one. One thread may ask at a time. */
 bool dram_device_cuda_usable(char *why, int size);
 

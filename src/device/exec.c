@@ -243,8 +243,13 @@ static dram_status poison_dead(dram_exec *exec, const dram_program *p, int i)
 
 static dram_status finish(const dram_exec *exec)
 {
-    const dram_device_ops *ops = exec->device->ops;
-    return ops->asynchronous ? ops->finish(exec->device) : DRAM_OK;
+    dram_device *device = exec->device;
+    const dram_collectives *collectives = device->collectives;
+    if (!device->ops->asynchronous) return DRAM_OK;
+    if (collectives && collectives->wait) collectives->wait(device->comm, true);
+    dram_status status = device->ops->finish(device);
+    if (collectives && collectives->wait) collectives->wait(device->comm, false);
+    return status;
 }
 
 /* Has queue `to` wait for each queue of the mask. */

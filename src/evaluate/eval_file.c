@@ -1,11 +1,11 @@
 #include "evaluate/eval_file.h"
 
+#include "comm/machines.h"
 #include "evaluate/eval.h"
 #include "feed/datasets.h"
 #include "feed/fill.h"
 #include "session/choose.h"
 #include "session/headroom.h"
-#include "session/ranks.h"
 #include "session/weights.h"
 
 /* All that is open. */

@@ -1,7 +1,7 @@
 #include "session/choose.h"
 
+#include "comm/machines.h"
 #include "session/levers.h"
-#include "session/ranks.h"
 #include "session/weights.h"
 
 int64_t dram_sample_bytes(const dram_config *cfg)

@@ -3,11 +3,11 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "comm/machines.h"
 #include "session/budget.h"
 #include "session/build.h"
 #include "session/choose.h"
 #include "session/machine.h"
-#include "session/ranks.h"
 
 int64_t dram_headroom_reserve(const dram_config *cfg)
 {

@@ -47,7 +47,7 @@ dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
 dram_status dram_machine_open(const dram_config *cfg, const dram_profile *profile, dram_device **device)
 {
     if (!profile->gpu) return dram_device_open_cpu(profile->workers, device);
-    TRY(dram_device_open_cuda(0, profile->workers, device));
+    TRY(dram_device_open_cuda(dram_device_cuda_chosen(), profile->workers, device));
     (*device)->records = cfg->cuda.graph;
     return DRAM_OK;
 }
@@ -58,7 +58,7 @@ void dram_machine_describe(const dram_profile *profile, dram_times_machine *mach
     *machine = (dram_times_machine){.gpu = profile->gpu, .workers = profile->workers};
     if (!profile->gpu)
         snprintf(machine->kernels, sizeof machine->kernels, "%s", dram_cpu_isa());
-    else if (dram_device_cuda_card(0, &card) == DRAM_OK)
+    else if (dram_device_cuda_card(dram_device_cuda_chosen(), &card) == DRAM_OK)
         snprintf(machine->kernels, sizeof machine->kernels, "%s", card.name);
     else
         dram_error_clear();
@@ -81,7 +81,7 @@ dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_m
     memory->device_free = memory->host_free;
     memory->device_total = dram_host_total_bytes();
     if (!profile->gpu) return DRAM_OK;
-    TRY(dram_device_cuda_card(0, &card));
+    TRY(dram_device_cuda_card(dram_device_cuda_chosen(), &card));
     memory->device_free = card.free_bytes;
     memory->device_total = card.total_bytes;
     return DRAM_OK;

@@ -6,13 +6,13 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "comm/machines.h"
 #include "feed/datasets.h"
 #include "feed/fill.h"
 #include "feed/marked.h"
 #include "io/checkpoint.h"
 #include "io/path.h"
 #include "session/headroom.h"
-#include "session/ranks.h"
 #include "train/configs.h"
 #include "train/together.h"
 

@@ -4,9 +4,9 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "comm/machines.h"
 #include "io/hash.h"
 #include "plan/traffic.h"
-#include "session/ranks.h"
 #include "session/slot_floats.h"
 
 static dram_status no_memory(void)

@@ -37,12 +37,25 @@ static void write_process(int rank)
 
 static dram_status all_reduce(dram_device *device)
 {
-    static float x[30000], workspace[30000 + 64];
+    enum { N = 30000, ROOM = N + 64 };
+    static void *x, *workspace;
     const dram_attr attr = {.mode = DRAM_REDUCE_ORDERED};
+    const bool queued = device->ops->asynchronous;
+    if (!x) {
+        TRY(dram_device_alloc(device, DRAM_SPACE_DEVICE, N * sizeof(float), &x));
+        TRY(dram_device_alloc(device, DRAM_SPACE_DEVICE, ROOM * sizeof(float), &workspace));
+    }
     dram_kernel_args a = {.n_in = 1, .n_out = 1, .attr = &attr, .workspace = workspace, .pool = device->pool};
     const dram_kernel_args *args = &a;
-    a.in[0] = a.out[0] = (dram_tensor){.data = x, .dtype = DRAM_F32, .shape = DRAM_SHAPE(30000)};
-    return device->collectives->run(device->comm, DRAM_OP_all_reduce, &args, 1, NULL);
+    if (queued) a.device = device->ops->shared(device, DRAM_QUEUE_COMM);
+    a.in[0] = a.out[0] = (dram_tensor){.data = x, .dtype = DRAM_F32, .shape = DRAM_SHAPE(N)};
+    void *stream = queued ? device->ops->stream(device, DRAM_QUEUE_COMM) : NULL;
+    TRY(device->collectives->run(device->comm, DRAM_OP_all_reduce, &args, 1, stream));
+    if (!queued) return DRAM_OK;
+    device->collectives->wait(device->comm, true);
+    dram_status status = device->ops->finish(device);
+    device->collectives->wait(device->comm, false);
+    return status;
 }
 
 static dram_status step(dram_comm *comm, dram_device *device, long number)
@@ -75,8 +88,7 @@ int main(int argc, char **argv)
                                  is("config") ? "name: a\ntrain:\n  batch_size: 8\n  steps: 9\n"
                                               : "name: a\ntrain:\n  batch_size: 4\n  steps: 9\n",
                                  is("program") ? "0.2.0" : "0.1.0");
-    dram_status status = dram_device_open_cpu(1, &device);
-    if (status == DRAM_OK) dram_comm_attach(comm, device);
+    dram_status status = ranks_device_open(comm, &device);
     for (long i = 0; status == DRAM_OK && i < 40; i++) status = step(comm, device, i);
     dram_comm_close(comm, status);
     if (status != DRAM_OK)

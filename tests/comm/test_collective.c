@@ -13,7 +13,6 @@
 #include "base/ranks.h"
 #include "base/rng.h"
 #include "comm/ranks.h"
-#include "support/device.h"
 #include "support/ok.h"
 
 enum { GUARD = 64, NODES_MOST = 8 }; /* bytes before and behind a buffer, of this pattern: */
@@ -129,7 +128,7 @@ static int64_t elements_out(const kind *k, int64_t n)
 static int64_t workspace_elements(const kind *k, int64_t n)
 {
     if (k->mode == DRAM_REDUCE_FAST) return 0;
-    if (k->op == DRAM_OP_all_reduce) return dram_rank_workspace(n, size);
+    if (k->op == DRAM_OP_all_reduce || k->op == DRAM_OP_all_reduce_into) return dram_rank_workspace(n, size);
     return k->op == DRAM_OP_reduce_scatter ? size * shard(n) : 0;
 }
 
@@ -205,7 +204,7 @@ static void check(const kind *k, const node *d)
     for (int64_t i = 0; i < n; i++, compared++) {
         float got;
         memcpy(&got, out + i * unit(k), k->dtype == DRAM_F32 ? sizeof got : 2);
-        if (k->op == DRAM_OP_all_reduce)
+        if (k->op == DRAM_OP_all_reduce || k->op == DRAM_OP_all_reduce_into)
             check_sum(k, got, i);
         else if (k->op != DRAM_OP_reduce_scatter)
             check_gathered(k, out + i * unit(k), d->n, i);
@@ -262,6 +261,7 @@ static void all_reduce_ordered(void **state)
     (void)state;
     all_sizes((kind){DRAM_OP_all_reduce, DRAM_REDUCE_ORDERED, DRAM_F32, false});
     all_sizes((kind){DRAM_OP_all_reduce, DRAM_REDUCE_ORDERED, DRAM_F32, true});
+    all_sizes((kind){DRAM_OP_all_reduce_into, DRAM_REDUCE_ORDERED, DRAM_F32, true});
 }
 
 static void all_reduce_fast(void **state)
@@ -276,6 +276,18 @@ static void reduce_scatter(void **state)
     (void)state;
     all_sizes((kind){DRAM_OP_reduce_scatter, DRAM_REDUCE_ORDERED, DRAM_F32, false});
     all_sizes((kind){DRAM_OP_reduce_scatter, DRAM_REDUCE_FAST, DRAM_F32, false});
+}
+
+static void other_ops_are_refused(void **state)
+{
+    (void)state;
+    const kind k = {DRAM_OP_all_reduce, DRAM_REDUCE_ORDERED, DRAM_F32, true};
+    node d;
+    const dram_kernel_args *args = &d.args;
+    begin(&k, 5, &d);
+    assert_int_equal(device->collectives->run(device->comm, DRAM_OP_relu, &args, 1, NULL), DRAM_ERR_INTERNAL);
+    dram_error_clear();
+    end(&d);
 }
 
 static void gathers(void **state)
@@ -314,18 +326,17 @@ static void zeros_are_positive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_reduce_ordered), cmocka_unit_test(all_reduce_fast),
-        cmocka_unit_test(reduce_scatter),     cmocka_unit_test(gathers),
-        cmocka_unit_test(zeros_are_positive),
+        cmocka_unit_test(all_reduce_ordered),    cmocka_unit_test(all_reduce_fast),
+        cmocka_unit_test(reduce_scatter),        cmocka_unit_test(gathers),
+        cmocka_unit_test(other_ops_are_refused), cmocka_unit_test(zeros_are_positive),
     };
     comm = ranks_open(60, NULL, NULL);
     rank = dram_comm_rank(comm);
     size = dram_comm_size(comm);
-    if (size < 2 || test_device_open(1, &device) != DRAM_OK) {
+    if (size < 2 || ranks_device_open(comm, &device) != DRAM_OK) {
         fprintf(stderr, "%s\n", size < 2 ? "start it with mpirun.sh" : dram_error_text());
         return 1;
     }
-    dram_comm_attach(comm, device);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (compared < 500000) failed++;
     dram_device_close(device);

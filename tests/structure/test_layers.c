@@ -20,14 +20,14 @@ static const struct {
     {"io", "base"},
     {"data", "base"},
     {"synth", "base data"},
-    {"comm", "base device io"},
-    {"session", "base config ir ops passes plan model distill device io"},
-    {"feed", "base config io data session"},
+    {"comm", "base config device io"},
+    {"session", "base config ir ops passes plan model distill device io comm"},
+    {"feed", "base config io data comm session"},
     {"check", "base config io data session feed"},
-    {"evaluate", "base config io data session feed"},
+    {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
-    {"train", "base ir device io data session feed check evaluate report"},
-    {"cli", "base device comm synth session check evaluate report train"},
+    {"train", "base config ir plan device io data comm session feed check evaluate report"},
+    {"cli", "base config device io comm synth session check evaluate report train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

@@ -1,4 +1,4 @@
-#include "session/ranks.h"
+#include "comm/machines.h"
 
 #include <sched.h>
 #include <string.h>

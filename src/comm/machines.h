@@ -1,6 +1,6 @@
-/* ranks: what the ranks of a job have of the machines that they are on. comm NULL, or of one rank: all of it. */
-#ifndef DRAM_SESSION_RANKS_H
-#define DRAM_SESSION_RANKS_H
+/* machines: what the ranks of a job have of the machines that they are on. comm NULL, or of one rank: all of it. */
+#ifndef DRAM_COMM_MACHINES_H
+#define DRAM_COMM_MACHINES_H
 
 #include "comm/comm.h"
 
