@@ -87,7 +87,7 @@ static bool add_cache(cJSON *root, const dram_plan_cache *cache)
 }
 
 /* What ranks send each other for an update, null with one. */
-static bool add_traffic(cJSON *root, const dram_plan_facts *f)
+static bool add_traffic(cJSON *root, const dram_profile *p, const dram_plan_facts *f)
 {
     double bytes = 0, calls = 0;
     if (f->ranks <= 1) return cJSON_AddNullToObject(root, "comm") != NULL;
@@ -101,7 +101,8 @@ static bool add_traffic(cJSON *root, const dram_plan_facts *f)
         bytes += f->traffic.bytes[op];
         calls += f->traffic.calls[op];
     }
-    return by_op && cJSON_AddNumberToObject(o, "bytes_sent", bytes) && cJSON_AddNumberToObject(o, "calls", calls);
+    return by_op && cJSON_AddNumberToObject(o, "bytes_sent", bytes) && cJSON_AddNumberToObject(o, "calls", calls) &&
+           (p->gpu ? add_bytes(o, "comm_bytes", p->comm_bytes) : cJSON_AddNullToObject(o, "comm_bytes") != NULL);
 }
 
 static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts *f)
@@ -110,7 +111,7 @@ static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts 
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)dram_plan_hash(plan));
     return cJSON_AddNumberToObject(root, "ranks", f->ranks) &&
            cJSON_AddNumberToObject(root, "effective_batch", f->effective_batch) &&
-           cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, f);
+           cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, &plan->profile, f);
 }
 
 /* Address space besides the arena, null on a GPU. */
