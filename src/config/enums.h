@@ -31,6 +31,7 @@
 #define DRAM_PLACEMENT_LIST(X)                                                                                         \
     X(DRAM_PLACEMENT_DEVICE, "device")                                                                                 \
     X(DRAM_PLACEMENT_STREAM, "stream")                                                                                 \
+    X(DRAM_PLACEMENT_SHARD, "shard")                                                                                   \
     X(DRAM_PLACEMENT_HOST, "host")
 
 #define DRAM_BETWEEN_LIST(X)                                                                                           \

@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 #include "evaluate/logits.h"
 #include "feed/datasets.h"
+#include "session/build.h"
 
 static dram_status no_memory(void)
 {
@@ -130,6 +131,39 @@ static dram_status interrupted(const counter *c)
                      (int)c->share->counts[DRAM_EVAL_IMAGES], dram_dataset_count(c->work->dataset));
 }
 
+/* The next batch in which no image is bad; count 0 behind the last. */
+static dram_status next_good(dram_loader *loader, const counter *c, dram_batch *batch)
+{
+    do TRY(dram_loader_next(loader, batch));
+    while (batch->count > 0 && c->work->left_out && dram_loader_skipped(loader));
+    return DRAM_OK;
+}
+
+/* A program that joins the ranks (a teacher in shards) is run by all of them as often: who has no more batches runs it
+ * on. */
+static dram_status run_together(dram_session *s, dram_feed *feed, dram_loader *loader, counter *c)
+{
+    dram_batch batch = {.count = 1};
+    dram_agreed agreed;
+    for (int64_t round = 0;; round++) {
+        dram_status status = batch.count > 0 ? next_good(loader, c, &batch) : DRAM_OK;
+        const dram_agreement mine = {.step = round,
+                                     .status = status,
+                                     .stop = c->work->stop && *c->work->stop,
+                                     .labelled = status == DRAM_OK && batch.count > 0};
+        TRY(dram_comm_agree(s->comm, &mine, &agreed));
+        if (agreed.stop) return interrupted(c);
+        if (agreed.labelled == 0) return DRAM_OK;
+        if (batch.count > 0)
+            status = dram_feed_batch(s, feed, DRAM_PROGRAM_EVALUATION, 0, batch.samples, batch.count, 1);
+        if (status == DRAM_OK) status = dram_exec_run(s->exec, s->graphs.io[DRAM_PROGRAM_EVALUATION].index);
+        if (status != DRAM_OK) return dram_comm_fail(s->comm, status);
+        if (batch.count == 0) continue;
+        TRY(count_batch(s, &batch, c));
+        c->batches++;
+    }
+}
+
 static dram_status run_batches(dram_session *s, dram_feed *feed, dram_loader *loader, counter *c)
 {
     dram_batch batch;
@@ -163,7 +197,8 @@ dram_status dram_eval_share_run(dram_session *s, dram_feed *feed, const dram_eva
     }
     params.said = feed->said; /* NULL where memory is out: then some are said again */
     TRY_GOTO(dram_loader_open(&params, &loader), done);
-    status = run_batches(s, feed, loader, &c);
+    bool joins = dram_session_joins(s, DRAM_PROGRAM_EVALUATION);
+    status = joins ? run_together(s, feed, loader, &c) : run_batches(s, feed, loader, &c);
     share->counts[DRAM_EVAL_SKIPPED] = dram_loader_skipped(loader);
     for (int k = 0; work->left_out && k < dram_loader_skipped(loader); k++)
         work->left_out[dram_loader_skipped_at(loader, k)] = true;

@@ -16,7 +16,8 @@ typedef struct {
     /* Of a GPU: what of its memory a process takes beside the arena, for the driver's context and for the libraries and
      * kernels as they are loaded. No offset depends on it. */
     int64_t context_bytes, loaded_bytes;
-    bool measured; /* those two, on the card; false: assumed */
+    int64_t comm_bytes; /* and what joins ranks (NCCL): always assumed; 0 with one rank */
+    bool measured;      /* those two, on the card; false: assumed */
 } dram_profile;
 
 /* Bytes rounded up to the profile's alignment. */

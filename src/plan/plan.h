@@ -88,7 +88,7 @@ static inline int64_t dram_plan_arena(const dram_plan *plan, dram_space space)
 /* What a process takes of the GPU in all; the arena on the CPU. */
 static inline int64_t dram_plan_process(const dram_plan *plan)
 {
-    return plan->arena_bytes + plan->profile.context_bytes + plan->profile.loaded_bytes;
+    return plan->arena_bytes + plan->profile.context_bytes + plan->profile.loaded_bytes + plan->profile.comm_bytes;
 }
 
 /* Bytes that a slot takes in its arena. */

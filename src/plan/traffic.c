@@ -33,6 +33,14 @@ void dram_program_traffic(const dram_program *program, dram_traffic *traffic)
     }
 }
 
+bool dram_program_joins(const dram_program *program)
+{
+    const dram_graph *g = program->graph;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (dram_op_rows[g->nodes[i]->op].queue == DRAM_QUEUE_COMM) return true;
+    return false;
+}
+
 static void mix(uint64_t *hash, uint64_t number)
 {
     *hash = (*hash ^ number) * 0x9e3779b97f4a7c15u;

@@ -13,6 +13,9 @@ typedef struct {
 
 void dram_program_traffic(const dram_program *program, dram_traffic *traffic);
 
+/* Whether a run of the program joins the ranks: all must make it, as often and in the same order. */
+bool dram_program_joins(const dram_program *program);
+
 /* Of the names, places, sizes and lifetimes of all values and workspaces, the order of nodes, and the slots: ranks whose
  * plans have the same number run the same programs on the same bytes. */
 uint64_t dram_plan_hash(const dram_plan *plan);

@@ -87,7 +87,7 @@ static bool add_cache(cJSON *root, const dram_plan_cache *cache)
 }
 
 /* What ranks send each other for an update, null with one. */
-static bool add_traffic(cJSON *root, const dram_plan_facts *f)
+static bool add_traffic(cJSON *root, const dram_profile *p, const dram_plan_facts *f)
 {
     double bytes = 0, calls = 0;
     if (f->ranks <= 1) return cJSON_AddNullToObject(root, "comm") != NULL;
@@ -101,7 +101,8 @@ static bool add_traffic(cJSON *root, const dram_plan_facts *f)
         bytes += f->traffic.bytes[op];
         calls += f->traffic.calls[op];
     }
-    return by_op && cJSON_AddNumberToObject(o, "bytes_sent", bytes) && cJSON_AddNumberToObject(o, "calls", calls);
+    return by_op && cJSON_AddNumberToObject(o, "bytes_sent", bytes) && cJSON_AddNumberToObject(o, "calls", calls) &&
+           (p->gpu ? add_bytes(o, "comm_bytes", p->comm_bytes) : cJSON_AddNullToObject(o, "comm_bytes") != NULL);
 }
 
 static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts *f)
@@ -110,7 +111,15 @@ static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts 
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)dram_plan_hash(plan));
     return cJSON_AddNumberToObject(root, "ranks", f->ranks) &&
            cJSON_AddNumberToObject(root, "effective_batch", f->effective_batch) &&
-           cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, f);
+           cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, &plan->profile, f);
+}
+
+/* Address space besides the arena, null on a GPU. */
+static bool add_mapped(cJSON *root, const dram_mapped *mapped)
+{
+    if (!mapped->blas_bytes) return cJSON_AddNullToObject(root, "mapped_bytes") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(root, "mapped_bytes");
+    return o && add_bytes(o, "openblas", mapped->blas_bytes) && add_bytes(o, "stacks", mapped->stack_bytes);
 }
 
 cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
@@ -122,7 +131,7 @@ cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
                          : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
         add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) &&
-        add_process(root, plan) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
+        add_process(root, plan) && add_mapped(root, &f->mapped) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
         dram_json_add_text(root, "recompute", f->recompute.text) && dram_json_add_text(root, "pulled", f->pulled) &&

@@ -82,6 +82,16 @@ static void add_time(const page *p)
     dram_str_add(p->out, "; `dram plan --calibrate` measures this machine\n");
 }
 
+/* What counts against `ulimit -v` besides. */
+static void add_mapped(const page *p)
+{
+    const dram_mapped *mapped = &p->facts->mapped;
+    if (!mapped->blas_bytes) return;
+    add_bytes(p, "  address space: ", mapped->blas_bytes + mapped->stack_bytes, " besides, which `ulimit -v` counts: ");
+    add_bytes(p, "OpenBLAS's buffers ", mapped->blas_bytes, ", ");
+    add_bytes(p, "stacks ", mapped->stack_bytes, "\n");
+}
+
 static void add_verdict(const page *p)
 {
     const dram_plan_facts *facts = p->facts;
@@ -103,6 +113,7 @@ static void add_verdict(const page *p)
         dram_str_add(p->out, "  recompute: %s: %.1f %% of the student's FLOPs again, %.1f %% of the step's\n",
                      facts->recompute.text, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
     add_time(p);
+    add_mapped(p);
 }
 
 static void add_row(const page *p, const char *name, int64_t bytes, const char *remark)
@@ -146,12 +157,14 @@ static void add_process(const page *p)
     } rows[] = {{"arena", "", p->plan->arena_bytes},
                 {"driver's context", how, profile->context_bytes},
                 {"libraries, kernels", how, profile->loaded_bytes},
+                {"NCCL", "assumed", profile->comm_bytes},
                 {"process", "", dram_plan_process(p->plan)}};
     if (!profile->gpu) return;
     dram_str_add(p->out, "\n%-22s%12s\n", "process on the GPU", p->unit);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        dram_str_add(p->out, "  %-20s%12.*f%s%s\n", rows[i].name, p->decimals, in_unit(p, rows[i].bytes),
-                     *rows[i].remark ? "   " : "", rows[i].remark);
+        if (rows[i].bytes)
+            dram_str_add(p->out, "  %-20s%12.*f%s%s\n", rows[i].name, p->decimals, in_unit(p, rows[i].bytes),
+                         *rows[i].remark ? "   " : "", rows[i].remark);
 }
 
 static void add_programs(const page *p)

@@ -189,6 +189,11 @@ void dram_session_traffic(const dram_session *s, dram_traffic *traffic)
     }
 }
 
+bool dram_session_joins(const dram_session *s, dram_program_kind kind)
+{
+    return dram_program_joins(&s->plan->programs[s->graphs.io[kind].index]);
+}
+
 dram_status dram_session_time(const dram_session *s, dram_update_time *time)
 {
     double seconds[DRAM_PROGRAM_COUNT] = {0}, flops[DRAM_PROGRAM_COUNT] = {0}, step;

@@ -27,6 +27,9 @@ int64_t dram_session_flops(const dram_session *session);
 /* What an update sends to other ranks, the mean over an interval. */
 void dram_session_traffic(const dram_session *session, dram_traffic *traffic);
 
+/* Whether a run of that program, which the session has, joins the ranks: all must make it, as often and in one order. */
+bool dram_session_joins(const dram_session *session, dram_program_kind kind);
+
 /* How long an update takes by memory.profile, the mean over an interval. What the file has no times of is counted by
  * its FLOPs, at the rate of what it has. All 0: the config names no file. */
 typedef struct {

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "comm/nccl.h"
 #include "device/cpu_kernels.h"
 
 bool dram_machine_gpu(const dram_config *cfg, char *why, int size)
@@ -18,11 +19,17 @@ int dram_machine_ranks(const dram_config *cfg)
     return cfg->distributed.ranks ? cfg->distributed.ranks : 1;
 }
 
+static bool joins_by_nccl(const dram_config *cfg)
+{
+    bool may = dram_machine_ranks(cfg) > 1 && cfg->distributed.backend != DRAM_BACKEND_MPI;
+    return may && dram_machine_gpu(cfg, NULL, 0);
+}
+
 dram_reduce_mode dram_machine_reduce(const dram_config *cfg)
 {
     if (cfg->distributed.reduce == DRAM_REDUCE_WORD_ORDERED) return DRAM_REDUCE_ORDERED;
     if (cfg->distributed.reduce == DRAM_REDUCE_WORD_FAST) return DRAM_REDUCE_FAST;
-    return dram_machine_ranks(cfg) > 1 && dram_machine_gpu(cfg, NULL, 0) ? DRAM_REDUCE_FAST : DRAM_REDUCE_ORDERED;
+    return joins_by_nccl(cfg) ? DRAM_REDUCE_FAST : DRAM_REDUCE_ORDERED;
 }
 
 dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
@@ -32,6 +39,9 @@ dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
     *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
     profile->ranks = dram_machine_ranks(cfg);
     if (!profile->gpu) return DRAM_OK;
+    if (joins_by_nccl(cfg))
+        profile->comm_bytes = dram_nccl_bytes(profile->ranks, cfg->distributed.nccl_channels,
+                                              dram_machine_reduce(cfg) == DRAM_REDUCE_ORDERED);
     TRY(dram_machine_times(cfg, profile, &times));
     if (!times) return DRAM_OK;
     const dram_times_process *process = dram_times_of_process(times);
@@ -89,5 +99,5 @@ dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_m
 
 int64_t dram_machine_overhead(const dram_profile *profile)
 {
-    return profile->gpu ? profile->loaded_bytes : 0;
+    return profile->gpu ? profile->loaded_bytes + profile->comm_bytes : 0;
 }

@@ -64,6 +64,7 @@ static void begin_on(void **state, trainer *t, const char *set, const dram_sampl
     dram_status status = dram_budget_plan(t->cfg, DRAM_SET_TRAIN, 0, &t->s);
     if (status == DRAM_OK) status = dram_machine_open(&t->s.cfg, &t->s.plan->profile, &t->s.device);
     if (status == DRAM_OK) {
+        t->s.rank = collectives == &ranks_collectives ? ((const one_rank *)comm)->rank : 0;
         t->s.device->collectives = collectives;
         t->s.device->comm = comm;
         if (order) queued_begin(t->s.device, order);
@@ -96,7 +97,7 @@ static void *work(void *context)
         bool plain = u > 0 && t->s.graphs.io[DRAM_PROGRAM_PLAIN_STEP].graph;
         dram_step_order order = {.kind = plain ? DRAM_PROGRAM_PLAIN_STEP : DRAM_PROGRAM_DISTIL_STEP,
                                  .loss_scale = t->loss_scale,
-                                 .labelled = (int64_t)t->count * t->s.graphs.ranks * SIDE * SIDE};
+                                 .labelled = (int64_t)t->s.graphs.ranks * t->count * SIDE * SIDE};
         dram_step_result result;
         dram_hyper(&t->s.cfg, u + 1, u + 1, order.hyper);
         if (dram_step_run(&t->s, &t->feed, &order, t->first, t->count, NULL, &result) != DRAM_OK) {
@@ -122,13 +123,15 @@ static void *bytes_of(trainer *t, const dram_slot *slot, int64_t *bytes)
 /* Trained weights and their moments; how many have other bytes. */
 static int differing(trainer *a, trainer *b, int *compared)
 {
-    const dram_slots *slots = &a->s.graphs.slots;
+    const dram_slots *slots = &a->s.graphs.slots; /* of the teacher a rank may have a shard alone */
     int differ = 0;
     *compared = 0;
     for (int i = 0; i < slots->n; i++) {
         const dram_slot *slot = slots->at[i];
         int64_t bytes, others;
-        if (strcmp(slot->group, "gradient") == 0 || strstr(slot->name, ".running_")) continue;
+        if (strcmp(slot->group, "gradient") == 0 || strcmp(slot->group, "teacher") == 0 ||
+            strstr(slot->name, ".running_"))
+            continue;
         void *x = bytes_of(a, slot, &bytes), *y = bytes_of(b, slot, &others);
         differ += bytes != others || memcmp(x, y, (size_t)bytes) != 0;
         ++*compared;
@@ -247,6 +250,32 @@ static void a_regnet(void **state)
     equal_bits(state, 4, 2, VAL "optim.type=sgd sam_distill.distill_interval=3 sam_distill.between=reuse");
 }
 
+static int count_shards(const trainer *t)
+{
+    int n = 0;
+    for (int i = 0; i < t->s.graphs.slots.n; i++) n += t->s.graphs.slots.at[i]->whole.rank > 0;
+    return n;
+}
+
+/* The teacher in pieces on three ranks, put together block by block: the same bits from fewer bytes. A rank that has
+ * another's piece is seen. */
+static void a_teacher_in_shards(void **state)
+{
+    static const char set[] = VIT VAL "sam_distill.teacher.placement=shard memory.checkpoint=blocks optim.clip_norm=0";
+    job *j = calloc(1, sizeof *j);
+    int compared;
+    assert_non_null(j);
+    run_both(state, j, 3, 1, 1, set, true);
+    check_ranks(j, set);
+    assert_int_equal(differing(&j->alone, &j->rank[0], &compared), 0);
+    assert_int_equal(count_shards(&j->alone), 0);
+    assert_true(count_shards(&j->rank[0]) > 4);
+    assert_true(j->rank[0].s.plan->slots_by_category[DRAM_CATEGORY_TEACHER_WEIGHTS] * 2 <
+                j->alone.s.plan->slots_by_category[DRAM_CATEGORY_TEACHER_WEIGHTS]);
+    end_both(j);
+    free(j);
+}
+
 /* Each rank adds its own micro-batches first, so that one rank's order is another: rounding, and all ranks alike. */
 static void accumulating_ranks(void **state)
 {
@@ -311,11 +340,18 @@ static void another_order_is_seen(void **state)
     free(j);
 }
 
-/* Two ranks with the same images: a sum is twice what is there. */
+/* Two ranks with the same images and shards: a sum is twice what is there, a whole the shard again and again. */
 static dram_status run_echo(void *comm, dram_op op, const dram_kernel_args *const *args, int n, void *stream)
 {
     (void)comm;
     (void)stream;
+    for (int i = 0; i < n && op == DRAM_OP_all_gather; i++) {
+        const char *x = args[i]->in[0].data;
+        int64_t each = dram_dtype_bytes(args[i]->out[0].dtype), bytes = dram_elements(&args[i]->out[0].shape) * each;
+        int64_t c = dram_elements(&args[i]->in[0].shape) * each;
+        for (int64_t k = 0; k < bytes; k++) ((char *)args[i]->out[0].data)[k] = x[k % c];
+    }
+    if (op == DRAM_OP_all_gather) return DRAM_OK;
     if (op != DRAM_OP_all_reduce && op != DRAM_OP_all_reduce_into) return dram_fail(DRAM_ERR_INTERNAL, "no sum");
     for (int i = 0; i < n; i++) {
         const float *x = args[i]->in[0].data;
@@ -333,7 +369,7 @@ static void queues_run_apart(void **state)
     static const dram_collectives echo = {.run = run_echo};
     static const char *const sets[] = {
         "train.batch_size=2 optim.clip_norm=0 distributed.bucket=64KiB",
-        "train.batch_size=2 memory.checkpoint=blocks distributed.bucket=300KiB",
+        "train.batch_size=2 memory.checkpoint=blocks distributed.bucket=300KiB sam_distill.teacher.placement=shard",
         "train.batch_size=4 train.accumulate=2 sam_distill.teacher.placement=stream distributed.bucket=64KiB"};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         trainer alone, apart;
@@ -375,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_vit_is_clipped),
         cmocka_unit_test(a_vit_of_another_type),
         cmocka_unit_test(a_regnet),
+        cmocka_unit_test(a_teacher_in_shards),
         cmocka_unit_test(accumulating_ranks),
         cmocka_unit_test(nothing_reads_dead_bytes),
         cmocka_unit_test(another_order_is_seen),
