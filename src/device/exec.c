@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "device/blas.h"
 #include "device/testing.h"
 
 typedef struct {
@@ -139,6 +140,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         const dram_node *node = g->nodes[i];
         call *c = &bound->calls[i];
         bool on_host = dram_node_space(g, node) != DRAM_SPACE_DEVICE;
+        if (on_host) TRY(dram_blas_open(dram_pool_workers(exec->device->pool)));
         c->kernel = (on_host ? exec->device->host_kernels : exec->device->kernels)[node->op];
         c->args.n_in = node->n_in;
         c->args.n_out = node->n_out;

@@ -20,12 +20,16 @@ dram_status dram_lines_open(const char *path, dram_lines *lines)
 {
     struct stat info;
     *lines = (dram_lines){0};
-    const char *why;
+    const char *why = NULL;
     int fd = dram_file_open_to_write(path, O_WRONLY | O_APPEND | O_NONBLOCK, &why);
     if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %s", path, why);
-    if (fstat(fd, &info) != 0 || S_ISFIFO(info.st_mode)) {
+    if (fstat(fd, &info) != 0)
+        why = strerror(errno);
+    else if (S_ISFIFO(info.st_mode))
+        why = dram_file_kind(&info);
+    if (why) {
         close(fd);
-        return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: not a file: a pipe", path);
+        return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %s", path, why);
     }
     *lines = (dram_lines){.path = path, .fd = fd};
     return DRAM_OK;

@@ -67,11 +67,19 @@ dram_status dram_path_free_bytes(const char *path, int64_t *bytes)
     return status;
 }
 
+/* 0: the name is taken; else an errno, ENOENT where it is not. */
+static int look(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 ? 0 : errno;
+}
+
 dram_status dram_path_put_aside(const char *path, char **aside)
 {
     dram_str name = {0};
     dram_str_add(&name, "%s.before", path);
-    for (int i = 2; !name.failed && dram_path_exists(name.text); i++) {
+    int reason = 0;
+    for (int i = 2; !name.failed && (reason = look(name.text)) == 0; i++) {
         dram_str_free(&name);
         dram_str_add(&name, "%s.before-%d", path, i);
     }
@@ -79,6 +87,8 @@ dram_status dram_path_put_aside(const char *path, char **aside)
     dram_status status = DRAM_OK;
     if (name.failed)
         status = out_of_memory(path);
+    else if (reason != ENOENT)
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot look at %s: %s", path, name.text, strerror(reason));
     else if (rename(path, name.text) != 0)
         status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, name.text);
     else

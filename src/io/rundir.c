@@ -29,10 +29,12 @@ static const char MARK[] = "dram lock: "; /* begins the file, and the owner foll
 
 /* ---- the lock ---- */
 
-/* What the file says of the owner; false: it is no lock of ours. A lock that is just being made may be empty. */
+/* What the file says of the owner; false: it is no lock of ours, or (errno, else 0) it cannot be read. A lock that is just
+ * being made may be empty. */
 static bool read_owner(int fd, char owner[OWNER_BYTES])
 {
-    ssize_t n = pread(fd, owner, OWNER_BYTES - 1, 0);
+    errno = 0;
+    ssize_t n = dram_file_read_at(fd, owner, OWNER_BYTES - 1, 0);
     owner[n > 0 ? n : 0] = '\0';
     size_t mark = strlen(MARK), have = strlen(owner);
     if (n < 0 || strncmp(owner, MARK, have < mark ? have : mark) != 0 || (have == 0 && n > 0)) return false;
@@ -49,7 +51,9 @@ static dram_status write_owner(const dram_rundir *run)
     gethostname(host, sizeof host - 1);
     if (gmtime_r(&now, &utc)) strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &utc);
     int n = snprintf(text, sizeof text, "%sprocess %ld on host %s, since %s\n", MARK, (long)getpid(), host, when);
-    if (ftruncate(run->lock, 0) == 0 && pwrite(run->lock, text, (size_t)n, 0) == n) return DRAM_OK;
+    int cut;
+    while ((cut = ftruncate(run->lock, 0)) != 0 && errno == EINTR) continue;
+    if (cut == 0 && dram_file_write_at(run->lock, text, (size_t)n, 0)) return DRAM_OK;
     return dram_fail(DRAM_ERR_IO, "%s: cannot write: %m", run->lock_path);
 }
 
@@ -66,10 +70,15 @@ static int lock_once(int fd)
     return 0;
 }
 
-static bool is_same_file(int fd, const char *path)
+/* Whether the name still leads to the open file. Returns 0, or an errno: it cannot be known. */
+static int look_whether_same(int fd, const char *path, bool *same)
 {
     struct stat mine, its;
-    return fstat(fd, &mine) == 0 && lstat(path, &its) == 0 && mine.st_ino == its.st_ino && mine.st_dev == its.st_dev;
+    *same = false;
+    if (fstat(fd, &mine) != 0) return errno;
+    if (lstat(path, &its) != 0) return errno == ENOENT ? 0 : errno;
+    *same = mine.st_ino == its.st_ino && mine.st_dev == its.st_dev;
+    return 0;
 }
 
 static dram_status refuse_link(const char *path)
@@ -89,8 +98,10 @@ static dram_status take_file(const dram_rundir *run, int *fd)
     for (int i = 0; i < PATIENCE; i++) {
         *fd = dram_file_open_to_write(run->lock_path, O_RDWR | O_NONBLOCK, &why);
         if (*fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot make this file: %s", run->lock_path, why);
+        bool same = false;
         int reason = lock_once(*fd);
-        if (!reason && is_same_file(*fd, run->lock_path)) return DRAM_OK;
+        if (!reason) reason = look_whether_same(*fd, run->lock_path, &same);
+        if (same) return DRAM_OK;
         if (reason == ENOLCK || reason == EOPNOTSUPP || reason == ENOSYS) {
             dram_warn("%s: this file system has no locks (%s): a second process that trains in this run would not be "
                       "noticed",
@@ -146,7 +157,9 @@ static dram_status take_lock(dram_rundir *run)
     int fd;
     TRY(take_file(run, &fd));
     if (!read_owner(fd, owner)) {
+        int reason = errno;
         close(fd);
+        if (reason) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", run->lock_path, strerror(reason));
         return dram_fail(DRAM_ERR_CONFIG, "%s: the lock of this run would take the place of what is no lock of dram's",
                          run->lock_path);
     }
@@ -203,8 +216,10 @@ static dram_status is_unused(const dram_rundir *run, bool *whether)
 static dram_status check_unused(const dram_rundir *run)
 {
     struct stat info;
-    bool unused = false;
-    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
+    bool there, unused = false;
+    const char *why = dram_file_look(-1, run->path, &info, &there);
+    if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
+    if (there && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
     return unused ? DRAM_OK : exists_already(run);
 }
 
@@ -310,7 +325,11 @@ void dram_rundir_close(dram_rundir *run)
 {
     if (!run) return;
     if (run->lock >= 0) {
-        if (is_same_file(run->lock, run->lock_path)) unlink(run->lock_path);
+        bool same;
+        int reason = look_whether_same(run->lock, run->lock_path, &same);
+        if (same && unlink(run->lock_path) != 0) reason = errno;
+        if (reason)
+            dram_warn("%s: this file cannot be removed: %s; it holds no one up", run->lock_path, strerror(reason));
         close(run->lock);
     }
     if (run->empty) rmdir(run->path);

@@ -164,6 +164,7 @@ dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
     TRY(find_cache(s, &facts->cache));
     count_flops(s, facts);
     facts->updates = s->cfg.train.steps;
+    facts->mapped = dram_headroom_mapped(&s->cfg, &s->plan->profile);
     TRY(dram_session_time(s, &facts->time));
     describe_student(s, &facts->heading);
     describe_teacher(&s->cfg, &facts->heading);

@@ -49,7 +49,7 @@ static dram_status keep_levers(dram_chosen *s)
 dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_chosen *s)
 {
     *s = (dram_chosen){.cfg = *cfg, .before = before};
-    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_free_bytes());
+    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_left_bytes());
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     return before && cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
 }

@@ -3,17 +3,46 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/thread.h"
+#include "device/blas.h"
 #include "session/budget.h"
 #include "session/build.h"
 #include "session/choose.h"
 #include "session/machine.h"
 
+/* One for training, one for evaluation. */
+static int loaders(const dram_config *cfg)
+{
+    return cfg->data.val.images ? 2 : 1;
+}
+
 int64_t dram_headroom_reserve(const dram_config *cfg)
 {
     const int64_t process = (int64_t)64 << 20;
     int64_t slots = cfg->data.prefetch > cfg->train.batch_size ? cfg->data.prefetch : cfg->train.batch_size;
-    int loaders = cfg->data.val.images ? 2 : 1;
-    return process + loaders * slots * dram_sample_bytes(cfg) + cfg->data.workers * cfg->data.max_decode_bytes;
+    return process + loaders(cfg) * slots * dram_sample_bytes(cfg) + cfg->data.workers * cfg->data.max_decode_bytes;
+}
+
+dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *profile)
+{
+    int64_t threads = profile->workers - 1 + loaders(cfg) * cfg->data.workers + 1;
+    if (profile->gpu) return (dram_mapped){0};
+    return (dram_mapped){.blas_bytes = (int64_t)profile->workers * DRAM_BLAS_BUFFER,
+                         .stack_bytes = threads * DRAM_THREAD_STACK};
+}
+
+/* Of that, what is still to be mapped, with what the heap grows by: samples, an image being decoded, what OpenBLAS packs
+ * for a small product without a look at whether it has got it. What an earlier session of the process had is there to be
+ * used again: OpenBLAS keeps its buffers, the C library its heap and stacks of threads that have ended. */
+static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile, int64_t *heap)
+{
+    dram_mapped mapped = dram_headroom_mapped(cfg, profile);
+    *heap = (int64_t)16 << 20;
+    if (profile->gpu) return mapped;
+    mapped.blas_bytes = dram_blas_missing(profile->workers);
+    if (mapped.blas_bytes) return mapped;
+    *heap = 0;
+    return (dram_mapped){0};
 }
 
 /* What `auto` leaves to others, of the device's memory. */
@@ -62,21 +91,50 @@ static dram_status plan_within(const dram_config *cfg, dram_program_set set, int
     }
 }
 
+/* What `auto` leaves to the arena, and of what: `have` bytes but for `kept` of them, and whose those are. */
+typedef struct {
+    int64_t bytes, have, kept;
+    const char *whose;
+    const char *limit; /* of what may be mapped; NULL: it is what is free */
+} automatic;
+
+static automatic find_automatic(const dram_config *cfg, const dram_profile *profile, const dram_machine_memory *memory)
+{
+    int64_t heap, reserve = reserve_of(cfg, profile); /* which has the heap */
+    const dram_mapped more = still_mapped(cfg, profile, &heap);
+    int64_t mapped = reserve + more.blas_bytes + more.stack_bytes;
+    automatic a = {.bytes = memory->device_free - reserve,
+                   .have = memory->device_free,
+                   .kept = reserve,
+                   .whose = profile->gpu ? "CUDA's libraries" : "the loader and the process"};
+    const dram_host_mappable map = dram_host_to_map();
+    if (!profile->gpu && map.bytes - mapped < a.bytes)
+        a = (automatic){.bytes = map.bytes - mapped,
+                        .have = map.bytes,
+                        .kept = mapped,
+                        .limit = map.whose,
+                        .whose = "OpenBLAS, threads, the loader and the process"};
+    return a;
+}
+
 dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_session *s)
 {
-    char have[32], kept[32];
+    char have[32], kept[32], what[80];
     dram_machine_memory memory;
     if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_budget_plan(cfg, set, 0, s);
     dram_profile profile;
     TRY(dram_machine_profile(cfg, &profile));
     TRY(dram_machine_read_memory(&profile, &memory));
-    int64_t free_bytes = memory.device_free, reserve = reserve_of(cfg, &profile);
-    if (free_bytes > reserve) return plan_within(cfg, set, free_bytes - reserve, s);
+    const automatic a = find_automatic(cfg, &profile, &memory);
+    if (a.bytes > 0) return plan_within(cfg, set, a.bytes, s);
+    snprintf(what, sizeof what, a.limit ? "may still be mapped (%s)" : "are free", a.limit);
     return dram_fail(
-        DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s are free, and %s may take %s; %s",
-        dram_config_where(cfg, "memory.budget"), dram_format_bytes(free_bytes, have, sizeof have),
-        profile.gpu ? "CUDA's libraries" : "the loader and the process", dram_format_bytes(reserve, kept, sizeof kept),
-        profile.gpu ? "end what else runs on the GPU" : "lower data.max_decode_bytes, data.workers or data.prefetch");
+        DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s %s, and %s may take %s; %s",
+        dram_config_where(cfg, "memory.budget"), dram_format_bytes(a.have, have, sizeof have), what, a.whose,
+        dram_format_bytes(a.kept, kept, sizeof kept),
+        profile.gpu ? "end what else runs on the GPU"
+        : a.limit   ? "raise the limit, or lower threads, data.max_decode_bytes, data.workers or data.prefetch"
+                    : "lower data.max_decode_bytes, data.workers or data.prefetch");
 }
 
 /* Says that a budget would do, where recompute was not asked for because there is none. */
@@ -127,18 +185,44 @@ static dram_status check_machine(const dram_session *s, int64_t bytes, const cha
     return dram_budget_check(s, bytes > waits ? bytes - waits : 0, whose);
 }
 
+/* What is certain to be mapped, against what may be: a library that gets too little does not say so. */
+static dram_status check_mapped(const dram_session *s)
+{
+    char all[32], arena[32], blas[32], others[32], have[32];
+    const dram_host_mappable map = dram_host_to_map();
+    int64_t heap;
+    const dram_mapped more = still_mapped(&s->cfg, &s->plan->profile, &heap);
+    int64_t rest = more.stack_bytes + heap, bytes = taken(s) + more.blas_bytes + rest;
+    if (s->plan->profile.gpu || bytes <= map.bytes) return DRAM_OK;
+    return dram_fail(DRAM_ERR_FIT,
+                     "the run maps %s: %s for its arena, %s for OpenBLAS's buffers, %s for stacks of threads and the "
+                     "heap; %s lets the "
+                     "process map %s more: raise it, lower threads, or set memory.budget",
+                     dram_format_bytes(bytes, all, sizeof all), dram_format_bytes(taken(s), arena, sizeof arena),
+                     dram_format_bytes(more.blas_bytes, blas, sizeof blas),
+                     dram_format_bytes(rest, others, sizeof others), map.whose,
+                     dram_format_bytes(map.bytes, have, sizeof have));
+}
+
+/* What the budget of `auto` is, for the text of a plan that is above it. */
+static void describe_automatic(const dram_session *s, const dram_machine_memory *memory, char *text, size_t size)
+{
+    char kept[32];
+    const automatic a = find_automatic(&s->cfg, &s->plan->profile, memory);
+    snprintf(text, size, "the budget, what %s%s but for %s of %s, is", a.limit ? "may be mapped under " : "is free",
+             a.limit ? a.limit : "", dram_format_bytes(a.kept, kept, sizeof kept), a.whose);
+}
+
 dram_status dram_headroom_check(const dram_session *s)
 {
-    char kept[32], whose[120] = "the budget is", does[80] = "has free";
+    char kept[32], whose[160] = "the budget is", does[80] = "has free";
     dram_machine_memory memory;
     int64_t overhead = dram_machine_overhead(&s->plan->profile);
-    if (s->cfg.memory.budget == DRAM_BYTES_AUTO)
-        snprintf(whose, sizeof whose, "the budget, what is free but for %s of %s, is",
-                 dram_format_bytes(reserve_of(&s->cfg, &s->plan->profile), kept, sizeof kept),
-                 s->plan->profile.gpu ? "CUDA's libraries" : "the loader and the process");
-    if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+    if (s->cfg.memory.budget == DRAM_BYTES_AUTO) describe_automatic(s, &memory, whose, sizeof whose);
+    if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(check_host(s, &memory));
+    TRY(check_mapped(s));
     if (overhead)
         snprintf(does, sizeof does, "has free beside %s for CUDA's libraries",
                  dram_format_bytes(overhead, kept, sizeof kept));
@@ -150,7 +234,11 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
     char text[32], less[32], fits[32];
     int64_t asked = taken(s), available = s->device->ops->free_bytes(s->device);
     most -= dram_machine_overhead(&s->plan->profile);
-    if (cfg->memory.budget == DRAM_BYTES_AUTO) available -= reserve_of(cfg, &s->plan->profile);
+    if (cfg->memory.budget == DRAM_BYTES_AUTO) {
+        dram_machine_memory memory;
+        TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+        available = find_automatic(cfg, &s->plan->profile, &memory).bytes;
+    }
     if (most < available) available = most;
     if (s->budget && s->budget < available) available = s->budget;
     dram_error_clear();

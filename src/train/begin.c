@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "feed/datasets.h"
 #include "feed/fill.h"
@@ -52,7 +53,10 @@ static dram_status put_aside(const char *path)
 {
     struct stat info;
     char *aside;
-    if (stat(path, &info) != 0 || info.st_size == 0) return DRAM_OK;
+    bool there;
+    const char *why = dram_file_look(-1, path, &info, &there);
+    if (why) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %s", path, why);
+    if (!there || info.st_size == 0) return DRAM_OK;
     TRY(dram_path_put_aside(path, &aside));
     dram_info("%s is of the attempt before, and is kept as %s", path, aside);
     dram_free(aside);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "evaluate/eval.h"
+#include "io/checkpoint.h"
 #include "report/metrics.h"
 #include "report/summary.h"
 #include "session/schedule.h"
@@ -274,6 +275,8 @@ static dram_status loop(dram_run *r)
         if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
+    /* A run that ended as the last one was written may have left one too many. */
+    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], due->keep, r->state.step));
     TRY(dram_student_export(&r->session, dram_rundir_path(r->directory)));
     return evaluate(r);
 }
