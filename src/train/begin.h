@@ -46,8 +46,8 @@ typedef struct {
 /* From the config that was loaded to a plan: the directory is found and locked, the data sets are listed. */
 dram_status dram_run_plan(dram_run *run, dram_resume resume);
 
-/* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is made
- * or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
+/* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is
+ * made or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
 dram_status dram_run_start(dram_run *run, dram_resume resume);
 
 /* Opens the training stream from the state's position on; the caller closes it. */
