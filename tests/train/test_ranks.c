@@ -391,6 +391,29 @@ static void queues_run_apart(void **state)
     }
 }
 
+/* A block is made again as with one rank: sums between two readers do not make them far from each other. */
+static void as_much_runs_again(void **state)
+{
+    static const char *const sets[] = {VAL "student.arch=regnety_002 distributed.bucket=1 distributed.ranks=",
+                                       VAL "student.arch=regnety_002 distributed.bucket=1 memory.checkpoint=blocks "
+                                           "distributed.ranks="};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        int64_t again[2];
+        for (int k = 0; k < 2; k++) {
+            char text[600];
+            dram_session s;
+            snprintf(text, sizeof text, "%s%d", sets[i], k ? 8 : 1);
+            dram_config *cfg = run_config(state, "again", text);
+            assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
+            again[k] = s.recomputed_flops[DRAM_PROGRAM_DISTIL_STEP];
+            dram_session_close(&s);
+            dram_config_free(cfg);
+        }
+        assert_true(again[0] > 0);
+        assert_int_equal(again[0], again[1]);
+    }
+}
+
 /* A plan of several ranks on a device of one. */
 static void one_process_is_refused(void **state)
 {
@@ -416,6 +439,7 @@ int main(void)
         cmocka_unit_test(nothing_reads_dead_bytes),
         cmocka_unit_test(another_order_is_seen),
         cmocka_unit_test(queues_run_apart),
+        cmocka_unit_test(as_much_runs_again),
         cmocka_unit_test(one_process_is_refused),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
