@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What scripts/test.sh leaves out: the whole suite under ASan and UBSan, 50 steps on the simulated GPU, TSan over the
-# threaded parts, clang, fuzzing, other GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, the lower
-# instruction sets.
+# threaded parts, clang, fuzzing, other GPUs' code, the check for a GPU on the simulated one, 10,000 steps on end, every
+# command under limits on what may be mapped, the lower instruction sets, runs that are killed, stopped or meet failing
+# calls.
 # usage: check_all.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -35,5 +36,7 @@ fi
 scripts/build.sh sim $(cat scripts/gpu_programs.txt) test_cli_process
 ctest --test-dir build/sim --no-tests=error --output-on-failure -L '^simulated$'
 DRAM_BUILD=build/sim GPU_CHECK_SECONDS=3600 scripts/gpu_check.sh --small
+LIMITS_SECONDS=60 scripts/limits.sh
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --no-tests=error --output-on-failure -L '^soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --no-tests=error --output-on-failure -L '^(ops|model)$'
+scripts/faults.sh

@@ -74,6 +74,32 @@ ssize_t dram_file_read(int fd, void *out, size_t bytes)
     return (ssize_t)have;
 }
 
+ssize_t dram_file_read_at(int fd, void *out, size_t bytes, off_t at)
+{
+    size_t have = 0;
+    while (have < bytes) {
+        ssize_t n = pread(fd, (char *)out + have, bytes - have, at + (off_t)have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -1;
+        if (n == 0) break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+bool dram_file_write_at(int fd, const void *data, size_t bytes, off_t at)
+{
+    size_t put = 0;
+    while (put < bytes) {
+        ssize_t n = pwrite(fd, (const char *)data + put, bytes - put, at + (off_t)put);
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = ENOSPC;
+        if (n <= 0) return false;
+        put += (size_t)n;
+    }
+    return true;
+}
+
 const char *dram_file_look(int folder, const char *path, struct stat *info, bool *there)
 {
     int at = folder < 0 ? AT_FDCWD : folder;

@@ -27,6 +27,12 @@ FILE *dram_file_create(const char *path, const char **why);
 /* Reads until `bytes` are there or the file ends. Returns how many were read, or -1 with errno. */
 ssize_t dram_file_read(int fd, void *out, size_t bytes);
 
+/* The same from a place on, which leaves the descriptor's own place as it is. */
+ssize_t dram_file_read_at(int fd, void *out, size_t bytes, off_t at);
+
+/* Writes all of it to a place. False with errno: there may be a part of it. */
+bool dram_file_write_at(int fd, const void *data, size_t bytes, off_t at);
+
 /* Looks at what a name leads to, links followed; folder -1 is the working directory. *there is false where nothing has
  * the name. Returns NULL, or the reason why it cannot be known, a link that leads nowhere among them. */
 const char *dram_file_look(int folder, const char *path, struct stat *info, bool *there);

@@ -244,7 +244,10 @@ dram_status dram_folder_list_read(const dram_folder_params *params, dram_folder_
     struct stat info;
     walk w = {.params = params, .list = list};
     *list = (dram_folder_list){0};
-    if (params->apart && stat(params->apart, &info) == 0) w.apart = place_of(&info);
+    if (params->apart && stat(params->apart, &info) == 0)
+        w.apart = place_of(&info);
+    else if (params->apart && errno != ENOENT && errno != ENOTDIR)
+        return dram_fail(DRAM_ERR_CONFIG, "%s%s%s: cannot look at this folder: %m", AT(params->where), params->apart);
     dram_status status = read_all(&w);
     if (status == DRAM_OK && list->n) qsort(list->files, (size_t)list->n, sizeof *list->files, by_name);
     dram_free(w.seen);

@@ -4,8 +4,10 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/thread.h"
 
 /* Workers spin this often before they sleep: a step has about a thousand short kernel calls one after another. */
 enum { SPINS = 4000 };
@@ -76,6 +78,7 @@ static void announce(dram_pool *pool)
 
 dram_status dram_pool_open(int workers, dram_pool **out)
 {
+    char what[64];
     dram_pool *pool = dram_calloc(1, sizeof *pool);
     if (!pool) return dram_fail(DRAM_ERR_MEMORY, "no memory for the thread pool");
     pool->workers = workers;
@@ -88,9 +91,12 @@ dram_status dram_pool_open(int workers, dram_pool **out)
     }
     for (int i = 0; i < workers - 1; i++) {
         pool->members[i] = (member){.pool = pool, .worker = i + 1};
-        if (pthread_create(&pool->members[i].thread, NULL, work, &pool->members[i]) != 0) {
+        snprintf(what, sizeof what, "compute thread %d of %d", i + 2, workers);
+        dram_status status =
+            dram_thread_start(&pool->members[i].thread, work, &pool->members[i], what, "lower `threads`");
+        if (status != DRAM_OK) {
             dram_pool_close(pool);
-            return dram_fail(DRAM_ERR_RUN, "cannot start compute thread %d of %d: lower `threads`", i + 2, workers);
+            return status;
         }
         pool->started++;
     }

@@ -62,7 +62,7 @@ dram_status dram_command_check(int argc, char **argv)
     if (help) return DRAM_OK;
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     if (cfg->data.check == DRAM_DATA_CHECK_AUTO) cfg->data.check = DRAM_DATA_CHECK_FULL; /* it is what was asked for */
-    dram_choose_loader(cfg, dram_host_cores(), dram_host_free_bytes());
+    dram_choose_loader(cfg, dram_host_cores(), dram_host_left_bytes());
     dram_progress_view view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0};
     const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked, .stop = dram_catch_signals()};
     dram_status status = dram_check_config(cfg, true, &hooks, &check);

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "comm/mpi.h"
 #include "comm/world.h"
+#include "device/blas.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
 #include "session/choose.h"
@@ -20,6 +21,7 @@ typedef struct {
     int cores, workers, prefetch, tier; /* the last three would be chosen */
     int64_t total, free, limit;         /* limit: of the control groups; 0: none */
     int64_t reserve;                    /* of the free bytes, for all but the arenas */
+    dram_host_mappable map;             /* INT64_MAX: no limit */
     bool gpu;                           /* card is known, and would be chosen */
     dram_cuda_card card;
     dram_counted counted;    /* how the next two were found out */
@@ -66,10 +68,11 @@ static dram_status find_facts(facts *f)
     *f = (facts){.cores = dram_host_cores(),
                  .total = dram_host_total_bytes(),
                  .free = dram_host_free_bytes(),
-                 .limit = dram_host_group_limit()};
+                 .limit = dram_host_group_limit(),
+                 .map = dram_host_to_map()};
     snprintf(f->webp, sizeof f->webp, "%d.%d.%d", version >> 16, version >> 8 & 255, version & 255);
     TRY(dram_config_load(NULL, choose, 2, &cfg));
-    dram_choose_loader(cfg, f->cores, f->free);
+    dram_choose_loader(cfg, f->cores, dram_host_left_bytes());
     f->workers = cfg->data.workers;
     f->prefetch = cfg->data.prefetch;
     f->reserve = dram_headroom_reserve(cfg);
@@ -77,7 +80,7 @@ static dram_status find_facts(facts *f)
     find_ranks(f);
     const dram_profile gpu = dram_profile_cuda(f->workers);
     if (f->gpu) f->reserve = dram_machine_overhead(&gpu);
-    f->tier = dram_headroom_tier((f->gpu ? f->card.free_bytes : f->free) - f->reserve);
+    f->tier = dram_headroom_tier((f->gpu ? f->card.free_bytes : dram_host_left_bytes()) - f->reserve);
     dram_config_free(cfg);
     return DRAM_OK;
 }
@@ -91,6 +94,10 @@ static void print_memory(const facts *f)
         printf(" (limited to %s by the control group)\n", dram_format_bytes(f->limit, limit, sizeof limit));
     else
         printf(" (no limit by a control group)\n");
+    if (f->map.bytes < INT64_MAX)
+        printf("address space %s more, by %s; OpenBLAS takes %s of it for each compute thread\n",
+               dram_format_bytes(f->map.bytes, left, sizeof left), f->map.whose,
+               dram_format_bytes(DRAM_BLAS_BUFFER, limit, sizeof limit));
     printf("reserve       %s of %s\n", dram_format_bytes(f->reserve, reserve, sizeof reserve),
            f->gpu ? "the GPU's memory for CUDA's libraries and kernels, assumed: `dram plan --calibrate` measures it"
                   : "it for the loader and the process, with the defaults");
@@ -215,6 +222,8 @@ static cJSON *facts_json(const facts *f)
                 add_bytes(root, "free_bytes", f->free) &&
                 (f->limit ? add_bytes(root, "group_limit_bytes", f->limit)
                           : cJSON_AddNullToObject(root, "group_limit_bytes") != NULL) &&
+                (f->map.bytes < INT64_MAX ? add_bytes(root, "mappable_bytes", f->map.bytes)
+                                          : cJSON_AddNullToObject(root, "mappable_bytes") != NULL) &&
                 add_bytes(root, "reserve_bytes", f->reserve) && cJSON_AddNumberToObject(root, "workers", f->workers) &&
                 cJSON_AddNumberToObject(root, "prefetch", f->prefetch) && add_tier(root, f->tier) &&
                 cJSON_AddStringToObject(root, "blas", openblas_get_config()) &&

@@ -1,12 +1,15 @@
 /* The program: finds the command, prints its error, exits with its status. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "device/host.h"
 
 const dram_command dram_commands[] = {
     {"check", "CONFIG [key=value ...]", "what the data is and whether a run could begin, without a step",
@@ -53,6 +56,17 @@ static dram_status unknown_command(const char *name)
                      nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
+/* The main thread computes as well. With less than this it would end in the midst of a kernel, without a word. */
+static dram_status check_stack(void)
+{
+    enum { LEAST = 1 << 20 };
+    char has[32];
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= LEAST) return DRAM_OK;
+    return dram_fail(DRAM_ERR_FIT, "`ulimit -s` leaves %s to the stack, and dram may need 1.00 MiB: raise it",
+                     dram_format_bytes((int64_t)limit.rlim_cur, has, sizeof has));
+}
+
 static dram_status run_command(int argc, char **argv)
 {
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
@@ -64,7 +78,9 @@ static dram_status run_command(int argc, char **argv)
         return DRAM_OK;
     }
     const dram_command *command = find_command(argv[1]);
-    return command ? command->run(argc - 2, argv + 2) : unknown_command(argv[1]);
+    if (!command) return unknown_command(argv[1]);
+    TRY(check_stack());
+    return command->run(argc - 2, argv + 2);
 }
 
 int main(int argc, char **argv)
@@ -74,6 +90,8 @@ int main(int argc, char **argv)
         return dram_status_exit(DRAM_ERR_CONFIG);
     }
     dram_log_set_sink(dram_progress_log, NULL);
+    /* glibc maps 64 MiB of address space for a heap of each thread's own. */
+    if (dram_host_to_map().bytes < INT64_MAX) mallopt(M_ARENA_MAX, 1);
     dram_status status = run_command(argc, argv);
     if (status != DRAM_OK) {
         dram_progress_clear();
@@ -85,6 +103,6 @@ int main(int argc, char **argv)
         status = DRAM_ERR_IO;
     }
     /* A launcher reports the exit code of the rank that left first: let it be that of the one which failed. */
-    if (status == DRAM_ERR_PEER) sleep(1);
+    if (status == DRAM_ERR_PEER) sleep(5);
     return dram_status_exit(status);
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 static const double START_LIMIT = 1800, LEAST_LIMIT = 60, STEPS = 20;
 static const double EACH = 0.25, CHECK_EACH = 1; /* seconds between looks, and between questions to the transport */
@@ -143,14 +144,16 @@ dram_status dram_watch_open(const dram_watch_params *params, dram_watch **out)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (pthread_create(&w->thread, NULL, watch, w) == 0) {
+    dram_status status =
+        dram_thread_start(&w->thread, watch, w, "the thread that watches over the ranks", "raise the limit");
+    if (status == DRAM_OK) {
         *out = w;
         return DRAM_OK;
     }
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     dram_free(w);
-    return dram_fail(DRAM_ERR_RUN, "cannot start the thread that watches over the ranks: %m");
+    return status;
 }
 
 void dram_watch_close(dram_watch *w)

@@ -82,6 +82,12 @@ typedef enum {
 /* What a scalar is in YAML 1.2's core schema, without octal and hexadecimal numbers. */
 dram_scalar_kind dram_scalar_classify(const dram_scalar *s);
 
+enum { DRAM_TOLD = 96 };
+
+/* What a message says of a scalar: "nothing", and for one of the command line "the number 33", `the text "big"`. What is
+ * given as a file may be no config, and hold what no one is to see: of a file's word the kind alone is told. */
+const char *dram_scalar_told(const dram_scalar *s, const dram_key_place *place, char out[DRAM_TOLD]);
+
 /* Index of the key with this path, -1 if there is none. */
 int dram_key_find(const char *path);
 /* Last part of a path. */
@@ -148,8 +154,8 @@ dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, 
 /* True if `key` was set by a source that wins over the one that set `other`. */
 bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other);
 
-/* Fails with what an unknown key was probably meant to be. */
-dram_status dram_key_unknown(const char *path, const dram_key_place *place);
+/* Fails with what an unknown key was probably meant to be; `shown` is what the message has of its path. */
+dram_status dram_key_unknown(const char *path, const char *shown, const dram_key_place *place);
 
 /* Reads a file with its bases; reads one override. */
 dram_status dram_config_read_file(dram_config *cfg, const char *file);

@@ -36,19 +36,20 @@ static dram_status read_from(const dram_key *key, const dram_scalar *s, const dr
     const dram_key id = {.path = key->path, .kind = DRAM_KEY_INT, .high = 255, .multiple = 1, .keywords = ""};
     dram_key_value value;
     *color = dram_scalar_classify(s) == DRAM_SCALAR_TEXT && strlen(s->text) == s->length;
+    char told[DRAM_TOLD];
     if (*color && !read_hex(s->text, from) && !read_decimal(s->text, from)) {
         bool number = s->length > 0 && strspn(s->text, "0123456789") == s->length;
         return dram_key_fail(place, key->path,
                              "expected an id from 0 to 255%s, or a colour such as \"#804080\" or \"128,64,128\", found "
-                             "the text \"%.60s\"%s",
-                             number ? " without quotes" : "", s->text,
+                             "%s%s",
+                             number ? " without quotes" : "", dram_scalar_told(s, place, told),
                              !s->plain || !strchr(s->text, ':') ? "" : " (write a space after each colon)");
     }
     if (*color) return DRAM_OK;
     bool six = strspn(s->text, "0123456789") == 6 && s->length == 6;
     if (six)
-        return dram_key_fail(place, key->path, "%s is no id from 0 to 255; the colour is written \"#%s\", in quotes",
-                             s->text, s->text);
+        return dram_key_fail(place, key->path,
+                             "six digits are no id from 0 to 255; a colour is written \"#804080\", in quotes");
     TRY(dram_key_read(&id, s, place, &value));
     *from = (uint32_t)value.integer;
     return DRAM_OK;
@@ -77,11 +78,10 @@ dram_status dram_key_add_pair(const dram_key *key, const dram_scalar *s, int64_t
     int n = *map ? (*map)->n : 0, at = place_of(*map, from);
     if (n && (*map)->color != color)
         return dram_key_fail(place, key->path,
-                             "\"%.60s\" is %s, and before it %s: a map is either of ids or of colours, never of both",
-                             s->text, color ? "a colour" : "an id", color ? "are ids" : "are colours");
+                             "this is %s, and before it %s: a map is either of ids or of colours, never of both",
+                             color ? "a colour" : "an id", color ? "are ids" : "are colours");
     if (at < n && (*map)->pair[at].from == from)
-        return dram_key_fail(place, key->path, "\"%.60s\" is there twice: it was %d before", s->text,
-                             (*map)->pair[at].to);
+        return dram_key_fail(place, key->path, "this %s is there twice", color ? "colour" : "id");
     if (n == DRAM_CLASS_PAIRS) return dram_key_fail(place, key->path, "at most %d colours", DRAM_CLASS_PAIRS);
     dram_class_map *more = dram_realloc(*map, sizeof *more + (size_t)(n + 1) * sizeof more->pair[0]);
     if (!more) return dram_config_no_memory();
@@ -100,7 +100,7 @@ dram_status dram_key_add_text(const dram_key *key, char *text, const dram_key_pl
     int n = *texts ? (*texts)->n : 0;
     for (int i = 0; i < n; i++) {
         if (strcmp((*texts)->text[i], text) != 0) continue;
-        status = dram_key_fail(place, key->path, "\"%.60s\" is there twice: entries %d and %d", text, i + 1, n + 1);
+        status = dram_key_fail(place, key->path, "entries %d and %d are the same", i + 1, n + 1);
         goto failed;
     }
     if (n == key->high) {

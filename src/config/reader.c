@@ -1,4 +1,5 @@
 /* YAML files and overrides, event by event: no document is ever built, so nothing can grow out of a small file. */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,7 +12,14 @@
 #include "base/file.h"
 #include "config/keys.h"
 
-enum { USUAL_BYTES = 1 << 14, MAX_FILE_BYTES = 1 << 20, MAX_BASES = 32, PATH_ROOM = 128, COMMAND_LINE_RANK = 1 };
+enum {
+    USUAL_BYTES = 1 << 14,
+    MAX_FILE_BYTES = 1 << 20,
+    MAX_BASES = 32,
+    PATH_ROOM = 128,
+    MAX_SHOWN = 40,
+    COMMAND_LINE_RANK = 1
+};
 
 typedef struct {
     yaml_parser_t parser;
@@ -208,20 +216,31 @@ static dram_status read_value(reader *r, int index, const yaml_event_t *event)
     return status;
 }
 
+/* What a message shows of a key in a file that is `from` bytes into the path: its beginning as far as it is a word. The
+ * file may be no config at all, and what YAML takes for its key a whole line, as in a list of passwords. Returns whether that is all of it. */
+static bool show_key(const char *path, size_t from, char shown[PATH_ROOM])
+{
+    size_t n = from;
+    while (path[n] && n - from < MAX_SHOWN && (isalnum((unsigned char)path[n]) || strchr("_-.", path[n]))) n++;
+    snprintf(shown, PATH_ROOM, "%.*s%s", (int)n, path, path[n] ? "..." : "");
+    return !path[n];
+}
+
 /* The key that a key event names inside `section`. */
 static dram_status find_key(reader *r, const char *section, const yaml_event_t *event, int *index)
 {
-    char path[PATH_ROOM];
+    char path[PATH_ROOM], shown[PATH_ROOM];
     const char *section_name = *section ? section : NULL;
     if (event->type != YAML_SCALAR_EVENT) return dram_key_fail(&r->place, section_name, "a key must be one word");
     dram_scalar s = scalar_of(event);
     snprintf(path, sizeof path, "%s%s%.64s", section, *section ? "." : "", s.text);
-    if (strlen(s.text) != s.length) return dram_key_fail(&r->place, path, "a zero byte is not allowed");
-    if (strchr(s.text, '.'))
-        return dram_key_fail(&r->place, path,
+    bool word = show_key(path, strlen(section) + (*section ? 1 : 0), shown);
+    if (strlen(s.text) != s.length) return dram_key_fail(&r->place, shown, "a zero byte is not allowed");
+    if (word && strchr(s.text, '.'))
+        return dram_key_fail(&r->place, shown,
                              "a name with dots is for the command line; in a file write one key inside the other");
     *index = dram_key_find(path);
-    if (*index < 0) return dram_key_unknown(path, &r->place);
+    if (*index < 0) return dram_key_unknown(path, shown, &r->place);
     if (r->seen[*index]) return dram_key_fail(&r->place, path, "this key is given twice");
     r->seen[*index] = true;
     return DRAM_OK;
@@ -419,7 +438,7 @@ dram_status dram_config_read_override(dram_config *cfg, const char *override)
         return dram_key_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
     snprintf(path, sizeof path, "%.*s", (int)(equals - override < PATH_ROOM ? equals - override : PATH_ROOM), override);
     int index = dram_key_find(path);
-    if (index < 0) return dram_key_unknown(path, &r.place);
+    if (index < 0) return dram_key_unknown(path, path, &r.place);
     if (dram_keys[index].kind == DRAM_KEY_BASE) return dram_key_fail(&r.place, path, "works in a file only");
     if (!getcwd(folder, sizeof folder))
         return dram_fail(DRAM_ERR_IO, "cannot find the working directory: %s", strerror(errno));

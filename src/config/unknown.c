@@ -40,7 +40,7 @@ static const char *nearest_key(const char *path, const char *section, const char
     return whole ? whole : names[0];
 }
 
-static dram_status list_section(const char *path, const char *section, const dram_key_place *place)
+static dram_status list_section(const char *shown, const char *section, const dram_key_place *place)
 {
     dram_str all = {0};
     int known = dram_key_find(section);
@@ -52,12 +52,12 @@ static dram_status list_section(const char *path, const char *section, const dra
     if (all.failed)
         status = dram_config_no_memory();
     else
-        dram_key_fail(place, path, "unknown key; %s may have: %s", *section ? section : "a config", all.text);
+        dram_key_fail(place, shown, "unknown key; %s may have: %s", *section ? section : "a config", all.text);
     dram_str_free(&all);
     return status;
 }
 
-dram_status dram_key_unknown(const char *path, const dram_key_place *place)
+dram_status dram_key_unknown(const char *path, const char *shown, const dram_key_place *place)
 {
     char section[128] = "";
     const char *name = dram_key_name(path);
@@ -69,6 +69,6 @@ dram_status dram_key_unknown(const char *path, const dram_key_place *place)
         meant = nearest_key(path, section, names);
         dram_free(names);
     }
-    if (meant) return dram_key_fail(place, path, "unknown key, did you mean %s?", meant);
-    return list_section(path, section, place);
+    if (meant) return dram_key_fail(place, shown, "unknown key, did you mean %s?", meant);
+    return list_section(shown, section, place);
 }

@@ -101,44 +101,53 @@ dram_status dram_key_unexpected(const dram_key *key, const dram_key_place *place
     return status;
 }
 
+const char *dram_scalar_told(const dram_scalar *s, const dram_key_place *place, char out[DRAM_TOLD])
+{
+    dram_scalar_kind kind = dram_scalar_classify(s);
+    bool number = kind == DRAM_SCALAR_INTEGER || kind == DRAM_SCALAR_REAL;
+    if (kind == DRAM_SCALAR_NULL) return strcpy(out, "nothing");
+    if (place->file)
+        return strcpy(out, kind == DRAM_SCALAR_BOOL      ? "true or false"
+                           : kind == DRAM_SCALAR_INTEGER ? "a whole number"
+                           : number                      ? "a number with a point or an exponent"
+                           : s->plain                    ? "text"
+                                                         : "text in quotes");
+    snprintf(out, DRAM_TOLD,
+             number                     ? "the number %.60s"
+             : kind == DRAM_SCALAR_TEXT ? "the text \"%.60s\""
+                                        : "%.60s",
+             s->text);
+    return out;
+}
+
 static dram_status wrong_type(const dram_key *key, const dram_scalar *s, const dram_key_place *place)
 {
-    char found[160];
+    char told[DRAM_TOLD], found[160];
+    dram_scalar_kind kind = dram_scalar_classify(s);
     bool wants_text = key->kind == DRAM_KEY_TEXT || key->kind == DRAM_KEY_INPUT || key->kind == DRAM_KEY_OUTPUT ||
                       key->kind == DRAM_KEY_TEXTS;
-    const char *advice = wants_text ? " (put it in quotes)" : "";
-    switch (dram_scalar_classify(s)) {
-    case DRAM_SCALAR_NULL:
-        snprintf(found, sizeof found, "nothing%s",
-                 dram_key_has_keyword(key, "none") ? " (write none)"
-                 : key->kind == DRAM_KEY_MAP       ? " (put a colour in quotes: # begins a comment)"
-                                                   : "");
-        break;
-    case DRAM_SCALAR_BOOL:
-        snprintf(found, sizeof found, "%s%s", s->text, advice);
-        break;
-    case DRAM_SCALAR_INTEGER:
-    case DRAM_SCALAR_REAL:
-        snprintf(found, sizeof found, "the number %.60s%s", s->text, advice);
-        break;
-    case DRAM_SCALAR_TEXT:
-        snprintf(found, sizeof found, "the text \"%.60s\"", s->text);
-        break;
-    }
+    bool nothing = kind == DRAM_SCALAR_NULL;
+    const char *advice = nothing && dram_key_has_keyword(key, "none") ? " (write none)"
+                         : nothing && key->kind == DRAM_KEY_MAP       ? " (put a colour in quotes: # begins a comment)"
+                         : !nothing && kind != DRAM_SCALAR_TEXT && wants_text ? " (put it in quotes)"
+                                                                              : "";
+    snprintf(found, sizeof found, "%s%s", dram_scalar_told(s, place, told), advice);
     return dram_key_unexpected(key, place, found);
 }
 
 static dram_status out_of_range(const dram_key *key, const dram_scalar *s, const dram_key_place *place)
 {
+    char shown[64] = "";
     dram_str range = {0};
     dram_key_describe_range(key, &range);
+    if (!place->file) snprintf(shown, sizeof shown, "%.58s is ", s->text);
     const char *noun = key->kind == DRAM_KEY_BYTES  ? "number of bytes"
                        : key->kind == DRAM_KEY_REAL ? "number"
                                                     : "whole number";
     if (range.failed)
         dram_config_no_memory();
     else
-        dram_key_fail(place, key->path, "%.60s is out of range: expected a %s %s", s->text, noun, range.text);
+        dram_key_fail(place, key->path, "%sout of range: expected a %s %s", shown, noun, range.text);
     dram_status status = range.failed ? DRAM_ERR_MEMORY : DRAM_ERR_CONFIG;
     dram_str_free(&range);
     return status;
@@ -214,7 +223,7 @@ static dram_status in_home(const dram_key *key, const char *rest, const dram_key
 {
     const char *home = getenv("HOME");
     if (!home || home[0] != '/')
-        return dram_key_fail(place, key->path, "~%.60s is in the home folder, and HOME does not name one", rest);
+        return dram_key_fail(place, key->path, "what begins with ~ is in the home folder, and HOME does not name one");
     size_t n = strlen(home);
     while (*rest && n > 0 && home[n - 1] == '/') n--; /* the rest begins with one */
     *out = dram_alloc(n + strlen(rest) + 1);
@@ -261,11 +270,12 @@ static dram_status read_word(const dram_key *key, const dram_scalar *s, const dr
         return dram_config_no_memory();
     }
     const char *nearest = dram_nearest(s->text, key->words, key->n_words);
+    char shown[80] = "";
+    if (!place->file) snprintf(shown, sizeof shown, " \"%.60s\"", s->text);
     if (nearest)
-        dram_key_fail(place, key->path, "unknown value \"%.60s\", did you mean %s? It may be: %s", s->text, nearest,
-                      all.text);
+        dram_key_fail(place, key->path, "unknown value%s, did you mean %s? It may be: %s", shown, nearest, all.text);
     else
-        dram_key_fail(place, key->path, "unknown value \"%.60s\"; it may be: %s", s->text, all.text);
+        dram_key_fail(place, key->path, "unknown value%s; it may be: %s", shown, all.text);
     dram_str_free(&all);
     return DRAM_ERR_CONFIG;
 }
@@ -277,10 +287,9 @@ dram_status dram_key_add_step(const dram_key *key, const dram_scalar *from, int6
     int64_t at = 0;
     TRY(read_integer(&step, from, place, &at));
     int n = steps->n;
-    if (n == 0 && at != 0) return dram_key_fail(place, key->path, "the first step must be 0, it is %.60s", from->text);
+    if (n == 0 && at != 0) return dram_key_fail(place, key->path, "the first step must be 0");
     if (n > 0 && at <= steps->from[n - 1])
-        return dram_key_fail(place, key->path, "the steps must rise: %.60s comes after %lld", from->text,
-                             (long long)steps->from[n - 1]);
+        return dram_key_fail(place, key->path, "the steps must rise from one to the next");
     if (n == DRAM_STEPS) return dram_key_fail(place, key->path, "at most %d steps", DRAM_STEPS);
     steps->from[n] = at;
     steps->value[n] = (int)value;

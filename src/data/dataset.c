@@ -148,6 +148,7 @@ typedef struct {
     dram_pair_index by_path;
     int *line; /* [images->n] in which an image is named; 0: in none */
     int at;    /* the line that is read; 0: none */
+    int taken; /* names found so far */
 } name_list;
 
 static int by_name(const void *name, const void *file)
@@ -170,8 +171,10 @@ static dram_status not_found(const name_list *l, const opening *o, const char *n
     if (meant)
         return dram_fail(DRAM_ERR_CONFIG, "\"%.300s\" is no image of %s; did you mean %.300s?", name, l->images->folder,
                          meant);
-    return dram_fail(DRAM_ERR_CONFIG, "\"%.300s\" is no image of %s; a line is the name of one file as it is there%s",
-                     name, l->images->folder,
+    /* A file whose first line is nothing like an image's name may be no list, and hold what no one is to see. */
+    const char *quote = l->taken || is_image_name(name) ? "\"" : "";
+    return dram_fail(DRAM_ERR_CONFIG, "%s%.300s%s is no image of %s; a line is the name of one file as it is there%s",
+                     quote, *quote ? name : "this", quote, l->images->folder,
                      o->d->found.folders && !o->params->recursive
                          ? ", and folders inside it are looked into with data.recursive"
                          : "");
@@ -201,7 +204,6 @@ static dram_status take_name(name_list *l, const opening *o, const char *name)
 /* Cuts the text into its lines. */
 static dram_status take_lines(name_list *l, const opening *o, char *text, size_t bytes)
 {
-    int taken = 0;
     char *next = bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text; /* a mark of UTF-8 */
     if (memchr(text, '\0', bytes))
         return dram_fail(DRAM_ERR_CONFIG, "it has zero bytes, as a text in UTF-16 has; save it as UTF-8");
@@ -214,10 +216,10 @@ static dram_status take_lines(name_list *l, const opening *o, char *text, size_t
         if (!*name || *name == '#') continue;
         if (strncmp(name, "./", 2) == 0) name += 2;
         TRY(take_name(l, o, name));
-        taken++;
+        l->taken++;
     }
     l->at = 0;
-    return taken ? DRAM_OK : dram_fail(DRAM_ERR_CONFIG, "it names no image; it has one name a line");
+    return l->taken ? DRAM_OK : dram_fail(DRAM_ERR_CONFIG, "it names no image; it has one name a line");
 }
 
 /* The whole file, with a zero after it. */

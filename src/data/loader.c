@@ -1,13 +1,12 @@
 #include "data/loader.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/thread.h"
 #include "data/look.h"
 #include "data/order.h"
 
@@ -275,28 +274,25 @@ static dram_status make_slots(dram_loader *l)
     return DRAM_OK;
 }
 
-/* The threads take no signal: interrupts are the main thread's. */
 static dram_status start_workers(dram_loader *l)
 {
-    sigset_t all, before;
-    int failed = 0, room = dram_dataset_path_room(l->params.dataset);
-    l->workers = dram_calloc((size_t)l->params.workers, sizeof *l->workers);
+    char what[64];
+    int n = l->params.workers, room = dram_dataset_path_room(l->params.dataset);
+    l->workers = dram_calloc((size_t)n, sizeof *l->workers);
     if (!l->workers) return no_memory();
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (int i = 0; i < l->params.workers && !failed; i++) {
+    for (int i = 0; i < n; i++) {
         worker *w = &l->workers[i];
         w->loader = l;
         w->path = dram_alloc((size_t)room);
-        failed = w->path ? pthread_create(&w->thread, NULL, work, w) : -1;
-        if (failed)
+        if (!w->path) return no_memory();
+        snprintf(what, sizeof what, "loader thread %d of %d", i + 1, n);
+        dram_status status = dram_thread_start(&w->thread, work, w, what, "lower data.workers");
+        if (status != DRAM_OK) {
             dram_free(w->path);
-        else
-            l->worker_count++;
+            return status;
+        }
+        l->worker_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed < 0) return no_memory();
-    if (failed) return dram_fail(DRAM_ERR_RUN, "cannot start a loader thread: %s", strerror(failed));
     return DRAM_OK;
 }
 

@@ -1,11 +1,11 @@
 /* The CPU as a device: anonymous mappings, copies by memcpy, the kernels of kernels/cpu. */
-#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "device/blas.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
 
@@ -82,8 +82,8 @@ dram_status dram_device_open_cpu(int workers, dram_device **out)
     device->profile = dram_profile_cpu(workers);
     snprintf(device->name, sizeof device->name, "%s", dram_cpu_isa());
     device->kernels = device->host_kernels = dram_cpu_kernels();
-    openblas_set_num_threads(1);
-    dram_status status = dram_pool_open(workers, &device->pool);
+    dram_status status = dram_blas_open(workers);
+    if (status == DRAM_OK) status = dram_pool_open(workers, &device->pool);
     if (status != DRAM_OK) {
         dram_device_close(device);
         return status;

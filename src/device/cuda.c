@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "device/blas.h"
 #include "device/cpu_kernels.h"
 #include "device/cuda_kernels.h"
 #include "device/cuda_libraries.h"
@@ -412,6 +413,7 @@ dram_status dram_device_open_cuda(int index, int workers, dram_device **out)
     TRY_GOTO(describe(d, index), failed);
     TRY_GOTO(starting(open_queues(d)), failed);
     TRY_GOTO(starting(open_libraries(d)), failed);
+    TRY_GOTO(dram_blas_open(1), failed); /* for the host's own products; dram_exec_open sees to its kernels' */
     TRY_GOTO(dram_pool_open(workers, &d->base.pool), failed);
     *out = &d->base;
     return DRAM_OK;

@@ -73,7 +73,7 @@ struct dram_device {
     int64_t host_bytes_now, host_bytes_peak; /* of the other two */
 };
 
-/* The CPU with `workers` compute threads; OpenBLAS is set to one thread, since the kernels cut products themselves. */
+/* The CPU with `workers` compute threads, and a buffer of OpenBLAS for each (device/blas.h). */
 dram_status dram_device_open_cpu(int workers, dram_device **device);
 /* CUDA's GPU number `index`, and `workers` threads for what runs on the CPU beside it. DRAM_ERR_RUN, with the reason:
  * no driver, no such GPU, one older than Ampere (sm_80), cuBLASLt or cuDNN missing, a build without CUDA. */

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "device/blas.h"
 #include "device/testing.h"
 
 typedef struct {
@@ -137,6 +138,7 @@ static void bind_together(const dram_exec *exec, const dram_program *p, bound_pr
 static dram_status bind_kernel(const dram_exec *exec, const dram_program *p, const dram_node *node, call *c)
 {
     bool on_host = dram_node_space(p->graph, node) != DRAM_SPACE_DEVICE;
+    if (on_host) TRY(dram_blas_open(dram_pool_workers(exec->device->pool)));
     c->op = node->op;
     c->kernel = (on_host ? exec->device->host_kernels : exec->device->kernels)[node->op];
     c->collective = !c->kernel;

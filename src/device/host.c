@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,6 +162,66 @@ int64_t dram_host_group_limit(void)
     return dram_host_group_limit_under("");
 }
 
+/* ---- address space ---- */
+
+/* Numbers of /proc/self/statm, in pages there. */
+enum { MAPPED = 0, RESIDENT = 1, DATA = 5 };
+
+static int64_t statm_bytes(int number)
+{
+    char text[256], *at = text, *end;
+    int64_t pages = 0;
+    if (!read_text("", "/proc/self/statm", text, sizeof text)) return 0;
+    for (int i = 0; i <= number; i++, at = end) pages = strtoll(at, &end, 10);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+static void limit_to(dram_host_mappable *least, int64_t bytes, const char *whose)
+{
+    if (bytes < least->bytes) *least = (dram_host_mappable){.bytes = bytes > 0 ? bytes : 0, .whose = whose};
+}
+
+static void limit_to_resource(dram_host_mappable *least, int which, int64_t taken, const char *whose)
+{
+    struct rlimit limit;
+    if (getrlimit(which, &limit) != 0 || limit.rlim_cur > INT64_MAX) return;
+    limit_to(least, (int64_t)limit.rlim_cur - taken, whose);
+}
+
+dram_host_mappable dram_host_to_map_under(const char *root)
+{
+    enum { STRICT = 2 };
+    dram_host_mappable least = {.bytes = INT64_MAX, .whose = ""};
+    int64_t mode;
+    limit_to_resource(&least, RLIMIT_AS, statm_bytes(MAPPED), "`ulimit -v`");
+    limit_to_resource(&least, RLIMIT_DATA, statm_bytes(DATA), "`ulimit -d`");
+    if (read_number(root, "/proc/sys/vm/overcommit_memory", &mode) && mode == STRICT)
+        limit_to(&least,
+                 kilobytes(root, "/proc/meminfo", "CommitLimit:") - kilobytes(root, "/proc/meminfo", "Committed_AS:"),
+                 "vm.overcommit_memory=2");
+    return least;
+}
+
+static _Atomic int64_t pretended_to_map = -1;
+
+void dram_host_pretend_to_map(int64_t bytes)
+{
+    atomic_store(&pretended_to_map, bytes);
+}
+
+dram_host_mappable dram_host_to_map(void)
+{
+    int64_t pretended = atomic_load(&pretended_to_map);
+    if (pretended >= 0) return (dram_host_mappable){.bytes = pretended, .whose = "a test"};
+    return dram_host_to_map_under("");
+}
+
+int64_t dram_host_left_bytes(void)
+{
+    int64_t left = dram_host_free_bytes(), map = dram_host_to_map().bytes;
+    return map < left ? map : left;
+}
+
 int dram_host_cores(void)
 {
     cpu_set_t set;
@@ -172,10 +233,7 @@ int dram_host_cores(void)
 
 int64_t dram_process_rss(void)
 {
-    char text[256], *end;
-    if (!read_text("", "/proc/self/statm", text, sizeof text)) return 0;
-    strtoll(text, &end, 10); /* all pages; the next number is those that are resident */
-    return strtoll(end, NULL, 10) * sysconf(_SC_PAGESIZE);
+    return statm_bytes(RESIDENT);
 }
 
 int64_t dram_process_peak_rss(void)

@@ -14,6 +14,17 @@ int64_t dram_host_total_bytes(void);
 /* That limit alone; 0: there is none below the RAM. */
 int64_t dram_host_group_limit(void);
 
+/* Address space, in bytes, that this process may still map, and what sets the limit: "`ulimit -v`", "`ulimit -d`", or the
+ * kernel's own where it gives no more than it has (vm.overcommit_memory is 2). INT64_MAX and "": there is no limit. */
+typedef struct {
+    int64_t bytes;
+    const char *whose;
+} dram_host_mappable;
+dram_host_mappable dram_host_to_map(void);
+
+/* The lesser of the two: free bytes, and what may still be mapped. */
+int64_t dram_host_left_bytes(void);
+
 /* Cores this process may use. */
 int dram_host_cores(void);
 

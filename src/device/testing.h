@@ -19,6 +19,12 @@ int64_t dram_host_free_under(const char *root);
 int64_t dram_host_total_under(const char *root);
 int64_t dram_host_group_limit_under(const char *root);
 
+/* The process may map so much more; -1 (the default): what it may. */
+void dram_host_pretend_to_map(int64_t bytes);
+
+/* What host.h says of that, for /proc/meminfo and /proc/sys/vm/overcommit_memory below `root`. */
+dram_host_mappable dram_host_to_map_under(const char *root);
+
 /* Bytes are overwritten with 0xff (NaN) at the end of their life, workspaces before their use: a read of something dead
  * shows. */
 void dram_exec_poison(dram_exec *exec, bool on);

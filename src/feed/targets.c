@@ -103,7 +103,7 @@ static dram_status read_image(const dram_image_rules *rules, const char *path, c
     dram_image_header header;
     pixels[0] = '\0';
     dram_status status = dram_image_read(path, rules->max_bytes, &bytes, &n);
-    if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_IO) { /* too large, or it says what is the matter */
+    if (status == DRAM_ERR_FORMAT) { /* too large */
         dram_error_clear();
         return dram_hash_file(path, content);
     }

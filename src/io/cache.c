@@ -125,25 +125,14 @@ static void unlock(const dram_cache *c)
 /* Reads up to `bytes`, fewer at the end of the file. */
 static dram_status read_at(const dram_cache *c, int64_t offset, void *data, int64_t bytes, int64_t *got)
 {
-    for (*got = 0; *got < bytes;) {
-        ssize_t n = pread(c->fd, (char *)data + *got, (size_t)(bytes - *got), offset + *got);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", c->path);
-        if (n == 0) break;
-        *got += n;
-    }
-    return DRAM_OK;
+    *got = dram_file_read_at(c->fd, data, (size_t)bytes, offset);
+    return *got < 0 ? dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", c->path) : DRAM_OK;
 }
 
 static dram_status write_at(const dram_cache *c, int64_t offset, const void *data, int64_t bytes)
 {
-    for (int64_t put = 0; put < bytes;) {
-        ssize_t n = pwrite(c->fd, (const char *)data + put, (size_t)(bytes - put), offset + put);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", c->path, n ? strerror(errno) : "disk full");
-        put += n;
-    }
-    return DRAM_OK;
+    if (dram_file_write_at(c->fd, data, (size_t)bytes, offset)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_IO, "%s: cannot write: %m", c->path);
 }
 
 static uint64_t check_of(const header *h)

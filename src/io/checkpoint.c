@@ -225,26 +225,10 @@ done:
 
 dram_status dram_checkpoint_put_aside(const char *folder, int64_t step, char **aside)
 {
-    enum { MOST = 1000 };
     char *path;
-    int failed = EEXIST;
     *aside = NULL;
     TRY(dram_checkpoint_path(folder, step, &path));
-    for (int i = 1; i < MOST && failed == EEXIST; i++) {
-        dram_str name = {0};
-        dram_str_add(&name, i == 1 ? "%s.before" : "%s.before-%d", path, i);
-        if (name.failed) {
-            dram_free(path);
-            return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for the name of a checkpoint", folder);
-        }
-        failed = dram_path_exists(name.text) ? EEXIST : rename(path, name.text) == 0 ? 0 : errno;
-        if (failed)
-            dram_str_free(&name);
-        else
-            *aside = name.text;
-    }
-    dram_status status =
-        failed ? dram_fail(DRAM_ERR_IO, "%s: cannot put this checkpoint aside: %s", path, strerror(failed)) : DRAM_OK;
+    dram_status status = dram_path_put_aside(path, aside);
     dram_free(path);
     return status;
 }

@@ -1,6 +1,6 @@
 /* json: summary.json, state.json and the like, as cJSON trees. cJSON's memory goes through base/alloc.h.
  *
- * Numbers are doubles: a 64-bit integer above 2^53 is to be written as text, other numbers are written to an epsilon of
+ * Numbers are doubles: an integer of more than 15 digits is to be written as text, other numbers are written to an epsilon of
  * theirs. NaN and infinities become null.
  */
 #ifndef DRAM_IO_JSON_H

@@ -20,12 +20,16 @@ dram_status dram_lines_open(const char *path, dram_lines *lines)
 {
     struct stat info;
     *lines = (dram_lines){0};
-    const char *why;
+    const char *why = NULL;
     int fd = dram_file_open_to_write(path, O_WRONLY | O_APPEND | O_NONBLOCK, &why);
     if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %s", path, why);
-    if (fstat(fd, &info) != 0 || S_ISFIFO(info.st_mode)) {
+    if (fstat(fd, &info) != 0)
+        why = strerror(errno);
+    else if (S_ISFIFO(info.st_mode))
+        why = dram_file_kind(&info);
+    if (why) {
         close(fd);
-        return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: not a file: a pipe", path);
+        return dram_fail(DRAM_ERR_IO, "%s: cannot open for appending: %s", path, why);
     }
     *lines = (dram_lines){.path = path, .fd = fd};
     return DRAM_OK;
@@ -66,40 +70,45 @@ typedef struct {
     size_t bytes;
     double step;
     const char *wrong; /* NULL: it is sound */
-    char text[MAX_BYTES];
+    char *text;        /* [room], owned */
+    int room;
 } line;
 
 typedef struct {
     FILE *from;
-    const char *path;
+    dram_atomic *to;
     double step; /* kept are the lines below */
     bool again;
-    dram_atomic to;
-    double last;       /* step of the line that was written last */
-    int first, others; /* line that was dropped first for what it is, and how many after it */
-    const char *wrong;
+    double last; /* step of the line that was kept last */
+    dram_lines_damage damage;
+    char out[1 << 14]; /* lines that are still to be written */
+    size_t waiting;
     line next[2]; /* a line, and the one before it, which is not judged before this one is known */
 } mending;
 
 /* Reads a line whole, with its newline, which a last line may not have. A line that is too long keeps its beginning. */
-static void read_line(FILE *from, line *l)
+static dram_status read_line(const mending *m, line *l)
 {
     int c = 0;
     l->bytes = 0;
     l->wrong = NULL;
-    while (c != '\n' && (c = getc_unlocked(from)) != EOF) {
+    while (c != '\n' && (c = getc_unlocked(m->from)) != EOF) {
+        if (!DRAM_GROW(l->text, l->room, (int)l->bytes + 3)) /* with a newline, and a zero after it */
+            return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for a line", m->to->path);
         if (c == '\0') l->wrong = "a NUL in it";
         if (l->bytes < MAX_BYTES - 1)
             l->text[l->bytes++] = (char)c;
         else
             l->wrong = "too long";
     }
-    if (l->bytes > 0 && c != '\n') l->text[l->bytes++] = '\n'; /* there is room for one more */
+    if (l->bytes > 0 && c != '\n') l->text[l->bytes++] = '\n';
+    if (l->bytes > 0) l->text[l->bytes] = '\0';
     l->number = l->bytes ? l->number + 1 : 0;
+    return DRAM_OK;
 }
 
 /* Finds the step of a line, which is an object that has one. */
-static dram_status judge(const char *path, line *l)
+static dram_status judge(const mending *m, line *l)
 {
     cJSON *root;
     if (!l->number || l->wrong) return DRAM_OK;
@@ -111,16 +120,33 @@ static dram_status judge(const char *path, line *l)
     else
         l->wrong = "not an object with a step";
     cJSON_Delete(root);
-    if (status == DRAM_ERR_MEMORY) return dram_fail(status, "%s:%d: out of host memory for a line", path, l->number);
+    if (status == DRAM_ERR_MEMORY)
+        return dram_fail(status, "%s:%d: out of host memory for a line", m->to->path, l->number);
     dram_error_clear();
     return DRAM_OK;
 }
 
-static dram_status next_line(mending *m, line *l, int number)
+static dram_status next_line(const mending *m, line *l, int number)
 {
     l->number = number;
-    read_line(m->from, l);
-    return judge(m->path, l);
+    TRY(read_line(m, l));
+    return judge(m, l);
+}
+
+static dram_status flush(mending *m)
+{
+    size_t bytes = m->waiting;
+    m->waiting = 0;
+    return dram_atomic_write(m->to, m->out, bytes);
+}
+
+static dram_status keep(mending *m, const line *l)
+{
+    if (l->bytes > sizeof m->out - m->waiting) TRY(flush(m));
+    if (l->bytes > sizeof m->out) return dram_atomic_write(m->to, l->text, l->bytes);
+    memcpy(m->out + m->waiting, l->text, l->bytes);
+    m->waiting += l->bytes;
+    return DRAM_OK;
 }
 
 static bool follows(const mending *m, double step, double before)
@@ -136,15 +162,16 @@ static dram_status settle(mending *m, const line *l, const line *next)
     bool judged = next->number && !next->wrong;
     bool ahead = judged && next->step < l->step && follows(m, next->step, m->last);
     if (!wrong && (ahead || !follows(m, l->step, m->last))) wrong = "its step is out of order";
-    if (wrong && !m->first) {
-        m->first = l->number;
-        m->wrong = wrong;
+    dram_lines_damage *damage = &m->damage;
+    if (wrong && !damage->first) {
+        damage->first = l->number;
+        damage->wrong = wrong;
     } else if (wrong) {
-        m->others++;
+        damage->others++;
     }
     if (wrong || l->step >= m->step) return DRAM_OK;
     m->last = l->step;
-    return dram_atomic_write(&m->to, l->text, l->bytes);
+    return keep(m, l);
 }
 
 static dram_status mend(mending *m)
@@ -156,17 +183,33 @@ static dram_status mend(mending *m)
         TRY(next_line(m, &m->next[!at], m->next[at].number));
         TRY(settle(m, &m->next[at], &m->next[!at]));
     }
-    if (ferror(m->from)) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", m->path);
+    if (ferror(m->from)) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", m->to->path);
     return DRAM_OK;
 }
 
-static void tell(const mending *m)
+dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_damage *damage)
 {
-    if (m->others)
-        dram_warn("%s:%d: this line is damaged (%s); it is left out, as %d of the lines after it", m->path, m->first,
-                  m->wrong, m->others);
-    else if (m->first)
-        dram_warn("%s:%d: this line is damaged (%s); it is left out", m->path, m->first, m->wrong);
+    mending m;
+    m.from = from;
+    m.to = to;
+    m.step = (double)step;
+    m.again = again;
+    m.damage = (dram_lines_damage){0};
+    m.waiting = 0;
+    memset(m.next, 0, sizeof m.next);
+    dram_status status = mend(&m);
+    if (status == DRAM_OK) status = flush(&m);
+    for (int i = 0; i < 2; i++) dram_free(m.next[i].text);
+    *damage = m.damage;
+    return status;
+}
+
+static void tell(const char *path, const dram_lines_damage *damage)
+{
+    char others[64] = "";
+    if (damage->others) snprintf(others, sizeof others, ", as %d of the lines after it", damage->others);
+    if (damage->first)
+        dram_warn("%s:%d: this line is damaged (%s); it is left out%s", path, damage->first, damage->wrong, others);
 }
 
 static dram_status open_log(const char *path, FILE **from)
@@ -184,20 +227,17 @@ static dram_status open_log(const char *path, FILE **from)
 dram_status dram_lines_truncate(const char *path, int64_t step, bool again)
 {
     dram_status status;
+    dram_atomic file = {0};
+    dram_lines_damage damage;
+    FILE *from;
     if (!dram_path_exists(path)) return DRAM_OK;
-    mending *m = dram_calloc(1, sizeof *m);
-    if (!m) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
-    m->path = path;
-    m->step = (double)step;
-    m->again = again;
-    TRY_GOTO(open_log(path, &m->from), done);
-    TRY_GOTO(dram_atomic_open(&m->to, path), done);
-    TRY_GOTO(mend(m), done);
-    TRY_GOTO(dram_atomic_commit(&m->to), done);
-    tell(m);
+    TRY(open_log(path, &from));
+    TRY_GOTO(dram_atomic_open(&file, path), done);
+    TRY_GOTO(dram_lines_mend(from, &file, step, again, &damage), done);
+    TRY_GOTO(dram_atomic_commit(&file), done);
+    tell(path, &damage);
 done:
-    dram_atomic_abort(&m->to);
-    if (m->from) fclose(m->from);
-    dram_free(m);
+    dram_atomic_abort(&file);
+    fclose(from);
     return status;
 }

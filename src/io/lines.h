@@ -11,8 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/status.h"
+#include "io/atomic.h"
 
 typedef struct {
     const char *path; /* the caller's, and outlives the file; NULL: not open */
@@ -35,5 +37,14 @@ void dram_lines_close(dram_lines *lines); /* {0} is allowed */
  * lines may have the step of the line before. Atomic. No file is no error; what is no file, or a link, is DRAM_ERR_IO
  * and stays as it is. */
 dram_status dram_lines_truncate(const char *path, int64_t step, bool again);
+
+/* The lines that were dropped for what they are. */
+typedef struct {
+    int first, others; /* number of the first one in the file, from 1, 0: none; how many after it */
+    const char *wrong; /* with the first */
+} dram_lines_damage;
+
+/* What dram_lines_truncate does between two files. Both stay the caller's; `damage` is set where it returns DRAM_OK. */
+dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_damage *damage);
 
 #endif

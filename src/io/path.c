@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -63,6 +64,36 @@ dram_status dram_path_free_bytes(const char *path, int64_t *bytes)
     TRY(dram_path_folder(path, &folder));
     dram_status status = dram_path_free_bytes(folder, bytes);
     dram_free(folder);
+    return status;
+}
+
+/* 0: the name is taken; else an errno, ENOENT where it is not. */
+static int look(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 ? 0 : errno;
+}
+
+dram_status dram_path_put_aside(const char *path, char **aside)
+{
+    dram_str name = {0};
+    dram_str_add(&name, "%s.before", path);
+    int reason = 0;
+    for (int i = 2; !name.failed && (reason = look(name.text)) == 0; i++) {
+        dram_str_free(&name);
+        dram_str_add(&name, "%s.before-%d", path, i);
+    }
+    *aside = NULL;
+    dram_status status = DRAM_OK;
+    if (name.failed)
+        status = out_of_memory(path);
+    else if (reason != ENOENT)
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot look at %s: %s", path, name.text, strerror(reason));
+    else if (rename(path, name.text) != 0)
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, name.text);
+    else
+        *aside = name.text;
+    if (status != DRAM_OK) dram_str_free(&name);
     return status;
 }
 

@@ -18,7 +18,7 @@
 #include "io/path.h"
 
 struct dram_rundir {
-    char *path, *lock_path;
+    char *path, *lock_path, *checkpoints;
     bool resume, made;
     bool follows; /* another process writes in it */
     bool empty; /* made, and nothing is in it yet but the lock */
@@ -30,10 +30,12 @@ static const char MARK[] = "dram lock: "; /* begins the file, and the owner foll
 
 /* ---- the lock ---- */
 
-/* What the file says of the owner; false: it is no lock of ours. A lock that is just being made may be empty. */
+/* What the file says of the owner; false: it is no lock of ours, or (errno, else 0) it cannot be read. A lock that is just
+ * being made may be empty. */
 static bool read_owner(int fd, char owner[OWNER_BYTES])
 {
-    ssize_t n = pread(fd, owner, OWNER_BYTES - 1, 0);
+    errno = 0;
+    ssize_t n = dram_file_read_at(fd, owner, OWNER_BYTES - 1, 0);
     owner[n > 0 ? n : 0] = '\0';
     size_t mark = strlen(MARK), have = strlen(owner);
     if (n < 0 || strncmp(owner, MARK, have < mark ? have : mark) != 0 || (have == 0 && n > 0)) return false;
@@ -50,7 +52,9 @@ static dram_status write_owner(const dram_rundir *run)
     gethostname(host, sizeof host - 1);
     if (gmtime_r(&now, &utc)) strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &utc);
     int n = snprintf(text, sizeof text, "%sprocess %ld on host %s, since %s\n", MARK, (long)getpid(), host, when);
-    if (ftruncate(run->lock, 0) == 0 && pwrite(run->lock, text, (size_t)n, 0) == n) return DRAM_OK;
+    int cut;
+    while ((cut = ftruncate(run->lock, 0)) != 0 && errno == EINTR) continue;
+    if (cut == 0 && dram_file_write_at(run->lock, text, (size_t)n, 0)) return DRAM_OK;
     return dram_fail(DRAM_ERR_IO, "%s: cannot write: %m", run->lock_path);
 }
 
@@ -67,10 +71,15 @@ static int lock_once(int fd)
     return 0;
 }
 
-static bool is_same_file(int fd, const char *path)
+/* Whether the name still leads to the open file. Returns 0, or an errno: it cannot be known. */
+static int look_whether_same(int fd, const char *path, bool *same)
 {
     struct stat mine, its;
-    return fstat(fd, &mine) == 0 && lstat(path, &its) == 0 && mine.st_ino == its.st_ino && mine.st_dev == its.st_dev;
+    *same = false;
+    if (fstat(fd, &mine) != 0) return errno;
+    if (lstat(path, &its) != 0) return errno == ENOENT ? 0 : errno;
+    *same = mine.st_ino == its.st_ino && mine.st_dev == its.st_dev;
+    return 0;
 }
 
 static dram_status refuse_link(const char *path)
@@ -90,8 +99,10 @@ static dram_status take_file(const dram_rundir *run, int *fd)
     for (int i = 0; i < PATIENCE; i++) {
         *fd = dram_file_open_to_write(run->lock_path, O_RDWR | O_NONBLOCK, &why);
         if (*fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot make this file: %s", run->lock_path, why);
+        bool same = false;
         int reason = lock_once(*fd);
-        if (!reason && is_same_file(*fd, run->lock_path)) return DRAM_OK;
+        if (!reason) reason = look_whether_same(*fd, run->lock_path, &same);
+        if (same) return DRAM_OK;
         if (reason == ENOLCK || reason == EOPNOTSUPP || reason == ENOSYS) {
             dram_warn("%s: this file system has no locks (%s): a second process that trains in this run would not be "
                       "noticed",
@@ -147,7 +158,9 @@ static dram_status take_lock(dram_rundir *run)
     int fd;
     TRY(take_file(run, &fd));
     if (!read_owner(fd, owner)) {
+        int reason = errno;
         close(fd);
+        if (reason) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %s", run->lock_path, strerror(reason));
         return dram_fail(DRAM_ERR_CONFIG, "%s: the lock of this run would take the place of what is no lock of dram's",
                          run->lock_path);
     }
@@ -188,22 +201,15 @@ static dram_status is_empty(const char *folder, bool *whether)
 
 /* *whether: a run may begin here, since none has come to its first checkpoint: an empty folder; or checkpoints/ is there
  * without one, and no student is, who would be the result of a run whose checkpoints were removed. */
-static dram_status is_unused(const char *run, bool *whether)
+static dram_status is_unused(const dram_rundir *run, bool *whether)
 {
     int64_t step;
-    char *checkpoints = NULL, *student = NULL;
-    dram_status status;
+    char *student;
     *whether = false;
-    TRY_GOTO(dram_path_join(run, "checkpoints", &checkpoints), done);
-    TRY_GOTO(dram_path_join(run, "student.safetensors", &student), done);
-    if (!dram_path_exists(checkpoints)) {
-        status = is_empty(run, whether);
-        goto done;
-    }
-    TRY_GOTO(dram_checkpoint_latest(checkpoints, &step), done);
-    *whether = step < 0 && !dram_path_exists(student);
-done:
-    dram_free(checkpoints);
+    if (!dram_path_exists(run->checkpoints)) return is_empty(run->path, whether);
+    TRY(dram_path_join(run->path, "student.safetensors", &student));
+    dram_status status = dram_checkpoint_latest(run->checkpoints, &step);
+    *whether = status == DRAM_OK && step < 0 && !dram_path_exists(student);
     dram_free(student);
     return status;
 }
@@ -211,9 +217,19 @@ done:
 static dram_status check_unused(const dram_rundir *run)
 {
     struct stat info;
-    bool unused = false;
-    if (stat(run->path, &info) == 0 && S_ISDIR(info.st_mode)) TRY(is_unused(run->path, &unused));
+    bool there, unused = false;
+    const char *why = dram_file_look(-1, run->path, &info, &there);
+    if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
+    if (there && S_ISDIR(info.st_mode)) TRY(is_unused(run, &unused));
     return unused ? DRAM_OK : exists_already(run);
+}
+
+/* Hours may go by before the first file is written to a folder. What can be told of that is told at once. */
+static dram_status check_writable(const char *folder)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode) || access(folder, W_OK | X_OK) == 0) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s: files cannot be written to this folder: %m", folder);
 }
 
 /* Locks a folder that is there, where a run may begin or go on. Whether it is unused is known under the lock alone:
@@ -222,7 +238,19 @@ static dram_status take_over(dram_rundir *run)
 {
     if (!run->resume) TRY(check_unused(run));
     TRY(take_lock(run));
+    TRY(check_writable(run->checkpoints));
     return run->resume ? DRAM_OK : check_unused(run);
+}
+
+/* The folder that is there, in which those of `path` will be made. */
+static dram_status check_above(const char *path)
+{
+    char *folder;
+    TRY(dram_path_folder(path, &folder));
+    bool last = dram_path_exists(folder) || strcmp(folder, path) == 0;
+    dram_status status = last ? check_writable(folder) : check_above(folder);
+    dram_free(folder);
+    return status;
 }
 
 static dram_status find(dram_rundir *run)
@@ -233,7 +261,7 @@ static dram_status find(dram_rundir *run)
     if (why) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot look at this run: %s", run->path, why);
     if (run->resume && !(there && S_ISDIR(info.st_mode)))
         return dram_fail(DRAM_ERR_CONFIG, "%s: there is no run to resume: leave --resume out to start it", run->path);
-    return there ? take_over(run) : DRAM_OK;
+    return there ? take_over(run) : check_above(run->path);
 }
 
 /* What is only a name so far. */
@@ -248,6 +276,7 @@ static dram_status name_run(const char *parent, const char *name, dram_rundir **
     run->lock = -1;
     TRY_GOTO(dram_path_join(parent, name, &run->path), failed);
     TRY_GOTO(dram_path_join(run->path, "lock", &run->lock_path), failed);
+    TRY_GOTO(dram_path_join(run->path, "checkpoints", &run->checkpoints), failed);
     *out = run;
     return DRAM_OK;
 failed:
@@ -289,21 +318,16 @@ static dram_status make(dram_rundir *run)
 
 dram_status dram_rundir_open(dram_rundir *run)
 {
-    dram_status status;
-    char *checkpoints;
     if (run->follows) return DRAM_OK;
-    TRY(dram_path_join(run->path, "checkpoints", &checkpoints));
-    if (run->lock < 0) TRY_GOTO(make(run), done);
-    TRY_GOTO(refuse_link(checkpoints), done);
+    if (run->lock < 0) TRY(make(run));
+    TRY(refuse_link(run->checkpoints));
     if (!run->made) {
-        TRY_GOTO(dram_remove_leftovers(run->path), done);
-        TRY_GOTO(dram_remove_leftovers(checkpoints), done);
+        TRY(dram_remove_leftovers(run->path));
+        TRY(dram_remove_leftovers(run->checkpoints));
     }
-    status = dram_make_folders(checkpoints);
-    if (status == DRAM_OK) run->empty = false;
-done:
-    dram_free(checkpoints);
-    return status;
+    TRY(dram_make_folders(run->checkpoints));
+    run->empty = false;
+    return DRAM_OK;
 }
 
 bool dram_rundir_is_new(const dram_rundir *run)
@@ -321,10 +345,15 @@ void dram_rundir_close(dram_rundir *run)
 {
     if (!run) return;
     if (run->lock >= 0) {
-        if (is_same_file(run->lock, run->lock_path)) unlink(run->lock_path);
+        bool same;
+        int reason = look_whether_same(run->lock, run->lock_path, &same);
+        if (same && unlink(run->lock_path) != 0) reason = errno;
+        if (reason)
+            dram_warn("%s: this file cannot be removed: %s; it holds no one up", run->lock_path, strerror(reason));
         close(run->lock);
     }
     if (run->empty) rmdir(run->path);
+    dram_free(run->checkpoints);
     dram_free(run->lock_path);
     dram_free(run->path);
     dram_free(run);

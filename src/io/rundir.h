@@ -16,7 +16,8 @@ typedef struct dram_rundir dram_rundir;
 /* Finds out whether the run can be begun or gone on with; all refusals are DRAM_ERR_CONFIG.
  * Without resume it may be there only where no run has come to its first checkpoint in it: it is empty, or has
  * checkpoints/ without a complete one and no student.safetensors. With resume it must be there. What is there is locked
- * from here on, and but for `lock` not touched; another process that trains in it is a refusal. Nothing is made.
+ * from here on, and but for `lock` not touched; another process that trains in it is a refusal. Nothing is made. Folders
+ * that cannot be written are refused, as far as access(2) knows.
  * A name that is empty, ".", ".." or holds a slash is refused. *run is the caller's, NULL on failure. */
 dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **run);
 

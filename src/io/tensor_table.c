@@ -1,6 +1,5 @@
 #include "io/tensor_table.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,16 +54,9 @@ void dram_st_close(dram_st *st)
 
 dram_status dram_table_read_at(const dram_st *st, void *dst, int64_t bytes, int64_t offset)
 {
-    char *p = dst;
-    while (bytes > 0) {
-        ssize_t n = pread(st->fd, p, (size_t)bytes, (off_t)offset);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", st->path);
-        if (n == 0) return dram_fail(DRAM_ERR_FORMAT, "%s: truncated at byte %" PRId64, st->path, offset);
-        p += n;
-        bytes -= n;
-        offset += n;
-    }
+    int64_t got = dram_file_read_at(st->fd, dst, (size_t)bytes, (off_t)offset);
+    if (got < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", st->path);
+    if (got < bytes) return dram_fail(DRAM_ERR_FORMAT, "%s: truncated at byte %" PRId64, st->path, offset + got);
     return DRAM_OK;
 }
 

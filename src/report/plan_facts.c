@@ -179,6 +179,7 @@ dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
     facts->ranks = s->graphs.ranks;
     facts->effective_batch = s->graphs.ranks * s->cfg.train.batch_size;
     dram_session_traffic(s, &facts->traffic);
+    facts->mapped = dram_headroom_mapped(&s->cfg, &s->plan->profile);
     TRY(dram_session_time(s, &facts->time));
     describe_student(s, &facts->heading);
     describe_ranks(facts, s, &facts->heading);

@@ -114,6 +114,14 @@ static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts 
            cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, &plan->profile, f);
 }
 
+/* Address space besides the arena, null on a GPU. */
+static bool add_mapped(cJSON *root, const dram_mapped *mapped)
+{
+    if (!mapped->blas_bytes) return cJSON_AddNullToObject(root, "mapped_bytes") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(root, "mapped_bytes");
+    return o && add_bytes(o, "openblas", mapped->blas_bytes) && add_bytes(o, "stacks", mapped->stack_bytes);
+}
+
 cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
 {
     cJSON *root = cJSON_CreateObject();
@@ -123,7 +131,7 @@ cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
                          : cJSON_AddNullToObject(root, "budget_bytes") != NULL) &&
         add_bytes(root, "planned_peak_bytes", plan->arena_bytes) && add_bytes(root, "arena_bytes", plan->arena_bytes) &&
         add_bytes(root, "host_bytes", plan->host_bytes) && add_bytes(root, "max_live_bytes", plan->max_live_bytes) &&
-        add_process(root, plan) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
+        add_process(root, plan) && add_mapped(root, &f->mapped) && add_bytes(root, "floor_bytes", f->floor_bytes) &&
         cJSON_AddNumberToObject(root, "recompute_ratio", f->recompute_ratio) &&
         cJSON_AddNumberToObject(root, "recompute_student_ratio", f->recompute_student_ratio) &&
         dram_json_add_text(root, "recompute", f->recompute.text) && dram_json_add_text(root, "pulled", f->pulled) &&

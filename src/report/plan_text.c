@@ -82,6 +82,16 @@ static void add_time(const page *p)
     dram_str_add(p->out, "; `dram plan --calibrate` measures this machine\n");
 }
 
+/* What counts against `ulimit -v` besides. */
+static void add_mapped(const page *p)
+{
+    const dram_mapped *mapped = &p->facts->mapped;
+    if (!mapped->blas_bytes) return;
+    add_bytes(p, "  address space: ", mapped->blas_bytes + mapped->stack_bytes, " besides, which `ulimit -v` counts: ");
+    add_bytes(p, "OpenBLAS's buffers ", mapped->blas_bytes, ", ");
+    add_bytes(p, "stacks ", mapped->stack_bytes, "\n");
+}
+
 static void add_verdict(const page *p)
 {
     const dram_plan_facts *facts = p->facts;
@@ -103,6 +113,7 @@ static void add_verdict(const page *p)
         dram_str_add(p->out, "  recompute: %s: %.1f %% of the student's FLOPs again, %.1f %% of the step's\n",
                      facts->recompute.text, 100.0 * facts->recompute_student_ratio, 100.0 * facts->recompute_ratio);
     add_time(p);
+    add_mapped(p);
 }
 
 static void add_row(const page *p, const char *name, int64_t bytes, const char *remark)

@@ -53,7 +53,7 @@ dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_
     *s = (dram_chosen){.cfg = *cfg, .before = before};
     TRY(dram_ranks_cores(comm, &cores));
     if (!cfg->threads && dram_comm_size(comm) > 1) s->cfg.threads = cores;
-    dram_choose_loader(&s->cfg, cores, dram_host_free_bytes() / dram_ranks_here(comm));
+    dram_choose_loader(&s->cfg, cores, dram_host_left_bytes() / dram_ranks_here(comm));
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     return before && cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
 }

@@ -3,18 +3,47 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "comm/machines.h"
+#include "device/blas.h"
 #include "session/budget.h"
 #include "session/build.h"
 #include "session/choose.h"
 #include "session/machine.h"
 
+/* One for training, one for evaluation. */
+static int loaders(const dram_config *cfg)
+{
+    return cfg->data.val.images ? 2 : 1;
+}
+
 int64_t dram_headroom_reserve(const dram_config *cfg)
 {
     const int64_t process = (int64_t)64 << 20;
     int64_t slots = cfg->data.prefetch > cfg->train.batch_size ? cfg->data.prefetch : cfg->train.batch_size;
-    int loaders = cfg->data.val.images ? 2 : 1;
-    return process + loaders * slots * dram_sample_bytes(cfg) + cfg->data.workers * cfg->data.max_decode_bytes;
+    return process + loaders(cfg) * slots * dram_sample_bytes(cfg) + cfg->data.workers * cfg->data.max_decode_bytes;
+}
+
+dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *profile)
+{
+    int64_t threads = profile->workers - 1 + loaders(cfg) * cfg->data.workers + 1;
+    if (profile->gpu) return (dram_mapped){0};
+    return (dram_mapped){.blas_bytes = (int64_t)profile->workers * DRAM_BLAS_BUFFER,
+                         .stack_bytes = threads * DRAM_THREAD_STACK};
+}
+
+/* Of that, what is still to be mapped, with what the heap grows by: samples, an image being decoded, what OpenBLAS packs
+ * for a small product without a look at whether it has got it. What an earlier session of the process had is there to be
+ * used again: OpenBLAS keeps its buffers, the C library its heap and stacks of threads that have ended. */
+static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile, int64_t *heap)
+{
+    dram_mapped mapped = dram_headroom_mapped(cfg, profile);
+    *heap = (int64_t)16 << 20;
+    if (profile->gpu) return mapped;
+    mapped.blas_bytes = dram_blas_missing(profile->workers);
+    if (mapped.blas_bytes) return mapped;
+    *heap = 0;
+    return (dram_mapped){0};
 }
 
 /* What `auto` leaves to others, of the device's memory. */
@@ -73,34 +102,67 @@ static dram_status plan_within(const dram_config *cfg, dram_program_set set, int
     }
 }
 
-/* What `auto` leaves to the arena, the same on all ranks. */
-static dram_status find_free(const dram_config *cfg, dram_comm *comm, dram_profile *profile, int64_t *available)
+/* What `auto` leaves to the arena, and of what: `have` bytes but for `kept` of them, and whose those are. */
+typedef struct {
+    int64_t bytes, have, kept;
+    const char *whose;
+    const char *limit; /* of what may be mapped; NULL: it is what is free */
+} automatic;
+
+static automatic find_automatic(const dram_config *cfg, const dram_profile *profile, const dram_machine_memory *memory)
 {
-    char have[32], kept[32];
-    dram_machine_memory memory = {0};
-    int64_t reserve = 0;
-    dram_status status = dram_machine_profile(cfg, profile);
-    if (status == DRAM_OK) status = read_memory(comm, profile, &memory);
-    if (status == DRAM_OK) reserve = reserve_of(cfg, profile);
-    *available = memory.device_free - reserve;
-    TRY(dram_ranks_least(comm, status, available));
-    if (*available > 0) return DRAM_OK;
+    int64_t heap, reserve = reserve_of(cfg, profile); /* which has the heap */
+    const dram_mapped more = still_mapped(cfg, profile, &heap);
+    int64_t mapped = reserve + more.blas_bytes + more.stack_bytes;
+    automatic a = {.bytes = memory->device_free - reserve,
+                   .have = memory->device_free,
+                   .kept = reserve,
+                   .whose = profile->gpu ? "CUDA's libraries" : "the loader and the process"};
+    const dram_host_mappable map = dram_host_to_map();
+    if (!profile->gpu && map.bytes - mapped < a.bytes)
+        a = (automatic){.bytes = map.bytes - mapped,
+                        .have = map.bytes,
+                        .kept = mapped,
+                        .limit = map.whose,
+                        .whose = "OpenBLAS, threads, the loader and the process"};
+    return a;
+}
+
+static dram_status auto_leaves_nothing(const dram_config *cfg, bool gpu, const automatic *a)
+{
+    char have[32], kept[32], what[80];
+    snprintf(what, sizeof what, a->limit ? "may still be mapped (%s)" : "are free", a->limit);
     return dram_fail(
-        DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s are free, and %s may take %s; %s",
-        dram_config_where(cfg, "memory.budget"), dram_format_bytes(*available + reserve, have, sizeof have),
-        profile->gpu ? "CUDA's libraries" : "the loader and the process", dram_format_bytes(reserve, kept, sizeof kept),
-        profile->gpu ? "end what else runs on the GPU" : "lower data.max_decode_bytes, data.workers or data.prefetch");
+        DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s %s, and %s may take %s; %s",
+        dram_config_where(cfg, "memory.budget"), dram_format_bytes(a->have, have, sizeof have), what, a->whose,
+        dram_format_bytes(a->kept, kept, sizeof kept),
+        gpu        ? "end what else runs on the GPU"
+        : a->limit ? "raise the limit, or lower threads, data.max_decode_bytes, data.workers or data.prefetch"
+                   : "lower data.max_decode_bytes, data.workers or data.prefetch");
+}
+
+/* What `auto` leaves to the arena, the same on all ranks. */
+static dram_status find_budget(const dram_config *cfg, dram_comm *comm, int64_t *bytes)
+{
+    dram_profile profile;
+    dram_machine_memory memory;
+    automatic a = {0};
+    dram_status status = dram_machine_profile(cfg, &profile);
+    if (status == DRAM_OK) status = read_memory(comm, &profile, &memory);
+    if (status == DRAM_OK) a = find_automatic(cfg, &profile, &memory);
+    if (status == DRAM_OK && a.bytes <= 0) status = auto_leaves_nothing(cfg, profile.gpu, &a);
+    *bytes = a.bytes;
+    return dram_ranks_least(comm, status, bytes);
 }
 
 dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *s)
 {
-    dram_profile profile;
-    int64_t available;
+    int64_t bytes;
     dram_status status;
     *s = (dram_session){0};
     if (cfg->memory.budget == DRAM_BYTES_AUTO) {
-        TRY(find_free(cfg, comm, &profile, &available));
-        status = plan_within(cfg, set, available, s);
+        TRY(find_budget(cfg, comm, &bytes));
+        status = plan_within(cfg, set, bytes, s);
     } else {
         status = dram_budget_plan(cfg, set, 0, s);
     }
@@ -156,18 +218,44 @@ static dram_status check_machine(const dram_session *s, int64_t bytes, const cha
     return dram_budget_check(s, bytes > waits ? bytes - waits : 0, whose);
 }
 
+/* What is certain to be mapped, against what may be: a library that gets too little does not say so. */
+static dram_status check_mapped(const dram_session *s)
+{
+    char all[32], arena[32], blas[32], others[32], have[32];
+    const dram_host_mappable map = dram_host_to_map();
+    int64_t heap;
+    const dram_mapped more = still_mapped(&s->cfg, &s->plan->profile, &heap);
+    int64_t rest = more.stack_bytes + heap, bytes = taken(s) + more.blas_bytes + rest;
+    if (s->plan->profile.gpu || bytes <= map.bytes) return DRAM_OK;
+    return dram_fail(DRAM_ERR_FIT,
+                     "the run maps %s: %s for its arena, %s for OpenBLAS's buffers, %s for stacks of threads and the "
+                     "heap; %s lets the "
+                     "process map %s more: raise it, lower threads, or set memory.budget",
+                     dram_format_bytes(bytes, all, sizeof all), dram_format_bytes(taken(s), arena, sizeof arena),
+                     dram_format_bytes(more.blas_bytes, blas, sizeof blas),
+                     dram_format_bytes(rest, others, sizeof others), map.whose,
+                     dram_format_bytes(map.bytes, have, sizeof have));
+}
+
+/* What the budget of `auto` is, for the text of a plan that is above it. */
+static void describe_automatic(const dram_session *s, const dram_machine_memory *memory, char *text, size_t size)
+{
+    char kept[32];
+    const automatic a = find_automatic(&s->cfg, &s->plan->profile, memory);
+    snprintf(text, size, "the budget, what %s%s but for %s of %s, is", a.limit ? "may be mapped under " : "is free",
+             a.limit ? a.limit : "", dram_format_bytes(a.kept, kept, sizeof kept), a.whose);
+}
+
 dram_status dram_headroom_check(const dram_session *s)
 {
-    char kept[32], whose[120] = "the budget is", does[80] = "has free";
+    char kept[32], whose[160] = "the budget is", does[80] = "has free";
     dram_machine_memory memory;
     int64_t overhead = dram_machine_overhead(&s->plan->profile);
-    if (s->cfg.memory.budget == DRAM_BYTES_AUTO)
-        snprintf(whose, sizeof whose, "the budget, what is free but for %s of %s, is",
-                 dram_format_bytes(reserve_of(&s->cfg, &s->plan->profile), kept, sizeof kept),
-                 s->plan->profile.gpu ? "CUDA's libraries" : "the loader and the process");
-    if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(read_memory(s->comm, &s->plan->profile, &memory));
+    if (s->cfg.memory.budget == DRAM_BYTES_AUTO) describe_automatic(s, &memory, whose, sizeof whose);
+    if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(check_host(s, &memory));
+    TRY(check_mapped(s));
     if (overhead)
         snprintf(does, sizeof does, "has free beside %s for CUDA's libraries",
                  dram_format_bytes(overhead, kept, sizeof kept));
@@ -181,7 +269,11 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
     dram_comm *comm = s->comm;
     int64_t asked = taken(s), available = s->device->ops->free_bytes(s->device);
     most -= dram_machine_overhead(&s->plan->profile);
-    if (cfg->memory.budget == DRAM_BYTES_AUTO) available -= reserve_of(cfg, &s->plan->profile);
+    if (cfg->memory.budget == DRAM_BYTES_AUTO) {
+        dram_machine_memory memory;
+        TRY(read_memory(comm, &s->plan->profile, &memory));
+        available = find_automatic(cfg, &s->plan->profile, &memory).bytes;
+    }
     if (most < available) available = most;
     if (s->budget && s->budget < available) available = s->budget;
     dram_error_clear();

@@ -11,16 +11,24 @@
  * may take (data.max_decode_bytes), the largest part: with smaller images, lower that key and `auto` gives more. */
 int64_t dram_headroom_reserve(const dram_config *cfg);
 
+/* Address space, in bytes, that a run on the CPU maps besides its arenas: OpenBLAS's buffers (device/blas.h) and the
+ * stacks of compute threads, loader threads and the guard. RAM is what is touched of it, a few MiB, which the reserve
+ * holds. Limits such as `ulimit -v` count all of it. On a GPU it is the driver's, and 0 here. */
+typedef struct {
+    int64_t blas_bytes, stack_bytes;
+} dram_mapped;
+dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *profile);
+
 /* DRAM_ERR_FIT for a memory.budget that is more than the device has in all. */
 dram_status dram_headroom_check_budget(const dram_config *cfg);
 
-/* dram_budget_plan; with `auto` the budget is what is free, less the reserve. comm: the ranks that run it together, each
- * of which calls this (NULL: one alone). Those of one machine share its memory, and the budget of all is the least.
- * session->comm is comm in any case. */
+/* dram_budget_plan; with `auto` the budget is what is free, less the reserve, or what may be mapped, less that and what
+ * else is mapped. comm: the ranks that run it together, each of which calls this (NULL: one alone). Those of one machine
+ * share its memory, and the budget of all is the least. session->comm is comm in any case. */
 dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *session);
 
 /* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, on a GPU less what its
- * libraries are still to take. */
+ * libraries are still to take; or when the process may not map all that a run maps. */
 dram_status dram_headroom_check(const dram_session *session);
 
 /* Checks a session that dram_headroom_plan made from cfg, and starts it. Where the device does not give what was

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "comm/machines.h"
 #include "feed/datasets.h"
@@ -69,18 +70,15 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
 static dram_status put_aside(const char *path)
 {
     struct stat info;
-    dram_str aside = {0};
-    dram_status status = DRAM_OK;
-    if (stat(path, &info) != 0 || info.st_size == 0) return DRAM_OK;
-    dram_str_add(&aside, "%s.before", path);
-    if (aside.failed)
-        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
-    else if (rename(path, aside.text) != 0)
-        status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, aside.text);
-    else
-        dram_info("%s is of the attempt before, and is kept as %s", path, aside.text);
-    dram_str_free(&aside);
-    return status;
+    char *aside;
+    bool there;
+    const char *why = dram_file_look(-1, path, &info, &there);
+    if (why) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %s", path, why);
+    if (!there || info.st_size == 0) return DRAM_OK;
+    TRY(dram_path_put_aside(path, &aside));
+    dram_info("%s is of the attempt before, and is kept as %s", path, aside);
+    dram_free(aside);
+    return DRAM_OK;
 }
 
 /* What is in the directory of a run that was there is brought to the step from which it goes on. */
@@ -115,6 +113,10 @@ static dram_status keep_config(dram_run *r, const char *directory)
     TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml, &r->kept), done);
     r->state.config = &r->kept;
     r->state.depends = &r->depends;
+    const struct dram_config_train *train = &r->session.cfg.train;
+    const int ranks = dram_comm_size(r->comm);
+    r->state.effective =
+        (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
     if (!r->over) status = dram_configs_keep(directory, r->state.step, &yaml);
 done:
     dram_str_free(&yaml);

@@ -56,8 +56,8 @@ typedef struct {
  * afterwards what it came to. Of several ranks the first alone writes, and all fail where one does. */
 dram_status dram_run_plan(dram_run *run, dram_resume *resume);
 
-/* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is made
- * or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
+/* From the plan to the first step: the data is looked at, the cache is filled, the arena is taken, the directory is
+ * made or its state is loaded. DRAM_INTERRUPTED: a stop was asked for. */
 dram_status dram_run_start(dram_run *run, dram_resume resume);
 
 /* Opens the training stream from the state's position on; the caller closes it. */

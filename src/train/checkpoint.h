@@ -2,25 +2,8 @@
 #ifndef DRAM_TRAIN_CHECKPOINT_H
 #define DRAM_TRAIN_CHECKPOINT_H
 
-#include "base/str.h"
-#include "data/dataset.h"
-#include "session/schedule.h"
 #include "session/session.h"
-#include "train/depends.h"
-
-typedef struct {
-    int64_t step;                /* updates done */
-    int64_t position;            /* of the training stream: the next sample */
-    dram_scaling scaling;        /* of the loss; moves in fp16 only */
-    const dram_dataset *dataset; /* of the training stream; not owned */
-    bool *is_skipped;            /* [dram_dataset_count]: images that the stream has skipped so far; not owned */
-    int skipped;                 /* their number */
-    float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
-    int64_t target_count;        /* its elements */
-    const float *targets;        /* saved only: those of all ranks, in rank order; NULL: `target` is all. Not owned */
-    const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
-    const dram_depends *depends;
-} dram_run_state;
+#include "train/state.h"
 
 /* DRAM_ERR_CONFIG: the disk of a run's directory has no room for two checkpoints, less those of `step` (0: of none) and
  * before, but one at least, and for what is exported. Warns where not all fit that run.keep will keep. The session need
@@ -30,8 +13,9 @@ dram_status dram_checkpoint_check_room(dram_session *session, const char *direct
 /* The i-th file of tensors of a checkpoint, NULL behind the last. */
 const char *dram_checkpoint_file(int i);
 
-/* Of several ranks the first calls it. Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary name, then deletes all but
- * the newest run.keep. After an error the older ones are still there. */
+/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary
+ * name, then deletes all but the newest run.keep. After an error the older ones are still there. Of several ranks the
+ * first calls it. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
 /* Whether the checkpoint of a step in DIRECTORY/checkpoints holds the tensors that the session has, in their shapes:

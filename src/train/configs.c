@@ -88,21 +88,11 @@ static bool has_text(const char *path, const dram_str *yaml)
 
 static dram_status put_aside(const char *path)
 {
-    dram_status status = DRAM_OK;
-    dram_str aside = {0};
-    dram_str_add(&aside, "%s.before", path);
-    for (int i = 2; !aside.failed && dram_path_exists(aside.text); i++) {
-        dram_str_free(&aside);
-        dram_str_add(&aside, "%s.before-%d", path, i);
-    }
-    if (aside.failed)
-        status = dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", path);
-    else if (rename(path, aside.text) != 0)
-        status = dram_fail(DRAM_ERR_IO, "%s: cannot take the name %s: %m", path, aside.text);
-    else
-        dram_info("%s is kept as %s", path, aside.text);
-    dram_str_free(&aside);
-    return status;
+    char *aside;
+    TRY(dram_path_put_aside(path, &aside));
+    dram_info("%s is kept as %s", path, aside);
+    dram_free(aside);
+    return DRAM_OK;
 }
 
 dram_status dram_configs_keep(const char *directory, int64_t step, const dram_str *yaml)

@@ -1,8 +1,6 @@
 #include "train/guard.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "io/lines.h"
 
 /* Every reading of the first EACH is written, later every EACH-th: seconds first, then minutes. */
@@ -130,17 +129,6 @@ static void *watch(void *context)
     return NULL;
 }
 
-/* The thread takes no signal: interrupts are the main thread's. */
-static int start(dram_guard *g)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&g->thread, NULL, watch, g);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
-}
-
 static void release(dram_guard *g)
 {
     dram_lines_close(&g->lines);
@@ -170,10 +158,10 @@ dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
         return status;
     }
     look(g, false);
-    int failed = start(g);
-    if (failed) {
+    status = dram_thread_start(&g->thread, watch, g, "the thread that watches the memory", "raise the limit");
+    if (status != DRAM_OK) {
         release(g);
-        return dram_fail(DRAM_ERR_RUN, "cannot start the thread that watches the memory: %s", strerror(failed));
+        return status;
     }
     *out = g;
     return DRAM_OK;

@@ -8,6 +8,7 @@
 #include "comm/machines.h"
 #include "evaluate/eval.h"
 #include "feed/marked.h"
+#include "io/checkpoint.h"
 #include "report/metrics.h"
 #include "report/summary.h"
 #include "session/schedule.h"
@@ -225,17 +226,25 @@ static dram_status save(dram_run *r)
 /* Saves what is not saved, and reads the newest checkpoint again: what is said of it is true. */
 static dram_status save_and_check(dram_run *r)
 {
+    char text[800], sound[200];
+    const char *folder = r->path[DRAM_RUN_CHECKPOINTS];
     dram_status status = DRAM_OK;
     if (r->state.step > r->saved_at) TRY(save(r));
-    if (r->saved_at && is_first(r)) status = dram_sound_check(r->path[DRAM_RUN_CHECKPOINTS], r->saved_at, NULL);
+    if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL);
+    if (status != DRAM_OK) {
+        snprintf(text, sizeof text, "%s", dram_error_text());
+        dram_error_clear();
+        dram_fail(status, "what was saved is damaged: %s%s", text,
+                  dram_sound_newest(folder, false, sound, sizeof sound));
+    }
     return dram_ranks_together(r->comm, status);
 }
 
-/* The end of a run whose data failed it, between two steps: what was done is saved. The held text says so. Where others
- * wait for this rank nothing more is done: they cannot save what they are in the midst of. */
+/* The end of a run whose data or logs failed it, between two steps: what was done is saved. The held text says so. Where
+ * other ranks wait for this one nothing more is done: they cannot save what they are in the midst of. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
-    char text[1024];
+    char text[1024], why[900], sound[200] = "";
     long long step = (long long)r->state.step, before = (long long)r->saved_at;
     if (!is_alone(r)) return status;
     if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_CONFIG) status = DRAM_ERR_RUN; /* one exit code, for all data */
@@ -244,14 +253,11 @@ static dram_status give_up(dram_run *r, dram_status status)
     dram_error_clear();
     if (save_and_check(r) == DRAM_OK)
         return dram_fail(status, "%.900s; %lld steps are saved, go on with --resume once that is mended", text, step);
-    char why[600], sound[200];
-    snprintf(why, sizeof why, "%.500s", dram_error_text());
+    snprintf(why, sizeof why, "%s", dram_error_text());
     dram_error_clear();
-    if (r->saved_at != step)
-        return dram_fail(status, "%.700s; the %lld steps since step %lld cannot be saved: %s%s", text, step - before,
-                         before, why, dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
-    return dram_fail(status, "%.700s; what was saved of %lld steps cannot be relied on: %s%s", text, step, why,
-                     dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound));
+    if (r->saved_at == step) return dram_fail(status, "%.700s; %s", text, why);
+    dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound);
+    return dram_fail(status, "%.700s; %lld steps cannot be saved: %s%s", text, step - before, why, sound);
 }
 
 /* Before a step: all ranks have their batch of it, or stop. A rank whose data has failed it asks the others to stop, so
@@ -307,7 +313,8 @@ static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
     m->images_per_second = images / seconds;
     m->wait_seconds = agreed.waited;
     m->last_rank = agreed.last;
-    return is_first(r) ? dram_metrics_append(&r->metrics, m) : DRAM_OK;
+    if (is_first(r)) status = dram_metrics_append(&r->metrics, m);
+    return status == DRAM_OK ? DRAM_OK : give_up(r, status);
 }
 
 static void report_progress(const dram_run *r, const dram_metrics *m)
@@ -350,7 +357,8 @@ static dram_status evaluate(dram_run *r)
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     r->summary->eval = result;
-    if (!r->over && is_first(r)) TRY(dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result));
+    if (!r->over && is_first(r)) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
+    if (status != DRAM_OK) return give_up(r, status);
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
     return DRAM_OK;
 }
@@ -360,10 +368,13 @@ static bool is_due(int64_t step, int every)
     return every > 0 && step > 0 && step % every == 0;
 }
 
-static dram_status export_student(dram_run *r)
+/* What a run leaves at its end. */
+static dram_status export_student(const dram_run *r, dram_session *s)
 {
-    return dram_ranks_together(r->comm, is_first(r) ? dram_student_export(&r->session, dram_rundir_path(r->directory))
-                                                    : DRAM_OK);
+    if (!is_first(r)) return DRAM_OK;
+    /* A run that ended as the last one was written may have left one too many. */
+    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], s->cfg.run.keep, r->state.step));
+    return dram_student_export(s, dram_rundir_path(r->directory));
 }
 
 static dram_status loop(dram_run *r)
@@ -387,7 +398,7 @@ static dram_status loop(dram_run *r)
         if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    TRY(export_student(r));
+    TRY(dram_ranks_together(r->comm, export_student(r, &r->session)));
     return evaluate(r);
 }
 

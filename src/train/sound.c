@@ -92,7 +92,11 @@ const char *dram_sound_newest(const char *folder, bool finite, char *text, size_
     int64_t *steps = NULL;
     int n = 0, i;
     soundness is = NOT_SOUND;
-    if (dram_checkpoint_list(folder, &steps, &n) != DRAM_OK) dram_error_clear();
+    if (dram_checkpoint_list(folder, &steps, &n) != DRAM_OK) {
+        dram_error_clear();
+        snprintf(text, size, "; which checkpoints there are cannot be seen");
+        return text;
+    }
     for (i = n - 1; i >= 0 && is == NOT_SOUND; i--) is = judge(folder, steps[i], finite);
     int64_t step = is == NOT_SOUND ? 0 : steps[i + 1];
     char taken[64] = "--resume";

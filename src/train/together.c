@@ -98,10 +98,12 @@ static dram_status hash_slot(dram_session *s, int slot, void *piece, uint64_t *h
     return DRAM_OK;
 }
 
-/* What training changes: not the teacher, and no sum of gradients that is under way. */
+/* What training changes: not the teacher, no sum of gradients that is under way, and no shard, which is another on each
+ * rank. */
 static bool is_compared(const dram_slot *slot, bool running, bool wanted)
 {
     if (strcmp(slot->group, "teacher") == 0 || strcmp(slot->group, "gradient") == 0) return false;
+    if (slot->whole.rank > 0) return false;
     return wanted || !running;
 }
 

@@ -155,7 +155,7 @@ static void wrong_layouts_end_with_a_way_out(void **state)
         {"data.train.images=inside/a data.train.labels=inside", "are looked into with data.recursive"},
         {"data.train.images=scenes/labels data.train.labels=scenes/labels", "would be its own label"},
         {"data.train.list=none.txt", "none.txt: No such file"},
-        {"data.train.list=run.yaml", "run.yaml:1: \"name: net\" is no image of "},
+        {"data.train.list=run.yaml", "run.yaml:1: this is no image of "},
         {"data.label_pattern='*_L.png'", "data.label_pattern: *_L.png: the end of a name alone"},
     };
     char args[1024];

@@ -95,7 +95,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "dram: %s\n", dram_error_text());
     else if (world.rank == 0)
         printf("40 steps are done\n");
-    if (status == DRAM_ERR_PEER) sleep(1); /* the rank that failed leaves first: its exit code is the job's */
+    if (status == DRAM_ERR_PEER) sleep(5); /* the rank that failed leaves first: its exit code is the job's */
     dram_device_close(device);
     return dram_status_exit(status);
 }

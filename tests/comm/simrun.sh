@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Runs a program as N ranks of this machine on as many simulated GPUs, started as torchrun starts them: RANK, WORLD_SIZE,
-# LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT. When a rank fails, the others get SIGTERM, and SIGKILL three
-# seconds later. The exit code is that of the first that failed. SIMRUN_WAIT: seconds that the others have before SIGTERM
-# (1). Rank r's output is prefixed by nothing.
+# Runs a program as N ranks of this machine, started as torchrun starts them: RANK, WORLD_SIZE, LOCAL_RANK,
+# LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Of simulated GPUs there are as many. When a rank fails, the others get SIGTERM
+# after SIMRUN_WAIT seconds (1), and SIGKILL three seconds later. The exit code is that of the first that failed.
 # usage: simrun.sh N PROGRAM [ARGUMENT ...]
 set -uo pipefail
 [ $# -ge 2 ] || { sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; }

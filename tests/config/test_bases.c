@@ -94,7 +94,7 @@ static void a_wrong_value_in_a_base_is_an_error_though_overridden(void **state)
     write_to("low.yaml", "data:\n  size: 33\n");
     write_to("top.yaml", "base: low.yaml\ndata: {size: 64}\n");
     expect_failure("top.yaml", NULL, 0,
-                   "low.yaml:2:9: data.size: 33 is out of range: expected a whole number that is a multiple of 32 from "
+                   "low.yaml:2:9: data.size: out of range: expected a whole number that is a multiple of 32 from "
                    "32 to 8192");
 }
 
@@ -220,10 +220,10 @@ static void a_tilde_is_the_home_folder(void **state)
     expect_failure("tilde.yaml", NULL, 0, "tilde.yaml:1:7: base: /low.yaml: No such file or directory");
     assert_int_equal(setenv("HOME", "not/absolute", 1), 0);
     expect_failure(NULL, overrides, 1,
-                   "command line: run.dir: ~/runs is in the home folder, and HOME does not name one");
+                   "command line: run.dir: what begins with ~ is in the home folder, and HOME does not name one");
     assert_int_equal(unsetenv("HOME"), 0);
     expect_failure("tilde.yaml", NULL, 0,
-                   "tilde.yaml:1:7: base: ~/low.yaml is in the home folder, and HOME does not name one");
+                   "tilde.yaml:1:7: base: what begins with ~ is in the home folder, and HOME does not name one");
     write_to("bare.yaml", "run: {dir: ~}\n"); /* YAML's null */
     expect_failure("bare.yaml", NULL, 0, "bare.yaml:1:12: run.dir: expected a path, found nothing");
     assert_int_equal(setenv("HOME", home, 1), 0);

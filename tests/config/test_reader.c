@@ -104,7 +104,7 @@ static void unknown_keys_name_the_nearest(void **state)
          "c.yaml:1:14: data.val.zzzzzzzz: unknown key; data.val may have: images, labels, list"},
         {"task: {zzzzzzzz: 1}\n", "c.yaml:1:8: task.zzzzzzzz: unknown key; task may have: enabled, loss, weight"},
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
-        {"<<: {a: 1}\n", "c.yaml:1:1: <<: unknown key; a config may have: base, name, seed, device, threads, cuda, "
+        {"<<: {a: 1}\n", "c.yaml:1:1: ...: unknown key; a config may have: base, name, seed, device, threads, cuda, "
                          "data, student, sam_distill, "
                          "resolution_distill, task, optim, train, memory, run"},
         {"data.size: 64\n", "c.yaml:1:1: data.size: a name with dots is for the command line; in a file write one key "
@@ -122,43 +122,41 @@ static void wrong_types_say_what_was_found(void **state)
     static const bad_file cases[] = {
         {"data: {size: big}\n",
          "c.yaml:1:14: data.size: expected a whole number that is a multiple of 32 from 32 to 8192, "
-         "found the text \"big\""},
+         "found text"},
         {"data: {size: 64.0}\n",
          "c.yaml:1:14: data.size: expected a whole number that is a multiple of 32 from 32 to 8192, "
-         "found the number 64.0"},
+         "found a number with a point or an exponent"},
         {"data: {size: '64'}\n",
          "c.yaml:1:14: data.size: expected a whole number that is a multiple of 32 from 32 to 8192, "
-         "found the text \"64\""},
-        {"train: {steps: 0x10}\n", "c.yaml:1:16: train.steps: expected a whole number of 1 or more, found the text "
-                                   "\"0x10\""},
+         "found text in quotes"},
+        {"train: {steps: 0x10}\n", "c.yaml:1:16: train.steps: expected a whole number of 1 or more, found text"},
         {"train: {steps: }\n", "c.yaml:1:16: train.steps: expected a whole number of 1 or more, found nothing"},
         {"train: {steps: [5]}\n", "c.yaml:1:16: train.steps: expected a whole number of 1 or more, found a list"},
         {"train: {steps: {a: 5}}\n", "c.yaml:1:16: train.steps: expected a whole number of 1 or more, found a mapping"},
-        {"task: {enabled: yes}\n", "c.yaml:1:17: task.enabled: expected true or false, found the text \"yes\""},
-        {"task: {enabled: 1}\n", "c.yaml:1:17: task.enabled: expected true or false, found the number 1"},
-        {"task: true\n", "c.yaml:1:7: task: expected a mapping of keys, found true"},
+        {"task: {enabled: yes}\n", "c.yaml:1:17: task.enabled: expected true or false, found text"},
+        {"task: {enabled: 1}\n", "c.yaml:1:17: task.enabled: expected true or false, found a whole number"},
+        {"task: true\n", "c.yaml:1:7: task: expected a mapping of keys, found true or false"},
         {"task: [a]\n", "c.yaml:1:7: task: expected a mapping of keys, found a list"},
-        {"optim: {lr: fast}\n",
-         "c.yaml:1:13: optim.lr: expected a number above 0, up to 1000, found the text \"fast\""},
-        {"name: 2024\n", "c.yaml:1:7: name: expected text, found the number 2024 (put it in quotes)"},
-        {"name: true\n", "c.yaml:1:7: name: expected text, found true (put it in quotes)"},
+        {"optim: {lr: fast}\n", "c.yaml:1:13: optim.lr: expected a number above 0, up to 1000, found text"},
+        {"name: 2024\n", "c.yaml:1:7: name: expected text, found a whole number (put it in quotes)"},
+        {"name: true\n", "c.yaml:1:7: name: expected text, found true or false (put it in quotes)"},
         {"name: ''\n", "c.yaml:1:7: name: must not be empty"},
         {"name: \"a\\0b\"\n", "c.yaml:1:7: name: a zero byte is not allowed"},
         {"name: \"a\\nb\"\n",
          "c.yaml:1:7: name: names a folder inside run.dir: at most 200 characters, no / among them"},
         {"data: {size: \"a\\nb\"}\n",
          "c.yaml:1:14: data.size: expected a whole number that is a multiple of 32 from 32 to "
-         "8192, found the text \"a\\x0Ab\""},
+         "8192, found text in quotes"},
         {"student: {weights: null}\n", "c.yaml:1:20: student.weights: expected a path, or none, found nothing (write "
                                        "none)"},
         {"memory: {budget: lots}\n", "c.yaml:1:18: memory.budget: expected a size such as 7GiB or a number of bytes of "
-                                     "1 or more, or none, or auto, found the text \"lots\""},
+                                     "1 or more, or none, or auto, found text"},
         {"memory: {budget: 1.5}\n",
          "c.yaml:1:18: memory.budget: expected a size such as 7GiB or a number of bytes of 1 "
-         "or more, or none, or auto, found the number 1.5"},
+         "or more, or none, or auto, found a number with a point or an exponent"},
         {"data: {max_decode_bytes: none}\n",
          "c.yaml:1:26: data.max_decode_bytes: expected a size such as 7GiB or a number of bytes of 1048576 or more, "
-         "found the text \"none\""},
+         "found text"},
         {"memory: {may_change: precision}\n",
          "c.yaml:1:22: memory.may_change: expected a list of any of precision, accumulate, teacher_group, optim_state, "
          "sam_input_size, model_type, distill_interval, sr_target_scale, found a single value (write it in [ ])"},
@@ -176,63 +174,55 @@ static void ranges_are_named(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
-        {"data: {size: 33}\n",
-         "c.yaml:1:14: data.size: 33 is out of range: expected a whole number that is a multiple of 32 "
-         "from 32 to 8192"},
-        {"data: {size: 0}\n",
-         "c.yaml:1:14: data.size: 0 is out of range: expected a whole number that is a multiple of 32 "
-         "from 32 to 8192"},
-        {"data: {size: 8224}\n",
-         "c.yaml:1:14: data.size: 8224 is out of range: expected a whole number that is a multiple of "
-         "32 from 32 to 8192"},
-        {"sam_distill: {distill_interval: 0}\n",
-         "c.yaml:1:33: sam_distill.distill_interval: 0 is out of range: expected "
-         "a whole number from 1 to 1000000"},
+        {"data: {size: 33}\n", "c.yaml:1:14: data.size: out of range: expected a whole number that is a multiple of 32 "
+                               "from 32 to 8192"},
+        {"data: {size: 0}\n", "c.yaml:1:14: data.size: out of range: expected a whole number that is a multiple of 32 "
+                              "from 32 to 8192"},
+        {"data: {size: 8224}\n", "c.yaml:1:14: data.size: out of range: expected a whole number that is a multiple of "
+                                 "32 from 32 to 8192"},
+        {"sam_distill: {distill_interval: 0}\n", "c.yaml:1:33: sam_distill.distill_interval: out of range: expected "
+                                                 "a whole number from 1 to 1000000"},
         {"sam_distill: {distill_interval: {0: 1, 5: 0}}\n",
-         "c.yaml:1:43: sam_distill.distill_interval: 0 is out of range: expected "
+         "c.yaml:1:43: sam_distill.distill_interval: out of range: expected "
          "a whole number from 1 to 1000000"},
         {"sam_distill: {distill_interval: {0: 1, -5: 2}}\n",
-         "c.yaml:1:40: sam_distill.distill_interval: -5 is out of range: expected "
+         "c.yaml:1:40: sam_distill.distill_interval: out of range: expected "
          "a whole number from 0 to 2147483647"},
         {"sam_distill: {distill_interval: {1: 1}}\n",
-         "c.yaml:1:34: sam_distill.distill_interval: the first step must be 0, it is 1"},
+         "c.yaml:1:34: sam_distill.distill_interval: the first step must be 0"},
         {"sam_distill: {distill_interval: {0: 1, 5: 2, 5: 3}}\n",
-         "c.yaml:1:46: sam_distill.distill_interval: the steps must rise: 5 comes after 5"},
+         "c.yaml:1:46: sam_distill.distill_interval: the steps must rise from one to the next"},
         {"sam_distill: {distill_interval: {0:1}}\n",
          "c.yaml:1:34: sam_distill.distill_interval: write a space after each colon: {0: 1, 1000: 4}"},
         {"sam_distill: {distill_interval: {0: 1,1: 1,2: 1,3: 1,4: 1,5: 1,6: 1,7: 1,8: 1,9: 1,10: 1,11: 1,12: 1,13: "
          "1,14: 1,15: 1,16: 1}}\n",
          "c.yaml:1:120: sam_distill.distill_interval: at most 16 steps"},
-        {"sam_distill: {sam_input_size: 500}\n",
-         "c.yaml:1:31: sam_distill.sam_input_size: 500 is out of range: expected "
-         "a whole number that is a multiple of 16 from 16 to 4096"},
-        {"seed: -1\n", "c.yaml:1:7: seed: -1 is out of range: expected a whole number of 0 or more"},
-        {"seed: 9223372036854775808\n",
-         "c.yaml:1:7: seed: 9223372036854775808 is out of range: expected a whole number "
-         "of 0 or more"},
-        {"train: {steps: 2147483648}\n",
-         "c.yaml:1:16: train.steps: 2147483648 is out of range: expected a whole number "
-         "of 1 or more"},
+        {"sam_distill: {sam_input_size: 500}\n", "c.yaml:1:31: sam_distill.sam_input_size: out of range: expected "
+                                                 "a whole number that is a multiple of 16 from 16 to 4096"},
+        {"seed: -1\n", "c.yaml:1:7: seed: out of range: expected a whole number of 0 or more"},
+        {"seed: 9223372036854775808\n", "c.yaml:1:7: seed: out of range: expected a whole number "
+                                        "of 0 or more"},
+        {"train: {steps: 2147483648}\n", "c.yaml:1:16: train.steps: out of range: expected a whole number "
+                                         "of 1 or more"},
         {"sam_distill: {loss: {temperature: 0}}\n",
-         "c.yaml:1:35: sam_distill.loss.temperature: 0 is out of range: expected a number above 0, up to 100"},
+         "c.yaml:1:35: sam_distill.loss.temperature: out of range: expected a number above 0, up to 100"},
         {"sam_distill: {loss: {add: {huber: -1}}}\n",
-         "c.yaml:1:35: sam_distill.loss.add.huber: -1 is out of range: expected a number from 0 to 1000000"},
-        {"optim: {lr: 0}\n", "c.yaml:1:13: optim.lr: 0 is out of range: expected a number above 0, up to 1000"},
-        {"optim: {lr: .nan}\n", "c.yaml:1:13: optim.lr: .nan is out of range: expected a number above 0, up to 1000"},
-        {"optim: {lr: -.inf}\n", "c.yaml:1:13: optim.lr: -.inf is out of range: expected a number above 0, up to 1000"},
-        {"optim: {lr: 1e999}\n", "c.yaml:1:13: optim.lr: 1e999 is out of range: expected a number above 0, up to 1000"},
-        {"optim: {momentum: 1.0}\n", "c.yaml:1:19: optim.momentum: 1.0 is out of range: expected a number from 0 to "
+         "c.yaml:1:35: sam_distill.loss.add.huber: out of range: expected a number from 0 to 1000000"},
+        {"optim: {lr: 0}\n", "c.yaml:1:13: optim.lr: out of range: expected a number above 0, up to 1000"},
+        {"optim: {lr: .nan}\n", "c.yaml:1:13: optim.lr: out of range: expected a number above 0, up to 1000"},
+        {"optim: {lr: -.inf}\n", "c.yaml:1:13: optim.lr: out of range: expected a number above 0, up to 1000"},
+        {"optim: {lr: 1e999}\n", "c.yaml:1:13: optim.lr: out of range: expected a number above 0, up to 1000"},
+        {"optim: {momentum: 1.0}\n", "c.yaml:1:19: optim.momentum: out of range: expected a number from 0 to "
                                      "0.999999"},
-        {"data: {augment: {flip: -0.1}}\n", "c.yaml:1:24: data.augment.flip: -0.1 is out of range: expected a number "
+        {"data: {augment: {flip: -0.1}}\n", "c.yaml:1:24: data.augment.flip: out of range: expected a number "
                                             "from 0 to 1"},
-        {"memory: {budget: -7GiB}\n",
-         "c.yaml:1:18: memory.budget: -7GiB is out of range: expected a number of bytes of "
-         "1 or more"},
-        {"memory: {budget: -5}\n", "c.yaml:1:18: memory.budget: -5 is out of range: expected a number of bytes of 1 or "
+        {"memory: {budget: -7GiB}\n", "c.yaml:1:18: memory.budget: out of range: expected a number of bytes of "
+                                      "1 or more"},
+        {"memory: {budget: -5}\n", "c.yaml:1:18: memory.budget: out of range: expected a number of bytes of 1 or "
                                    "more"},
-        {"memory: {budget: 0B}\n", "c.yaml:1:18: memory.budget: 0B is out of range: expected a number of bytes of 1 or "
+        {"memory: {budget: 0B}\n", "c.yaml:1:18: memory.budget: out of range: expected a number of bytes of 1 or "
                                    "more"},
-        {"data: {max_decode_bytes: 1KiB}\n", "c.yaml:1:26: data.max_decode_bytes: 1KiB is out of range: expected a "
+        {"data: {max_decode_bytes: 1KiB}\n", "c.yaml:1:26: data.max_decode_bytes: out of range: expected a "
                                              "number of bytes of 1048576 or more"},
     };
     check_bad(cases, COUNT(cases));
@@ -242,15 +232,13 @@ static void unknown_words_name_the_nearest_and_all(void **state)
 {
     (void)state;
     static const bad_file cases[] = {
-        {"train: {precision: fp23}\n",
-         "c.yaml:1:20: train.precision: unknown value \"fp23\", did you mean fp32? It may "
-         "be: fp32, bf16, fp16"},
-        {"device: quantum\n", "c.yaml:1:9: device: unknown value \"quantum\"; it may be: auto, cpu, cuda"},
-        {"device: 1\n", "c.yaml:1:9: device: expected one of auto, cpu, cuda, found the number 1"},
-        {"train: {loss_scale: 1024}\n",
-         "c.yaml:1:21: train.loss_scale: expected one of dynamic, found the number 1024"},
+        {"train: {precision: fp23}\n", "c.yaml:1:20: train.precision: unknown value, did you mean fp32? It may "
+                                       "be: fp32, bf16, fp16"},
+        {"device: quantum\n", "c.yaml:1:9: device: unknown value; it may be: auto, cpu, cuda"},
+        {"device: 1\n", "c.yaml:1:9: device: expected one of auto, cpu, cuda, found a whole number"},
+        {"train: {loss_scale: 1024}\n", "c.yaml:1:21: train.loss_scale: expected one of dynamic, found a whole number"},
         {"memory: {may_change: [precision, acumulate]}\n",
-         "c.yaml:1:34: memory.may_change: unknown value \"acumulate\", did you mean accumulate? It may be: precision, "
+         "c.yaml:1:34: memory.may_change: unknown value, did you mean accumulate? It may be: precision, "
          "accumulate, teacher_group, optim_state, sam_input_size, model_type, distill_interval, sr_target_scale"},
     };
     check_bad(cases, COUNT(cases));

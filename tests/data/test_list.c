@@ -143,8 +143,10 @@ static void names_that_are_nowhere(void **state)
     list_fails("/home/me/c.png\n", "; did you mean c.webp?");
     list_fails("C:\\data\\a.jpg\r\n", "; did you mean a.jpg?");
     list_fails("A.jpg\n", "list.txt:1: \"A.jpg\" is no image of ");
-    list_fails("..\n", "list.txt:1: \"..\" is no image of ");
-    list_fails("\xff\x1b[31m\n", "list.txt:1: \"\\xFF\\x1B[31m\" is no image of ");
+    list_fails("root:x:0:0::/root:/bin/bash\nbin:x:1:1::/bin:/sbin/nologin\n", "list.txt:1: this is no image of ");
+    list_fails("..\n", "list.txt:1: this is no image of ");
+    list_fails("a\n..\n", "list.txt:2: \"..\" is no image of ");
+    list_fails("a\n\xff\x1b[31m\n", "list.txt:2: \"\\xFF\\x1B[31m\" is no image of ");
     dram_dataset_params params = listed("d\n");
     params.recursive = true;
     refused(&params, "\"d\" is no image of ");

@@ -12,6 +12,7 @@
 
 #include "device/device.h"
 #include "device/testing.h"
+#include "support/limited.h"
 #include "support/tempdir.h"
 
 static void free_bytes(void **state)
@@ -79,6 +80,43 @@ static void groups(void **state)
     put_text(state, "sys/fs/cgroup/memory/c", "memory.limit_in_bytes", "junk\n");
     put_text(state, "proc/self", "cgroup", "junk\n::\n0::\n:memory:\n");
     assert_true(dram_host_free_under(*state) >= 0);
+}
+
+/* What the process may map: by its own limits, less what it has, and by a kernel that gives no more than there is. */
+static void to_map(void **state)
+{
+    const int64_t k = 1024, gib = (int64_t)1 << 30;
+    assert_true(dram_host_to_map_under(*state).bytes == INT64_MAX);
+    assert_string_equal(dram_host_to_map_under(*state).whose, "");
+
+    limited_to(RLIMIT_AS, (rlim_t)(limited_mapped() + gib));
+    dram_host_mappable map = dram_host_to_map();
+    assert_in_range(map.bytes, gib - (4 << 20), gib);
+    assert_string_equal(map.whose, "`ulimit -v`");
+    limited_to(RLIMIT_DATA, (rlim_t)(gib / 2));
+    map = dram_host_to_map();
+    assert_in_range(map.bytes, 0, gib / 2 - 1); /* less the data that there is */
+    assert_string_equal(map.whose, "`ulimit -d`");
+    limited_to(RLIMIT_DATA, RLIM_INFINITY);
+    limited_to(RLIMIT_AS, RLIM_INFINITY);
+
+    put_text(state, "proc", "meminfo", "MemTotal: 4000 kB\nCommitLimit:    2000 kB\nCommitted_AS:   1500 kB\n");
+    put_text(state, "proc/sys/vm", "overcommit_memory", "1\n");
+    assert_true(dram_host_to_map_under(*state).bytes == INT64_MAX);
+    put_text(state, "proc/sys/vm", "overcommit_memory", "2\n");
+    assert_int_equal(dram_host_to_map_under(*state).bytes, 500 * k);
+    assert_string_equal(dram_host_to_map_under(*state).whose, "vm.overcommit_memory=2");
+    put_text(state, "proc", "meminfo", "CommitLimit:    2000 kB\nCommitted_AS:   2500 kB\n");
+    assert_int_equal(dram_host_to_map_under(*state).bytes, 0);
+
+    dram_host_pretend_to_map(77);
+    assert_int_equal(dram_host_to_map().bytes, 77);
+    assert_int_equal(dram_host_left_bytes(), 77);
+    dram_host_pretend(66, 88);
+    assert_int_equal(dram_host_left_bytes(), 66);
+    dram_host_pretend(-1, -1);
+    dram_host_pretend_to_map(-1);
+    assert_true(dram_host_left_bytes() > 77);
 }
 
 static void pretended(void **state)
@@ -206,10 +244,15 @@ static void what_a_device_gives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(free_bytes),  cmocka_unit_test_setup_teardown(groups, tempdir_make, tempdir_remove),
-        cmocka_unit_test(pretended),   cmocka_unit_test(process),
-        cmocka_unit_test(cores),       cmocka_unit_test(device_counts_its_memory),
-        cmocka_unit_test(absurd_size), cmocka_unit_test(what_a_device_gives),
+        cmocka_unit_test(free_bytes),
+        cmocka_unit_test_setup_teardown(groups, tempdir_make, tempdir_remove),
+        cmocka_unit_test_setup_teardown(to_map, tempdir_make, tempdir_remove),
+        cmocka_unit_test(pretended),
+        cmocka_unit_test(process),
+        cmocka_unit_test(cores),
+        cmocka_unit_test(device_counts_its_memory),
+        cmocka_unit_test(absurd_size),
+        cmocka_unit_test(what_a_device_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,7 +242,7 @@ static void a_pattern_is_a_pattern(void **state)
         {"':'", ": changes nothing"},
         {"'_a:_a'", "_a:_a changes nothing"},
         {"''", "data.label_pattern: must not be empty"},
-        {"7", "data.label_pattern: expected text, or none, found the number 7 (put it in quotes)"},
+        {"7", "data.label_pattern: expected text, or none, found a whole number (put it in quotes)"},
         {"{a: b}", "data.label_pattern: expected text, or none"},
     };
     char text[200];

@@ -141,6 +141,35 @@ static void torch(void)
     free(long_ones.at);
 }
 
+/* Records of tests/fuzz/io/cache.c: all of their headers is put right but for key and state, one digit each. */
+static void cache_records(const char *name, const char *facts, const char *keys, const char *states, size_t cut)
+{
+    uint8_t bytes[1024] = {1};
+    size_t n = 1, records = strlen(keys);
+    if (facts) {
+        bytes[0] = 2;
+        n += strlen(strcpy((char *)bytes + 1, facts)) + 1;
+    }
+    for (size_t i = 0; i < records; i++, n += 129) {
+        bytes[n] = 127;
+        bytes[n + 9] = (uint8_t)(keys[i] - '0');
+        bytes[n + 49] = (uint8_t)(states[i] - '0');
+        memset(bytes + n + 65, keys[i], 64);
+    }
+    save("cache", name, blob_of(bytes, n - cut));
+}
+
+static void cache(void)
+{
+    static const char facts[] = "{\"version\":1,\"teacher\":\"random:1\",\"sam_input_size\":512}";
+    cache_records("three", NULL, "123", "222", 0);
+    cache_records("states", NULL, "123", "321", 0);
+    cache_records("twice", NULL, "112", "222", 0);
+    cache_records("cut", NULL, "12", "22", 30);
+    cache_records("cut-header", NULL, "12", "22", 100);
+    cache_records("facts", facts, "1", "2", 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -154,5 +183,6 @@ int main(int argc, char **argv)
     webp();
     safetensors();
     torch();
+    cache();
     return 0;
 }

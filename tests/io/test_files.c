@@ -461,6 +461,23 @@ static void out_of_memory_at_every_request(void **state)
     expect_steps(in_dir(state, "oom/run"), (int64_t[]){7}, 1);
 }
 
+static void nothing_is_put_aside_over_another(void **state)
+{
+    static const char *const names[] = {"log.before", "log.before-2", "log.before-3"};
+    char *aside;
+    for (int i = 0; i < 3; i++) {
+        put_file(in_dir(state, "log"), names[i], strlen(names[i]));
+        ok(dram_path_put_aside(in_dir(state, "log"), &aside));
+        assert_string_equal(aside, in_dir(state, names[i]));
+        dram_free(aside);
+        assert_false(is_there(in_dir(state, "log")));
+    }
+    for (int i = 0; i < 3; i++) assert_file_is(in_dir(state, names[i]), names[i], strlen(names[i]));
+    aside = (char *)1;
+    fails(dram_path_put_aside(in_dir(state, "log"), &aside), DRAM_ERR_IO, "log.before-4: No such file or directory");
+    assert_null(aside);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_listing_that_fails_is_an_error),
         cmocka_unit_test(what_cannot_be_looked_at_is_an_error),
         cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(nothing_is_put_aside_over_another),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

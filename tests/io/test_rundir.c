@@ -278,6 +278,49 @@ static void mounts_that_keep_locks(void **state)
     }
 }
 
+/* What another user finds who may look into the folders. Returns the exit code of a process that is not root's. */
+static int found_by_another(const char *parent, const char *name, bool resume, const char *text)
+{
+    int rc;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dram_rundir *run = NULL;
+        if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(3);
+        dram_error_clear();
+        if (dram_rundir_find(parent, name, resume, &run) == DRAM_OK) {
+            dram_rundir_close(run);
+            _exit(0);
+        }
+        if (!strstr(dram_error_text(), text)) fprintf(stderr, "%s\n", dram_error_text());
+        _exit(strstr(dram_error_text(), text) ? 2 : 1);
+    }
+    assert_int_equal(waitpid(child, &rc, 0), child);
+    return WIFEXITED(rc) ? WEXITSTATUS(rc) : -1;
+}
+
+/* It is said before a step is made, not where the first file is written. */
+static void folders_that_cannot_be_written(void **state)
+{
+    const char *parent = in_dir(state, "shared"), *run = in_dir(state, "shared/run");
+    const char *checkpoints = in_dir(state, "shared/run/checkpoints");
+    assert_int_equal(chmod(*state, 0711), 0);
+    ok(dram_make_folders(checkpoints));
+    assert_int_equal(chmod(parent, 0555), 0);
+    assert_int_equal(chmod(run, 0777), 0);
+    assert_int_equal(chmod(checkpoints, 0777), 0);
+    assert_int_equal(found_by_another(parent, "new", false, "/shared: files cannot be written to this folder"), 2);
+    assert_int_equal(found_by_another(in_dir(state, "shared/a/b"), "new", false, "/shared: files cannot be"), 2);
+    assert_int_equal(found_by_another(parent, "run", true, ""), 0);
+    assert_int_equal(chmod(checkpoints, 0555), 0);
+    assert_int_equal(found_by_another(parent, "run", true, "/run/checkpoints: files cannot be written to"), 2);
+    assert_int_equal(chmod(run, 0555), 0);
+    assert_int_equal(found_by_another(parent, "run", true, "/run/lock: cannot make this file"), 2);
+    assert_int_equal(chmod(parent, 0777), 0);
+    assert_int_equal(found_by_another(parent, "new", false, ""), 0);
+    assert_int_equal(chmod(run, 0777), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +331,7 @@ int main(void)
         cmocka_unit_test(links_to_folders),
         cmocka_unit_test(a_file_system_without_locks),
         cmocka_unit_test(mounts_that_keep_locks),
+        cmocka_unit_test(folders_that_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

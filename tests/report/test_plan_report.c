@@ -57,6 +57,7 @@ static void the_report_has_the_promised_fields(void **state)
     assert_true(number(member(root, "categories"), "optimizer") > 0);
     assert_int_equal(number(root, "host_bytes"), 0);
     assert_true(cJSON_IsNull(member(root, "cache")));
+    assert_true(cJSON_IsNull(member(root, "mapped_bytes")));
     assert_int_equal(cJSON_GetArraySize(member(root, "levers")), 2);
     int i = 0;
     cJSON_ArrayForEach(item, member(root, "levers"))
@@ -82,6 +83,29 @@ static void the_report_has_the_promised_fields(void **state)
     assert_int_equal(i, 2);
     assert_int_equal(highest, f.plan->arena_bytes);
     cJSON_Delete(root);
+    close_fixture(&f);
+}
+
+/* What is mapped besides is told in numbers of its own; on a GPU there is nothing to tell. */
+static void what_is_mapped_besides(void **state)
+{
+    (void)state;
+    fixture f;
+    dram_str page = {0};
+    open_fixture(&f, 8);
+    assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
+    assert_null(strstr(page.text, "address space"));
+    dram_str_free(&page);
+    f.facts.mapped = (dram_mapped){.blas_bytes = 384 << 20, .stack_bytes = 40 << 20};
+    cJSON *root = dram_plan_json(f.plan, &f.facts);
+    assert_int_equal(number(member(root, "mapped_bytes"), "openblas"), 384 << 20);
+    assert_int_equal(number(member(root, "mapped_bytes"), "stacks"), 40 << 20);
+    assert_int_equal(number(root, "planned_peak_bytes"), f.plan->arena_bytes);
+    cJSON_Delete(root);
+    assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
+    assert_non_null(strstr(page.text, "\n  address space: 424.00 MiB besides, which `ulimit -v` counts: OpenBLAS's "
+                                      "buffers 384.00 MiB, stacks 40.00 MiB\n"));
+    dram_str_free(&page);
     close_fixture(&f);
 }
 
@@ -515,6 +539,7 @@ int main(void)
         cmocka_unit_test(the_dump_proves_the_plan),
         cmocka_unit_test(the_process_on_a_gpu),
         cmocka_unit_test(the_ranks),
+        cmocka_unit_test(what_is_mapped_besides),
         cmocka_unit_test(the_page_says_what_matters),
         cmocka_unit_test(bytes_taken_over_are_told_once),
         cmocka_unit_test(an_empty_program_is_told_too),

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "base/str.h"
+#include "device/blas.h"
 #include "device/testing.h"
 #include "session/budget.h"
 #include "session/choose.h"
@@ -145,6 +147,57 @@ static void refusals(void **state)
     dram_host_pretend(-1, -1);
 }
 
+/* What is mapped besides: a buffer of OpenBLAS for each compute thread, and stacks. */
+static void mapped(void **state)
+{
+    dram_config *cfg = run_config(state, "mapped", "data.workers=3");
+    dram_profile cpu = dram_profile_cpu(4), gpu = dram_profile_cuda(4);
+    dram_mapped m = dram_headroom_mapped(cfg, &cpu);
+    assert_int_equal(m.blas_bytes, 4 * 128 * mib);
+    assert_int_equal(m.stack_bytes, (3 + 2 * 3 + 1) * 8 * mib);
+    m = dram_headroom_mapped(cfg, &gpu);
+    assert_int_equal(m.blas_bytes + m.stack_bytes, 0);
+    cfg->data.val.images = NULL;
+    assert_int_equal(dram_headroom_mapped(cfg, &cpu).stack_bytes, (3 + 3 + 1) * 8 * mib);
+    dram_config_free(cfg);
+}
+
+/* A limit on what may be mapped refuses a plan before anything runs, and bounds `auto`. 64 threads want more buffers than
+ * OpenBLAS has from the tests before. */
+static void mapping_limited(void **state)
+{
+    static const char many[] = VIT "threads=64 data.workers=2 data.max_decode_bytes=1MiB ";
+    char set[1024], text[256], buffers[32];
+    dram_host_pretend_to_map(gib);
+    snprintf(set, sizeof set, "%smemory.budget=none", many);
+    snprintf(text, sizeof text,
+             "%s for OpenBLAS's buffers, 560.0 MiB for stacks of threads and the heap; a test lets the process map "
+             "1.00 GiB more: raise it, lower threads, or set memory.budget",
+             dram_format_bytes(dram_blas_missing(64), buffers, sizeof buffers));
+    refused(state, set, text);
+    snprintf(set, sizeof set, "%smemory.budget=auto", many);
+    refused(state, set,
+            "memory.budget: auto leaves nothing for the arena: 1.00 GiB may still be mapped (a test), and "
+            "OpenBLAS, threads, the loader and the process may take ");
+
+    /* Just enough for OpenBLAS and all else but the arena. */
+    dram_config *cfg = run_config(state, "limited", many);
+    dram_profile cpu = dram_profile_cpu(64);
+    dram_mapped m = dram_headroom_mapped(cfg, &cpu);
+    int64_t others = dram_blas_missing(64) + m.stack_bytes + dram_headroom_reserve(cfg);
+    dram_config_free(cfg);
+    dram_host_pretend_to_map(others + 3 * mib);
+    refused(state, set, "the budget, what may be mapped under a test but for ");
+    refused(state, set, "is 3.00 MiB; the floor of this config is ");
+
+    /* With the machine's own memory less than that, it is the machine's that is told. */
+    dram_host_pretend(88 * mib, 4 * gib);
+    dram_host_pretend_to_map(100 * gib);
+    refused(state, set, "what is free but for ");
+    dram_host_pretend(-1, -1);
+    dram_host_pretend_to_map(-1);
+}
+
 /* `auto` is what is free but for the reserve. */
 static void automatic(void **state)
 {
@@ -222,16 +275,21 @@ static void resumed(void **state)
     o.stop_at = 0;
     run_ok(state, &o);
     assert_same_run(state, "whole", "part", 4);
-    yaml = get_file(run_file(state, "part", "config.yaml"), NULL);
+    yaml = get_file(run_file(state, "part", "config.step-00000002.yaml"), NULL);
     assert_memory_equal(yaml, "# as this run began, pulled then: optim_state\n", 46);
     free(yaml);
 
-    /* Without the file nothing is kept, and what was saved is of another kind; a damaged one is refused. */
+    /* A checkpoint keeps its own. Of one without, as older drams saved them, the run's file says what was pulled. A
+     * damaged one is refused; without it nothing is kept, and what was saved is of another kind. */
     put_file(run_file(state, "part", "config.yaml"), "train: {steps: -1}\n", 19);
-    run_fails(state, &o, DRAM_ERR_CONFIG, "config.yaml:1:16: train.steps");
+    run_ok(state, &o);
+    assert_int_equal(remove(run_file(state, "part", "checkpoints/step-00000004/config.yaml")), 0);
+    assert_int_equal(remove(run_file(state, "part", "checkpoints/step-00000004/checkpoint.json")), 0);
+    run_fails(state, &o, DRAM_ERR_CONFIG, "memory.may_change needs what this run had, and that cannot be read: ");
     assert_int_equal(remove(run_file(state, "part", "config.yaml")), 0);
-    assert_int_equal(run(state, &o), DRAM_ERR_FORMAT);
-    dram_error_clear();
+    run_fails(state, &o, DRAM_ERR_CONFIG, "memory.may_change needs what this run had, and that cannot be read: ");
+    snprintf(set, sizeof set, "%s train.steps=4", VIT);
+    run_fails(state, &o, DRAM_ERR_FORMAT, "optimizer.safetensors does not hold the weights of ");
     run_remove(state, "part");
     run_remove(state, "whole");
 }
@@ -298,11 +356,10 @@ static void readings_of_a_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(arenas),        cmocka_unit_test(tiers),
-        cmocka_unit_test(reserve),       cmocka_unit_test(loader_by_itself),
-        cmocka_unit_test(refusals),      cmocka_unit_test(automatic),
-        cmocka_unit_test(planned_again), cmocka_unit_test(resumed),
-        cmocka_unit_test(levers_kept),   cmocka_unit_test(readings_of_a_run),
+        cmocka_unit_test(arenas),           cmocka_unit_test(tiers),       cmocka_unit_test(reserve),
+        cmocka_unit_test(loader_by_itself), cmocka_unit_test(refusals),    cmocka_unit_test(mapped),
+        cmocka_unit_test(mapping_limited),  cmocka_unit_test(automatic),   cmocka_unit_test(planned_again),
+        cmocka_unit_test(resumed),          cmocka_unit_test(levers_kept), cmocka_unit_test(readings_of_a_run),
     };
     dram_log_set_sink(keep_warning, NULL);
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

@@ -264,7 +264,7 @@ static void nothing_can_be_saved(void **state)
 {
     run_order o = {.name = "full", .set = set_of(state, "data.on_bad=stop run.save_every=7"), .at_step = fill_disk};
     kept_file label = spoil_label(state, late);
-    run_fails(state, &o, DRAM_ERR_RUN, "(data.on_bad is stop); 7 steps are saved, and those since cannot be: ");
+    run_fails(state, &o, DRAM_ERR_RUN, "(data.on_bad is stop); 3 steps cannot be saved: ");
     unlimit_files(limit);
     assert_exit(state, "full", 1);
     restore(label);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include "base/testing.h"
 #include "support/full_disk.h"
@@ -84,6 +85,48 @@ static void full_at_the_end(void **state)
     run_remove(state, "end");
 }
 
+static const char *full_log;
+
+/* From this step on nothing more can be written to the log that is open. */
+static void fill_log(int64_t step)
+{
+    char link[64], file[4096];
+    int found = 0;
+    for (int fd = 3; fd < 256 && step == full_after; fd++) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, file, sizeof file - 1);
+        size_t m = strlen(full_log);
+        if (n < (ssize_t)m || memcmp(file + n - m, full_log, m) != 0) continue;
+        int full = open("/dev/full", O_WRONLY);
+        assert_true(full >= 0 && dup2(full, fd) == fd);
+        close(full);
+        found++;
+    }
+    assert_int_equal(found, step == full_after);
+}
+
+/* A log that cannot be written ends a run; its steps are saved. */
+static void full_log_alone(void **state)
+{
+    static const char set[] = TASK_ONLY "train.steps=5 run.keep=1 optim.type=sgd";
+    static const char *const files[] = {"student.safetensors", "heads.safetensors",
+                                        "checkpoints/step-00000005/optimizer.safetensors"};
+    run_order whole = {.name = "whole", .set = set}, o = {.name = "log", .set = set, .at_step = fill_log};
+    run_ok(state, &whole);
+    full_log = "/metrics.jsonl";
+    full_after = 2;
+    run_fails(state, &o, DRAM_ERR_IO,
+              "metrics.jsonl: cannot write: No space left on device; 3 steps are saved, go on with");
+    assert_true(is_there(run_file(state, "log", "checkpoints/step-00000003/state.json")));
+    o.resume = true;
+    o.at_step = NULL;
+    run_ok(state, &o);
+    assert_int_equal(o.progressed, 2);
+    for (int i = 0; i < 3; i++) assert_same_file(run_file(state, "whole", files[i]), run_file(state, "log", files[i]));
+    run_remove(state, "whole");
+    run_remove(state, "log");
+}
+
 /* A rate that is far too high: the step whose numbers are not finite is neither made nor written down. */
 static void not_finite(void **state)
 {
@@ -150,10 +193,8 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(full_disk),
-        cmocka_unit_test(full_at_the_end),
-        cmocka_unit_test(not_finite),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(full_disk),  cmocka_unit_test(full_at_the_end), cmocka_unit_test(full_log_alone),
+        cmocka_unit_test(not_finite), cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

@@ -149,15 +149,15 @@ static void all_files(void **state)
     assert_string_equal(o.summary.directory, in_dir(state, "runs/files"));
 
     static const char *const files[] = {"student.safetensors", "heads.safetensors", "optimizer.safetensors",
-                                        "state.json"};
+                                        "state.json",          "config.yaml",       "checkpoint.json"};
     char path[80];
     for (int step = 4; step <= 5; step++)
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 6; i++) {
             snprintf(path, sizeof path, "checkpoints/step-%08d/%s", step, files[i]);
             assert_true(is_there(run_file(state, "files", path)));
         }
     assert_int_equal(count_entries(run_file(state, "files", "checkpoints")), 2);
-    assert_int_equal(count_entries(run_file(state, "files", "checkpoints/step-00000005")), 4);
+    assert_int_equal(count_entries(run_file(state, "files", "checkpoints/step-00000005")), 6);
     assert_int_equal(count_entries(run_file(state, "files", "")), 8);
     /* The trunk of the last state and of the result are one. */
     assert_same_file(run_file(state, "files", "checkpoints/step-00000005/student.safetensors"),

@@ -225,6 +225,7 @@ static void floor_of_the_scale(void **state)
     memcpy(scale, "65537", 5);
     put_file(path, json, strlen(json));
     free(json);
+    run_unseal(state, "bad", 1);
     bad.resume = true;
     bad.stop_at = 0;
     run_fails(state, &bad, DRAM_ERR_FORMAT, "loss_scale is no power of two from 1 on");
@@ -283,8 +284,8 @@ static void error_names_the_tensor(void **state)
     run_order o = {.name = "named",
                    .set = TASK_ONLY "train.steps=20 optim.type=sgd optim.lr=1000 train.precision=bf16"};
     run_fails(state, &o, DRAM_ERR_NUMERIC,
-              "is not finite; this update was not made. Lower optim.lr or lengthen optim.warmup_steps; the last "
-              "checkpoint is good; the first tensor that is not finite is ");
+              "is not finite; this update was not made. Lower optim.lr or lengthen optim.warmup_steps; there is no "
+              "checkpoint; the first tensor that is not finite is ");
     assert_false(is_there(run_file(state, "named", "student.safetensors")));
     run_remove(state, "named");
 }
