@@ -260,7 +260,7 @@ static void damage_is_found(void **state)
         shell(state, command);
     }
     shell(state, "for i in 1 2; do echo x >> hurt/checkpoints/step-0000000$i/state.json; done");
-    refused(state, "hurt", 0, "train.steps=3", DRAM_ERR_FORMAT, "saved; none of the 2 checkpoints is sound");
+    refused(state, "hurt", 0, "train.steps=3", DRAM_ERR_FORMAT, "saved; none of the 2 checkpoints can be gone on with");
     run_remove(state, "hurt");
 }
 
@@ -417,7 +417,8 @@ static void newest_sound(void **state)
     assert_string_equal(dram_sound_newest(folder, true, text, sizeof text),
                         NEWEST "step-00000002: --resume=step-2 goes on from it");
     shell(state, "rm newest/checkpoints/step-0000000[12]/heads.safetensors");
-    assert_string_equal(dram_sound_newest(folder, true, text, sizeof text), "; none of the 4 checkpoints is sound");
+    assert_string_equal(dram_sound_newest(folder, true, text, sizeof text),
+                        "; none of the 4 checkpoints can be gone on with");
     shell(state, "rm -r newest/checkpoints/*");
     assert_string_equal(dram_sound_newest(folder, true, text, sizeof text), "; there is no checkpoint");
     assert_string_equal(dram_error_text(), "");
