@@ -141,5 +141,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shares_are_the_whole),
                                        cmocka_unit_test(a_bad_image_in_a_share)};
-    return cmocka_run_group_tests(tests, runs_setup, runs_teardown);
+    return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

@@ -89,5 +89,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_kept), cmocka_unit_test(batches_that_cannot_be_shared),
         cmocka_unit_test(the_command_line_wins), cmocka_unit_test(what_a_checkpoint_says)};
-    return cmocka_run_group_tests(tests, runs_setup, runs_teardown);
+    return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }
