@@ -1,5 +1,6 @@
 #include "train/begin.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -81,6 +82,18 @@ static dram_status put_aside(const char *path)
     return DRAM_OK;
 }
 
+/* Every step has its line. Some may be lost: a checkpoint is synced to the disk, and a log is not. */
+static dram_status mend_metrics(const dram_run *r, int64_t step)
+{
+    const char *path = r->path[DRAM_RUN_METRICS];
+    int64_t kept;
+    TRY(dram_lines_truncate(path, step, false, &kept));
+    if (kept < step)
+        dram_warn("%s: it has no line of %" PRId64 " of the %" PRId64 " steps before; the run goes on without them",
+                  path, step - kept, step);
+    return DRAM_OK;
+}
+
 /* What is in the directory of a run that was there is brought to the step from which it goes on. */
 static dram_status cut_logs(dram_run *r)
 {
@@ -100,9 +113,9 @@ static dram_status cut_logs(dram_run *r)
                       directory);
         if (r->over) return DRAM_OK;
     }
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_METRICS], step, false));
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false));
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true); /* a line's step is done */
+    TRY(mend_metrics(r, step));
+    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false, NULL));
+    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true, NULL); /* a line's step is done */
 }
 
 /* The texts of the config as it is run: for the directory, and for the checkpoints. */
@@ -164,7 +177,7 @@ static dram_status follow_directory(dram_run *r)
 {
     TRY(load_state(r));
     if (!r->resumed.step) return put_aside(r->path[DRAM_RUN_MEMORY]);
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], r->resumed.step + 1, true);
+    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], r->resumed.step + 1, true, NULL);
 }
 
 /* All ranks get what the first has found. */

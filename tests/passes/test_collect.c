@@ -249,6 +249,46 @@ static void bytes_are_held_to_the_joins(void **state)
     }
 }
 
+/* Three in a bucket: three pieces of scratch. */
+static void neighbours_have_scratch_of_their_own(void **state)
+{
+    (void)state;
+    net n;
+    build(&n, 3 * BYTES, false);
+    n.plan = fake_plan(&n.g, 1, &n.slots, true, true);
+    const dram_program *p = &n.plan->programs[0];
+    int a = place_of(&n, "sum4");
+    for (int k = 0; k < 3; k++) assert_int_equal(p->workspace_offset[a + k], p->workspace_offset[a] + k * WORK);
+    for (int v = 0; v < n.g->n_values; v++) {
+        const dram_place_of_value *at = &p->value[v];
+        if (n.g->values[v]->slot != DRAM_NONE || at->last < a || at->first > a + 2 || !at->bytes) continue;
+        assert_true(at->offset + at->bytes <= p->workspace_offset[a] ||
+                    at->offset >= p->workspace_offset[a] + 3 * WORK);
+    }
+    destroy(&n);
+}
+
+/* A copy may still read what a sum would write over: then the sum has bytes of its own. One that waits for the copy, or
+ * comes after what compute has read, lies where its input was. */
+static void a_sum_in_place_has_its_input_alone(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        net n = {0};
+        assert_int_equal(dram_graph_new("step", &n.slots, &n.g), DRAM_OK);
+        dram_val x = dram_graph_input(n.g, "x", DRAM_U8, DRAM_SHAPE(BYTES));
+        dram_val v = node(&n, DRAM_OP_relu, "v", 0, x, DRAM_NONE);
+        dram_val beside = node(&n, DRAM_OP_gelu, "beside", 0, v, DRAM_NONE);
+        n.g->nodes[n.g->n_nodes - 1]->queue = late ? DRAM_QUEUE_COPY : DRAM_QUEUE_COMPUTE;
+        dram_val sum = node(&n, DRAM_OP_all_reduce, "sum", 0, v, DRAM_NONE);
+        dram_val y = node(&n, DRAM_OP_relu, "y", 0, sum, DRAM_NONE);
+        dram_graph_output(n.g, node(&n, DRAM_OP_add, "z", 0, y, beside));
+        n.plan = fake_plan(&n.g, 1, &n.slots, true, true);
+        assert_int_equal(n.plan->programs[0].value[sum].alias, late ? DRAM_NONE : v);
+        destroy(&n);
+    }
+}
+
 /* Bytes of gradients at the fullest node, and at most two buckets of them are alive under fused updates. */
 static void two_buckets_are_alive(void **state)
 {
@@ -295,10 +335,16 @@ static void one_rank_is_what_it_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buckets_with_lag_one),   cmocka_unit_test(a_small_and_a_large_bucket),
-        cmocka_unit_test(clipping_waits_for_all), cmocka_unit_test(gradients_of_one_node),
-        cmocka_unit_test(the_update_by_itself),   cmocka_unit_test(bytes_are_held_to_the_joins),
-        cmocka_unit_test(two_buckets_are_alive),  cmocka_unit_test(one_rank_is_what_it_was),
+        cmocka_unit_test(buckets_with_lag_one),
+        cmocka_unit_test(a_small_and_a_large_bucket),
+        cmocka_unit_test(clipping_waits_for_all),
+        cmocka_unit_test(gradients_of_one_node),
+        cmocka_unit_test(the_update_by_itself),
+        cmocka_unit_test(bytes_are_held_to_the_joins),
+        cmocka_unit_test(neighbours_have_scratch_of_their_own),
+        cmocka_unit_test(a_sum_in_place_has_its_input_alone),
+        cmocka_unit_test(two_buckets_are_alive),
+        cmocka_unit_test(one_rank_is_what_it_was),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);
 }
