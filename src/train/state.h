@@ -24,7 +24,8 @@ typedef struct {
 dram_status dram_state_write(const char *path, int64_t seed, int64_t batches_tracked, const dram_run_state *state);
 
 /* Reads it, and warns of members that are not known. The caller has set state->dataset and is_skipped; an image that is
- * no longer there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is damaged. */
+ * no longer there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is
+ * damaged. */
 dram_status dram_state_read(const char *path, int64_t seed, int64_t *batches_tracked, dram_run_state *state);
 
 #endif
