@@ -188,7 +188,7 @@ static void out_of_memory(void **state)
     int failed = 0;
     for (int64_t i = 0; status != DRAM_OK; i += 1 + i / 3, failed += status != DRAM_OK) {
         dram_alloc_fail_after(i);
-        status = dram_train(cfg, (dram_resume){0}, &hooks, &o.summary);
+        status = dram_train(cfg, NULL, (dram_resume){0}, &hooks, &o.summary);
         dram_alloc_fail_after(-1);
         if (status != DRAM_OK && status != DRAM_ERR_MEMORY)
             fail_msg("request %lld: status %d: %s", (long long)i, (int)status, dram_error_text());
