@@ -1,6 +1,5 @@
 #include "train/checkpoint.h"
 
-
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
