@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 #include "session/schedule.h"
 #include "train/depends.h"
+#include "train/effective.h"
 
 typedef struct {
     int64_t step;                /* updates done */
@@ -16,6 +17,8 @@ typedef struct {
     int skipped;                 /* their number */
     float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
+    const float *targets;        /* saved only: those of all ranks, in rank order; NULL: `target` is all. Not owned */
+    dram_effective effective;    /* saved only: what the steps are done with; ranks 0: it is not said */
     const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
     const dram_depends *depends;
 } dram_run_state;

@@ -239,14 +239,14 @@ static bool are_same(const char *a, const char *b, const char *name)
     return same;
 }
 
-static bool ends_with(const char *text, const char *end)
+/* What may be on one side alone: logs of a run that came to no checkpoint, and what is kept of data, in its folder or, where
+ * that failed and was said, beside the runs. */
+static bool comes_and_goes(const char *name)
 {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
+    return strstr(name, ".before") || strcmp(name, ".dram-check") == 0 || strncmp(name, "dram-check-", 11) == 0;
 }
 
-/* Looks at all of `from`; with `whole`, its files must be in `to` with the same bytes, else be there at all. Logs of a
- * run that came to no checkpoint are kept by right. */
+/* Looks at all of `from`; with `whole`, its files must be in `to` with the same bytes, else be there at all. */
 static const char *look_through(const char *from, const char *to, bool whole)
 {
     static char text[2 * PATH_ROOM];
@@ -260,7 +260,7 @@ static const char *look_through(const char *from, const char *to, bool whole)
         if (entry->fts_info == FTS_DP) continue;
         const char *below = entry->fts_path + strlen(top);
         snprintf(other, sizeof other, "%s%s", to, below);
-        if (!is_there(other) && !ends_with(below, ".before"))
+        if (!is_there(other) && !comes_and_goes(entry->fts_name))
             snprintf(text, sizeof text, "%s is %s", below + 1, whole ? "not there" : "left over"), found = text;
         else if (whole && is_there(other) && !are_same(entry->fts_path, other, entry->fts_name))
             snprintf(text, sizeof text, "%s differs", below + 1), found = text;

@@ -475,6 +475,11 @@ static void nothing_is_put_aside_over_another(void **state)
     for (int i = 0; i < 3; i++) assert_file_is(in_dir(state, names[i]), names[i], strlen(names[i]));
     aside = (char *)1;
     fails(dram_path_put_aside(in_dir(state, "log"), &aside), DRAM_ERR_IO, "log.before-4: No such file or directory");
+    /* A name that can never be looked at is not one that is taken. */
+    char name[256] = {0};
+    memset(name, 'n', 251);
+    put_file(in_dir(state, name), "", 0);
+    fails(dram_path_put_aside(in_dir(state, name), &aside), DRAM_ERR_IO, ".before: File name too long");
     assert_null(aside);
 }
 

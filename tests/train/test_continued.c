@@ -260,7 +260,7 @@ static void damage_is_found(void **state)
         shell(state, command);
     }
     shell(state, "for i in 1 2; do echo x >> hurt/checkpoints/step-0000000$i/state.json; done");
-    refused(state, "hurt", 0, "train.steps=3", DRAM_ERR_FORMAT, "saved; none of the 2 checkpoints is sound");
+    refused(state, "hurt", 0, "train.steps=3", DRAM_ERR_FORMAT, "saved; none of the 2 checkpoints can be gone on with");
     run_remove(state, "hurt");
 }
 
@@ -417,7 +417,8 @@ static void newest_sound(void **state)
     assert_string_equal(dram_sound_newest(folder, true, text, sizeof text),
                         NEWEST "step-00000002: --resume=step-2 goes on from it");
     shell(state, "rm newest/checkpoints/step-0000000[12]/heads.safetensors");
-    assert_string_equal(dram_sound_newest(folder, true, text, sizeof text), "; none of the 4 checkpoints is sound");
+    assert_string_equal(dram_sound_newest(folder, true, text, sizeof text),
+                        "; none of the 4 checkpoints can be gone on with");
     shell(state, "rm -r newest/checkpoints/*");
     assert_string_equal(dram_sound_newest(folder, true, text, sizeof text), "; there is no checkpoint");
     assert_string_equal(dram_error_text(), "");
@@ -458,7 +459,7 @@ static void claims(void **state)
         interruption how = {.state = state, .command = cases[i][0]};
         dram_config *cfg = run_config(state, "claims", ALONE SAVING "train.steps=4 run.eval_every=2");
         const dram_hooks hooks = {.context = &how, .evaluated = interrupt, .stop = &how.stop};
-        dram_status status = dram_train(cfg, (dram_resume){0}, &hooks, &summary);
+        dram_status status = dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary);
         if (status != (i ? DRAM_ERR_FORMAT : DRAM_INTERRUPTED) || !strstr(dram_error_text(), cases[i][1]))
             fail_msg("%d: %s", (int)status, dram_error_text());
         assert_int_equal(strncmp(dram_error_text(), "what was saved is damaged: ", 27) == 0, i > 0);
