@@ -364,12 +364,12 @@ static void of_a_newer_dram(void **state)
 {
     begin(state, "new", "");
     run_unseal(state, "new", 2);
-    shell(state, "sed -i 's/\"version\":.*/\"version\": \"9.9\", \"ranks\": 4, \"phase\": {},/' "
+    shell(state, "sed -i 's/\"version\":.*/\"version\": \"9.9\", \"shards\": 4, \"phase\": {},/' "
                  "new/checkpoints/step-00000002/state.json");
     go_on(state, "new", 0, "train.steps=3");
     char want[5000];
     snprintf(want, sizeof want,
-             "warning: %s: ranks, phase: not known to dram " DRAM_VERSION ", and passed over; dram 9.9 saved it",
+             "warning: %s: shards, phase: not known to dram " DRAM_VERSION ", and passed over; dram 9.9 saved it",
              run_file(state, "new", "checkpoints/step-00000002/state.json"));
     said(want);
     run_remove(state, "new");
