@@ -479,6 +479,41 @@ static void as_much_runs_again(void **state)
     }
 }
 
+static void *look(void *context)
+{
+    trainer *t = context;
+    const dram_step_order order = {.kind = DRAM_PROGRAM_DISTIL_STEP, .loss_scale = 1, .labelled = SIDE * SIDE};
+    if (dram_step_trace(&t->s, &t->feed, &order, t->first, t->count, t->why, sizeof t->why) != DRAM_OK)
+        snprintf(t->why, sizeof t->why, "failed: %s", dram_error_text());
+    return NULL;
+}
+
+/* One rank has a weight that is not finite. It names what that weight made, the other the first that it hears of; both
+ * come to the end, through all collectives, and with micro-batches as often. */
+static void who_looks_for_the_cause_runs_on(void **state)
+{
+    job *j = calloc(1, sizeof *j);
+    void *context[RANKS_MOST];
+    const float bad = NAN;
+    assert_non_null(j);
+    ranks_open(&j->all, 2);
+    for (int r = 0; r < 2; r++) {
+        begin(state, &j->rank[r],
+              "threads=1 student.arch=regnety_002 train.batch_size=4 train.accumulate=2 "
+              "distributed.ranks=2 sam_distill.teacher.placement=shard " NO_VAL,
+              samples, 4, &j->all.one[r]);
+        context[r] = &j->rank[r];
+    }
+    int slot = dram_slots_find(&j->rank[1].s.graphs.slots, "student", "stem.conv.weight");
+    assert_int_equal(dram_exec_write_slot(j->rank[1].s.exec, slot, 0, &bad, sizeof bad), DRAM_OK);
+    ranks_go(&j->all, look, context);
+    assert_non_null(strstr(j->rank[1].why, "stem.conv"));
+    assert_non_null(strstr(j->rank[0].why, "bn"));
+    for (int r = 0; r < 2; r++) end(&j->rank[r]);
+    ranks_close(&j->all);
+    free(j);
+}
+
 /* A plan of several ranks on a device of one. */
 static void one_process_is_refused(void **state)
 {
@@ -505,6 +540,7 @@ int main(void)
         cmocka_unit_test(nothing_reads_dead_bytes),
         cmocka_unit_test(another_order_is_seen),
         cmocka_unit_test(queues_run_apart),
+        cmocka_unit_test(who_looks_for_the_cause_runs_on),
         cmocka_unit_test(as_much_runs_again),
         cmocka_unit_test(one_process_is_refused),
     };
