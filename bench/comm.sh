@@ -12,7 +12,7 @@ arguments 0 1 "$@"
 cd "$(dirname "$0")/.."
 small=
 [ "${1:-}" = --small ] && small=1
-[ $# = 0 ] || [ -n "$small" ] || { sed -n 's/^# usage: /usage: /p' "$0" >&2; exit 2; }
+[ $# = 0 ] || [ -n "$small" ] || { usage >&2; exit 2; }
 build=${DRAM_BUILD:-build/release}
 bench=$build/bench_comm
 most=65536

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "comm/mpi.h"
+#include "comm/nccl.h"
 #include "comm/world.h"
 #include "device/blas.h"
 #include "device/cpu_kernels.h"
@@ -32,6 +33,8 @@ typedef struct {
     dram_world world;
     char no_world[512];
     char mpi_module[PATH_MAX], mpi_version[512]; /* no module: "", and why */
+    bool has_nccl;
+    char nccl[512]; /* its version, or why there is none */
 } facts;
 
 /* The GPU is opened and closed again: that finds a missing library too. */
@@ -57,6 +60,7 @@ static void find_ranks(facts *f)
     snprintf(f->no_world, sizeof f->no_world, "%s", dram_error_text());
     dram_error_clear();
     dram_mpi_describe(f->mpi_module, sizeof f->mpi_module, f->mpi_version, sizeof f->mpi_version);
+    f->has_nccl = dram_nccl_describe(f->nccl, sizeof f->nccl);
 }
 
 /* What a run with the keys' defaults would take. */
@@ -152,6 +156,7 @@ static void print_ranks(const facts *f)
         printf("MPI           %s, by %s\n", f->mpi_version, f->mpi_module);
     else
         printf("MPI           none: %s\n", f->mpi_version);
+    printf("NCCL          %s%s\n", f->has_nccl ? "" : "none: ", f->nccl);
 }
 
 static void print_facts(const facts *f)
@@ -195,7 +200,8 @@ static bool add_gpu(cJSON *root, const facts *f)
            (counted ? cJSON_AddStringToObject(gpu, "counted", counted) : cJSON_AddNullToObject(gpu, "counted"));
 }
 
-/* The launcher's numbers, null if they contradict each other; the module for MPI, null if there is none. */
+/* The launcher's numbers, null if they contradict each other; NCCL's version and the module for MPI, null if there is
+ * none. */
 static bool add_ranks(cJSON *root, const facts *f)
 {
     cJSON *world = f->launched ? cJSON_AddObjectToObject(root, "world") : cJSON_AddNullToObject(root, "world");
@@ -205,6 +211,8 @@ static bool add_ranks(cJSON *root, const facts *f)
                          cJSON_AddNumberToObject(world, "ranks", f->world.size) &&
                          cJSON_AddNumberToObject(world, "local_rank", f->world.local_rank) &&
                          cJSON_AddNumberToObject(world, "local_ranks", f->world.local_size)))
+        return false;
+    if (!(f->has_nccl ? cJSON_AddStringToObject(root, "nccl", f->nccl) : cJSON_AddNullToObject(root, "nccl")))
         return false;
     if (!f->mpi_module[0]) return cJSON_AddNullToObject(root, "mpi") != NULL;
     cJSON *mpi = cJSON_AddObjectToObject(root, "mpi");

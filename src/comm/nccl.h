@@ -27,8 +27,8 @@ int64_t dram_nccl_taken(const dram_transport *transport);
 /* The i-th variable that dram has set for NCCL in this process, since the user had not; NULL: no more. */
 const char *dram_nccl_environment(int i, const char **value);
 
-/* What `dram doctor` says: the library's version, or why there is none. */
-void dram_nccl_describe(char *text, int size);
+/* What `dram doctor` says: the library's version; false: why there is none. */
+bool dram_nccl_describe(char *text, int size);
 
 /* GPU memory that NCCL is assumed to take for N ranks. A connection of a channel has 10 MiB to receive and 2 to send. A
  * ring has one a channel. A sum in rank order exchanges pieces with each other rank besides, by one channel. */

@@ -49,6 +49,8 @@ const char *dram_nccl_environment(int i, const char **value)
 
 #ifdef DRAM_CUDA_SIM /* linked in */
 
+static const char simulated[] = "simulated ";
+
 static dram_status find_functions(dram_nccl_functions *functions)
 {
     *functions = (dram_nccl_functions){0};
@@ -62,7 +64,7 @@ static dram_status find_functions(dram_nccl_functions *functions)
 
 #include "device/symbol.h"
 
-static const char file[] = "libnccl.so.2";
+static const char file[] = "libnccl.so.2", simulated[] = "";
 
 static dram_status find(void *library, const char *name, void *function)
 {
@@ -97,16 +99,17 @@ void dram_nccl_library_version(const dram_nccl_functions *functions, char *text,
 {
     int version = 0; /* 22809 is 2.28.9 */
     functions->nccl_GetVersion(&version);
-    snprintf(text, (size_t)size, "NCCL %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+    snprintf(text, (size_t)size, "%sNCCL %d.%d.%d", simulated, version / 10000, version / 100 % 100, version % 100);
 }
 
-void dram_nccl_describe(char *text, int size)
+bool dram_nccl_describe(char *text, int size)
 {
     dram_nccl_functions functions;
     if (find_functions(&functions) == DRAM_OK) {
         dram_nccl_library_version(&functions, text, size);
-        return;
+        return true;
     }
     snprintf(text, (size_t)size, "%s", dram_error_text());
     dram_error_clear();
+    return false;
 }

@@ -40,7 +40,8 @@ const char *dram_nccl_environment(int i, const char **value)
     return NULL;
 }
 
-void dram_nccl_describe(char *text, int size)
+bool dram_nccl_describe(char *text, int size)
 {
     snprintf(text, (size_t)size, "%s", reason);
+    return false;
 }

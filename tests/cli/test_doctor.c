@@ -31,6 +31,7 @@ static void doctor_says_who_it_is(void **state)
     dram_ok(state, "doctor");
     must_say(printed, "launcher      none: one process\n");
     must_say(printed, "\nMPI           ");
+    must_say(printed, "\nNCCL          ");
     set_rank("1");
     dram_ok(state, "doctor");
     must_say(printed, "launcher      Open MPI: rank 1 of 4, 1 of 4 on this machine\n");

@@ -176,7 +176,7 @@ static void put_aside(void **state)
         assert_int_equal(latest, -1);
     }
     fails(dram_checkpoint_put_aside(in_dir(state, "aside"), 7, &aside), DRAM_ERR_IO,
-          "step-00000007: cannot put this checkpoint aside: No such file or directory");
+          "aside/step-00000007.before-4: No such file or directory");
     assert_null(aside);
 }
 

@@ -459,7 +459,7 @@ static void claims(void **state)
         interruption how = {.state = state, .command = cases[i][0]};
         dram_config *cfg = run_config(state, "claims", ALONE SAVING "train.steps=4 run.eval_every=2");
         const dram_hooks hooks = {.context = &how, .evaluated = interrupt, .stop = &how.stop};
-        dram_status status = dram_train(cfg, (dram_resume){0}, &hooks, &summary);
+        dram_status status = dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary);
         if (status != (i ? DRAM_ERR_FORMAT : DRAM_INTERRUPTED) || !strstr(dram_error_text(), cases[i][1]))
             fail_msg("%d: %s", (int)status, dram_error_text());
         assert_int_equal(strncmp(dram_error_text(), "what was saved is damaged: ", 27) == 0, i > 0);
