@@ -37,6 +37,8 @@ scripts/build.sh sim $(cat scripts/gpu_programs.txt) test_cli_process
 ctest --test-dir build/sim --no-tests=error --output-on-failure -L '^simulated$'
 DRAM_BUILD=build/sim GPU_CHECK_SECONDS=3600 scripts/gpu_check.sh --small
 LIMITS_SECONDS=60 scripts/limits.sh
+tests/train/ranks.sh build/release/dram more
+tests/train/rank_faults.sh 20 build/release/dram
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --no-tests=error --output-on-failure -L '^soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --no-tests=error --output-on-failure -L '^(ops|model)$'
 scripts/faults.sh

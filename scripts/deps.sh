@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: docs/dependencies.md says what each is for.
-# usage: deps.sh
+# Installs the Debian packages that are missing: docs/dependencies.md says what each is for. With --tests those too that
+# tests alone need.
+# usage: deps.sh [--tests]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-arguments 0 0 "$@"
+arguments 0 1 "$@"
 
 packages=(gcc g++ libc6-dev cmake ninja-build pkg-config
   libyaml-dev libopenblas-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libcjson-dev libxxhash-dev
   zlib1g-dev libcmocka-dev jq)
+[ $# -eq 0 ] || packages+=(libopenmpi-dev openmpi-bin)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -4,8 +4,8 @@
 # build/gpu-bundle.tar.xz if none is named.
 #
 # There: tar xf gpu-bundle.tar.xz && dram-gpu/scripts/gpu_check.sh. That machine must have what is too large to bring, or is
-# its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13 and libcudnn.so.9 with its parts (hundreds
-# of MB; a system's packages or those of a PyTorch for CUDA 13 will do), glibc and libstdc++ at least as new as here, bash,
+# its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13, libcudnn.so.9 with its parts and libnccl.so.2
+# (hundreds of MB; a system's packages or those of a PyTorch for CUDA 13 will do), glibc and libstdc++ at least as new as here, bash,
 # coreutils and awk. Without PyTorch (python3 with torch and timm) the benchmark is dram's alone.
 # DRAM_BUILD names a build to pack as it is, instead of build/release made here.
 # usage: gpu_bundle.sh [FILE]
@@ -31,13 +31,14 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/dram-gpu
-mkdir -p "$tree/build/release/tests" "$tree/bin" "$tree/lib" "$tree/scripts" "$tree/bench" "$(dirname "$file")"
+mkdir -p "$tree/build/release/tests" "$tree/bin" "$tree/lib" "$tree/scripts" "$tree/bench" "$tree/tests/comm" "$(dirname "$file")"
 for p in "${programs[@]}"; do
   [ "${p#test_}" = "$p" ] || p=tests/$p
   strip -o "$tree/build/release/$p" "$build/$p"
 done
 cp -r configs "$tree/configs"
 cp scripts/gpu_check.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
+cp tests/comm/simrun.sh "$tree/tests/comm"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
 cp "$(command -v jq)" "$tree/bin"
 # Not the C and C++ libraries: those that CUDA's own need are there.

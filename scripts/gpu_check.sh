@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All that is to be seen on a GPU, in one call: ops and gradients, whole runs against the CPU's, planned against measured
-# memory, the tiers on a GPU made as small as they are for, the benchmark.
+# All that is to be seen on a GPU, in one call: ops and gradients, whole runs against the CPU's, NCCL, planned against
+# measured memory, the tiers on a GPU made as small as they are for, the benchmark.
 #
 # A short table is printed last; FOLDER (build/gpu-check of this tree) keeps everything that was said; that of an earlier
 # check is replaced, another one refused. GPU_CHECK_SECONDS (470) is the time for it all: what does not fit is left out and
@@ -108,7 +108,7 @@ part() {
   log=$out/$(tr 'A-Z' 'a-z' <<<"$1" | tr -c 'a-z0-9\n' _).log
   within "$2" "$log" "${@:3}" || code=$?
   case $code in
-    0) row "$name" ok $((SECONDS - begin)) "$(grep -h 'PASSED\|share of the allowed' "$log" | tail -n 1 | tr -d '[]' | xargs)" ;;
+    0) row "$name" ok $((SECONDS - begin)) "$(grep -h 'PASSED\|share of the allowed\|the process took' "$log" | tail -n 1 | tr -d '[]' | xargs)" ;;
     77) row "$name" skipped $((SECONDS - begin)) "$(last "$log")" ;;
     *) unwell "$name" $code "$begin" "$log" ;;
   esac
@@ -129,6 +129,16 @@ if [ -z "$small" ]; then
   part "streamed and recorded" 60 "$build/tests/test_train_cuda_graph"
   part "resume, bit for bit" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_resume"
   part "teacher's placements" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_teacher"
+fi
+
+# ---- NCCL: one rank, and as many as there are GPUs ----
+
+part "NCCL, one rank" 60 "$build/tests/test_comm_nccl"
+gpus=$(visible_gpus)
+[ -z "$small" ] || gpus=2 # simulated
+if [ "$gpus" -gt 1 ]; then
+  part "NCCL, $gpus ranks" 60 tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_nccl"
+  part "collectives, $gpus ranks" 60 env DRAM_TEST_DEVICE=cuda tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_collective"
 fi
 
 # ---- memory ----

@@ -75,3 +75,12 @@ write_section() {
   rm "$text"
   mv "$1.new" "$1"
 }
+
+# visible_gpus: how many GPUs a program of this shell sees
+visible_gpus() {
+  if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then
+    tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l
+  else
+    { nvidia-smi -L 2>/dev/null || true; } | grep -c '^GPU' || true
+  fi
+}

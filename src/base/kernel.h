@@ -26,6 +26,10 @@ typedef enum {
 
 typedef enum { DRAM_EMBED_MSE, DRAM_EMBED_COSINE, DRAM_EMBED_HUBER } dram_embed_mode;
 
+/* How ranks add: in the order 0 + x0 + x1 + ..., whose bits depend on nothing but the number of ranks, or as the
+ * library likes. */
+typedef enum { DRAM_REDUCE_ORDERED, DRAM_REDUCE_FAST } dram_reduce_mode;
+
 /* The attributes of all ops; each op names in ir/op_list.h those it reads, the others are zero. */
 typedef struct {
     int stride, pad, groups;   /* convolution: same on both axes; groups >= 1 */
@@ -34,7 +38,9 @@ typedef struct {
     int dtype;                 /* dram_dtype of the output, where the inputs do not tell it */
     int heads, window;         /* attention: window side, 0 = global */
     int act;                   /* dram_act */
-    int mode;                  /* dram_resize_mode or dram_embed_mode */
+    int mode;                  /* dram_resize_mode, dram_embed_mode or dram_reduce_mode */
+    int ranks;                 /* collectives: how many there are, at least 2 */
+    int bucket;                /* sums over ranks: those of a number go together (passes/collect.h) */
     int batch_stats;           /* batch norm: mean and var are those of this very x, and take part in the gradient */
     float eps;                 /* norms, optimisers */
     float momentum;            /* running statistics; SGD */

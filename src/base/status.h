@@ -18,6 +18,7 @@
     X(ERR_CONFIG, 2, "the command or the config is wrong")                                                             \
     X(ERR_FORMAT, 2, "a file is not what it should be")                                                                \
     X(ERR_FIT, 3, "it does not fit the budget or the device")                                                          \
+    X(ERR_PEER, 4, "another rank failed or does not answer")                                                           \
     X(INTERRUPTED, 130, "interrupted")
 
 typedef enum {

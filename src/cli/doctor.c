@@ -1,5 +1,6 @@
 /* dram doctor: what this machine has and what a run would take of it. */
 #include <cblas.h>
+#include <limits.h>
 #include <spng.h>
 #include <stdio.h>
 #include <webp/decode.h>
@@ -7,6 +8,9 @@
 
 #include "base/str.h"
 #include "cli/command.h"
+#include "comm/mpi.h"
+#include "comm/nccl.h"
+#include "comm/world.h"
 #include "device/blas.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
@@ -25,6 +29,12 @@ typedef struct {
     int64_t context, opened; /* bytes that the process takes of it, with the libraries open; 0: not known */
     char no_gpu[320];        /* why not */
     char webp[32];
+    bool launched; /* world is known; else no_world says why not */
+    dram_world world;
+    char no_world[512];
+    char mpi_module[PATH_MAX], mpi_version[512]; /* no module: "", and why */
+    bool has_nccl;
+    char nccl[512]; /* its version, or why there is none */
 } facts;
 
 /* The GPU is opened and closed again: that finds a missing library too. */
@@ -41,6 +51,16 @@ static void find_gpu(facts *f)
         f->opened = device->ops->process_bytes(device);
     }
     dram_device_close(device);
+}
+
+/* Who this process is among several, and what they would meet by. */
+static void find_ranks(facts *f)
+{
+    f->launched = dram_world_read(dram_process_environment, NULL, &f->world) == DRAM_OK;
+    snprintf(f->no_world, sizeof f->no_world, "%s", dram_error_text());
+    dram_error_clear();
+    dram_mpi_describe(f->mpi_module, sizeof f->mpi_module, f->mpi_version, sizeof f->mpi_version);
+    f->has_nccl = dram_nccl_describe(f->nccl, sizeof f->nccl);
 }
 
 /* What a run with the keys' defaults would take. */
@@ -61,6 +81,7 @@ static dram_status find_facts(facts *f)
     f->prefetch = cfg->data.prefetch;
     f->reserve = dram_headroom_reserve(cfg);
     find_gpu(f);
+    find_ranks(f);
     const dram_profile gpu = dram_profile_cuda(f->workers);
     if (f->gpu) f->reserve = dram_machine_overhead(&gpu);
     f->tier = dram_headroom_tier((f->gpu ? f->card.free_bytes : dram_host_left_bytes()) - f->reserve);
@@ -121,6 +142,23 @@ static void print_gpu(const facts *f)
                f->counted == DRAM_COUNTED_GPU ? ", by the change of the whole GPU's memory" : "");
 }
 
+static void print_ranks(const facts *f)
+{
+    const dram_world *w = &f->world;
+    if (!f->launched)
+        printf("launcher      not to be told: %s\n", f->no_world);
+    else if (w->launcher == DRAM_LAUNCHER_NONE)
+        printf("launcher      none: one process\n");
+    else
+        printf("launcher      %s: rank %d of %d, %d of %d on this machine\n", dram_launcher_name(w->launcher), w->rank,
+               w->size, w->local_rank, w->local_size);
+    if (f->mpi_module[0])
+        printf("MPI           %s, by %s\n", f->mpi_version, f->mpi_module);
+    else
+        printf("MPI           none: %s\n", f->mpi_version);
+    printf("NCCL          %s%s\n", f->has_nccl ? "" : "none: ", f->nccl);
+}
+
 static void print_facts(const facts *f)
 {
     printf("dram          %s\n", DRAM_VERSION);
@@ -130,6 +168,7 @@ static void print_facts(const facts *f)
     printf("BLAS          %s\n", openblas_get_config());
     printf("libraries     libyaml %s, cJSON %s, libspng %s, libwebp %s\n", yaml_get_version_string(), cJSON_Version(),
            spng_version_string(), f->webp);
+    print_ranks(f);
     print_choice(f);
 }
 
@@ -161,6 +200,26 @@ static bool add_gpu(cJSON *root, const facts *f)
            (counted ? cJSON_AddStringToObject(gpu, "counted", counted) : cJSON_AddNullToObject(gpu, "counted"));
 }
 
+/* The launcher's numbers, null if they contradict each other; NCCL's version and the module for MPI, null if there is
+ * none. */
+static bool add_ranks(cJSON *root, const facts *f)
+{
+    cJSON *world = f->launched ? cJSON_AddObjectToObject(root, "world") : cJSON_AddNullToObject(root, "world");
+    if (!world) return false;
+    if (f->launched && !(cJSON_AddStringToObject(world, "launcher", dram_launcher_name(f->world.launcher)) &&
+                         cJSON_AddNumberToObject(world, "rank", f->world.rank) &&
+                         cJSON_AddNumberToObject(world, "ranks", f->world.size) &&
+                         cJSON_AddNumberToObject(world, "local_rank", f->world.local_rank) &&
+                         cJSON_AddNumberToObject(world, "local_ranks", f->world.local_size)))
+        return false;
+    if (!(f->has_nccl ? cJSON_AddStringToObject(root, "nccl", f->nccl) : cJSON_AddNullToObject(root, "nccl")))
+        return false;
+    if (!f->mpi_module[0]) return cJSON_AddNullToObject(root, "mpi") != NULL;
+    cJSON *mpi = cJSON_AddObjectToObject(root, "mpi");
+    return mpi && cJSON_AddStringToObject(mpi, "module", f->mpi_module) &&
+           cJSON_AddStringToObject(mpi, "version", f->mpi_version);
+}
+
 static cJSON *facts_json(const facts *f)
 {
     cJSON *root = cJSON_CreateObject();
@@ -179,7 +238,7 @@ static cJSON *facts_json(const facts *f)
                 cJSON_AddStringToObject(root, "libyaml", yaml_get_version_string()) &&
                 cJSON_AddStringToObject(root, "cjson", cJSON_Version()) &&
                 cJSON_AddStringToObject(root, "libspng", spng_version_string()) &&
-                cJSON_AddStringToObject(root, "libwebp", f->webp);
+                cJSON_AddStringToObject(root, "libwebp", f->webp) && add_ranks(root, f);
     if (good) return root;
     cJSON_Delete(root);
     return NULL;

@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
+#include "comm/machines.h"
 #include "evaluate/eval_file.h"
 #include "evaluate/fidelity.h"
 #include "evaluate/palette.h"
@@ -73,11 +75,27 @@ static void print_result(const dram_eval_result *r, const char *folder)
     if (folder) printf("predictions: %s\n", dram_visible(folder, shown, sizeof shown));
 }
 
-/* Says what is wrong with data.val; what it is, is printed with the result. */
-static dram_status check_data(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_check *check)
+/* How the data is looked at while other ranks wait. */
+typedef struct {
+    dram_progress_view view;
+    dram_comm *comm;
+    const volatile sig_atomic_t *stop;
+} looking;
+
+static void looked(void *context, int done, int all)
 {
-    dram_progress_view view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0};
-    const dram_check_hooks hooks = {.context = &view, .looked = dram_progress_looked, .stop = stop};
+    looking *l = context;
+    bool asked;
+    dram_progress_looked(&l->view, done, all);
+    if (dram_comm_busy(l->comm, l->stop, &asked) != DRAM_OK) dram_error_clear(); /* the next exchange says it again */
+}
+
+/* Says what is wrong with data.val; what it is, is printed with the result. */
+static dram_status check_data(const dram_config *cfg, dram_comm *comm, const volatile sig_atomic_t *stop,
+                              dram_check *check)
+{
+    looking l = {.view = {.out = stderr, .terminal = isatty(STDERR_FILENO) != 0}, .comm = comm, .stop = stop};
+    const dram_check_hooks hooks = {.context = &l, .looked = looked, .stop = stop};
     dram_status status = dram_check_config(cfg, false, &hooks, check);
     dram_progress_clear();
     if (status != DRAM_OK) return status;
@@ -85,14 +103,16 @@ static dram_status check_data(const dram_config *cfg, const volatile sig_atomic_
     return dram_check_judge(cfg, check, false);
 }
 
-static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, bool json)
+static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, dram_comm *comm, bool json)
 {
     dram_eval_result result;
     dram_check check;
     dram_progress_view view = {.out = stdout};
     const volatile sig_atomic_t *stop = dram_catch_signals();
-    TRY(check_data(cfg, stop, &check));
-    TRY(dram_evaluate_file(cfg, weights, folder, stop, &result));
+    dram_status status = dram_comm_rank(comm) ? DRAM_OK : check_data(cfg, comm, stop, &check);
+    TRY(dram_ranks_together(comm, status));
+    TRY(dram_evaluate_file(cfg, weights, folder, comm, stop, &result));
+    if (dram_comm_rank(comm)) return DRAM_OK;
     if (json) return dram_print_json(dram_eval_json(&result));
     dram_progress_data(&view, cfg, &check);
     print_result(&result, folder);
@@ -150,7 +170,11 @@ dram_status dram_command_eval(int argc, char **argv)
     if (!fidelity && !weights)
         return dram_fail(DRAM_ERR_CONFIG, "eval: --weights FILE is missing; see `dram eval --help`");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_status status = fidelity ? compare_teacher(cfg, fidelity, json) : evaluate(cfg, weights, folder, json);
+    dram_comm *comm = NULL;
+    dram_status status = fidelity ? dram_one_process("eval --teacher-fidelity") : dram_ranks_open(cfg, &comm);
+    if (status == DRAM_OK)
+        status = fidelity ? compare_teacher(cfg, fidelity, json) : evaluate(cfg, weights, folder, comm, json);
+    dram_ranks_close(comm, status);
     dram_config_free(cfg);
     return status;
 }

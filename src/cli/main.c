@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -36,7 +37,7 @@ static void print_usage(FILE *out)
     fprintf(out,
             "\n`dram COMMAND --help` lists a command's options. key=value overrides the config: train.steps=10.\n"
             "Exit codes: 0 done, 1 failed while running, 2 the command or the config is wrong, 3 it does not fit,\n"
-            "130 interrupted after saving.\n");
+            "4 another process of the job failed or does not answer, 130 interrupted after saving.\n");
 }
 
 static const dram_command *find_command(const char *name)
@@ -101,5 +102,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "dram: cannot write to standard output\n");
         status = DRAM_ERR_IO;
     }
+    /* A launcher reports the exit code of the rank that left first: let it be that of the one which failed. */
+    if (status == DRAM_ERR_PEER) sleep(5);
     return dram_status_exit(status);
 }

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "report/summary.h"
 #include "train/train.h"
 
@@ -50,6 +51,12 @@ static void print_summary(const dram_summary *s)
     printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", directory, directory);
 }
 
+static void speak(void *context)
+{
+    (void)context;
+    dram_ranks_speak();
+}
+
 /* The step of "step-400", "step-00000400" or "400". */
 static dram_status read_step(const char *text, int64_t *step)
 {
@@ -61,6 +68,36 @@ static dram_status read_step(const char *text, int64_t *step)
                      text);
 }
 
+static dram_status train(const dram_config *cfg, dram_resume resume, bool json)
+{
+    dram_comm *comm;
+    dram_summary summary;
+    dram_progress_view view = {
+        .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
+    TRY(dram_ranks_open(cfg, &comm));
+    dram_config_tell_idle(cfg);
+    const volatile sig_atomic_t *stop = dram_catch_signals();
+    const dram_hooks first = {.context = &view,
+                              .planned = show_plan,
+                              .fidelity = dram_progress_fidelity,
+                              .progress = dram_progress_step,
+                              .evaluated = dram_progress_evaluated,
+                              .looked = dram_progress_looked,
+                              .data = dram_progress_data,
+                              .stop = stop},
+                     other = {.begins = speak, .stop = stop};
+    dram_status status = dram_train(cfg, comm, resume, dram_comm_rank(comm) ? &other : &first, &summary);
+    dram_progress_clear();
+    if (json) {
+        dram_status printed = dram_print_json(dram_summary_json(&summary, status));
+        if (status == DRAM_OK) status = printed;
+    } else if (status == DRAM_OK) {
+        print_summary(&summary);
+    }
+    dram_ranks_close(comm, status);
+    return status;
+}
+
 dram_status dram_command_train(int argc, char **argv)
 {
     bool json = false, help;
@@ -69,34 +106,19 @@ dram_status dram_command_train(int argc, char **argv)
     const dram_option options[] = {
         {"--resume", "step-N", "go on from the newest checkpoint of this run, or from that of step N", &resume.on,
          &from},
+        {"--continue", NULL, "go on if the run is there, begin it if not: for jobs that are started again",
+         &resume.if_there, NULL},
         {"--json", NULL, "print the summary as one JSON object, everything else on stderr", &json, NULL},
     };
     dram_words words;
     dram_config *cfg;
-    dram_summary summary;
-    TRY(dram_parse("train", argc, argv, options, 2, 1, &words, &help));
+    TRY(dram_parse("train", argc, argv, options, 3, 1, &words, &help));
     if (help) return DRAM_OK;
+    if (resume.on && resume.if_there)
+        return dram_fail(DRAM_ERR_CONFIG, "train: --resume needs the run to be there, --continue does not: give one");
     if (from) TRY(read_step(from, &resume.step));
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
-    dram_config_tell_idle(cfg);
-    dram_progress_view view = {
-        .out = json ? stderr : stdout, .terminal = isatty(STDERR_FILENO) != 0, .every = cfg->run.log_every};
-    const dram_hooks hooks = {.context = &view,
-                              .planned = show_plan,
-                              .fidelity = dram_progress_fidelity,
-                              .progress = dram_progress_step,
-                              .evaluated = dram_progress_evaluated,
-                              .looked = dram_progress_looked,
-                              .data = dram_progress_data,
-                              .stop = dram_catch_signals()};
-    dram_status status = dram_train(cfg, resume, &hooks, &summary);
-    dram_progress_clear();
-    if (json) {
-        dram_status printed = dram_print_json(dram_summary_json(&summary, status));
-        if (status == DRAM_OK) status = printed;
-    } else if (status == DRAM_OK) {
-        print_summary(&summary);
-    }
+    dram_status status = train(cfg, resume, json);
     dram_config_free(cfg);
     return status;
 }

@@ -31,6 +31,7 @@
 #define DRAM_PLACEMENT_LIST(X)                                                                                         \
     X(DRAM_PLACEMENT_DEVICE, "device")                                                                                 \
     X(DRAM_PLACEMENT_STREAM, "stream")                                                                                 \
+    X(DRAM_PLACEMENT_SHARD, "shard")                                                                                   \
     X(DRAM_PLACEMENT_HOST, "host")
 
 #define DRAM_BETWEEN_LIST(X)                                                                                           \
@@ -51,10 +52,29 @@
     X(DRAM_OPTIM_STATE_FP32, "fp32")                                                                                   \
     X(DRAM_OPTIM_STATE_INT8, "int8")
 
+#define DRAM_BATCH_NORM_LIST(X)                                                                                        \
+    X(DRAM_BATCH_NORM_SYNC, "sync")                                                                                    \
+    X(DRAM_BATCH_NORM_LOCAL, "local")
+
 #define DRAM_FUSED_LIST(X)                                                                                             \
     X(DRAM_FUSED_AUTO, "auto")                                                                                         \
     X(DRAM_FUSED_ON, "on")                                                                                             \
     X(DRAM_FUSED_OFF, "off")
+
+#define DRAM_REDUCE_WORD_LIST(X)                                                                                       \
+    X(DRAM_REDUCE_WORD_AUTO, "auto")                                                                                   \
+    X(DRAM_REDUCE_WORD_ORDERED, "ordered")                                                                             \
+    X(DRAM_REDUCE_WORD_FAST, "fast")
+
+#define DRAM_BACKEND_LIST(X)                                                                                           \
+    X(DRAM_BACKEND_AUTO, "auto")                                                                                       \
+    X(DRAM_BACKEND_NCCL, "nccl")                                                                                       \
+    X(DRAM_BACKEND_MPI, "mpi")
+
+#define DRAM_RENDEZVOUS_LIST(X)                                                                                        \
+    X(DRAM_RENDEZVOUS_AUTO, "auto")                                                                                    \
+    X(DRAM_RENDEZVOUS_MPI, "mpi")                                                                                      \
+    X(DRAM_RENDEZVOUS_ENV, "env")
 
 #define DRAM_SCHEDULE_LIST(X)                                                                                          \
     X(DRAM_SCHEDULE_COSINE, "cosine")                                                                                  \
@@ -91,8 +111,12 @@
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
+    X(dram_batch_norm, DRAM_BATCH_NORM_LIST)                                                                           \
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
     X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
+    X(dram_reduce, DRAM_REDUCE_WORD_LIST)                                                                              \
+    X(dram_backend, DRAM_BACKEND_LIST)                                                                                 \
+    X(dram_rendezvous, DRAM_RENDEZVOUS_LIST)                                                                           \
     X(dram_schedule, DRAM_SCHEDULE_LIST)                                                                               \
     X(dram_loss_scale, DRAM_LOSS_SCALE_LIST)                                                                           \
     X(dram_checkpoint, DRAM_CHECKPOINT_LIST)                                                                           \

@@ -41,8 +41,8 @@ struct dram_loader {
     pthread_mutex_t lock; /* for all below */
     pthread_cond_t work, done;
     bool stop;
-    int64_t next_in;   /* position of the next free slot */
-    int64_t next_out;  /* position to be handed out next */
+    int64_t next_in;   /* the sample that the next free slot takes, of those of this loader: 0, 1, 2 .. */
+    int64_t next_out;  /* the one to be handed out next */
     dram_order *order; /* in training */
     char **reason;     /* [files] why a file is bad; NULL: it is not known to be */
     bool *counted;     /* [files] bad and reached by the stream */
@@ -64,6 +64,13 @@ struct dram_loader {
 static dram_status no_memory(void)
 {
     return dram_fail(DRAM_ERR_MEMORY, "out of host memory while loading images");
+}
+
+/* Where the k-th sample of this loader stands in the stream. */
+static int64_t position_of(const dram_loader *l, int64_t k)
+{
+    const dram_loader_params *p = &l->params;
+    return p->start + p->offset + k / p->batch_size * p->stride + k % p->batch_size;
 }
 
 static int image_at(dram_loader *l, int64_t position)
@@ -185,7 +192,7 @@ static slot_state fill(dram_loader *l, slot *s, int index, char *path)
 
 static slot *free_slot(dram_loader *l)
 {
-    if (!l->params.train && l->next_in >= l->count) return NULL;
+    if (!l->params.train && position_of(l, l->next_in) >= l->count) return NULL;
     for (int i = 0; i < l->slot_count; i++)
         if (l->slots[i].state == SLOT_FREE) return &l->slots[i];
     return NULL;
@@ -205,7 +212,7 @@ static void *work(void *context)
             continue;
         }
         s->state = SLOT_WORKING;
-        s->sample = (dram_sample){.position = l->next_in++};
+        s->sample = (dram_sample){.position = position_of(l, l->next_in++)};
         int index = image_at(l, s->sample.position);
         pthread_mutex_unlock(&l->lock);
         slot_state state = fill(l, s, index, w->path);
@@ -229,6 +236,8 @@ static dram_status check_params(const dram_loader_params *p)
     if (p->workers < 1) wrong = "workers";
     if (p->prefetch < 0) wrong = "prefetch";
     if (p->start < 0) wrong = "start";
+    if (p->offset < 0 || p->offset > (p->stride ? p->stride - p->batch_size : 0)) wrong = "offset";
+    if (p->stride < 0 || (p->stride && (!p->train || p->stride < p->batch_size))) wrong = "stride";
     if (!(p->labelled_share >= 0 && p->labelled_share <= 1)) wrong = "labelled_share";
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
@@ -297,7 +306,7 @@ dram_status dram_loader_open(const dram_loader_params *params, dram_loader **out
     l->params = *params;
     l->files = dram_dataset_count(params->dataset);
     l->count = params->list ? params->list_count : l->files;
-    l->next_in = l->next_out = params->start;
+    if (!l->params.stride) l->params.stride = params->batch_size;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->done, NULL);
@@ -387,11 +396,12 @@ static void release(dram_loader *l)
 dram_status dram_loader_next(dram_loader *l, dram_batch *out)
 {
     int count = 0;
+    const bool train = l->params.train;
     *out = (dram_batch){0};
     pthread_mutex_lock(&l->lock);
     release(l);
-    while (l->status == DRAM_OK && count < l->params.batch_size && (l->params.train || l->next_out < l->count)) {
-        slot *s = finished(l, l->next_out);
+    while (l->status == DRAM_OK && count < l->params.batch_size && (train || position_of(l, l->next_out) < l->count)) {
+        slot *s = finished(l, position_of(l, l->next_out));
         if (!s) {
             pthread_cond_wait(&l->done, &l->lock);
             continue;
@@ -411,7 +421,7 @@ dram_status dram_loader_next(dram_loader *l, dram_batch *out)
     }
     pthread_mutex_unlock(&l->lock);
     if (l->status != DRAM_OK) return dram_fail(l->status, "%s", l->text);
-    if (!l->params.train && l->next_out == l->count) judge_range(l, 0, NULL);
+    if (!train && position_of(l, l->next_out) == l->count) judge_range(l, 0, NULL);
     *out = (dram_batch){.count = count, .samples = l->samples};
     return DRAM_OK;
 }
@@ -441,7 +451,7 @@ void dram_loader_count_skipped(dram_loader *l, int index)
 
 int64_t dram_loader_position(const dram_loader *l)
 {
-    return l->next_out;
+    return position_of(l, l->next_out) - l->params.offset;
 }
 
 void dram_loader_close(dram_loader *l)

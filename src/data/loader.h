@@ -54,7 +54,10 @@ typedef struct {
     bool *said;              /* [images of the dataset] bad ones that were warned about, for several loaders of one
                                 * dataset in turn; it must outlive them. NULL: each warns for itself */
     double labelled_share;   /* of the training samples (data/order.h); 0: as they come */
-    int64_t start;           /* position of the first sample */
+    int64_t start;           /* position of the first sample; of a share, where all of them together begin */
+    /* A share of a training stream that several loaders draw together: its batches begin at start + offset,
+     * start + offset + stride and so on. stride 0: batch_size, and no offset; the whole stream. */
+    int offset, stride;
 } dram_loader_params;
 
 typedef struct {
@@ -93,12 +96,11 @@ void dram_loader_release(dram_loader *loader);
 int dram_loader_skipped(const dram_loader *loader);
 int dram_loader_skipped_at(const dram_loader *loader, int k);
 
-/* For a stream that goes on where another stopped: this image was counted there. To be called before the first
- * batch. */
+/* This image was counted elsewhere: by the stream that this one goes on from, or by another share. Same thread. */
 void dram_loader_count_skipped(dram_loader *loader, int index);
 
-/* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. Same
- * thread. */
+/* Position of the first sample that dram_loader_next has not handed out: `start` of a loader that continues here. Of a
+ * share, the same for all shares after as many batches of each. Same thread. */
 int64_t dram_loader_position(const dram_loader *loader);
 
 /* Stops the threads and frees everything, batches included, at any time. NULL is allowed. */

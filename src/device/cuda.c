@@ -164,6 +164,11 @@ static void *cuda_shared(dram_device *device, dram_queue queue)
     return &of(device)->context[queue];
 }
 
+static void *cuda_stream(dram_device *device, dram_queue queue)
+{
+    return of(device)->stream[queue];
+}
+
 static dram_status cuda_join(dram_device *device, dram_queue from, dram_queue to)
 {
     cuda_device *d = of(device);
@@ -237,6 +242,7 @@ static const dram_device_ops cuda_ops = {
     .close = cuda_close,
     .asynchronous = true,
     .shared = cuda_shared,
+    .stream = cuda_stream,
     .join = cuda_join,
     .finish = cuda_finish,
     .record_begin = cuda_record_begin,
@@ -285,7 +291,7 @@ static bool find_usable(char *why, int size)
 {
     struct cudaDeviceProp properties;
     dram_cuda_opened libraries;
-    if (!will_do(0, &properties, why, size)) return false;
+    if (!will_do(dram_device_cuda_chosen(), &properties, why, size)) return false;
     if (dram_cuda_libraries_open(&libraries) != DRAM_OK) {
         snprintf(why, (size_t)size, "%s", dram_error_text());
         dram_error_clear();

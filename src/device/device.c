@@ -6,10 +6,21 @@
 #include "device/testing.h"
 
 static _Atomic int64_t all_devices_have = -1;
+static atomic_int chosen_gpu;
 
 const char *dram_counted_word(dram_counted counted)
 {
     return counted == DRAM_COUNTED_PROCESS ? "process" : counted == DRAM_COUNTED_GPU ? "gpu" : NULL;
+}
+
+void dram_device_cuda_choose(int index)
+{
+    atomic_store(&chosen_gpu, index);
+}
+
+int dram_device_cuda_chosen(void)
+{
+    return atomic_load(&chosen_gpu);
 }
 
 void dram_device_limit(int64_t bytes)

@@ -11,6 +11,7 @@
 #define DRAM_DEVICE_DEVICE_H
 
 #include "base/kernel.h"
+#include "device/collective.h"
 #include "device/host.h"
 #include "ir/op.h"
 
@@ -44,6 +45,7 @@ typedef struct {
      * below are NULL. */
     bool asynchronous;
     void *(*shared)(dram_device *device, dram_queue queue); /* dram_kernel_args.device of that queue's kernels */
+    void *(*stream)(dram_device *device, dram_queue queue); /* the queue as its library knows it: a cudaStream_t */
     dram_status (*join)(dram_device *device, dram_queue from, dram_queue to); /* later work of `to` waits for `from` */
     dram_status (*finish)(dram_device *device); /* waits for all queues; what went wrong in them shows here */
     /* What is handed to queues between begin and end is not done but written down, to be replayed as a whole. It begins
@@ -62,6 +64,8 @@ struct dram_device {
     const dram_kernel_many *many;            /* by dram_op, NULL where there is none; NULL: no kernels for many nodes */
     const dram_kernel *host_kernels;         /* of the host space */
     dram_pool *pool;                         /* handed to the CPU's kernels */
+    const dram_collectives *collectives;     /* set by who opens several ranks, not owned; NULL: one rank */
+    void *comm;                              /* theirs */
     bool records;                            /* programs are recorded and replayed, where the device can */
     dram_counted counted;                    /* whether and how process_bytes counts */
     int64_t context_bytes;                   /* of it: before libraries, kernels and arenas; 0: there is no count */
@@ -75,6 +79,10 @@ dram_status dram_device_open_cpu(int workers, dram_device **device);
  * no driver, no such GPU, one older than Ampere (sm_80), cuBLASLt or cuDNN missing, a build without CUDA. */
 dram_status dram_device_open_cuda(int index, int workers, dram_device **device);
 
+/* The number of the GPU that is this process's: 0 unless it was chosen, which is done once, before it is opened. */
+void dram_device_cuda_choose(int index);
+int dram_device_cuda_chosen(void);
+
 /* What a GPU is and has. It makes the process known to the driver, which takes some of that memory. DRAM_ERR_RUN as
  * above. */
 typedef struct {
@@ -86,7 +94,7 @@ typedef struct {
 } dram_cuda_card;
 dram_status dram_device_cuda_card(int index, dram_cuda_card *card);
 
-/* Whether dram_device_open_cuda may be asked for GPU 0, or which of its reasons speaks against it: what `device: auto`
+/* Whether dram_device_open_cuda may be asked for this process's GPU, or which of its reasons speaks against it: what `device: auto`
  * goes by. It looks once, takes nothing of the GPU, and never chooses a simulated one. One thread may ask at a time. */
 bool dram_device_cuda_usable(char *why, int size);
 

@@ -14,14 +14,17 @@ typedef struct {
     dram_queue queue;
     bool on_host;   /* a CPU's kernel beside a GPU */
     unsigned waits; /* bit q: its queue has to wait for queue q before it */
-    int together;   /* nodes from here on that go in one call of `many`; 1: this one alone */
+    int together;   /* nodes from here on that go in one call of `many`, or of the collectives; 1: this one alone */
     dram_kernel_many many;
+    bool collective; /* joins all ranks: there is no kernel */
+    dram_op op;
 } call;
 
 typedef struct {
     call *calls;                   /* one a node */
     const dram_kernel_args **args; /* theirs, side by side */
     unsigned queues;               /* bit q: it has nodes on queue q, which runs beside compute */
+    bool joins;                    /* has a collective: all ranks run it, to its end */
     bool fixed;                    /* can be recorded: no node of it runs on the host */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
@@ -105,11 +108,13 @@ static bool writes_into(const dram_kernel_args *a, const dram_kernel_args *b)
 }
 
 /* Whether node i can go with the `together` nodes before it, which have its op: in one queue, without a wait between
- * them, and whatever their order. */
+ * them, and whatever their order. Workspaces of neighbouring collectives lie side by side (plan/plan.h); kernels for many
+ * get none. */
 static bool goes_with(const call *calls, int i, int together)
 {
     const call *c = &calls[i];
-    if (c->on_host || c->waits || c->args.workspace || c->queue != calls[i - together].queue) return false;
+    if (c->on_host || c->waits || c->queue != calls[i - together].queue) return false;
+    if (c->args.workspace && !c->collective) return false;
     for (int k = i - together; k < i; k++)
         if (writes_into(&calls[k].args, &c->args) || writes_into(&c->args, &calls[k].args)) return false;
     return true;
@@ -124,10 +129,23 @@ static void bind_together(const dram_exec *exec, const dram_program *p, bound_pr
         const dram_op op = g->nodes[i]->op;
         calls[i].together = 1;
         calls[i].many = exec->device->many ? exec->device->many[op] : NULL;
-        if (!calls[i].many || calls[i].on_host || calls[i].args.workspace) continue;
+        bool many = calls[i].many && !calls[i].on_host && !calls[i].args.workspace;
+        if (!many && !calls[i].collective) continue;
         for (int k = i + 1; k < g->n_nodes && g->nodes[k]->op == op && goes_with(calls, k, k - i); k++)
             calls[i].together++;
     }
+}
+
+static dram_status bind_kernel(const dram_exec *exec, const dram_program *p, const dram_node *node, call *c)
+{
+    bool on_host = dram_node_space(p->graph, node) != DRAM_SPACE_DEVICE;
+    if (on_host) TRY(dram_blas_open(dram_pool_workers(exec->device->pool)));
+    c->op = node->op;
+    c->kernel = (on_host ? exec->device->host_kernels : exec->device->kernels)[node->op];
+    c->collective = !c->kernel;
+    if (!c->collective || (exec->device->collectives && !on_host)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_INTERNAL, "%s: %s joins %d ranks, and this process is one alone", p->graph->name,
+                     node->name, node->attr.ranks);
 }
 
 static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_program *bound)
@@ -139,9 +157,8 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
     for (int i = 0; i < g->n_nodes; i++) {
         const dram_node *node = g->nodes[i];
         call *c = &bound->calls[i];
-        bool on_host = dram_node_space(g, node) != DRAM_SPACE_DEVICE;
-        if (on_host) TRY(dram_blas_open(dram_pool_workers(exec->device->pool)));
-        c->kernel = (on_host ? exec->device->host_kernels : exec->device->kernels)[node->op];
+        TRY(bind_kernel(exec, p, node, c));
+        bound->joins |= c->collective;
         c->args.n_in = node->n_in;
         c->args.n_out = node->n_out;
         for (int k = 0; k < node->n_in; k++) c->args.in[k] = bind_value(exec, p, node->in[k]);
@@ -230,8 +247,13 @@ static dram_status poison_dead(dram_exec *exec, const dram_program *p, int i)
 
 static dram_status finish(const dram_exec *exec)
 {
-    const dram_device_ops *ops = exec->device->ops;
-    return ops->asynchronous ? ops->finish(exec->device) : DRAM_OK;
+    dram_device *device = exec->device;
+    const dram_collectives *collectives = device->collectives;
+    if (!device->ops->asynchronous) return DRAM_OK;
+    if (collectives && collectives->wait) collectives->wait(device->comm, true);
+    dram_status status = device->ops->finish(device);
+    if (collectives && collectives->wait) collectives->wait(device->comm, false);
+    return status;
 }
 
 /* Has queue `to` wait for each queue of the mask. */
@@ -248,11 +270,14 @@ static dram_status wait_for_needs(const dram_exec *exec, const call *c)
     return c->on_host ? finish(exec) : join(exec, c->waits, c->queue);
 }
 
-/* Hands a node to its queue. */
-static dram_status issue(const dram_exec *exec, const call *c)
+/* Hands a node to its queue, or `n` of them in one call. */
+static dram_status issue(const dram_exec *exec, const call *c, const dram_kernel_args *const *args, int n)
 {
+    const dram_device *device = exec->device;
     TRY(wait_for_needs(exec, c));
-    return c->kernel(&c->args);
+    if (!c->collective) return n > 1 ? c->many(args, n) : c->kernel(&c->args);
+    void *stream = device->ops->asynchronous ? device->ops->stream(exec->device, c->queue) : NULL;
+    return device->collectives->run(device->comm, c->op, args, n, stream);
 }
 
 static dram_status name_node(const dram_program *p, int i, dram_status status)
@@ -268,7 +293,7 @@ static dram_status run_node(dram_exec *exec, int program, int i)
     const call *c = &exec->programs[program].calls[i];
     if (exec->poison && c->args.workspace)
         TRY(fill(exec, dram_node_space(p->graph, p->graph->nodes[i]), c->args.workspace, c->args.workspace_bytes));
-    dram_status status = issue(exec, c);
+    dram_status status = issue(exec, c, exec->programs[program].args + i, 1);
     if (status == DRAM_OK) status = finish(exec);
     if (status != DRAM_OK) return name_node(p, i, status);
     return exec->poison ? poison_dead(exec, p, i) : DRAM_OK;
@@ -280,8 +305,7 @@ static dram_status issue_all(const dram_exec *exec, int program)
     const bound_program *bound = &exec->programs[program];
     for (int i = 0; i < p->graph->n_nodes; i += bound->calls[i].together) {
         const call *c = &bound->calls[i];
-        dram_status status = wait_for_needs(exec, c);
-        if (status == DRAM_OK) status = c->together > 1 ? c->many(bound->args + i, c->together) : c->kernel(&c->args);
+        dram_status status = issue(exec, c, bound->args + i, c->together);
         if (status != DRAM_OK) return name_node(p, i, status);
     }
     return join(exec, bound->queues, DRAM_QUEUE_COMPUTE);
@@ -387,10 +411,10 @@ dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dr
     void *buffer = dram_alloc(LOOK_BYTES);
     *node = *value = DRAM_NONE;
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
-    for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
+    for (int i = 0; i < p->graph->n_nodes && (*node == DRAM_NONE || bound->joins); i++) {
         const dram_node *n = p->graph->nodes[i];
         if (dram_node_updates(n)) continue;
-        TRY_GOTO(issue(exec, &bound->calls[i]), done);
+        TRY_GOTO(issue(exec, &bound->calls[i], bound->args + i, 1), done);
         TRY_GOTO(finish(exec), done);
         for (int o = 0; o < n->n_out && *node == DRAM_NONE; o++) {
             bool finite;

@@ -4,8 +4,8 @@
  * and addresses. Afterwards running takes no memory. Slots hold what the host last wrote or an update left. Nodes are
  * handed to their queues in the order of the graph; queues run side by side where a device can (plan/plan.h says what
  * orders them). Neighbours of one op that have nothing to do with each other (the updates of weights) go in one call
- * where the device has a kernel for many; bits do not depend on it. A program's second run is recorded where the device
- * can, and later ones replay it.
+ * where the device has a kernel for many, and so do neighbouring collectives; bits do not depend on it. A program's second
+ * run is recorded where the device can, and later ones replay it.
  */
 #ifndef DRAM_DEVICE_EXEC_H
 #define DRAM_DEVICE_EXEC_H
@@ -15,7 +15,8 @@
 
 typedef struct dram_exec dram_exec;
 
-/* The device and the plan must outlive it. */
+/* The device and the plan must outlive it. A plan of several ranks needs a device that has `collectives`; then all ranks
+ * run, time and look through the same programs in the same order. */
 dram_status dram_exec_open(dram_device *device, const dram_plan *plan, dram_exec **exec);
 void dram_exec_close(dram_exec *exec); /* NULL is allowed */
 
@@ -41,8 +42,9 @@ dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void 
 
 /* Looks for the cause of a result that is not finite: runs the program like dram_exec_run, but leaves out every node
  * that updates something in place (slots stay as they are) and stops at the first other node that gives a number that
- * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. The staged inputs must
- * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
+ * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. A program that joins ranks
+ * is run by all of them, each to its end, and each finds its own. The staged inputs must have been written again, since
+ * a run writes over them. Takes some host memory for the time of the call. */
 dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dram_val *value);
 
 #endif

@@ -185,7 +185,7 @@ dram_status dram_features_write(const dram_config *cfg, const char *weights, con
     TRY(dram_folder_for_output(folder));
     TRY(dram_remove_leftovers(folder));
     TRY(check_images(folder, images, n));
-    TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    TRY_GOTO(dram_choose(cfg, NULL, NULL, &chosen), done);
     TRY_GOTO(open_painter(&p, &chosen.cfg, weights), done);
     for (int i = 0; i < n; i++) {
         dram_features_picture picture;

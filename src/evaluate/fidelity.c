@@ -59,8 +59,8 @@ static dram_status compare(dram_single *s, const char *path, const char *name, d
 }
 
 /* `count` images, spread over the data set. quiet: nothing is said of bad ones, since the run will read them again and
- * say it. */
-static dram_status compare_images(dram_single *s, const dram_dataset *dataset, int count, bool quiet,
+ * say it. comm: ranks that wait; NULL: none do. */
+static dram_status compare_images(dram_single *s, const dram_dataset *dataset, int count, bool quiet, dram_comm *comm,
                                   const volatile sig_atomic_t *stop, dram_fidelity *result)
 {
     dram_status status = DRAM_OK;
@@ -68,7 +68,9 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
     char *path = dram_alloc((size_t)room);
     if (!path) return dram_fail(DRAM_ERR_MEMORY, "no memory for the names of images");
     for (int i = 0; i < count && status == DRAM_OK; i++) {
-        if (stop && *stop) {
+        bool asked;
+        TRY_GOTO(dram_comm_busy(comm, stop, &asked), done);
+        if (asked) {
             status = dram_fail(DRAM_INTERRUPTED,
                                "interrupted: the teacher's fidelity was looked at on %d of %d images, and nothing was "
                                "written",
@@ -84,6 +86,7 @@ static dram_status compare_images(dram_single *s, const dram_dataset *dataset, i
         dram_error_clear();
         status = DRAM_OK;
     }
+done:
     dram_free(path);
     return status;
 }
@@ -121,12 +124,12 @@ dram_status dram_fidelity_folder(const dram_config *cfg, const char *folder, con
     TRY_GOTO(dram_dataset_open(&params, &dataset), done);
     TRY_GOTO(dram_datasets_check_broken(cfg, dataset, where, where), done);
     dram_datasets_say(dataset, params.recursive);
-    TRY_GOTO(dram_choose(cfg, NULL, &chosen), done);
+    TRY_GOTO(dram_choose(cfg, NULL, NULL, &chosen), done);
     *result = empty(&chosen.cfg); /* the file of weights may have said another size */
     if (!dram_fidelity_means_something(&chosen.cfg)) goto done;
     TRY_GOTO(dram_single_plan(&chosen.cfg, DRAM_SET_FIDELITY, &s), done);
     TRY_GOTO(dram_single_start(&s), done);
-    TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, stop, result), done);
+    TRY_GOTO(compare_images(&s, dataset, dram_dataset_count(dataset), false, NULL, stop, result), done);
     if (result->images)
         warn_if_low(&chosen.cfg, result);
     else if (!result->without_cell)
@@ -176,7 +179,7 @@ static dram_status run_before(const dram_session *run, const dram_dataset *train
         status = DRAM_OK;
         goto done;
     }
-    if (status == DRAM_OK) status = compare_images(&s, train, count, true, stop, result);
+    if (status == DRAM_OK) status = compare_images(&s, train, count, true, run->comm, stop, result);
     if (status == DRAM_OK && !result->images)
         leave_out(result, result->without_cell ? "the images are too thin to have a cell" : "no image can be read");
 done:

@@ -22,7 +22,7 @@ dram_status dram_single_check_teacher(const dram_config *cfg)
 dram_status dram_single_plan(const dram_config *chosen, dram_program_set set, dram_single *s)
 {
     *s = (dram_single){.cfg = dram_config_one_image(chosen)};
-    return dram_headroom_plan(&s->cfg, set, &s->session);
+    return dram_headroom_plan(&s->cfg, set, NULL, &s->session);
 }
 
 dram_status dram_single_start(dram_single *s)

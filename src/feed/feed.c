@@ -30,6 +30,7 @@ void dram_feed_close(dram_feed *feed)
     dram_free(feed->size);
     dram_free(feed->kept);
     dram_free(feed->said);
+    dram_free(feed->left_out);
     *feed = (dram_feed){0};
 }
 
@@ -66,11 +67,16 @@ static dram_status write_pixels(dram_session *s, const dram_io *io, dram_val v, 
     return dram_exec_write_part(s->exec, io->index, v, i * bytes, pixels, bytes);
 }
 
-float dram_feed_label_count(const dram_graph_set *p, const dram_sample *samples, int count)
+int64_t dram_feed_label_pixels(const dram_sample *samples, int count)
 {
     int64_t pixels = 0;
     for (int i = 0; i < count; i++) pixels += samples[i].label_pixels;
-    return (pixels ? (float)pixels : 1.0f) / (float)p->accumulate;
+    return pixels;
+}
+
+float dram_feed_label_count(int64_t pixels, int micro_batches)
+{
+    return (pixels ? (float)pixels : 1.0f) / (float)micro_batches;
 }
 
 int dram_feed_with_cells(const dram_graph_set *p, const dram_sample *samples, int count, int cells)

@@ -8,10 +8,11 @@
 
 /* Host memory for masks and sizes of one micro-batch; taken once. Letters as in session/programs.h. */
 typedef struct {
-    float *mask;   /* the larger of [N,g,g] and [N,r,r] */
-    int32_t *size; /* [N,2] */
-    float *kept;   /* [A,N,g,g,256]: targets of the last distil step, for the steps that reuse them; NULL: none do */
-    bool *said;    /* [images of data.val] bad ones that were warned about; NULL: none so far */
+    float *mask;    /* the larger of [N,g,g] and [N,r,r] */
+    int32_t *size;  /* [N,2] */
+    float *kept;    /* [A,N,g,g,256]: targets of the last distil step, for the steps that reuse them; NULL: none do */
+    bool *said;     /* [images of data.val] bad ones that were warned about; NULL: none so far */
+    bool *left_out; /* [images of data.val] bad ones that an evaluation of several ranks met; NULL: none so far */
     /* Where targets come from the cache. The caller sets it and keeps it; it outlives the feed. */
     dram_targets *targets;
 } dram_feed;
@@ -23,8 +24,11 @@ dram_status dram_feed_open(const dram_graph_set *graphs, dram_feed *feed);
 void dram_feed_close(dram_feed *feed);
 
 /* What the task's loss of each micro-batch is divided by: the labelled pixels of the whole effective batch, at least 1,
- * over the number of micro-batches. */
-float dram_feed_label_count(const dram_graph_set *graphs, const dram_sample *samples, int count);
+ * over the number of its micro-batches, those of all ranks. */
+float dram_feed_label_count(int64_t pixels, int micro_batches);
+
+/* Labelled pixels of samples[0..count). */
+int64_t dram_feed_label_pixels(const dram_sample *samples, int count);
 
 /* How many of the images have a cell that holds image, on a grid of `cells` a side: those over which a mean over cells
  * exists. */

@@ -84,6 +84,7 @@ static void keep_missing(const dram_targets *t, wanted_list *list, int *all)
 typedef struct {
     const dram_config *cfg;
     const dram_targets *targets;
+    dram_comm *comm; /* the ranks that share the work; NULL: none */
     const volatile sig_atomic_t *stop;
     dram_session session; /* planned; started when the first good image is there */
     dram_feed feed;
@@ -150,7 +151,9 @@ static dram_status fill_from(filler *f, const dram_dataset *dataset, const wante
     dram_status status;
     TRY(dram_loader_open(&params, &loader));
     for (;;) {
-        if (f->stop && *f->stop) {
+        bool asked;
+        TRY_GOTO(dram_comm_busy(f->comm, f->stop, &asked), done);
+        if (asked) {
             status = dram_fail(DRAM_INTERRUPTED,
                                "interrupted while the cache was filled: %d of %d embeddings were made, and the same "
                                "command goes on from there",
@@ -166,7 +169,8 @@ done:
     return status;
 }
 
-/* wanted[0..n) of one dataset, from a place of this process's own on, so that several do not make the same. */
+/* wanted[0..n) of one dataset, from a place of this process's own on: several that know nothing of each other do not make
+ * the same. */
 static dram_status fill_dataset(filler *f, const dram_dataset *dataset, const wanted_item *wanted, int n)
 {
     dram_status status;
@@ -188,47 +192,79 @@ done:
     return status;
 }
 
-static dram_status fill_all(const dram_config *cfg, const dram_targets *targets, const dram_dataset *const datasets[2],
-                            const wanted_item *wanted, int n, const volatile sig_atomic_t *stop)
+/* Leaves what this rank makes: of all ranks one makes each, whatever else each of them found to be missing. */
+static void keep_share(const dram_comm *comm, wanted_list *list)
 {
-    filler f = {.cfg = cfg, .targets = targets, .stop = stop, .n = n};
+    const uint64_t ranks = (uint64_t)dram_comm_size(comm), rank = (uint64_t)dram_comm_rank(comm);
+    int n = 0;
+    for (int i = 0; i < list->n; i++)
+        if (list->items[i].key.low % ranks == rank) list->items[n++] = list->items[i];
+    list->n = n;
+}
+
+static dram_status fill_all(filler *f, const dram_dataset *const datasets[2], const wanted_item *wanted, int n)
+{
     dram_status status;
     int of_train = 0;
+    f->n = n;
     while (of_train < n && !wanted[of_train].val) of_train++;
-    TRY(dram_headroom_plan(cfg, DRAM_SET_CACHE_FILL, &f.session));
-    if (of_train) TRY_GOTO(fill_dataset(&f, datasets[0], wanted, of_train), done);
-    if (of_train < n) TRY_GOTO(fill_dataset(&f, datasets[1], wanted + of_train, n - of_train), done);
-    dram_info("cache: %d embeddings made", f.made);
+    if (n) TRY_GOTO(dram_headroom_plan(f->cfg, DRAM_SET_CACHE_FILL, NULL, &f->session), done);
+    if (of_train) TRY_GOTO(fill_dataset(f, datasets[0], wanted, of_train), done);
+    if (of_train < n) TRY_GOTO(fill_dataset(f, datasets[1], wanted + of_train, n - of_train), done);
 done:
-    dram_feed_close(&f.feed);
-    dram_session_close(&f.session);
-    dram_free(f.embedding);
+    dram_feed_close(&f->feed);
+    dram_session_close(&f->session);
+    dram_free(f->embedding);
     return status == DRAM_ERR_FIT ? dram_error_prefix(status, "filling the cache: ") : status;
 }
 
-dram_status dram_fill_missing(const dram_config *cfg, dram_targets *t, const dram_dataset *train,
-                              const dram_dataset *val, const volatile sig_atomic_t *stop)
+/* What is missing. DRAM_ERR_CONFIG: the disk has no room for it. */
+static dram_status find_missing(const dram_config *cfg, const dram_targets *t, const dram_dataset *const datasets[2],
+                                wanted_list *list)
 {
-    const dram_dataset *const datasets[2] = {train, val};
-    wanted_list list = {0};
-    dram_status status;
     int all;
     char asked[32], has[32];
     int64_t need, free_bytes;
-    if (!t->cache) return DRAM_OK;
-    TRY_GOTO(want_all(cfg, t, datasets, &list), done);
-    keep_missing(t, &list, &all);
-    if (!list.n) {
+    TRY(want_all(cfg, t, datasets, list));
+    keep_missing(t, list, &all);
+    if (!list->n) {
         dram_info("cache: all %d embeddings are in %s", all, t->directory);
-        goto done;
+        return DRAM_OK;
     }
-    status = dram_cache_check_disk(t->cache, list.n, &need, &free_bytes);
-    dram_info("cache: %d of %d embeddings to make, %s on disk, %s free", list.n, all,
+    dram_status status = dram_cache_check_disk(t->cache, list->n, &need, &free_bytes);
+    dram_info("cache: %d of %d embeddings to make, %s on disk, %s free", list->n, all,
               dram_format_bytes(need, asked, sizeof asked), dram_format_bytes(free_bytes, has, sizeof has));
-    if (status != DRAM_OK) goto done;
-    const dram_config fill = dram_targets_fill_config(cfg);
-    status = fill_all(&fill, t, datasets, list.items, list.n, stop);
-done:
-    dram_free(list.items);
     return status;
+}
+
+/* The ranks are done, and each has what the others made. */
+static dram_status finish(filler *f, bool tried, dram_status status)
+{
+    bool asked, interrupted = status == DRAM_INTERRUPTED;
+    int64_t made = f->made;
+    if (dram_comm_size(f->comm) > 1) {
+        TRY(dram_comm_wait(f->comm, interrupted ? DRAM_OK : status, f->stop, &asked));
+        TRY(dram_comm_sum_counts(f->comm, &made, 1));
+        if (asked && !interrupted)
+            status = dram_fail(DRAM_INTERRUPTED, "interrupted while another rank filled the cache");
+        if (status == DRAM_OK) status = dram_cache_refresh(f->targets->cache);
+    }
+    if (status == DRAM_OK && (tried || made)) dram_info("cache: %lld embeddings made", (long long)made);
+    return status;
+}
+
+dram_status dram_fill_missing(const dram_config *cfg, dram_targets *t, const dram_dataset *train,
+                              const dram_dataset *val, dram_comm *comm, const volatile sig_atomic_t *stop)
+{
+    const dram_dataset *const datasets[2] = {train, val};
+    wanted_list list = {0};
+    if (!t->cache) return DRAM_OK;
+    const dram_config fill = dram_targets_fill_config(cfg);
+    filler f = {.cfg = &fill, .targets = t, .comm = comm, .stop = stop};
+    dram_status status = find_missing(cfg, t, datasets, &list);
+    bool tried = list.n > 0;
+    keep_share(comm, &list);
+    if (status == DRAM_OK && tried) status = fill_all(&f, datasets, list.items, list.n);
+    dram_free(list.items);
+    return finish(&f, tried, status);
 }

@@ -28,8 +28,8 @@ dram_status dram_checkpoint_prune(const char *folder, int keep, int64_t newest);
  * and gets more, and the hashes of those files. A folder of another name may be meant (io/atomic.h: dram_dir). */
 dram_status dram_checkpoint_seal(const char *folder, cJSON *root);
 
-/* Reads every file of a checkpoint. *root: checkpoint.json, the caller's (cJSON_Delete); NULL with DRAM_OK: it has none,
- * since an older dram saved it, and cannot be checked. DRAM_ERR_FORMAT, the file is named: damaged, or not there;
+/* Reads every file of a checkpoint. *root: checkpoint.json, the caller's (cJSON_Delete); NULL with DRAM_OK: it has
+ * none, since an older dram saved it, and cannot be checked. DRAM_ERR_FORMAT, the file is named: damaged, or not there;
  * DRAM_ERR_IO: it cannot be read. */
 dram_status dram_checkpoint_verify(const char *path, cJSON **root);
 

@@ -80,7 +80,7 @@ typedef struct {
     double step; /* kept are the lines below */
     bool again;
     double last; /* step of the line that was kept last */
-    dram_lines_damage damage;
+    dram_lines_mended found;
     char out[1 << 14]; /* lines that are still to be written */
     size_t waiting;
     line next[2]; /* a line, and the one before it, which is not judged before this one is known */
@@ -162,15 +162,16 @@ static dram_status settle(mending *m, const line *l, const line *next)
     bool judged = next->number && !next->wrong;
     bool ahead = judged && next->step < l->step && follows(m, next->step, m->last);
     if (!wrong && (ahead || !follows(m, l->step, m->last))) wrong = "its step is out of order";
-    dram_lines_damage *damage = &m->damage;
-    if (wrong && !damage->first) {
-        damage->first = l->number;
-        damage->wrong = wrong;
+    dram_lines_mended *found = &m->found;
+    if (wrong && !found->first) {
+        found->first = l->number;
+        found->wrong = wrong;
     } else if (wrong) {
-        damage->others++;
+        found->others++;
     }
     if (wrong || l->step >= m->step) return DRAM_OK;
     m->last = l->step;
+    found->kept++;
     return keep(m, l);
 }
 
@@ -187,29 +188,29 @@ static dram_status mend(mending *m)
     return DRAM_OK;
 }
 
-dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_damage *damage)
+dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_mended *found)
 {
     mending m;
     m.from = from;
     m.to = to;
     m.step = (double)step;
     m.again = again;
-    m.damage = (dram_lines_damage){0};
+    m.found = (dram_lines_mended){0};
     m.waiting = 0;
     memset(m.next, 0, sizeof m.next);
     dram_status status = mend(&m);
     if (status == DRAM_OK) status = flush(&m);
     for (int i = 0; i < 2; i++) dram_free(m.next[i].text);
-    *damage = m.damage;
+    *found = m.found;
     return status;
 }
 
-static void tell(const char *path, const dram_lines_damage *damage)
+static void tell(const char *path, const dram_lines_mended *found)
 {
     char others[64] = "";
-    if (damage->others) snprintf(others, sizeof others, ", as %d of the lines after it", damage->others);
-    if (damage->first)
-        dram_warn("%s:%d: this line is damaged (%s); it is left out%s", path, damage->first, damage->wrong, others);
+    if (found->others) snprintf(others, sizeof others, ", as %d of the lines after it", found->others);
+    if (found->first)
+        dram_warn("%s:%d: this line is damaged (%s); it is left out%s", path, found->first, found->wrong, others);
 }
 
 static dram_status open_log(const char *path, FILE **from)
@@ -224,18 +225,20 @@ static dram_status open_log(const char *path, FILE **from)
     return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
 }
 
-dram_status dram_lines_truncate(const char *path, int64_t step, bool again)
+dram_status dram_lines_truncate(const char *path, int64_t step, bool again, int64_t *kept)
 {
     dram_status status;
     dram_atomic file = {0};
-    dram_lines_damage damage;
+    dram_lines_mended found;
     FILE *from;
+    if (kept) *kept = 0;
     if (!dram_path_exists(path)) return DRAM_OK;
     TRY(open_log(path, &from));
     TRY_GOTO(dram_atomic_open(&file, path), done);
-    TRY_GOTO(dram_lines_mend(from, &file, step, again, &damage), done);
+    TRY_GOTO(dram_lines_mend(from, &file, step, again, &found), done);
     TRY_GOTO(dram_atomic_commit(&file), done);
-    tell(path, &damage);
+    tell(path, &found);
+    if (kept) *kept = found.kept;
 done:
     dram_atomic_abort(&file);
     fclose(from);

@@ -35,16 +35,18 @@ void dram_lines_close(dram_lines *lines); /* {0} is allowed */
 /* Keeps the lines whose "step" is below `step`, and warns once of those among them that are damaged, which are dropped:
  * what is no object with a step, what holds a NUL, and what is out of order. Steps rise from line to line; with `again`
  * lines may have the step of the line before. Atomic. No file is no error; what is no file, or a link, is DRAM_ERR_IO
- * and stays as it is. */
-dram_status dram_lines_truncate(const char *path, int64_t step, bool again);
+ * and stays as it is. *kept, which may be NULL, is the number of lines that
+ * are there now. */
+dram_status dram_lines_truncate(const char *path, int64_t step, bool again, int64_t *kept);
 
-/* The lines that were dropped for what they are. */
+/* How many lines were kept, and which were dropped for what they are. */
 typedef struct {
-    int first, others; /* number of the first one in the file, from 1, 0: none; how many after it */
+    int64_t kept;
+    int first, others; /* number of the first dropped in the file, from 1, 0: none; how many after it */
     const char *wrong; /* with the first */
-} dram_lines_damage;
+} dram_lines_mended;
 
-/* What dram_lines_truncate does between two files. Both stay the caller's; `damage` is set where it returns DRAM_OK. */
-dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_damage *damage);
+/* What dram_lines_truncate does between two files. Both stay the caller's; `found` is set where it returns DRAM_OK. */
+dram_status dram_lines_mend(FILE *from, dram_atomic *to, int64_t step, bool again, dram_lines_mended *found);
 
 #endif

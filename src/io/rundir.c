@@ -20,6 +20,7 @@
 struct dram_rundir {
     char *path, *lock_path, *checkpoints;
     bool resume, made;
+    bool follows; /* another process writes in it */
     bool empty; /* made, and nothing is in it yet but the lock */
     int lock;   /* -1: not locked */
 };
@@ -263,7 +264,8 @@ static dram_status find(dram_rundir *run)
     return there ? take_over(run) : check_above(run->path);
 }
 
-dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **out)
+/* What is only a name so far. */
+static dram_status name_run(const char *parent, const char *name, dram_rundir **out)
 {
     dram_status status;
     *out = NULL;
@@ -271,16 +273,33 @@ dram_status dram_rundir_find(const char *parent, const char *name, bool resume, 
         return dram_fail(DRAM_ERR_CONFIG, "name: \"%s\" cannot be the name of a folder in %s", name, parent);
     dram_rundir *run = dram_calloc(1, sizeof *run);
     if (!run) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory for its name", name);
-    *run = (dram_rundir){.resume = resume, .lock = -1};
+    run->lock = -1;
     TRY_GOTO(dram_path_join(parent, name, &run->path), failed);
     TRY_GOTO(dram_path_join(run->path, "lock", &run->lock_path), failed);
     TRY_GOTO(dram_path_join(run->path, "checkpoints", &run->checkpoints), failed);
-    TRY_GOTO(find(run), failed);
     *out = run;
     return DRAM_OK;
 failed:
     dram_rundir_close(run);
     return status;
+}
+
+dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **out)
+{
+    TRY(name_run(parent, name, out));
+    (*out)->resume = resume;
+    dram_status status = find(*out);
+    if (status == DRAM_OK) return DRAM_OK;
+    dram_rundir_close(*out);
+    *out = NULL;
+    return status;
+}
+
+dram_status dram_rundir_follow(const char *parent, const char *name, dram_rundir **out)
+{
+    TRY(name_run(parent, name, out));
+    (*out)->follows = true;
+    return DRAM_OK;
 }
 
 /* Makes the folder and locks it. One that has come since it was found is as one that was there. */
@@ -299,6 +318,7 @@ static dram_status make(dram_rundir *run)
 
 dram_status dram_rundir_open(dram_rundir *run)
 {
+    if (run->follows) return DRAM_OK;
     if (run->lock < 0) TRY(make(run));
     TRY(refuse_link(run->checkpoints));
     if (!run->made) {

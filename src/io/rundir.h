@@ -21,6 +21,10 @@ typedef struct dram_rundir dram_rundir;
  * A name that is empty, ".", ".." or holds a slash is refused. *run is the caller's, NULL on failure. */
 dram_status dram_rundir_find(const char *parent, const char *name, bool resume, dram_rundir **run);
 
+/* The same directory for a process that reads in it while another, which found it, writes: nothing is looked at, locked or
+ * made, then or by dram_rundir_open. */
+dram_status dram_rundir_follow(const char *parent, const char *name, dram_rundir **run);
+
 /* Makes what was found not to be there (and PARENT), and locks it; or removes what a killed process left half-written,
  * and leaves what else is in it.
  * DRAM_ERR_CONFIG: another process was faster, or checkpoints/ is a link. */

@@ -65,9 +65,16 @@ typedef struct {
     dram_init init;
     float init_std;
     dram_layout layout;
-    dram_space space;  /* DEVICE, or HOST: outside the arena of the device */
+    dram_shape whole; /* of the tensor, where the slot is a shard of it, `shape` being [dram_rank_shard]; else rank 0 */
+    dram_space space; /* DEVICE, or HOST: outside the arena of the device */
     const char *group; /* who it belongs to: "teacher", "student", "neck", "head", "sr", "optimizer"; static text */
 } dram_slot;
+
+/* Of the tensor that the slot is, or is a shard of. */
+static inline const dram_shape *dram_slot_tensor(const dram_slot *slot)
+{
+    return slot->whole.rank ? &slot->whole : &slot->shape;
+}
 
 typedef struct {
     dram_slot **at;
@@ -129,7 +136,9 @@ typedef struct {
     bool detached;          /* new nodes carry no gradient */
     int block;              /* of new nodes; 0: none */
     int n_blocks;           /* made so far */
-    dram_status status;     /* sticky */
+    int sync; /* ranks over whose batches statistics of a batch are taken; 0: over the graph's own alone */
+    dram_reduce_mode reduce; /* how those ranks add */
+    dram_status status;      /* sticky */
 } dram_graph;
 
 dram_status dram_graph_new(const char *name, dram_slots *slots, dram_graph **graph);

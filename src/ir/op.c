@@ -5,7 +5,7 @@ const dram_op_row dram_op_rows[DRAM_OP_COUNT] = {
     [DRAM_OP_##NAME] = {#NAME,           MIN_IN,  MAX_IN, N_OUT, SAVED_IN,           SAVED_OUT,                        \
                         ALIAS,           UPDATES, GRAD,   MANY,  DRAM_TRAIT_##TRAIT, DRAM_QUEUE_##QUEUE,               \
                         DRAM_TIME_##TIME},
-    DRAM_OP_LIST(X)
+    DRAM_OP_LIST(X) DRAM_COLLECTIVE_LIST(X)
 #undef X
 };
 

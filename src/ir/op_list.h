@@ -1,4 +1,4 @@
-/* op_list: every op of dram, one row each.
+/* op_list: every op of dram, one row each; those that join several ranks are in collective_list.h.
  *
  * The rules of an op (shape, gradient, FLOPs, workspace) are functions named after it in src/ops/<family>.c, its
  * kernels in kernels/<device>/<family>.*, its test in tests/ops/<family>.c. A row without them does not build.
@@ -28,6 +28,8 @@
  */
 #ifndef DRAM_IR_OP_LIST_H
 #define DRAM_IR_OP_LIST_H
+
+#include "ir/collective_list.h"
 
 /* clang-format off */
 /*    name                  in    out saved       alias  updates grad trait  queue    many time */
@@ -156,14 +158,27 @@
     /* acc, g -> acc + g: a micro-batch's gradient joins those before it */ \
     X(accumulate,           2, 2, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* x -> zeros in its place */ \
-    X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES)
+    X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES) \
+    /* means [N,C], variances [N,C] (biased), counts [N,1]? -> mean [C], var [C] of all, in fp64 inside, rank after rank; \
+       without counts all have as many; 0 and 1 where none has any */ \
+    X(bn_merge,             2, 3, 2, 0x000, 0x0, 0x000, "--",   0, ONCE,    COMPUTE, 0, SHAPES) \
+    /* x f32 [N,...] -> [...]: 0 + x[0] + x[1] + ..., one after the other, as slots that are accumulated from zeros. What a \
+       sum in rank order runs */ \
+    X(rank_sum,             1, 1, 1, 0x000, 0x0, 0x000, "-",    0, PLAIN,   COMPUTE, 0, SHAPES)
 /* clang-format on */
 
 typedef enum {
 #define X(NAME, ...) DRAM_OP_##NAME,
-    DRAM_OP_LIST(X)
+    DRAM_OP_LIST(X) DRAM_COLLECTIVE_LIST(X)
 #undef X
         DRAM_OP_COUNT
 } dram_op;
+
+/* Those of DRAM_OP_LIST, the first ones: each has a kernel. */
+enum {
+#define X(...) +1
+    DRAM_KERNEL_COUNT = DRAM_OP_LIST(X)
+#undef X
+};
 
 #endif

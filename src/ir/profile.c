@@ -5,7 +5,7 @@
 dram_profile dram_profile_cpu(int workers)
 {
     /* 64: a cache line. 1 MiB of scratch a worker stays within a core's L2 and feeds the matrix product well. */
-    return (dram_profile){.name = "cpu", .align = 64, .workers = workers, .scratch_per_worker = 1 << 20};
+    return (dram_profile){.name = "cpu", .align = 64, .workers = workers, .scratch_per_worker = 1 << 20, .ranks = 1};
 }
 
 dram_profile dram_profile_cuda(int workers)

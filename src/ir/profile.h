@@ -8,6 +8,7 @@
 typedef struct {
     char name[64];
     bool gpu;                   /* what is in the device's space runs there; what is in host space runs on the CPU */
+    int ranks;                  /* devices that work on one effective batch, each with a process and this plan */
     int64_t align;              /* bytes; every offset and size is a multiple of it */
     int workers;                /* compute threads of the CPU, each with scratch of its own */
     int64_t scratch_per_worker; /* bytes an op may ask for a worker */
@@ -15,7 +16,8 @@ typedef struct {
     /* Of a GPU: what of its memory a process takes beside the arena, for the driver's context and for the libraries and
      * kernels as they are loaded. No offset depends on it. */
     int64_t context_bytes, loaded_bytes;
-    bool measured; /* those two, on the card; false: assumed */
+    int64_t comm_bytes; /* and what joins ranks (NCCL): always assumed; 0 with one rank */
+    bool measured;      /* those two, on the card; false: assumed */
 } dram_profile;
 
 /* Bytes rounded up to the profile's alignment. */

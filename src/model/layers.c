@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ranks.h"
 #include "ops/call.h"
 
 dram_layers dram_layers_enter(const dram_build *b)
@@ -42,17 +43,35 @@ static dram_slot finish(const dram_layers *l, dram_slot slot, char *name, size_t
     return slot;
 }
 
-/* What the slot holds; a slot outside the space that the graph is in comes as a copy. */
+/* What is read of a frozen weight has more bytes than a shard is worth the latency of a gather for. */
+enum { SHARDED_LEAST = 16384 };
+
+static dram_val gather(const dram_layers *l, const dram_slot *slot, const char *name, dram_val v)
+{
+    int dim[4] = {0};
+    for (int i = 0; i < slot->whole.rank; i++) dim[i] = (int)slot->whole.dim[i];
+    return DRAM_CALL(
+        l->g, all_gather, name,
+        DRAM_ATTR(.ranks = l->b->ranks, .first = dim[0], .out_h = dim[1], .out_w = dim[2], .count = dim[3]), v);
+}
+
+/* What the slot holds; a slot outside the space that the graph is in comes as a copy, a shard is gathered. */
 static dram_val add_slot(const dram_layers *l, dram_slot slot)
 {
-    char name[256], copy[64];
-    snprintf(copy, sizeof copy, "%s.copy", slot.name);
+    char name[256], fetched[64];
+    const int64_t n = dram_elements(&slot.shape);
+    bool shard = !slot.trainable && l->b->ranks > 1 && n >= SHARDED_LEAST && slot.shape.rank <= 4;
+    snprintf(fetched, sizeof fetched, "%s.%s", slot.name, shard ? "whole" : "copy");
     slot = finish(l, slot, name, sizeof name);
+    if (shard) {
+        slot.whole = slot.shape;
+        slot.shape = DRAM_SHAPE(dram_rank_shard(n, l->b->ranks));
+    }
     dram_val v = dram_graph_slot(l->g, &slot);
-    if (slot.space == l->g->space) return v;
+    if (!shard && slot.space == l->g->space) return v;
     dram_category category = l->g->category;
     l->g->category = slot.category;
-    v = DRAM_CALL(l->g, copy, copy, NULL, v);
+    v = shard ? gather(l, &slot, fetched, v) : DRAM_CALL(l->g, copy, fetched, NULL, v);
     l->g->category = category;
     return v;
 }
@@ -203,9 +222,10 @@ static void batch_statistics(const dram_layers *l, dram_val x, dram_val running_
     dram_graph_add(l->g, DRAM_OP_bn_stats, "stats", NULL, &x, 1, out);
     stats[0] = out[0];
     stats[1] = out[1];
+    dram_sync_stats(l->g, stats, DRAM_NONE);
     if (l->g->status != DRAM_OK || l->b->bn != DRAM_BN_TRAIN) return;
     const dram_shape *shape = dram_shape_of(l->g, x);
-    double n = (double)(dram_elements(shape) / dram_last(shape, 0));
+    double n = (double)(dram_elements(shape) / dram_last(shape, 0)) * (l->g->sync > 1 ? l->g->sync : 1);
     if (n < 2) {
         l->g->status = dram_fail(DRAM_ERR_CONFIG,
                                  "%s: batch norm has a single value per channel to learn from; take larger images or a "

@@ -31,6 +31,7 @@ typedef struct {
     dram_dtype dtype; /* of activations, and of the matrices that meet them: frozen weights are kept in it, trained ones
                        * are kept in f32 and cast */
     dram_space space; /* of frozen weights: DEVICE, or HOST, whence they pass through the arena a block at a time */
+    int ranks; /* above 1: a frozen weight in space is a shard on each rank, and is gathered a block at a time; 0, 1: whole */
     dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
     int native; /* side of the images that the weights are of (SAM ViT), a multiple of DRAM_VIT_PATCH; 0: the network's */
     int images;          /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */

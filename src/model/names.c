@@ -83,7 +83,7 @@ bool dram_names_bn_counter(const char *slot, char *out, size_t size)
 
 dram_shape dram_file_shape(const dram_slot *slot)
 {
-    const dram_shape *s = &slot->shape;
+    const dram_shape *s = dram_slot_tensor(slot);
     if (slot->layout == DRAM_LAYOUT_SAME) return *s;
     return DRAM_SHAPE(s->dim[0], s->dim[3], s->dim[1], s->dim[2]);
 }
@@ -91,7 +91,7 @@ dram_shape dram_file_shape(const dram_slot *slot)
 /* Ours is [O, kh*kw, I], the file's [O, I, kh*kw]. */
 static void transpose(const dram_slot *slot, int64_t bytes, const void *from, void *to, bool to_file)
 {
-    const dram_shape *s = &slot->shape;
+    const dram_shape *s = dram_slot_tensor(slot);
     int64_t total = dram_elements(s);
     if (slot->layout == DRAM_LAYOUT_SAME) {
         memcpy(to, from, (size_t)(total * bytes));

@@ -11,6 +11,7 @@
 
 #define X(NAME, ...) extern const dram_rules dram_rules_##NAME;
 DRAM_OP_LIST(X)
+DRAM_COLLECTIVE_LIST(X)
 #undef X
 
 /* Gives out the shape and dtype of input i. */

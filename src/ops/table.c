@@ -3,7 +3,7 @@
 
 static const dram_rules *const rules[DRAM_OP_COUNT] = {
 #define X(NAME, ...) [DRAM_OP_##NAME] = &dram_rules_##NAME,
-    DRAM_OP_LIST(X)
+    DRAM_OP_LIST(X) DRAM_COLLECTIVE_LIST(X)
 #undef X
 };
 

@@ -14,6 +14,7 @@ static bool gains(const dram_graph *g, const dram_readers *r, int i, int reader)
     const dram_value *out = g->values[node->out[0]];
     int64_t held = 0;
     if (out->output || out->slot != DRAM_NONE || node->block != g->nodes[reader]->block) return false;
+    if (g->nodes[reader]->queue != DRAM_QUEUE_COMPUTE) return false; /* the sooner that begins, the better */
     for (int j = i; j < reader; j++)
         if (dram_node_updates(g->nodes[j])) return false;
     for (int k = 0; k < node->n_in; k++) {

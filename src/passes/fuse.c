@@ -4,10 +4,12 @@
 
 #include "base/alloc.h"
 #include "passes/blocks.h"
+#include "passes/collect.h"
 
-/* A node's key. Nodes that stay are STEP apart; one that moves has the key of the last node it needs, and one more. */
+/* A node's key. Nodes that stay are STEP apart; one that moves has a key one above what the last node it needs is ready
+ * at: that one's key, but for a sum over ranks. */
 typedef struct {
-    int64_t key;
+    int64_t key, ready;
     int index; /* before sorting */
     dram_node *node;
 } place;
@@ -26,7 +28,22 @@ static bool overwrites(const dram_node *node, int input)
     return false;
 }
 
-/* Key of the last node that this one needs; 0 when it needs none. read[v]: key of the last reader of v so far. */
+/* What needs a sum over ranks stands before the next bucket of sums, so that a bucket is under way while one fills;
+ * behind the whole bucket where it is the last. */
+static void ready_sums(const dram_graph *g, place *places)
+{
+    int bucket = DRAM_NONE, first = DRAM_NONE;
+    int64_t ready = 0;
+    for (int i = g->n_nodes - 1; i >= 0; i--) {
+        if (!dram_is_sum(g->nodes[i])) continue;
+        if (g->nodes[i]->attr.bucket != bucket) ready = first == DRAM_NONE ? (i + 1) * STEP : first * STEP + STEP / 2;
+        bucket = g->nodes[i]->attr.bucket;
+        first = i;
+        places[i].ready = ready;
+    }
+}
+
+/* At which key this node may run, less one; 0 when it needs none. read[v]: key of the last reader of v so far. */
 static int64_t needed(const dram_graph *g, const dram_node *node, const place *places, const int64_t *read)
 {
     int64_t key = 0;
@@ -34,7 +51,7 @@ static int64_t needed(const dram_graph *g, const dram_node *node, const place *p
         dram_val v = node->in[k];
         if (v == DRAM_NONE) continue;
         int producer = g->values[v]->producer;
-        if (producer != DRAM_NONE && places[producer].key > key) key = places[producer].key;
+        if (producer != DRAM_NONE && places[producer].ready > key) key = places[producer].ready;
         if (overwrites(node, k) && read[v] > key) key = read[v];
     }
     return key;
@@ -62,7 +79,7 @@ dram_status dram_fuse_updates(dram_graph *g)
 {
     int n = g->n_nodes;
     if (g->status != DRAM_OK) return g->status;
-    place *places = dram_alloc((size_t)n * sizeof *places);
+    place *places = dram_calloc((size_t)n + 1, sizeof *places);
     int64_t *read = dram_calloc((size_t)g->n_values + 1, sizeof *read);
     int *order = dram_alloc(((size_t)n + 1) * sizeof *order);
     if (!places || !read || !order) {
@@ -71,10 +88,12 @@ dram_status dram_fuse_updates(dram_graph *g)
         dram_free(read);
         return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", g->name);
     }
+    ready_sums(g, places);
     for (int i = 0; i < n; i++) {
         dram_node *node = g->nodes[i];
         int64_t key = moves(node) ? needed(g, node, places, read) + 1 : (i + 1) * STEP;
-        places[i] = (place){.key = key, .index = i, .node = node};
+        places[i] =
+            (place){.key = key, .ready = places[i].ready > key ? places[i].ready : key, .index = i, .node = node};
         for (int k = 0; k < node->n_in; k++)
             if (node->in[k] != DRAM_NONE) note_reader(g, node->in[k], key, read);
     }

@@ -1,6 +1,7 @@
 #include "passes/passes.h"
 
 #include "base/alloc.h"
+#include "passes/collect.h"
 #include "passes/delay.h"
 #include "passes/fuse.h"
 
@@ -13,6 +14,7 @@ dram_status dram_passes_run(const dram_passes *passes, dram_graph *g, const dram
     int64_t live;
     dram_status status;
     TRY(dram_delay(g));
+    TRY(dram_collect(g, passes->bucket));
     if (passes->fuse) TRY(dram_fuse_updates(g));
     TRY_GOTO(passes->seconds(passes->context, g, &seconds), done);
     options.seconds = seconds;
@@ -24,4 +26,10 @@ done:
     dram_recompute_close(r);
     dram_free(seconds);
     return status;
+}
+
+dram_status dram_passes_update(dram_graph *g, int64_t bucket)
+{
+    TRY(dram_collect(g, bucket));
+    return dram_fuse_updates(g);
 }

@@ -59,9 +59,9 @@ static dram_status resolve(dram_recompute *r, int stage, dram_val v, int *versio
  * cheap to make is made for each of two readers far from each other. */
 static bool is_at_hand(const dram_recompute *r, dram_val v)
 {
-    enum { FAR = 6 }; /* steps */
+    enum { FAR = 6 }; /* steps of the compute queue */
     if (r->memo_key[v] != r->operation) return false;
-    return r->trace.n - r->memo_step[v] <= FAR || !dram_is_cheap(r->g, r->g->values[v]->producer);
+    return r->trace.n - r->trace.beside - r->memo_step[v] <= FAR || !dram_is_cheap(r->g, r->g->values[v]->producer);
 }
 
 /* Runs the producer of v again, unless that was just done. */
@@ -75,7 +75,7 @@ static dram_status remake(dram_recompute *r, int stage, dram_val v, int *version
         for (int o = 0; o < node->n_out; o++) {
             r->memo[node->out[o]] = out[o];
             r->memo_key[node->out[o]] = r->operation;
-            r->memo_step[node->out[o]] = r->trace.n;
+            r->memo_step[node->out[o]] = r->trace.n - r->trace.beside;
         }
     }
     *version = r->memo[v];

@@ -26,7 +26,7 @@ void dram_trace_close(dram_trace *t)
 
 void dram_trace_clear(dram_trace *t)
 {
-    t->n = 0;
+    t->n = t->beside = 0;
     t->n_values = t->g->n_values;
 }
 
@@ -37,6 +37,7 @@ dram_status dram_trace_add(dram_trace *t, int index, bool copy, const int *in, i
         return dram_fail(DRAM_ERR_MEMORY, "no memory to order %s", t->g->name);
     dram_trace_step *step = &t->step[t->n++];
     *step = (dram_trace_step){.node = index, .copy = copy};
+    t->beside += node->queue != DRAM_QUEUE_COMPUTE;
     memcpy(step->in, in, (size_t)node->n_in * sizeof *in);
     for (int o = 0; o < node->n_out; o++) {
         step->out[o] = copy ? t->n_values++ : node->out[o];

@@ -58,7 +58,38 @@ static dram_status check_updates(const dram_graph *g, const int32_t *last_reader
     return DRAM_OK;
 }
 
-static void choose_aliases(dram_program *p, dram_plan_options options, const int32_t *last)
+/* Of each value its last reader, if that is beside compute and is the only node that may be at the value when it runs:
+ * it may write over it, although the value's life ends where the queues join. Else DRAM_NONE. */
+static void find_sole_readers(const dram_graph *g, const int32_t *last_reader, const int32_t *join, int32_t *sole)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        int32_t i = last_reader[v];
+        sole[v] = i != DRAM_NONE && g->nodes[i]->queue != DRAM_QUEUE_COMPUTE ? i : DRAM_NONE;
+    }
+    for (int j = 0; j < g->n_nodes; j++)
+        for (int k = 0; k < g->nodes[j]->n_in; k++) {
+            dram_val v = g->nodes[j]->in[k];
+            if (v == DRAM_NONE || sole[v] == DRAM_NONE || sole[v] == j) continue;
+            if (join[j] > sole[v] && g->nodes[j]->queue != g->nodes[sole[v]]->queue) sole[v] = DRAM_NONE;
+        }
+}
+
+/* What dies at node i for it to take over. A value that it takes is the output's from there on. */
+static dram_val take_over(const dram_lives *lives, int i, const int32_t *sole, int32_t *last)
+{
+    const dram_node *node = lives->g->nodes[i];
+    int32_t held[DRAM_MAX_IN];
+    for (int k = 0; k < node->n_in; k++) {
+        held[k] = node->in[k] == DRAM_NONE ? DRAM_NONE : last[node->in[k]];
+        if (node->in[k] != DRAM_NONE && sole[node->in[k]] == i) last[node->in[k]] = i;
+    }
+    dram_val taken = dram_takes_over(lives, i, node, node->in, node->out);
+    for (int k = node->n_in - 1; k >= 0; k--)
+        if (node->in[k] != DRAM_NONE && node->in[k] != taken) last[node->in[k]] = held[k];
+    return taken;
+}
+
+static void choose_aliases(dram_program *p, dram_plan_options options, const int32_t *sole, int32_t *last)
 {
     const dram_graph *g = p->graph;
     const dram_lives lives = {.g = g, .last = last, .apart = !options.share_teacher};
@@ -69,7 +100,7 @@ static void choose_aliases(dram_program *p, dram_plan_options options, const int
             int from = dram_op_updates(node->op, o);
             if (from != DRAM_NONE) p->value[node->out[o]].alias = node->in[from];
         }
-        dram_val taken = options.in_place ? dram_takes_over(&lives, i, node, node->in, node->out) : DRAM_NONE;
+        dram_val taken = options.in_place ? take_over(&lives, i, sole, last) : DRAM_NONE;
         if (taken != DRAM_NONE) p->value[node->out[0]].alias = taken;
     }
 }
@@ -84,6 +115,9 @@ dram_status dram_lifetimes_find(dram_program *p, dram_plan_options options, int3
     find_joins(g, done);
     dram_status status = check_updates(g, last, done, readers.first);
     if (status != DRAM_OK) goto failed;
+    int32_t *sole = readers.first;
+    find_sole_readers(g, last, done, sole);
+    for (int v = 0; v < g->n_values && !options.eager_free; v++) sole[v] = DRAM_NONE;
     for (int v = 0; v < g->n_values; v++) {
         const dram_value *value = g->values[v];
         bool whole = value->slot != DRAM_NONE;
@@ -92,7 +126,7 @@ dram_status dram_lifetimes_find(dram_program *p, dram_plan_options options, int3
         if (whole || value->output || !options.eager_free) last[v] = end;
     }
     keep_to_the_joins(g, done, last);
-    choose_aliases(p, options, last);
+    choose_aliases(p, options, sole, last);
     for (int v = 0; v < g->n_values; v++) p->value[v].last = last[v] < end ? last[v] : end;
     for (int i = 0; i < g->n_nodes; i++)
         if (done[i] > end) done[i] = end;

@@ -43,8 +43,8 @@ typedef struct {
     int n;
 } layout;
 
-/* All of the teacher's activations as one buffer, where they are kept apart. */
-enum { REGION = INT32_MIN };
+/* All of the teacher's activations as one buffer, where they are kept apart; the workspaces of the comm queue as one. */
+enum { REGION = INT32_MIN, TURNS };
 
 typedef enum { ALL, TEACHERS, OTHERS } part;
 
@@ -52,6 +52,38 @@ static void add_buffer(layout *l, int32_t owner, int64_t bytes, int32_t first, i
 {
     l->owner[l->n] = owner;
     l->buffers[l->n++] = (dram_buffer){.bytes = bytes, .first = first, .last = last};
+}
+
+static bool takes_turns(const dram_node *node)
+{
+    return node->queue == DRAM_QUEUE_COMM;
+}
+
+/* The comm queue's nodes run one after another, but for neighbours, which may go in one call. So their workspaces take
+ * turns in one buffer, from the first of them to where the last is joined; neighbours' lie side by side. */
+static void list_turns(layout *l, dram_space space)
+{
+    const dram_graph *g = l->g;
+    int64_t bytes = 0, side = 0;
+    int32_t first = DRAM_NONE, last = 0;
+    for (int i = 0; i < g->n_nodes; i++) {
+        if (!takes_turns(g->nodes[i])) side = 0;
+        if (!takes_turns(g->nodes[i]) || !l->p->workspace_bytes[i] || dram_node_space(g, g->nodes[i]) != space)
+            continue;
+        l->p->workspace_offset[i] = side;
+        side += l->p->workspace_bytes[i];
+        if (side > bytes) bytes = side;
+        if (first == DRAM_NONE) first = i;
+        if (l->done[i] > last) last = l->done[i];
+    }
+    if (bytes) add_buffer(l, TURNS, bytes, first, last);
+}
+
+static void move_turns(const layout *l, dram_space space, int64_t base)
+{
+    for (int i = 0; i < l->g->n_nodes; i++)
+        if (takes_turns(l->g->nodes[i]) && l->p->workspace_bytes[i] && dram_node_space(l->g, l->g->nodes[i]) == space)
+            l->p->workspace_offset[i] += base;
 }
 
 /* One buffer for each storage of the space that is not a slot, and one for each workspace. */
@@ -74,8 +106,9 @@ static void list_buffers(layout *l, dram_space space, part which)
         if (b >= 0 && p->value[v].last > l->buffers[b].last) l->buffers[b].last = p->value[v].last;
     }
     if (which == TEACHERS) return;
+    list_turns(l, space);
     for (int i = 0; i < g->n_nodes; i++)
-        if (p->workspace_bytes[i] && dram_node_space(g, g->nodes[i]) == space)
+        if (p->workspace_bytes[i] && !takes_turns(g->nodes[i]) && dram_node_space(g, g->nodes[i]) == space)
             add_buffer(l, -1 - i, p->workspace_bytes[i], i, l->done[i]);
 }
 
@@ -90,12 +123,14 @@ static dram_status place(layout *l, dram_placement *placement)
 }
 
 /* Adds where the buffers begin to what they lie in: a space's slots, or the region. */
-static void set_offsets(layout *l, int64_t base)
+static void set_offsets(layout *l, dram_space space, int64_t base)
 {
     for (int b = 0; b < l->n; b++) {
         int64_t offset = base + l->buffers[b].offset;
         if (l->owner[b] >= 0)
             l->p->value[l->owner[b]].offset = offset;
+        else if (l->owner[b] == TURNS)
+            move_turns(l, space, offset);
         else if (l->owner[b] != REGION)
             l->p->workspace_offset[-1 - l->owner[b]] = offset;
     }
@@ -127,12 +162,12 @@ static dram_status place_device(layout *l)
     if (!share) {
         list_buffers(l, DRAM_SPACE_DEVICE, TEACHERS);
         TRY(place(l, &apart));
-        set_offsets(l, 0);
+        set_offsets(l, DRAM_SPACE_DEVICE, 0);
     }
     list_buffers(l, DRAM_SPACE_DEVICE, share ? ALL : OTHERS);
     if (apart.top) add_buffer(l, REGION, apart.top, 0, l->g->n_nodes - 1);
     TRY(place(l, &p->placement));
-    set_offsets(l, l->plan->slots_bytes);
+    set_offsets(l, DRAM_SPACE_DEVICE, l->plan->slots_bytes);
     if (apart.top) {
         int64_t base = l->plan->slots_bytes + l->buffers[l->n - 1].offset;
         for (int v = 0; v < l->g->n_values; v++) {
@@ -154,7 +189,7 @@ static dram_status place_spaces(layout *l)
         if (s == DRAM_SPACE_DEVICE) continue;
         list_buffers(l, (dram_space)s, ALL);
         TRY(place(l, &placement));
-        set_offsets(l, l->plan->outside_slots[s]);
+        set_offsets(l, (dram_space)s, l->plan->outside_slots[s]);
         p->outside[s] = placement.top;
     }
     for (int v = 0; v < l->g->n_values; v++) {

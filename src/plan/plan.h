@@ -16,7 +16,8 @@
  *   - all queues are done before the next program begins.
  * So a node beside the compute queue runs beside the compute nodes after it, up to the first of them that reads what it
  * wrote, or that waits for a reader on yet another queue. There the queues join. What the node reads and writes, and
- * its workspace, live at least to that join, and to the end of the program if there is none. An executor that runs all
+ * its workspace, live at least to that join, and to the end of the program if there is none. Workspaces of the comm queue
+ * take turns in one buffer, but for neighbours', which an executor may hand over in one call. An executor that runs all
  * nodes in order keeps more than this.
  */
 #ifndef DRAM_PLAN_PLAN_H
@@ -87,7 +88,7 @@ static inline int64_t dram_plan_arena(const dram_plan *plan, dram_space space)
 /* What a process takes of the GPU in all; the arena on the CPU. */
 static inline int64_t dram_plan_process(const dram_plan *plan)
 {
-    return plan->arena_bytes + plan->profile.context_bytes + plan->profile.loaded_bytes;
+    return plan->arena_bytes + plan->profile.context_bytes + plan->profile.loaded_bytes + plan->profile.comm_bytes;
 }
 
 /* Bytes that a slot takes in its arena. */

@@ -36,8 +36,14 @@ static size_t format_line(const dram_metrics *m, char out[LINE_MAX_BYTES])
                           isfinite(m->loss_sam) ? "true" : "false", m->teacher_ran ? "true" : "false");
     n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "images_per_second", m->images_per_second);
     n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n,
-                          ",\"planned_peak_bytes\":%" PRId64 ",\"measured_peak_bytes\":%" PRId64 "}\n",
-                          m->planned_peak_bytes, m->measured_peak_bytes);
+                          ",\"planned_peak_bytes\":%" PRId64 ",\"measured_peak_bytes\":%" PRId64, m->planned_peak_bytes,
+                          m->measured_peak_bytes);
+    if (m->ranks > 1) {
+        n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"ranks\":%d", m->ranks);
+        n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "wait_seconds", m->wait_seconds);
+        n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"last_rank\":%d", m->last_rank);
+    }
+    n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, "}\n");
     return n;
 }
 

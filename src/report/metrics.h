@@ -18,6 +18,10 @@ typedef struct {
     bool teacher_ran;
     double images_per_second;
     int64_t planned_peak_bytes, measured_peak_bytes;
+    /* Written for several ranks alone. */
+    int ranks;
+    double wait_seconds; /* of the first rank for the others, before the step */
+    int last_rank;       /* which all waited for */
 } dram_metrics;
 
 /* Appends one line. */

@@ -16,6 +16,18 @@ static void describe_student(const dram_session *s, dram_str *text)
     dram_str_add(text, ", %s, %s\n", dram_precision_word(cfg->train.precision), dram_optim_word(cfg->optim.type));
 }
 
+/* How many ranks there are, and what they send each other; nothing of one. */
+static void describe_ranks(const dram_plan_facts *f, const dram_session *s, dram_str *text)
+{
+    double bytes = 0;
+    char size[32];
+    if (f->ranks == 1) return;
+    for (int op = 0; op < DRAM_OP_COUNT; op++) bytes += f->traffic.bytes[op];
+    dram_str_add(text, "ranks    %d, effective batch %d; each sends %s an update, sums %s\n", f->ranks,
+                 f->effective_batch, dram_format_bytes((int64_t)bytes, size, sizeof size),
+                 s->graphs.reduce == DRAM_REDUCE_ORDERED ? "in rank order" : "as the library adds");
+}
+
 static void describe_teacher(const dram_config *cfg, dram_str *text)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
@@ -164,9 +176,13 @@ dram_status dram_plan_facts_find(const dram_session *s, dram_plan_facts *facts)
     TRY(find_cache(s, &facts->cache));
     count_flops(s, facts);
     facts->updates = s->cfg.train.steps;
+    facts->ranks = s->graphs.ranks;
+    facts->effective_batch = s->graphs.ranks * s->cfg.train.batch_size;
+    dram_session_traffic(s, &facts->traffic);
     facts->mapped = dram_headroom_mapped(&s->cfg, &s->plan->profile);
     TRY(dram_session_time(s, &facts->time));
     describe_student(s, &facts->heading);
+    describe_ranks(facts, s, &facts->heading);
     describe_teacher(&s->cfg, &facts->heading);
     describe_losses(s, &facts->heading);
     describe_cache(&facts->cache, &facts->heading);

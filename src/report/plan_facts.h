@@ -28,6 +28,8 @@ typedef struct {
     dram_lever levers[DRAM_LEVERS];
     int n_levers;
     dram_plan_cache cache;
+    int ranks, effective_batch; /* images of an update, all ranks' */
+    dram_traffic traffic;       /* of an update and rank, the mean over an interval */
     dram_mapped mapped; /* besides the arena */
 } dram_plan_facts;
 

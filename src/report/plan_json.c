@@ -1,5 +1,7 @@
 #include "report/plan_json.h"
 
+#include <stdio.h>
+
 #include "io/json.h"
 
 static bool add_bytes(cJSON *o, const char *key, int64_t value)
@@ -84,6 +86,34 @@ static bool add_cache(cJSON *root, const dram_plan_cache *cache)
            add_bytes(o, "image_disk_bytes", cache->image_bytes);
 }
 
+/* What ranks send each other for an update, null with one. */
+static bool add_traffic(cJSON *root, const dram_profile *p, const dram_plan_facts *f)
+{
+    double bytes = 0, calls = 0;
+    if (f->ranks <= 1) return cJSON_AddNullToObject(root, "comm") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(root, "comm"), *by_op = o ? cJSON_AddObjectToObject(o, "by_op") : NULL;
+    for (int op = 0; op < DRAM_OP_COUNT; op++) {
+        if (f->traffic.calls[op] == 0) continue;
+        cJSON *one = by_op ? cJSON_AddObjectToObject(by_op, dram_op_rows[op].name) : NULL;
+        if (!one || !cJSON_AddNumberToObject(one, "bytes_sent", f->traffic.bytes[op]) ||
+            !cJSON_AddNumberToObject(one, "calls", f->traffic.calls[op]))
+            return false;
+        bytes += f->traffic.bytes[op];
+        calls += f->traffic.calls[op];
+    }
+    return by_op && cJSON_AddNumberToObject(o, "bytes_sent", bytes) && cJSON_AddNumberToObject(o, "calls", calls) &&
+           (p->gpu ? add_bytes(o, "comm_bytes", p->comm_bytes) : cJSON_AddNullToObject(o, "comm_bytes") != NULL);
+}
+
+static bool add_ranks(cJSON *root, const dram_plan *plan, const dram_plan_facts *f)
+{
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)dram_plan_hash(plan));
+    return cJSON_AddNumberToObject(root, "ranks", f->ranks) &&
+           cJSON_AddNumberToObject(root, "effective_batch", f->effective_batch) &&
+           cJSON_AddStringToObject(root, "plan_hash", hash) && add_traffic(root, &plan->profile, f);
+}
+
 /* Address space besides the arena, null on a GPU. */
 static bool add_mapped(cJSON *root, const dram_mapped *mapped)
 {
@@ -107,7 +137,7 @@ cJSON *dram_plan_json(const dram_plan *plan, const dram_plan_facts *f)
         dram_json_add_text(root, "recompute", f->recompute.text) && dram_json_add_text(root, "pulled", f->pulled) &&
         add_bytes(root, "update_flops", f->update_flops) && add_bytes(root, "teacher_flops", f->teacher_flops) &&
         add_time(root, f) && add_categories(root, plan) && add_levers(root, f->levers, f->n_levers) &&
-        add_programs(root, plan) && add_cache(root, &f->cache))
+        add_programs(root, plan) && add_cache(root, &f->cache) && add_ranks(root, plan, f))
         return root;
     cJSON_Delete(root);
     dram_fail(DRAM_ERR_MEMORY, "no memory for the report of the plan");

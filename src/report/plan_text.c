@@ -157,12 +157,14 @@ static void add_process(const page *p)
     } rows[] = {{"arena", "", p->plan->arena_bytes},
                 {"driver's context", how, profile->context_bytes},
                 {"libraries, kernels", how, profile->loaded_bytes},
+                {"NCCL", "assumed", profile->comm_bytes},
                 {"process", "", dram_plan_process(p->plan)}};
     if (!profile->gpu) return;
     dram_str_add(p->out, "\n%-22s%12s\n", "process on the GPU", p->unit);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        dram_str_add(p->out, "  %-20s%12.*f%s%s\n", rows[i].name, p->decimals, in_unit(p, rows[i].bytes),
-                     *rows[i].remark ? "   " : "", rows[i].remark);
+        if (rows[i].bytes)
+            dram_str_add(p->out, "  %-20s%12.*f%s%s\n", rows[i].name, p->decimals, in_unit(p, rows[i].bytes),
+                         *rows[i].remark ? "   " : "", rows[i].remark);
 }
 
 static void add_programs(const page *p)

@@ -103,7 +103,10 @@ static dram_status run_passes(dram_session *s, const dram_profile *profile, cons
 {
     const dram_config *cfg = &s->cfg;
     asked context = {.s = s, .profile = profile, .request = request, .kind = kind};
-    const dram_passes passes = {.fuse = s->graphs.fused || cfg->train.accumulate > 1,
+    if (!s->graphs.io[kind].graph->backward_begin)
+        return dram_passes_update(s->graphs.io[kind].graph, cfg->distributed.bucket);
+    const dram_passes passes = {.bucket = cfg->distributed.bucket,
+                                .fuse = s->graphs.fused || cfg->train.accumulate > 1,
                                 .recompute = {.norms = cfg->memory.recompute_norms,
                                               .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
                                               .in_place = cfg->memory.in_place},
@@ -125,7 +128,8 @@ static dram_status build_once(const dram_config *cfg, const dram_plan_request *r
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
         if (!s->graphs.io[k].graph) continue;
         graphs[n++] = s->graphs.io[k].graph;
-        if (s->graphs.io[k].graph->backward_begin)
+        bool update = k == DRAM_PROGRAM_UPDATE || k == DRAM_PROGRAM_PLAIN_UPDATE;
+        if (s->graphs.io[k].graph->backward_begin || (update && s->graphs.ranks > 1))
             TRY_GOTO(run_passes(s, &profile, request, (dram_program_kind)k), failed);
     }
     const dram_plan_options options = {.eager_free = cfg->memory.eager_free,
@@ -167,6 +171,27 @@ int64_t dram_session_flops(const dram_session *s)
         if (s->graphs.io[k].graph) flops[k] = (double)s->plan->programs[s->graphs.io[k].index].flops;
     per_update(s, flops, &step);
     return (int64_t)step * s->cfg.train.accumulate + (int64_t)flops[DRAM_PROGRAM_UPDATE];
+}
+
+void dram_session_traffic(const dram_session *s, dram_traffic *traffic)
+{
+    dram_traffic of[DRAM_PROGRAM_COUNT] = {0};
+    double bytes[DRAM_PROGRAM_COUNT], calls[DRAM_PROGRAM_COUNT], step;
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++)
+        if (s->graphs.io[k].graph) dram_program_traffic(&s->plan->programs[s->graphs.io[k].index], &of[k]);
+    for (int op = 0; op < DRAM_OP_COUNT; op++) {
+        for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+            bytes[k] = of[k].bytes[op];
+            calls[k] = of[k].calls[op];
+        }
+        traffic->bytes[op] = per_update(s, bytes, &step);
+        traffic->calls[op] = per_update(s, calls, &step);
+    }
+}
+
+bool dram_session_joins(const dram_session *s, dram_program_kind kind)
+{
+    return dram_program_joins(&s->plan->programs[s->graphs.io[kind].index]);
 }
 
 dram_status dram_session_time(const dram_session *s, dram_update_time *time)

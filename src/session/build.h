@@ -3,6 +3,7 @@
 #ifndef DRAM_SESSION_BUILD_H
 #define DRAM_SESSION_BUILD_H
 
+#include "plan/traffic.h"
 #include "session/session.h"
 
 /* What a plan is asked for. Without any of the limits every block is stored; memory.checkpoint: none, blocks and sqrt
@@ -22,6 +23,12 @@ dram_status dram_session_build(const dram_config *cfg, dram_plan_request request
 
 /* FLOPs of an update, the mean over an interval. */
 int64_t dram_session_flops(const dram_session *session);
+
+/* What an update sends to other ranks, the mean over an interval. */
+void dram_session_traffic(const dram_session *session, dram_traffic *traffic);
+
+/* Whether a run of that program, which the session has, joins the ranks: all must make it, as often and in one order. */
+bool dram_session_joins(const dram_session *session, dram_program_kind kind);
 
 /* How long an update takes by memory.profile, the mean over an interval. What the file has no times of is counted by
  * its FLOPs, at the rate of what it has. All 0: the config names no file. */

@@ -1,5 +1,6 @@
 #include "session/choose.h"
 
+#include "comm/machines.h"
 #include "session/levers.h"
 #include "session/weights.h"
 
@@ -46,10 +47,13 @@ static dram_status keep_levers(dram_chosen *s)
     return DRAM_OK;
 }
 
-dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_chosen *s)
+dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_comm *comm, dram_chosen *s)
 {
+    int cores;
     *s = (dram_chosen){.cfg = *cfg, .before = before};
-    dram_choose_loader(&s->cfg, dram_host_cores(), dram_host_left_bytes());
+    TRY(dram_ranks_cores(comm, &cores));
+    if (!cfg->threads && dram_comm_size(comm) > 1) s->cfg.threads = cores;
+    dram_choose_loader(&s->cfg, cores, dram_host_left_bytes() / dram_ranks_here(comm));
     TRY(dram_weights_native(cfg, &s->cfg.sam_distill.teacher.native_size));
     return before && cfg->memory.may_change ? keep_levers(s) : DRAM_OK;
 }
@@ -66,6 +70,8 @@ dram_status dram_chosen_write(const dram_config *loaded, const dram_chosen *chos
     dram_config cfg = session->cfg;
     cfg.memory.budget = loaded->memory.budget;
     cfg.memory.may_change = loaded->memory.may_change;
+    cfg.threads = loaded->threads;
+    cfg.distributed.ranks = loaded->distributed.ranks;
     if (session->pulled.length)
         dram_str_add(yaml, "# pulled by the planner to fit the budget: %s\n", session->pulled.text);
     if (chosen->kept.length) dram_str_add(yaml, "# as this run began, pulled then: %s\n", chosen->kept.text);

@@ -15,8 +15,9 @@ typedef struct {
  * planner pulled changes results. After an interruption more memory may be free, or less; the levers must be the same.
  * So a lever that memory.may_change names in both parts of the run is taken from the first part and not pulled again.
  * One that only the second part names may still be pulled. One that it no longer names is as it says. DRAM_ERR_CONFIG:
- * the two do not go together. */
-dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_chosen *chosen);
+ * the two do not go together. comm: the ranks that run it together, which share the cores and the memory of a machine;
+ * NULL: one alone. Collective. */
+dram_status dram_choose(const dram_config *cfg, const dram_config *before, dram_comm *comm, dram_chosen *chosen);
 void dram_chosen_free(dram_chosen *chosen);
 
 /* The session's config as text, twice. yaml: every key, which plans the same again on a machine with the same budget,

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "comm/machines.h"
 #include "device/blas.h"
 #include "session/budget.h"
 #include "session/build.h"
@@ -49,6 +50,16 @@ static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *prof
 static int64_t reserve_of(const dram_config *cfg, const dram_profile *profile)
 {
     return profile->gpu ? dram_machine_overhead(profile) : dram_headroom_reserve(cfg);
+}
+
+/* What there is for one rank: of the machine's memory its share, of a GPU's all. */
+static dram_status read_memory(const dram_comm *comm, const dram_profile *profile, dram_machine_memory *memory)
+{
+    int ranks = dram_ranks_here(comm);
+    TRY(dram_machine_read_memory(profile, memory));
+    memory->host_free /= ranks;
+    if (!memory->apart) memory->device_free /= ranks;
+    return DRAM_OK;
 }
 
 /* Bytes of the device's memory that the plan takes: where that is the host's, with what waits in host memory. */
@@ -117,24 +128,46 @@ static automatic find_automatic(const dram_config *cfg, const dram_profile *prof
     return a;
 }
 
-dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_session *s)
+static dram_status auto_leaves_nothing(const dram_config *cfg, bool gpu, const automatic *a)
 {
     char have[32], kept[32], what[80];
-    dram_machine_memory memory;
-    if (cfg->memory.budget != DRAM_BYTES_AUTO) return dram_budget_plan(cfg, set, 0, s);
-    dram_profile profile;
-    TRY(dram_machine_profile(cfg, &profile));
-    TRY(dram_machine_read_memory(&profile, &memory));
-    const automatic a = find_automatic(cfg, &profile, &memory);
-    if (a.bytes > 0) return plan_within(cfg, set, a.bytes, s);
-    snprintf(what, sizeof what, a.limit ? "may still be mapped (%s)" : "are free", a.limit);
+    snprintf(what, sizeof what, a->limit ? "may still be mapped (%s)" : "are free", a->limit);
     return dram_fail(
         DRAM_ERR_FIT, "%s: memory.budget: auto leaves nothing for the arena: %s %s, and %s may take %s; %s",
-        dram_config_where(cfg, "memory.budget"), dram_format_bytes(a.have, have, sizeof have), what, a.whose,
-        dram_format_bytes(a.kept, kept, sizeof kept),
-        profile.gpu ? "end what else runs on the GPU"
-        : a.limit   ? "raise the limit, or lower threads, data.max_decode_bytes, data.workers or data.prefetch"
-                    : "lower data.max_decode_bytes, data.workers or data.prefetch");
+        dram_config_where(cfg, "memory.budget"), dram_format_bytes(a->have, have, sizeof have), what, a->whose,
+        dram_format_bytes(a->kept, kept, sizeof kept),
+        gpu        ? "end what else runs on the GPU"
+        : a->limit ? "raise the limit, or lower threads, data.max_decode_bytes, data.workers or data.prefetch"
+                   : "lower data.max_decode_bytes, data.workers or data.prefetch");
+}
+
+/* What `auto` leaves to the arena, the same on all ranks. */
+static dram_status find_budget(const dram_config *cfg, dram_comm *comm, int64_t *bytes)
+{
+    dram_profile profile;
+    dram_machine_memory memory;
+    automatic a = {0};
+    dram_status status = dram_machine_profile(cfg, &profile);
+    if (status == DRAM_OK) status = read_memory(comm, &profile, &memory);
+    if (status == DRAM_OK) a = find_automatic(cfg, &profile, &memory);
+    if (status == DRAM_OK && a.bytes <= 0) status = auto_leaves_nothing(cfg, profile.gpu, &a);
+    *bytes = a.bytes;
+    return dram_ranks_least(comm, status, bytes);
+}
+
+dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *s)
+{
+    int64_t bytes;
+    dram_status status;
+    *s = (dram_session){0};
+    if (cfg->memory.budget == DRAM_BYTES_AUTO) {
+        TRY(find_budget(cfg, comm, &bytes));
+        status = plan_within(cfg, set, bytes, s);
+    } else {
+        status = dram_budget_plan(cfg, set, 0, s);
+    }
+    s->comm = comm;
+    return status;
 }
 
 /* Says that a budget would do, where recompute was not asked for because there is none. */
@@ -218,7 +251,7 @@ dram_status dram_headroom_check(const dram_session *s)
     char kept[32], whose[160] = "the budget is", does[80] = "has free";
     dram_machine_memory memory;
     int64_t overhead = dram_machine_overhead(&s->plan->profile);
-    TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+    TRY(read_memory(s->comm, &s->plan->profile, &memory));
     if (s->cfg.memory.budget == DRAM_BYTES_AUTO) describe_automatic(s, &memory, whose, sizeof whose);
     if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(check_host(s, &memory));
@@ -229,14 +262,16 @@ dram_status dram_headroom_check(const dram_session *s)
     return check_machine(s, memory.device_free > overhead ? memory.device_free - overhead : 0, does);
 }
 
+/* A session that was started, or not for want of memory, is planned again within what there is. */
 static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
 {
     char text[32], less[32], fits[32];
+    dram_comm *comm = s->comm;
     int64_t asked = taken(s), available = s->device->ops->free_bytes(s->device);
     most -= dram_machine_overhead(&s->plan->profile);
     if (cfg->memory.budget == DRAM_BYTES_AUTO) {
         dram_machine_memory memory;
-        TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+        TRY(read_memory(comm, &s->plan->profile, &memory));
         available = find_automatic(cfg, &s->plan->profile, &memory).bytes;
     }
     if (most < available) available = most;
@@ -244,7 +279,10 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
     dram_error_clear();
     dram_program_set set = s->set;
     dram_session_close(s);
-    TRY(plan_within(cfg, set, available, s));
+    TRY(dram_ranks_least(comm, DRAM_OK, &available));
+    dram_status status = plan_within(cfg, set, available, s);
+    s->comm = comm;
+    TRY(status);
     TRY(check_machine(s, available, "really gives"));
     dram_warn("the device has %s, not the %s of the plan; planned again in %s%s%s",
               dram_format_bytes(available, less, sizeof less), dram_format_bytes(asked, text, sizeof text),
@@ -255,15 +293,17 @@ static dram_status replan(const dram_config *cfg, dram_session *s, int64_t most)
 
 dram_status dram_headroom_start(const dram_config *cfg, dram_session *s, void (*planned)(void *context), void *context)
 {
-    TRY(dram_headroom_check(s));
-    dram_status status = dram_session_start(s);
-    if (status != DRAM_ERR_FIT || !s->device) return status; /* no smaller arena opens the device */
-    int64_t most = dram_device_most(s->device, DRAM_SPACE_DEVICE, taken(s));
-    /* The device gives the whole arena. What was refused is the memory for what waits in the host. */
-    if (most == taken(s)) return status;
+    dram_status status = dram_headroom_check(s);
+    if (status == DRAM_OK) status = dram_session_start(s);
+    bool refused = status == DRAM_ERR_FIT && s->device; /* else no smaller arena opens the device */
+    int64_t most = refused ? dram_device_most(s->device, DRAM_SPACE_DEVICE, taken(s)) : taken(s);
+    /* Where the device gives the whole arena, what was refused is the memory for what waits in the host. */
+    refused = refused && most < taken(s);
+    TRY(dram_ranks_least(s->comm, refused ? DRAM_OK : status, &most));
+    if (most == taken(s)) return DRAM_OK;
     TRY(replan(cfg, s, most));
     if (planned) planned(context);
-    return dram_session_start(s);
+    return dram_ranks_together(s->comm, dram_session_start(s));
 }
 
 int dram_headroom_tier(int64_t bytes)

@@ -23,8 +23,9 @@ dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *pro
 dram_status dram_headroom_check_budget(const dram_config *cfg);
 
 /* dram_budget_plan; with `auto` the budget is what is free, less the reserve, or what may be mapped, less that and what
- * else is mapped. */
-dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_session *session);
+ * else is mapped. comm: the ranks that run it together, each of which calls this (NULL: one alone). Those of one machine
+ * share its memory, and the budget of all is the least. session->comm is comm in any case. */
+dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *session);
 
 /* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, on a GPU less what its
  * libraries are still to take; or when the process may not map all that a run maps. */
@@ -33,7 +34,8 @@ dram_status dram_headroom_check(const dram_session *session);
 /* Checks a session that dram_headroom_plan made from cfg, and starts it. Where the device does not give what was
  * planned: finds out what it really gives, plans the session again within that, with the levers that dram_budget_plan
  * may pull, says so in one line, calls planned(context) (NULL: nothing) and starts again. DRAM_ERR_FIT, with numbers:
- * nothing fits. */
+ * nothing fits. All ranks of the session call it: they plan again where one of them must, within the least, and none is
+ * started where one fails. */
 dram_status dram_headroom_start(const dram_config *cfg, dram_session *session, void (*planned)(void *context),
                                 void *context);
 

@@ -112,6 +112,22 @@ static double full_size(const dram_config *cfg)
     return dram_teacher_full(cfg);
 }
 
+/* Over several ranks first to a shard on each. */
+static bool pull_placement(dram_config *cfg)
+{
+    dram_teacher_placement *at = &cfg->sam_distill.teacher.placement;
+    if (*at != DRAM_PLACEMENT_DEVICE && *at != DRAM_PLACEMENT_SHARD) return false;
+    bool shard = *at == DRAM_PLACEMENT_DEVICE && dram_machine_ranks(cfg) > 1;
+    *at = shard ? DRAM_PLACEMENT_SHARD : DRAM_PLACEMENT_STREAM;
+    return true;
+}
+
+static bool placement_is_pulled(const dram_config *cfg)
+{
+    bool alone = dram_machine_ranks(cfg) == 1 && cfg->sam_distill.teacher.placement == DRAM_PLACEMENT_SHARD;
+    return cfg->sam_distill.teacher.placement != DRAM_PLACEMENT_DEVICE && !alone;
+}
+
 /* With `auto` it is on, where it means anything. */
 static const char *on_or_off(dram_fused value)
 {

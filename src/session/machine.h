@@ -11,6 +11,11 @@
  * CPU; "" where the config chose. May be NULL. */
 bool dram_machine_gpu(const dram_config *cfg, char *why, int size);
 
+/* How many ranks the config is planned for, at least 1, and how they add: `auto` in their order by MPI, where it costs no
+ * more, and as the library adds by NCCL. */
+int dram_machine_ranks(const dram_config *cfg);
+dram_reduce_mode dram_machine_reduce(const dram_config *cfg);
+
 /* What the planner is to know of the device of the config: nothing of this machine but its cores, where `threads` is 0,
  * and what memory.profile has of a GPU's process. Fails as reading that file does. */
 dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile);
@@ -36,7 +41,7 @@ dram_status dram_machine_read_memory(const dram_profile *profile, dram_machine_m
 
 /* Bytes of the device that a run takes beside its arena and that are not yet taken when it is looked at: 0 on the CPU,
  * where the loader is counted instead (session/headroom.h); on a GPU the libraries and kernels, loaded when first
- * used. */
+ * used, and what joins several ranks. */
 int64_t dram_machine_overhead(const dram_profile *profile);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "model/family.h"
 #include "ops/call.h"
+#include "session/machine.h"
 #include "session/update.h"
 
 typedef struct {
@@ -13,7 +14,8 @@ typedef struct {
     const dram_arch *student, *teacher; /* teacher NULL: none */
     dram_io *io;
     dram_graph *g;
-    bool shows; /* evaluation gives the embeddings to the host */
+    bool together; /* all ranks run these programs, and at the same time */
+    bool shows;    /* evaluation gives the embeddings to the host */
 } builder;
 
 static dram_dtype stored_as(dram_precision precision)
@@ -62,12 +64,14 @@ static dram_build teacher_of(const builder *b)
 {
     const struct dram_config_sam_distill_teacher *teacher = &b->cfg->sam_distill.teacher;
     bool host = teacher->placement == DRAM_PLACEMENT_HOST, stream = teacher->placement == DRAM_PLACEMENT_STREAM;
+    bool shard = teacher->placement == DRAM_PLACEMENT_SHARD && b->together;
     return (dram_build){.g = b->g,
                         .group = "teacher",
                         .category = DRAM_CATEGORY_TEACHER_WEIGHTS,
                         .bn = DRAM_BN_EVAL,
                         .dtype = stored_as(teacher->precision),
                         .space = host || stream ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
+                        .ranks = shard ? b->p->ranks : 1,
                         .run_space = host ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
                         .native = teacher->native_size,
                         .images = teacher->group};
@@ -292,6 +296,9 @@ static dram_status build_program(builder *b, dram_program_kind kind, int *n_buil
     b->io = &b->p->io[kind];
     TRY(dram_graph_new(name[kind], &b->p->slots, &b->io->graph));
     b->g = b->io->graph;
+    bool sync = b->together && b->cfg->distributed.batch_norm == DRAM_BATCH_NORM_SYNC && b->p->ranks > 1;
+    b->g->sync = sync ? b->p->ranks : 0;
+    b->g->reduce = b->p->reduce;
     b->io->index = (*n_built)++;
     if (kind == DRAM_PROGRAM_EVALUATION) return build_evaluation(b);
     if (kind == DRAM_PROGRAM_CACHE_FILL) return build_cache_fill(b);
@@ -368,11 +375,13 @@ dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, d
     dram_ops_init();
     *p = (dram_graph_set){.batch = cfg->train.batch_size / cfg->train.accumulate,
                           .accumulate = cfg->train.accumulate,
+                          .ranks = dram_machine_ranks(cfg),
+                          .reduce = dram_machine_reduce(cfg),
                           .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
                           .student_size = set == DRAM_SET_FIDELITY ? dram_teacher_full(cfg) : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
-    builder b = {.cfg = cfg, .p = p};
+    builder b = {.cfg = cfg, .p = p, .together = set == DRAM_SET_TRAIN};
     TRY(find_networks(&b, set));
     TRY_GOTO(build_set(&b, set), failed);
     return DRAM_OK;

@@ -3,6 +3,9 @@
  * Without accumulation a step is one program: forward, losses, backward, update. With it (train.accumulate = A > 1) the
  * step's program runs once for each of A micro-batches and adds the gradients of (sum of the losses) / A to slots of
  * group "gradient", which a further program, the update, reads and clears.
+ *
+ * With R ranks (distributed.ranks) each has A micro-batches of an effective batch of A R. Gradients are those of the
+ * losses' sum over A R, and are summed over the ranks right before the update.
  */
 #ifndef DRAM_SESSION_PROGRAMS_H
 #define DRAM_SESSION_PROGRAMS_H
@@ -86,11 +89,11 @@ typedef struct {
     dram_val target;        /* from the cache: f16 [N,t,t,256]; the last distil step's `embedding`: f32 [N,g,g,256] */
     dram_val sam_weight;    /* f32 [1]: what loss_sam is multiplied by besides its weight */
     dram_val labels;        /* u8 [N,S,S] */
-    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1, over A */
+    dram_val label_count;   /* f32 [1]: labelled pixels of the effective batch, at least 1, over A R */
     dram_val mask;          /* f32 [N,g,g] */
     dram_val sr_mask;       /* f32 [N,r,r] */
     dram_val hyper;         /* f32 [4]: what dram_hyper (session/schedule.h) gives */
-    dram_val seed;          /* f32 [1]: loss scale over A */
+    dram_val seed;          /* f32 [1]: loss scale over A R */
     dram_val unscale;       /* f32 [1]: 1 over the loss scale */
     /* read */
     dram_val embedding;                                  /* the teacher's: f32 [N,g,g,256]; cache fill: [N,t,t,256] */
@@ -106,6 +109,8 @@ typedef struct {
     dram_slots slots;
     dram_io io[DRAM_PROGRAM_COUNT];
     int batch, accumulate;            /* images of a micro-batch; A */
+    int ranks;                        /* over which gradients are summed: R; 1: over none */
+    dram_reduce_mode reduce;          /* how */
     bool scaled;                      /* fp16: the loss is scaled */
     bool fused;                       /* each weight is updated as soon as its gradient is there */
     int student_size;                 /* S; fidelity: dram_teacher_full(), of the teacher's other image */

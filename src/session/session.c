@@ -17,6 +17,8 @@ void dram_session_close(dram_session *s)
 dram_status dram_session_start(dram_session *s)
 {
     TRY(dram_machine_open(&s->cfg, &s->plan->profile, &s->device));
+    s->rank = dram_comm_rank(s->comm);
+    dram_comm_attach(s->comm, s->device);
     TRY(dram_exec_open(s->device, s->plan, &s->exec));
     TRY(dram_weights_draw(s));
     return dram_weights_load_config(s);

@@ -6,6 +6,7 @@
 #define DRAM_SESSION_SESSION_H
 
 #include "base/str.h"
+#include "comm/comm.h"
 #include "config/config.h"
 #include "device/exec.h"
 #include "passes/chain.h"
@@ -23,8 +24,10 @@ typedef struct {
     dram_chain_schedule schedule[DRAM_PROGRAM_COUNT]; /* recompute's; empty: every block is stored */
     int64_t recomputed_flops[DRAM_PROGRAM_COUNT];     /* spent again */
     dram_plan *plan;
-    dram_device *device;     /* NULL until started */
-    dram_exec *exec;         /* NULL until started */
+    int rank;            /* which of graphs.ranks it is, from 0: whose shards its slots have. Start sets it by comm */
+    dram_comm *comm;     /* the ranks that it is run with; NULL: this one alone. Not owned */
+    dram_device *device; /* NULL until started */
+    dram_exec *exec;     /* NULL until started */
     int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 

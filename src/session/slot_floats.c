@@ -5,7 +5,17 @@
 
 #include "base/half.h"
 
-dram_status dram_slot_write_floats(dram_session *s, int slot, int64_t at, int64_t count, float *piece)
+void dram_slot_range(const dram_session *s, int slot, int64_t *first, int64_t *end)
+{
+    const dram_slot *of = s->graphs.slots.at[slot];
+    const int64_t whole = dram_elements(dram_slot_tensor(of)), each = dram_elements(&of->shape);
+    *first = of->whole.rank ? s->rank * each : 0;
+    *end = *first + each;
+    if (*first > whole) *first = whole;
+    if (*end > whole) *end = whole;
+}
+
+static dram_status write_all(dram_session *s, int slot, int64_t at, int64_t count, float *piece)
 {
     dram_dtype dtype = s->graphs.slots.at[slot]->dtype;
     int64_t each = dram_dtype_bytes(dtype);
@@ -18,6 +28,14 @@ dram_status dram_slot_write_floats(dram_session *s, int slot, int64_t at, int64_
         memcpy((char *)piece + each * i, &h, sizeof h);
     }
     return dram_exec_write_slot(s->exec, slot, at * each, piece, count * each);
+}
+
+dram_status dram_slot_write_floats(dram_session *s, int slot, int64_t at, int64_t count, float *piece)
+{
+    int64_t first, end;
+    dram_slot_range(s, slot, &first, &end);
+    const int64_t from = at > first ? at : first, to = at + count < end ? at + count : end;
+    return from < to ? write_all(s, slot, from - first, to - from, piece + (from - at)) : DRAM_OK;
 }
 
 dram_status dram_slot_read_floats(dram_session *s, int slot, int64_t at, int64_t count, float *piece)

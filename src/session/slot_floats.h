@@ -7,11 +7,14 @@
 /* Elements that weights are moved by at once. */
 enum { DRAM_SLOT_PIECE = 65536 };
 
-/* Writes `count` elements of a slot of type f32, f16 or bf16 from element `at` on, rounded to its type. The piece is
- * spent: it is rounded where it lies. DRAM_ERR_FORMAT: a number is too large for fp16. */
+/* The elements of its tensor that the slot has: all, or those of this rank's shard (first == end: none). */
+void dram_slot_range(const dram_session *session, int slot, int64_t *first, int64_t *end);
+
+/* Writes elements at .. at + count - 1 of a slot's tensor, of type f32, f16 or bf16, as far as the slot has them, rounded
+ * to its type. The piece is spent: it is rounded where it lies. DRAM_ERR_FORMAT: a number is too large for fp16. */
 dram_status dram_slot_write_floats(dram_session *session, int slot, int64_t at, int64_t count, float *piece);
 
-/* Reads them. */
+/* Reads elements of a slot that is no shard. */
 dram_status dram_slot_read_floats(dram_session *session, int slot, int64_t at, int64_t count, float *piece);
 
 #endif

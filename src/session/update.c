@@ -86,6 +86,20 @@ static int by_time(const void *left, const void *right)
     return a->made != b->made ? (a->made < b->made ? -1 : 1) : a->place - b->place;
 }
 
+/* The gradient's sum over ranks; of a slot in its place. */
+static dram_val over_ranks(const builder *b, dram_val gradient)
+{
+    dram_graph *g = b->g;
+    if (b->p->ranks == 1 || g->status != DRAM_OK) return gradient;
+    bool slot = dram_value_at(g, gradient)->slot != DRAM_NONE;
+    dram_category category = g->category;
+    g->category = DRAM_CATEGORY_GRADIENTS;
+    dram_val sum = dram_call(g, slot ? DRAM_OP_all_reduce_into : DRAM_OP_all_reduce, "sum",
+                             DRAM_ATTR(.ranks = b->p->ranks, .mode = b->p->reduce, .bucket = 1), &gradient, 1);
+    g->category = category;
+    return sum;
+}
+
 /* The norm over all gradients, then one update a weight; fused, a weight's update follows the norm of the gradients so
  * far. Without clipping the squares are added in the order in which the gradients come, so that a fused update need not
  * wait, and has the norm's bits. With clipping they are added in the order of first use. */
@@ -94,6 +108,7 @@ static void update_all(builder *b, trained *t, int n)
     dram_val squares = DRAM_NONE, clip = DRAM_NONE;
     if (n == 0) dram_graph_fail(b->g, "nothing is trained");
     if (b->cfg->optim.clip_norm == 0) qsort(t, (size_t)n, sizeof *t, by_time);
+    for (int i = 0; i < n; i++) t[i].gradient = over_ranks(b, t[i].gradient);
     for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
         squares = DRAM_CALL(b->g, sumsq, "squares", NULL, t[i].gradient, squares);
         if (!b->p->fused && i + 1 < n) continue;
@@ -119,9 +134,8 @@ dram_status dram_backward_append(const dram_config *cfg, dram_graph_set *p, dram
     dram_backward *back = NULL;
     int n = 0, n_values;
     if (p->scaled) io->seed = dram_graph_input(g, "seed", DRAM_F32, DRAM_SHAPE(1));
-    dram_val seed = p->scaled
-                        ? io->seed
-                        : dram_call(g, DRAM_OP_fill, "seed", DRAM_ATTR(.scale = 1.0f / (float)p->accumulate), NULL, 0);
+    float share = 1.0f / (float)(p->accumulate * p->ranks); /* of a micro-batch in the effective batch */
+    dram_val seed = p->scaled ? io->seed : dram_call(g, DRAM_OP_fill, "seed", DRAM_ATTR(.scale = share), NULL, 0);
     if (p->accumulate == 1) add_inputs(&b);
     n_values = g->n_values;
     trained *t = dram_alloc((size_t)n_values * sizeof *t);

@@ -42,7 +42,7 @@ static dram_status draw_slot(dram_session *s, int index, float *piece)
     char name[256];
     const dram_slot *slot = s->graphs.slots.at[index];
     bool teacher = strcmp(slot->group, "teacher") == 0;
-    int64_t n = dram_elements(&slot->shape);
+    int64_t n = dram_elements(dram_slot_tensor(slot));
     if (!dram_dtype_is_float(slot->dtype)) return zero_slot(s, index, piece);
     snprintf(name, sizeof name, "%s/%s", slot->group, slot->name);
     uint64_t seed = (uint64_t)(teacher ? s->cfg.sam_distill.teacher.seed : s->cfg.seed);

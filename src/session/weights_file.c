@@ -219,17 +219,18 @@ static dram_status read_tensor(const weight_file *f, const dram_slot *slot, cons
     return DRAM_OK;
 }
 
-/* A slot kept in the file's order comes in pieces; one that is permuted needs the whole tensor, which is a convolution
+/* A slot kept in the file's order comes in pieces, a shard in its own alone; one that is permuted needs the whole tensor, which is a convolution
  * and small. */
 static dram_status load_slot(const weight_file *f, int index, float *piece)
 {
     char name[NAME_SIZE];
     const dram_slot *slot = f->s->graphs.slots.at[index];
     const dram_st_tensor *tensor = dram_st_find(f->file, file_name(f, slot, name));
-    int64_t n = dram_elements(&slot->shape);
+    int64_t n = dram_elements(dram_slot_tensor(slot)), first, end;
+    dram_slot_range(f->s, index, &first, &end);
     if (slot->layout == DRAM_LAYOUT_SAME) {
-        for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
-            int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
+        for (int64_t at = first; at < end; at += DRAM_SLOT_PIECE) {
+            int64_t count = end - at < DRAM_SLOT_PIECE ? end - at : DRAM_SLOT_PIECE;
             TRY(read_tensor(f, slot, tensor, at, count, piece));
             TRY(dram_slot_write_floats(f->s, index, at, count, piece));
         }

@@ -1,5 +1,6 @@
 #include "train/begin.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,21 +8,38 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "comm/machines.h"
 #include "feed/datasets.h"
 #include "feed/fill.h"
+#include "feed/marked.h"
+#include "io/checkpoint.h"
 #include "io/path.h"
 #include "session/headroom.h"
 #include "train/configs.h"
+#include "train/together.h"
 
 bool dram_run_is_stopped(const dram_run *r)
 {
     return r->hooks->stop && *r->hooks->stop;
 }
 
-dram_status dram_run_go_on(const dram_run *r)
+dram_status dram_run_interrupted(void)
 {
-    if (!dram_run_is_stopped(r)) return DRAM_OK;
     return dram_fail(DRAM_INTERRUPTED, "interrupted before the first step; the same command begins it");
+}
+
+static bool is_first(const dram_run *r)
+{
+    return dram_comm_rank(r->comm) == 0;
+}
+
+/* After a piece of work before the first step that came to `status` on this rank: DRAM_INTERRUPTED if a stop was asked
+ * for, of any. */
+static dram_status go_on(const dram_run *r, dram_status status)
+{
+    bool asked, interrupted = status == DRAM_INTERRUPTED;
+    TRY(dram_comm_wait(r->comm, interrupted ? DRAM_OK : status, r->hooks->stop, &asked));
+    return interrupted ? status : asked ? dram_run_interrupted() : DRAM_OK;
 }
 
 /* The training stream from the state's position on. */
@@ -31,6 +49,8 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
     dram_loader_params params = dram_datasets_params(cfg, &r->session.graphs, r->train);
     params.train = true;
     params.batch_size = cfg->train.batch_size;
+    params.offset = dram_comm_rank(r->comm) * params.batch_size;
+    params.stride = dram_comm_size(r->comm) * params.batch_size;
     params.augment = (dram_augment){.scale_min = cfg->data.augment.scale_min,
                                     .scale_max = cfg->data.augment.scale_max,
                                     .crop = cfg->data.augment.crop,
@@ -62,8 +82,20 @@ static dram_status put_aside(const char *path)
     return DRAM_OK;
 }
 
-/* What is in the directory of a run that was there, and where it goes on. */
-static dram_status find_state(dram_run *r)
+/* Every step has its line. Some may be lost: a checkpoint is synced to the disk, and a log is not. */
+static dram_status mend_metrics(const dram_run *r, int64_t step)
+{
+    const char *path = r->path[DRAM_RUN_METRICS];
+    int64_t kept;
+    TRY(dram_lines_truncate(path, step, false, &kept));
+    if (kept < step)
+        dram_warn("%s: it has no line of %" PRId64 " of the %" PRId64 " steps before; the run goes on without them",
+                  path, step - kept, step);
+    return DRAM_OK;
+}
+
+/* What is in the directory of a run that was there is brought to the step from which it goes on. */
+static dram_status cut_logs(dram_run *r)
 {
     const char *directory = dram_rundir_path(r->directory);
     const int64_t step = r->resumed.step;
@@ -72,8 +104,6 @@ static dram_status find_state(dram_run *r)
         for (int i = DRAM_RUN_METRICS; i <= DRAM_RUN_MEMORY; i++) TRY(put_aside(r->path[i]));
         return DRAM_OK;
     }
-    TRY(dram_checkpoint_load(&r->session, r->path[DRAM_RUN_CHECKPOINTS], step, &r->state));
-    r->saved_at = step;
     TRY(dram_resume_put_aside(&r->resumed, directory));
     if (step >= r->session.cfg.train.steps) {
         TRY(dram_summary_done(directory, step, &r->over));
@@ -83,9 +113,9 @@ static dram_status find_state(dram_run *r)
                       directory);
         if (r->over) return DRAM_OK;
     }
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_METRICS], step, false));
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false));
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true); /* a line's step is done */
+    TRY(mend_metrics(r, step));
+    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false, NULL));
+    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true, NULL); /* a line's step is done */
 }
 
 /* The texts of the config as it is run: for the directory, and for the checkpoints. */
@@ -96,41 +126,150 @@ static dram_status keep_config(dram_run *r, const char *directory)
     TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml, &r->kept), done);
     r->state.config = &r->kept;
     r->state.depends = &r->depends;
+    const struct dram_config_train *train = &r->session.cfg.train;
+    const int ranks = dram_comm_size(r->comm);
+    r->state.effective =
+        (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
     if (!r->over) status = dram_configs_keep(directory, r->state.step, &yaml);
 done:
     dram_str_free(&yaml);
     return status;
 }
 
-/* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
-static dram_status open_directory(dram_run *r)
+static dram_status name_files(dram_run *r)
 {
     static const char *const files[DRAM_RUN_FILES] = {[DRAM_RUN_CHECKPOINTS] = "checkpoints",
                                                       [DRAM_RUN_METRICS] = "metrics.jsonl",
                                                       [DRAM_RUN_EVALUATIONS] = "evaluations.jsonl",
                                                       [DRAM_RUN_MEMORY] = "memory.jsonl"};
-    TRY(dram_rundir_open(r->directory));
+    char memory[40];
     const char *directory = dram_rundir_path(r->directory);
     snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
-    for (int i = 0; i < DRAM_RUN_FILES; i++) TRY(dram_path_join(directory, files[i], &r->path[i]));
-    if (!dram_rundir_is_new(r->directory)) TRY(find_state(r));
+    snprintf(memory, sizeof memory, "memory.rank-%04d.jsonl", dram_comm_rank(r->comm));
+    for (int i = 0; i < DRAM_RUN_FILES; i++)
+        TRY(dram_path_join(directory, i == DRAM_RUN_MEMORY && !is_first(r) ? memory : files[i], &r->path[i]));
+    return DRAM_OK;
+}
+
+static dram_status load_state(dram_run *r)
+{
+    if (!r->resumed.step) return DRAM_OK;
+    TRY(dram_checkpoint_load(&r->session, r->path[DRAM_RUN_CHECKPOINTS], r->resumed.step, &r->state));
+    r->saved_at = r->resumed.step;
+    return DRAM_OK;
+}
+
+/* Makes the run directory (or finds it again) and what is written as the run goes. Only now is anything written. */
+static dram_status open_directory(dram_run *r)
+{
+    TRY(dram_rundir_open(r->directory));
+    const char *directory = dram_rundir_path(r->directory);
+    if (!dram_rundir_is_new(r->directory)) {
+        TRY(load_state(r));
+        TRY(cut_logs(r));
+    }
     TRY(keep_config(r, directory));
     return r->over ? DRAM_OK : dram_lines_open(r->path[DRAM_RUN_METRICS], &r->metrics);
 }
 
-/* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
-static dram_status choose(dram_run *r, dram_resume resume)
+/* The other ranks read what the first has found, and write a log of memory alone. */
+static dram_status follow_directory(dram_run *r)
+{
+    TRY(load_state(r));
+    if (!r->resumed.step) return put_aside(r->path[DRAM_RUN_MEMORY]);
+    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], r->resumed.step + 1, true, NULL);
+}
+
+/* All ranks get what the first has found. */
+static dram_status share_over(dram_run *r)
+{
+    int64_t over = is_first(r) && r->over;
+    TRY(dram_comm_sum_counts(r->comm, &over, 1));
+    r->over = over > 0;
+    return DRAM_OK;
+}
+
+static dram_status enter_directory(dram_run *r)
+{
+    TRY(dram_ranks_together(r->comm, name_files(r)));
+    TRY(dram_ranks_together(r->comm, is_first(r) ? open_directory(r) : DRAM_OK));
+    TRY(dram_ranks_together(r->comm, is_first(r) ? DRAM_OK : follow_directory(r)));
+    return share_over(r);
+}
+
+/* The first rank finds and locks the directory, and says whether there is a run to go on with. */
+static dram_status find_directory(dram_run *r, dram_resume *resume)
 {
     const dram_config *cfg = r->loaded;
-    TRY(dram_config_check_inputs(cfg, true));
-    TRY(dram_headroom_check_budget(cfg));
-    TRY(dram_rundir_find(cfg->run.dir, cfg->name, resume.on, &r->directory));
-    TRY(dram_depends_files(cfg, &r->depends));
-    if (resume.on) {
-        TRY(dram_resume_find(dram_rundir_path(r->directory), resume, cfg->memory.may_change != 0, &r->resumed));
-        TRY(dram_resume_refuse(&r->resumed, cfg, &r->depends));
+    char *path = NULL;
+    dram_status status = DRAM_OK;
+    if (is_first(r) && resume->if_there) {
+        status = dram_path_join(cfg->run.dir, cfg->name, &path);
+        resume->on = status == DRAM_OK && dram_path_exists(path);
     }
-    return dram_choose(cfg, r->resumed.before, &r->chosen);
+    if (status == DRAM_OK)
+        status = is_first(r) ? dram_rundir_find(cfg->run.dir, cfg->name, resume->on, &r->directory)
+                             : dram_rundir_follow(cfg->run.dir, cfg->name, &r->directory);
+    dram_free(path);
+    TRY(dram_ranks_together(r->comm, status));
+    int64_t on = is_first(r) && resume->on;
+    TRY(dram_comm_sum_counts(r->comm, &on, 1));
+    resume->on = on > 0;
+    return DRAM_OK;
+}
+
+/* As many ranks as were launched, whatever the number that went before. */
+static dram_status count_ranks(dram_run *r)
+{
+    const int ranks = dram_comm_size(r->comm), asked = r->loaded->distributed.ranks;
+    if (asked && asked != ranks)
+        return dram_config_fail(r->loaded, "distributed.ranks",
+                                "%d, and %d process%s launched; start it with `mpirun -n %d dram train ...`, or leave "
+                                "the key out, which takes as many as there are",
+                                asked, ranks, ranks == 1 ? " was" : "es were", asked);
+    r->own = *r->loaded;
+    r->own.distributed.ranks = ranks;
+    return DRAM_OK;
+}
+
+/* The checkpoint that the run goes on from, and this rank's part of the effective batch that it has. */
+static dram_status find_checkpoint(dram_run *r, dram_resume resume)
+{
+    char *folder = NULL, *checkpoint = NULL;
+    dram_effective was;
+    dram_status status;
+    dram_config *before;
+    const char *directory = dram_rundir_path(r->directory);
+    TRY(dram_depends_files(r->loaded, &r->depends));
+    if (!resume.on) return DRAM_OK;
+    TRY(dram_resume_find(directory, resume, r->loaded->memory.may_change != 0, &r->resumed));
+    TRY(dram_resume_refuse(&r->resumed, r->loaded, &r->depends));
+    before = r->resumed.before;
+    if (!before || !r->resumed.step) return DRAM_OK;
+    TRY_GOTO(dram_path_join(directory, "checkpoints", &folder), done);
+    TRY_GOTO(dram_checkpoint_path(folder, r->resumed.step, &checkpoint), done);
+    TRY_GOTO(dram_effective_read(checkpoint, before, &was), done);
+    TRY_GOTO(dram_effective_keep(&was, dram_comm_size(r->comm), &r->own), done);
+    if (was.ranks != dram_comm_size(r->comm) && was.batch == r->own.train.batch_size * dram_comm_size(r->comm)) {
+        before->train.batch_size = r->own.train.batch_size; /* another share of the same batch is no other training */
+        before->train.accumulate = r->own.train.accumulate;
+    }
+done:
+    dram_free(folder);
+    dram_free(checkpoint);
+    return status;
+}
+
+/* The config to plan from, once what was loaded has been checked as far as files and the machine go. */
+static dram_status choose(dram_run *r, dram_resume *resume)
+{
+    dram_status status = dram_config_check_inputs(r->loaded, true);
+    if (status == DRAM_OK) status = dram_headroom_check_budget(r->loaded);
+    if (status == DRAM_OK) status = count_ranks(r);
+    TRY(dram_ranks_together(r->comm, status));
+    TRY(find_directory(r, resume));
+    TRY(dram_ranks_together(r->comm, find_checkpoint(r, *resume)));
+    return dram_choose(&r->own, r->resumed.before, r->comm, &r->chosen);
 }
 
 static void show_plan(void *context)
@@ -140,29 +279,49 @@ static void show_plan(void *context)
     if (r->hooks->planned) r->hooks->planned(r->hooks->context, &r->session);
 }
 
-/* From the config that was loaded to a plan. */
-dram_status dram_run_plan(dram_run *r, dram_resume resume)
+static dram_status open_data(dram_run *r)
 {
-    TRY(choose(r, resume));
     TRY(dram_datasets_open(&r->chosen.cfg, false, &r->train));
     TRY(dram_datasets_open(&r->chosen.cfg, true, &r->val));
     r->state.dataset = r->train;
     r->state.is_skipped = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->state.is_skipped);
     r->said = dram_calloc((size_t)dram_dataset_count(r->train), sizeof *r->said);
     if (!r->state.is_skipped || !r->said) return dram_fail(DRAM_ERR_MEMORY, "no memory to keep which images are bad");
-    TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, &r->session));
-    show_plan(r);
+    return DRAM_OK;
+}
+
+static dram_status compare_before(dram_run *r)
+{
     TRY(dram_depends_rest(r->train, r->val, &r->session.plan->profile, &r->depends));
     if (!r->resumed.step) return DRAM_OK;
     TRY(dram_resume_tell(&r->resumed, &r->session.cfg, &r->depends));
     return dram_checkpoint_fits(&r->session, dram_rundir_path(r->directory), r->resumed.step);
 }
 
+/* From the config that was loaded to a plan. */
+dram_status dram_run_plan(dram_run *r, dram_resume *resume)
+{
+    TRY(choose(r, resume));
+    TRY(dram_ranks_together(r->comm, open_data(r)));
+    TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, r->comm, &r->session));
+    show_plan(r);
+    TRY(dram_ranks_together(r->comm, compare_before(r)));
+    return dram_together_compare_plans(&r->session);
+}
+
+static void looked(void *context, int done, int all)
+{
+    dram_run *r = context;
+    bool asked;
+    if (r->hooks->looked) r->hooks->looked(r->hooks->context, done, all);
+    if (dram_comm_busy(r->comm, r->hooks->stop, &asked) != DRAM_OK) dram_error_clear(); /* it comes again, in go_on */
+}
+
 /* What the data is, and whether it will do. */
-static dram_status check_data(const dram_run *r)
+static dram_status check_data(dram_run *r)
 {
     const dram_config *cfg = &r->session.cfg;
-    const dram_check_hooks hooks = {.context = r->hooks->context, .looked = r->hooks->looked, .stop = r->hooks->stop};
+    const dram_check_hooks hooks = {.context = r, .looked = looked, .stop = r->hooks->stop};
     dram_check *check = &r->summary->data;
     TRY(dram_check_look(cfg, r->train, r->val, &hooks, check));
     if (r->hooks->data) r->hooks->data(r->hooks->context, cfg, check);
@@ -196,23 +355,26 @@ static dram_status check_fidelity(const dram_run *r, dram_resume resume)
     return DRAM_OK;
 }
 
-/* From the plan to the first step. */
-dram_status dram_run_start(dram_run *r, dram_resume resume)
+/* What the first rank does for all. */
+static dram_status look_ahead(dram_run *r, dram_resume resume)
 {
-    const dram_config *cfg = &r->session.cfg;
-    TRY(dram_headroom_check(&r->session)); /* before the teacher runs for the check, or for hours to fill a cache */
     TRY(dram_checkpoint_check_room(&r->session, dram_rundir_path(r->directory), r->resumed.step));
     TRY(check_data(r));
-    TRY(check_fidelity(r, resume));
-    TRY(dram_run_go_on(r));
-    TRY(dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets));
-    TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->hooks->stop));
-    TRY(dram_run_go_on(r));
-    TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
-    TRY(dram_run_go_on(r));
-    TRY(open_feed(r));
-    TRY(open_directory(r));
+    return check_fidelity(r, resume);
+}
+
+/* What it warned of need not be said again. */
+static dram_status join_said(dram_run *r)
+{
+    int more;
+    TRY(dram_marked_join(r->comm, r->said, dram_dataset_count(r->train), &more));
+    return r->val ? dram_marked_join(r->comm, r->feed.said, dram_dataset_count(r->val), &more) : DRAM_OK;
+}
+
+static dram_status open_loader_and_guard(dram_run *r)
+{
     TRY(dram_run_open_loader(r, &r->loader));
+    r->noted = dram_loader_skipped(r->loader);
     const dram_guard_params guard = {.read = dram_read_host,
                                      .context = r->session.device,
                                      .interval = 1.0,
@@ -220,6 +382,25 @@ dram_status dram_run_start(dram_run *r, dram_resume resume)
                                      .step = r->state.step,
                                      .path = r->over ? NULL : r->path[DRAM_RUN_MEMORY]};
     return dram_guard_open(&guard, &r->guard);
+}
+
+/* From the plan to the first step. */
+dram_status dram_run_start(dram_run *r, dram_resume resume)
+{
+    const dram_config *cfg = &r->session.cfg;
+    /* Before the teacher runs for the check, or for hours to fill a cache. */
+    TRY(dram_ranks_together(r->comm, dram_headroom_check(&r->session)));
+    TRY(go_on(r, is_first(r) ? look_ahead(r, resume) : DRAM_OK));
+    TRY(go_on(r, dram_targets_open(cfg, r->train, r->val, r->hooks->stop, &r->targets)));
+    TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->comm, r->hooks->stop));
+    TRY(go_on(r, DRAM_OK));
+    TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    TRY(go_on(r, open_feed(r)));
+    TRY(join_said(r));
+    TRY(enter_directory(r));
+    TRY(dram_ranks_together(r->comm, open_loader_and_guard(r)));
+    if (r->hooks->begins) r->hooks->begins(r->hooks->context);
+    return DRAM_OK;
 }
 
 void dram_run_close(dram_run *r)

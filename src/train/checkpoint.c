@@ -1,6 +1,5 @@
 #include "train/checkpoint.h"
 
-
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -33,11 +32,14 @@ const char *dram_checkpoint_file(int i)
 
 static const char target_file[] = "target.safetensors";
 
-static dram_status write_target(const dram_dir *dir, const dram_run_state *state)
+static dram_status write_target(const dram_session *s, const dram_dir *dir, const dram_run_state *state)
 {
     char *path;
-    const dram_st_out out = {
-        .name = "target", .dtype = DRAM_ST_F32, .rank = 1, .dim = {state->target_count}, .data = state->target};
+    const dram_st_out out = {.name = "target",
+                             .dtype = DRAM_ST_F32,
+                             .rank = 1,
+                             .dim = {state->target_count * dram_comm_size(s->comm)},
+                             .data = state->targets ? state->targets : state->target};
     if (!state->target) return DRAM_OK;
     TRY(dram_dir_file(dir, target_file, &path));
     dram_status status = dram_st_write(path, &out, 1, NULL, 0);
@@ -45,8 +47,10 @@ static dram_status write_target(const dram_dir *dir, const dram_run_state *state
     return status;
 }
 
-static dram_status read_target(const char *directory, const dram_run_state *state)
+/* The file has those of the whole effective batch, in the order of the stream. */
+static dram_status read_target(const dram_session *s, const char *directory, const dram_run_state *state)
 {
+    const int64_t each = state->target_count;
     char *path;
     dram_st *file;
     dram_status status;
@@ -54,8 +58,8 @@ static dram_status read_target(const char *directory, const dram_run_state *stat
     TRY(dram_path_join(directory, target_file, &path));
     TRY_GOTO(dram_st_open(path, &file), done);
     const dram_st_tensor *tensor = dram_st_find(file, "target");
-    if (tensor && tensor->elements == state->target_count)
-        status = dram_st_read_f32(file, tensor, 0, state->target_count, state->target);
+    if (tensor && tensor->elements == each * dram_comm_size(s->comm))
+        status = dram_st_read_f32(file, tensor, each * dram_comm_rank(s->comm), each, state->target);
     else
         status =
             dram_fail(DRAM_ERR_CONFIG, "%s: not of this batch and size; resume with those the run began with", path);
@@ -75,7 +79,7 @@ static dram_status write_tensors(dram_session *s, const dram_dir *dir, const dra
         dram_free(path);
         TRY(status);
     }
-    return write_target(dir, state);
+    return write_target(s, dir, state);
 }
 
 /* checkpoint.json: the version, what the run depends on, and the hashes of all that was written before. */
@@ -227,7 +231,7 @@ dram_status dram_checkpoint_load(dram_session *s, const char *folder, int64_t st
     dram_status status;
     TRY(dram_checkpoint_path(folder, step, &directory));
     TRY_GOTO(read_tensors(s, directory, true), done);
-    TRY_GOTO(read_target(directory, state), done);
+    TRY_GOTO(read_target(s, directory, state), done);
     TRY_GOTO(dram_path_join(directory, "state.json", &path), done);
     status = dram_state_read(path, s->cfg.seed, &s->batches_tracked, state);
 done:

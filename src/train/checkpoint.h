@@ -13,8 +13,9 @@ dram_status dram_checkpoint_check_room(dram_session *session, const char *direct
 /* The i-th file of tensors of a checkpoint, NULL behind the last. */
 const char *dram_checkpoint_file(int i);
 
-/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary name, then deletes all but
- * the newest run.keep. After an error the older ones are still there. */
+/* Writes FOLDER/step-NNNNNNNN (weights, heads, optimiser, config.yaml, state.json, checkpoint.json) through a temporary
+ * name, then deletes all but the newest run.keep. After an error the older ones are still there. Of several ranks the
+ * first calls it. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
 /* Whether the checkpoint of a step in DIRECTORY/checkpoints holds the tensors that the session has, in their shapes:

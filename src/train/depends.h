@@ -1,5 +1,5 @@
-/* depends: what the steps of a run depend on beside the keys of its config: the content of files of weights, which images
- * there are, the machine. A checkpoint keeps it, so that a run that goes on can say what is another. */
+/* depends: what the steps of a run depend on beside the keys of its config: the content of files of weights, which
+ * images there are, the machine. A checkpoint keeps it, so that a run that goes on can say what is another. */
 #ifndef DRAM_TRAIN_DEPENDS_H
 #define DRAM_TRAIN_DEPENDS_H
 

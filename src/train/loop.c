@@ -2,9 +2,12 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "comm/machines.h"
 #include "evaluate/eval.h"
+#include "feed/marked.h"
 #include "io/checkpoint.h"
 #include "report/metrics.h"
 #include "report/summary.h"
@@ -12,7 +15,18 @@
 #include "train/begin.h"
 #include "train/sound.h"
 #include "train/step.h"
+#include "train/together.h"
 #include "train/train.h"
+
+static bool is_alone(const dram_run *r)
+{
+    return dram_comm_size(r->comm) == 1;
+}
+
+static bool is_first(const dram_run *r)
+{
+    return dram_comm_rank(r->comm) == 0;
+}
 
 /* The state moves on to the loader's position, with the images that were skipped on the way: a resumed run counts none
  * of them twice. The loader's list begins with those that the state had. */
@@ -20,26 +34,49 @@ static void note_position(dram_run *r)
 {
     dram_run_state *state = &r->state;
     state->position = dram_loader_position(r->loader);
-    for (; state->skipped < dram_loader_skipped(r->loader); state->skipped++)
-        state->is_skipped[dram_loader_skipped_at(r->loader, state->skipped)] = true;
+    for (; r->noted < dram_loader_skipped(r->loader); r->noted++) {
+        int image = dram_loader_skipped_at(r->loader, r->noted);
+        state->skipped += !state->is_skipped[image];
+        state->is_skipped[image] = true;
+    }
 }
 
-/* Names the first tensor of the step that was not finite, after "; ", from the batch that it had; "" if that cannot be
- * found out. */
-static void name_the_cause(dram_run *r, const dram_step_order *order, char *text, int size)
+/* The first tensor of the step that was not finite, from the batch that it had; "" if that cannot be found out. */
+static void find_the_cause(dram_run *r, const dram_step_order *order, char *tensor, int size)
 {
-    char tensor[400];
     dram_loader *loader = NULL;
     dram_batch batch;
     dram_status status;
-    text[0] = '\0';
-    TRY_GOTO(dram_run_open_loader(r, &loader), done);
-    TRY_GOTO(dram_loader_next(loader, &batch), done);
-    TRY_GOTO(dram_step_trace(&r->session, &r->feed, order, batch.samples, batch.count, tensor, sizeof tensor), done);
-    if (tensor[0]) snprintf(text, (size_t)size, "; the first tensor that is not finite is %s", tensor);
+    tensor[0] = '\0';
+    status = dram_run_open_loader(r, &loader);
+    if (status == DRAM_OK) status = dram_loader_next(loader, &batch);
+    TRY_GOTO(dram_ranks_together(r->comm, status), done); /* all look, or none */
+    status = dram_step_trace(&r->session, &r->feed, order, batch.samples, batch.count, tensor, size);
 done:
     if (status != DRAM_OK) dram_error_clear();
     dram_loader_close(loader);
+}
+
+/* Names it after "; ", that of the first rank that has one. */
+static void name_the_cause(dram_run *r, const dram_step_order *order, char *text, int size)
+{
+    enum { ROOM = 400 };
+    char tensor[ROOM];
+    int ranks = dram_comm_size(r->comm), first = 0;
+    text[0] = '\0';
+    find_the_cause(r, order, tensor, ROOM);
+    char *all = dram_calloc((size_t)ranks, ROOM);
+    if (!all || dram_comm_gather(r->comm, tensor, ROOM, all) != DRAM_OK) {
+        dram_error_clear();
+        dram_free(all);
+        return;
+    }
+    while (first < ranks - 1 && !all[first * ROOM]) first++;
+    const char *name = all + first * ROOM;
+    if (*name && is_alone(r)) snprintf(text, (size_t)size, "; the first tensor that is not finite is %s", name);
+    if (*name && !is_alone(r))
+        snprintf(text, (size_t)size, "; the first tensor that is not finite, on rank %d, is %s", first, name);
+    dram_free(all);
 }
 
 /* What can be gone on from, looked at now: numbers that are not finite may have been saved. */
@@ -91,7 +128,8 @@ static dram_step_order order_of(const dram_run *r)
     const dram_steps *interval = &cfg->sam_distill.distill_interval;
     dram_step_order order = {.kind = teacher ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                              .loss_scale = r->state.scaling.scale,
-                             .sam_weight = interval->value[dram_steps_at(interval, r->state.step)]};
+                             .sam_weight = interval->value[dram_steps_at(interval, r->state.step)],
+                             .labelled = r->labelled};
     dram_hyper(cfg, r->state.step, r->state.scaling.skipped, order.hyper);
     return order;
 }
@@ -111,6 +149,7 @@ static dram_metrics metrics_of(const dram_run *r, const dram_step_order *order, 
                           .label_pixels = result->label_pixels,
                           .sam_images_left_out = result->sam_out,
                           .resolution_images_left_out = result->resolution_out,
+                          .ranks = dram_comm_size(r->comm),
                           .teacher_ran = s->graphs.io[order->kind].teacher_image != DRAM_NONE,
                           .planned_peak_bytes = s->plan->arena_bytes,
                           .measured_peak_bytes = s->device->bytes_peak};
@@ -136,11 +175,53 @@ static bool is_reused(const dram_run *r, int64_t step)
     return r->session.graphs.reuse && step < cfg->train.steps && dram_teacher_step(cfg, step) != step;
 }
 
+/* Images that another rank skipped count here too. */
+static dram_status join_skipped(dram_run *r)
+{
+    dram_run_state *state = &r->state;
+    int more, images = dram_dataset_count(r->train);
+    TRY(dram_marked_join(r->comm, state->is_skipped, images, &more));
+    if (!more) return DRAM_OK;
+    state->skipped += more;
+    for (int i = 0; i < images; i++)
+        if (state->is_skipped[i]) dram_loader_count_skipped(r->loader, i);
+    if (!dram_dataset_is_too_bad(state->skipped, images)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_RUN, "%d of %d images are bad, more than 10 %%; remove or repair them", state->skipped,
+                     images);
+}
+
+/* The first rank has all that is to be saved; *targets is to be freed. */
+static dram_status join(dram_run *r, float **targets)
+{
+    dram_run_state *state = &r->state;
+    dram_status status = DRAM_OK;
+    int64_t n = state->target ? state->target_count : 0;
+    if (is_alone(r)) return DRAM_OK;
+    TRY(dram_together_average(&r->session));
+    TRY(dram_together_compare(&r->session, true));
+    TRY(join_skipped(r));
+    if (is_first(r) && n) *targets = dram_alloc((size_t)n * (size_t)dram_comm_size(r->comm) * sizeof **targets);
+    if (is_first(r) && n && !*targets)
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory to save the targets of all ranks");
+    TRY(dram_ranks_together(r->comm, status));
+    int64_t images = r->session.graphs.batch * r->session.graphs.accumulate;
+    if (n) TRY(dram_together_collect(r->comm, state->target, n, n / images, *targets));
+    state->targets = *targets;
+    return DRAM_OK;
+}
+
 static dram_status save(dram_run *r)
 {
-    TRY(dram_checkpoint_save(&r->session, r->path[DRAM_RUN_CHECKPOINTS], &r->state));
-    r->saved_at = r->state.step;
-    return DRAM_OK;
+    float *targets = NULL;
+    dram_status status = join(r, &targets);
+    if (status == DRAM_OK) {
+        if (is_first(r)) status = dram_checkpoint_save(&r->session, r->path[DRAM_RUN_CHECKPOINTS], &r->state);
+        status = dram_ranks_together(r->comm, status);
+    }
+    r->state.targets = NULL;
+    dram_free(targets);
+    if (status == DRAM_OK) r->saved_at = r->state.step;
+    return status;
 }
 
 /* Saves what is not saved, and reads the newest checkpoint again: what is said of it is true. */
@@ -148,20 +229,25 @@ static dram_status save_and_check(dram_run *r)
 {
     char text[800], sound[200];
     const char *folder = r->path[DRAM_RUN_CHECKPOINTS];
+    dram_status status = DRAM_OK;
     if (r->state.step > r->saved_at) TRY(save(r));
-    dram_status status = r->saved_at ? dram_sound_check(folder, r->saved_at, NULL) : DRAM_OK;
-    if (status == DRAM_OK) return DRAM_OK;
-    snprintf(text, sizeof text, "%s", dram_error_text());
-    dram_error_clear();
-    return dram_fail(status, "what was saved is damaged: %s%s", text,
-                     dram_sound_newest(folder, false, sound, sizeof sound));
+    if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL);
+    if (status != DRAM_OK) {
+        snprintf(text, sizeof text, "%s", dram_error_text());
+        dram_error_clear();
+        dram_fail(status, "what was saved is damaged: %s%s", text,
+                  dram_sound_newest(folder, false, sound, sizeof sound));
+    }
+    return dram_ranks_together(r->comm, status);
 }
 
-/* The end of a run whose data or logs failed it, between two steps: what was done is saved. The held text says so. */
+/* The end of a run whose data or logs failed it, between two steps: what was done is saved. The held text says so. Where
+ * other ranks wait for this one nothing more is done: they cannot save what they are in the midst of. */
 static dram_status give_up(dram_run *r, dram_status status)
 {
     char text[1024], why[900], sound[200] = "";
     long long step = (long long)r->state.step, before = (long long)r->saved_at;
+    if (!is_alone(r)) return status;
     if (status == DRAM_ERR_FORMAT || status == DRAM_ERR_CONFIG) status = DRAM_ERR_RUN; /* one exit code, for all data */
     if (step == 0) return status;
     snprintf(text, sizeof text, "%s", dram_error_text());
@@ -175,42 +261,60 @@ static dram_status give_up(dram_run *r, dram_status status)
     return dram_fail(status, "%.700s; %lld steps cannot be saved: %s%s", text, step - before, why, sound);
 }
 
-static dram_status next_batch(dram_run *r)
+/* Before a step: all ranks have their batch of it, or stop. A rank whose data has failed it asks the others to stop, so
+ * that what was done is saved, and says then what it was. */
+static dram_status prepare(dram_run *r, bool *stopped, dram_agreed *agreed)
 {
-    dram_status status = dram_loader_next(r->loader, &r->batch);
-    if (status == DRAM_OK) return DRAM_OK;
-    r->batch.count = 0;
-    return give_up(r, status);
+    dram_agreement mine = {.step = r->state.step, .stop = dram_run_is_stopped(r)};
+    if (!mine.stop && !r->batch.count) r->failed = dram_loader_next(r->loader, &r->batch);
+    if (r->failed != DRAM_OK) {
+        r->batch.count = 0;
+        if (is_alone(r)) return give_up(r, r->failed);
+        snprintf(r->failure, sizeof r->failure, "%s", dram_error_text());
+        dram_error_clear();
+        mine.stop = true;
+    }
+    mine.labelled = dram_feed_label_pixels(r->batch.samples, r->batch.count);
+    TRY(dram_comm_agree(r->comm, &mine, agreed));
+    *stopped = agreed->stop;
+    r->labelled = agreed->labelled;
+    r->waited += agreed->waited;
+    return DRAM_OK;
 }
 
-/* One update, from the loader's next batch to a line of metrics. */
-static dram_status step(dram_run *r, dram_metrics *m)
+/* One update, from the loader's next batch to a line of metrics, unless the run is to stop. */
+static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
 {
     dram_session *s = &r->session;
     dram_step_result result;
+    dram_agreed agreed;
     double begin = dram_clock();
-    const dram_step_order order = order_of(r);
     bool again = is_reused(r, r->state.step + 1);
-    if (!r->batch.count) TRY(next_batch(r));
+    TRY(prepare(r, stopped, &agreed));
+    if (*stopped) return DRAM_OK;
+    const dram_step_order order = order_of(r);
     const dram_batch batch = r->batch;
+    const int images = batch.count * dram_comm_size(r->comm);
     dram_status status =
         dram_step_run(s, &r->feed, &order, batch.samples, batch.count, again ? NULL : r->loader, &result);
     if (status != DRAM_OK) return result.ran ? status : give_up(r, status);
     if (!again) r->batch.count = 0;
     r->device_seconds += result.device_seconds;
     *m = metrics_of(r, &order, &result);
-    tell_left_out(r, m, batch.count);
+    tell_left_out(r, m, images);
     TRY(judge(r, &order, &result));
     double seconds = dram_clock() - begin;
     r->loop_seconds += seconds;
     r->step_seconds = r->step_seconds > 0 ? 0.9 * r->step_seconds + 0.1 * seconds : seconds;
-    r->images += batch.count;
+    r->images += images;
     r->state.step++;
     if (!again) note_position(r);
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
-    m->images_per_second = batch.count / seconds;
-    status = dram_metrics_append(&r->metrics, m);
+    m->images_per_second = images / seconds;
+    m->wait_seconds = agreed.waited;
+    m->last_rank = agreed.last;
+    if (is_first(r)) status = dram_metrics_append(&r->metrics, m);
     return status == DRAM_OK ? DRAM_OK : give_up(r, status);
 }
 
@@ -231,7 +335,13 @@ static dram_status stop(dram_run *r)
 {
     dram_error_clear();
     TRY(save_and_check(r));
-    if (!r->saved_at) return dram_run_go_on(r);
+    if (r->failed != DRAM_OK) {
+        if (r->failed == DRAM_ERR_FORMAT || r->failed == DRAM_ERR_CONFIG) r->failed = DRAM_ERR_RUN;
+        dram_fail(r->failed, "%.900s; %lld steps are saved, go on with --resume once that is mended", r->failure,
+                  (long long)r->saved_at);
+    }
+    TRY(dram_ranks_together(r->comm, r->failed));
+    if (!r->saved_at) return dram_run_interrupted();
     return dram_fail(DRAM_INTERRUPTED, "interrupted: %lld steps are saved, go on with --resume",
                      (long long)r->state.step);
 }
@@ -241,13 +351,14 @@ static dram_status evaluate(dram_run *r)
     if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
     dram_eval_result result;
+    TRY(dram_together_average(&r->session));
     dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, r->hooks->stop, &result);
     if (status == DRAM_INTERRUPTED) return stop(r);
     if (status != DRAM_OK) return give_up(r, status);
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     r->summary->eval = result;
-    if (!r->over) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
+    if (!r->over && is_first(r)) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
     if (status != DRAM_OK) return give_up(r, status);
     if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
     return DRAM_OK;
@@ -258,26 +369,37 @@ static bool is_due(int64_t step, int every)
     return every > 0 && step > 0 && step % every == 0;
 }
 
+/* What a run leaves at its end. */
+static dram_status export_student(const dram_run *r, dram_session *s)
+{
+    if (!is_first(r)) return DRAM_OK;
+    /* A run that ended as the last one was written may have left one too many. */
+    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], s->cfg.run.keep, r->state.step));
+    return dram_student_export(s, dram_rundir_path(r->directory));
+}
+
 static dram_status loop(dram_run *r)
 {
     dram_metrics m = {0};
     const struct dram_config_run *due = &r->session.cfg.run;
     int64_t steps = r->session.cfg.train.steps;
+    bool stopped = false;
     /* A run that was stopped at a step with an evaluation has not made it. */
     if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     while (r->state.step < steps) {
-        if (dram_run_is_stopped(r)) return stop(r);
-        TRY(step(r, &m));
+        TRY(step(r, &stopped, &m));
+        if (stopped) return stop(r);
         r->summary->final_loss = m.loss;
         report_progress(r, &m);
         bool last = r->state.step == steps;
-        if (dram_run_is_stopped(r) && !last) return stop(r);
+        /* Several ranks agree on it before the next step. */
+        if (is_alone(r) && dram_run_is_stopped(r) && !last) return stop(r);
+        if (is_due(r->state.step, r->session.cfg.distributed.check_every))
+            TRY(dram_together_compare(&r->session, false));
         if (last || is_due(r->state.step, due->save_every)) TRY(save(r));
         if (is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     }
-    /* A run that ended as the last one was written may have left one too many. */
-    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], due->keep, r->state.step));
-    TRY(dram_student_export(&r->session, dram_rundir_path(r->directory)));
+    TRY(dram_ranks_together(r->comm, export_student(r, &r->session)));
     return evaluate(r);
 }
 
@@ -292,6 +414,24 @@ static dram_gpu_process process_of(const dram_session *session, const dram_guard
                               .measured_bytes = peaks->card_process};
 }
 
+/* What each rank took is asked where all have come to the end. */
+static void summarise_ranks(dram_run *r, bool all)
+{
+    dram_summary_ranks *d = &r->summary->distributed;
+    const dram_session *s = &r->session;
+    if (is_alone(r)) return;
+    *d = (dram_summary_ranks){.ranks = dram_comm_size(r->comm),
+                              .nodes = dram_ranks_machines(r->comm),
+                              .fast = s->graphs.reduce == DRAM_REDUCE_FAST,
+                              .local = s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_LOCAL,
+                              .wait_seconds = r->waited};
+    snprintf(d->backend, sizeof d->backend, "%s", dram_comm_backend(r->comm));
+    snprintf(d->version, sizeof d->version, "%s", dram_comm_version(r->comm));
+    int64_t mine = r->summary->measured_peak_bytes;
+    d->measured = all && d->ranks <= DRAM_SUMMARY_RANKS &&
+                  dram_comm_gather(r->comm, &mine, sizeof mine, d->arena_bytes) == DRAM_OK;
+}
+
 static void summarise(dram_run *r, double wall, double cpu)
 {
     dram_summary *s = r->summary;
@@ -299,7 +439,7 @@ static void summarise(dram_run *r, double wall, double cpu)
     dram_guard_close(r->guard, &peaks);
     r->guard = NULL;
     s->steps = r->state.step;
-    s->skipped_images = dram_loader_skipped(r->loader);
+    s->skipped_images = is_alone(r) ? dram_loader_skipped(r->loader) : r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
     s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;
     s->measured_peak_bytes = r->session.device ? r->session.device->bytes_peak : 0;
@@ -311,20 +451,24 @@ static void summarise(dram_run *r, double wall, double cpu)
     s->cpu_utilization = wall > 0 ? cpu / (wall * dram_host_cores()) : NAN;
 }
 
-dram_status dram_train(const dram_config *cfg, dram_resume resume, const dram_hooks *hooks, dram_summary *summary)
+dram_status dram_train(const dram_config *cfg, dram_comm *comm, dram_resume resume, const dram_hooks *hooks,
+                       dram_summary *summary)
 {
     *summary = (dram_summary){.final_loss = NAN, .loss_scale = NAN};
-    dram_run r = {.loaded = cfg, .hooks = hooks, .summary = summary, .evaluated_at = -1};
+    dram_run r = {.loaded = cfg, .comm = comm, .hooks = hooks, .summary = summary, .evaluated_at = -1};
     r.state.scaling = dram_scaling_begin();
-    dram_status status = dram_run_plan(&r, resume);
+    dram_status status = dram_run_plan(&r, &resume);
     if (status == DRAM_OK) status = dram_run_start(&r, resume);
-    if (status == DRAM_OK) {
-        double wall = dram_clock(), cpu = dram_process_cpu_seconds();
-        status = loop(&r);
+    bool began = status == DRAM_OK;
+    double wall = dram_clock(), cpu = dram_process_cpu_seconds();
+    if (began) status = loop(&r);
+    status = dram_ranks_together(comm, status); /* what this rank alone came to is said to the others */
+    if (began) {
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
+        summarise_ranks(&r, status == DRAM_OK);
         bool again = r.images == 0 && r.state.step > 0;
         const char *directory = dram_rundir_path(r.directory);
-        dram_status written = r.over ? DRAM_OK : dram_summary_write(summary, status, again, directory);
+        dram_status written = r.over || !is_first(&r) ? DRAM_OK : dram_summary_write(summary, status, again, directory);
         if (status == DRAM_OK) status = written;
     }
     dram_run_close(&r);

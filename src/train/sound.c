@@ -102,7 +102,7 @@ const char *dram_sound_newest(const char *folder, bool finite, char *text, size_
     char taken[64] = "--resume";
     if (i + 1 < n - 1) snprintf(taken, sizeof taken, "--resume=step-%" PRId64, step);
     if (is == NOT_SOUND)
-        snprintf(text, size, n ? "; none of the %d checkpoints is sound" : "; there is no checkpoint", n);
+        snprintf(text, size, n ? "; none of the %d checkpoints can be gone on with" : "; there is no checkpoint", n);
     else if (is == SOUND)
         snprintf(text, size, "; the newest sound checkpoint is step-%08" PRId64 ": %s goes on from it", step, taken);
     else

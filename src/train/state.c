@@ -24,6 +24,14 @@ static bool add_skipped(cJSON *root, const dram_run_state *state)
     return names != NULL;
 }
 
+static bool add_effective(cJSON *root, const dram_run_state *state)
+{
+    const dram_effective *e = &state->effective;
+    return !e->ranks || (cJSON_AddNumberToObject(root, "ranks", e->ranks) &&
+                         cJSON_AddNumberToObject(root, "effective_batch", e->batch) &&
+                         cJSON_AddNumberToObject(root, "accumulate", e->accumulate));
+}
+
 /* As text, since JSON's numbers are doubles. */
 static const char *seed_text(int64_t seed, char out[32])
 {
@@ -42,7 +50,8 @@ dram_status dram_state_write(const char *path, int64_t seed, int64_t batches_tra
                 cJSON_AddNumberToObject(root, "loss_scale", state->scaling.scale) &&
                 cJSON_AddNumberToObject(root, "good_steps", (double)state->scaling.good) &&
                 cJSON_AddNumberToObject(root, "skipped_steps", (double)state->scaling.skipped) &&
-                cJSON_AddStringToObject(root, "seed", seed_text(seed, digits)) && add_skipped(root, state);
+                cJSON_AddStringToObject(root, "seed", seed_text(seed, digits)) && add_effective(root, state) &&
+                add_skipped(root, state);
     dram_status status = good ? dram_json_write(path, root) : dram_fail(DRAM_ERR_MEMORY, "no memory to save the state");
     cJSON_Delete(root);
     return status;
@@ -104,8 +113,9 @@ static dram_status read_scaling(const cJSON *root, const char *path, dram_scalin
 /* The members of state.json that are read; a newer dram may write more. */
 static void tell_unknown(const cJSON *root, const char *path)
 {
-    static const char *const known[] = {"version",    "step",          "position", "batches_tracked", "loss_scale",
-                                        "good_steps", "skipped_steps", "seed",     "skipped_images"};
+    static const char *const known[] = {"version",        "step",       "position",        "batches_tracked",
+                                        "loss_scale",     "good_steps", "skipped_steps",   "seed",
+                                        "skipped_images", "ranks",      "effective_batch", "accumulate"};
     const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "version"));
     const cJSON *item;
     dram_str names = {0};

@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 #include "session/schedule.h"
 #include "train/depends.h"
+#include "train/effective.h"
 
 typedef struct {
     int64_t step;                /* updates done */
@@ -16,6 +17,8 @@ typedef struct {
     int skipped;                 /* their number */
     float *target;               /* what the next steps reuse (feed/feed.h: kept); NULL: nothing. Not owned */
     int64_t target_count;        /* its elements */
+    const float *targets;        /* saved only: those of all ranks, in rank order; NULL: `target` is all. Not owned */
+    dram_effective effective;    /* saved only: what the steps are done with; ranks 0: it is not said */
     const dram_str *config;      /* saved only: what the steps are done with. Not owned, nor is the next */
     const dram_depends *depends;
 } dram_run_state;
@@ -23,8 +26,9 @@ typedef struct {
 /* Writes state.json; the seed is the config's, batches_tracked the session's. */
 dram_status dram_state_write(const char *path, int64_t seed, int64_t batches_tracked, const dram_run_state *state);
 
-/* Reads it, and warns of members that are not known. The caller has set state->dataset and is_skipped; an image that is no longer
- * there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is damaged. */
+/* Reads it, and warns of members that are not known. The caller has set state->dataset and is_skipped; an image that is
+ * no longer there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is
+ * damaged. */
 dram_status dram_state_read(const char *path, int64_t seed, int64_t *batches_tracked, dram_run_state *state);
 
 #endif

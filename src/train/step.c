@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ir/op.h"
+#include "session/build.h"
 #include "session/update.h"
 
 static dram_status write_number(dram_session *s, const dram_io *io, dram_val v, double number)
@@ -26,11 +27,12 @@ static dram_status stage(dram_session *s, dram_feed *feed, const dram_step_order
 {
     const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[order->kind];
-    float labels = dram_feed_label_count(p, samples, count);
+    const int micro_batches = p->accumulate * p->ranks;
+    float labels = dram_feed_label_count(order->labelled, micro_batches);
     int each = count / p->accumulate;
     TRY(dram_feed_batch(s, feed, order->kind, k, samples + k * each, each, labels));
     TRY(write_number(s, io, io->sam_weight, order->sam_weight));
-    TRY(write_number(s, io, io->seed, order->loss_scale / p->accumulate));
+    TRY(write_number(s, io, io->seed, order->loss_scale / micro_batches));
     return write_hyper(s, io, order);
 }
 
@@ -56,9 +58,6 @@ static double without_cells(const dram_graph_set *p, dram_val v, int cells, cons
 static void count_left_out(const dram_graph_set *p, const dram_io *io, const dram_sample *samples, int count,
                            dram_step_result *result)
 {
-    int64_t pixels = 0;
-    for (int i = 0; i < count; i++) pixels += samples[i].label_pixels;
-    result->label_pixels = io->loss_task == DRAM_NONE ? NAN : (double)pixels;
     result->sam_out = without_cells(p, io->loss_sam, p->grid, samples, count);
     result->resolution_out = without_cells(p, io->loss_resolution, p->sr_grid, samples, count);
 }
@@ -78,8 +77,25 @@ static dram_status run_program(dram_session *s, const dram_io *io, dram_step_res
     return DRAM_OK;
 }
 
-dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
-                          int count, dram_loader *loader, dram_step_result *result)
+/* Losses of this rank become means over all, its counts sums. */
+static dram_status sum_over_ranks(dram_session *s, dram_step_result *result)
+{
+    double *const mean[] = {&result->loss, &result->loss_task, &result->loss_sam, &result->loss_resolution},
+                  *const count[] = {&result->sam_out, &result->resolution_out};
+    enum { MEANS = sizeof mean / sizeof mean[0], COUNTS = sizeof count / sizeof count[0] };
+    double numbers[MEANS + COUNTS];
+    int ranks = dram_comm_size(s->comm);
+    if (ranks == 1) return DRAM_OK;
+    for (int i = 0; i < MEANS; i++) numbers[i] = *mean[i] / ranks;
+    for (int i = 0; i < COUNTS; i++) numbers[MEANS + i] = *count[i];
+    TRY(dram_comm_sum(s->comm, numbers, MEANS + COUNTS));
+    for (int i = 0; i < MEANS; i++) *mean[i] = numbers[i];
+    for (int i = 0; i < COUNTS; i++) *count[i] = numbers[MEANS + i];
+    return DRAM_OK;
+}
+
+static dram_status run_step(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
+                            int count, dram_loader *loader, dram_step_result *result)
 {
     const dram_graph_set *p = &s->graphs;
     const dram_io *io = &p->io[order->kind], *update = &p->io[dram_update_of(p, order->kind)];
@@ -96,9 +112,12 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
         TRY(add_loss(s, io, io->loss_sam, &result->loss_sam));
         TRY(add_loss(s, io, io->loss_resolution, &result->loss_resolution));
     }
+    TRY(sum_over_ranks(s, result));
+    result->label_pixels = io->loss_task == DRAM_NONE ? NAN : (double)order->labelled;
     if (result->label_pixels == 0) result->loss_task = NAN;
-    result->loss_sam = mean_of_rest(result->loss_sam, result->sam_out, count);
-    result->loss_resolution = mean_of_rest(result->loss_resolution, result->resolution_out, count);
+    int images = count * p->ranks;
+    result->loss_sam = mean_of_rest(result->loss_sam, result->sam_out, images);
+    result->loss_resolution = mean_of_rest(result->loss_resolution, result->resolution_out, images);
     if (update != io) {
         TRY(write_hyper(s, update, order));
         TRY(run_program(s, update, result));
@@ -106,6 +125,13 @@ dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_orde
     TRY(dram_exec_read(s->exec, update->index, update->clip, clip, sizeof clip));
     result->grad_norm = clip[0];
     return DRAM_OK;
+}
+
+dram_status dram_step_run(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
+                          int count, dram_loader *loader, dram_step_result *result)
+{
+    dram_status status = run_step(s, feed, order, samples, count, loader, result);
+    return status == DRAM_OK ? status : dram_comm_fail(s->comm, status);
 }
 
 dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_order *order, const dram_sample *samples,
@@ -116,9 +142,15 @@ dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_or
     int node = DRAM_NONE;
     dram_val v = DRAM_NONE;
     text[0] = '\0';
-    for (int k = 0; k < s->graphs.accumulate && v == DRAM_NONE; k++) {
+    const bool joins = dram_session_joins(s, order->kind); /* then all ranks run as much */
+    for (int k = 0; k < s->graphs.accumulate && (v == DRAM_NONE || joins); k++) {
+        int at;
+        dram_val found;
         TRY(stage(s, feed, order, samples, count, k));
-        TRY(dram_exec_find_nonfinite(s->exec, io->index, &node, &v));
+        TRY(dram_exec_find_nonfinite(s->exec, io->index, &at, &found));
+        if (v != DRAM_NONE) continue;
+        node = at;
+        v = found;
     }
     if (v == DRAM_NONE) return DRAM_OK;
     const dram_value *value = dram_value_at(io->graph, v);

@@ -10,9 +10,10 @@ typedef struct {
     float hyper[4];         /* of the update (session/schedule.h) */
     double loss_scale;      /* read in fp16 */
     double sam_weight;      /* read with sam_distill.loss.scale_with_interval: the interval */
+    int64_t labelled;       /* pixels of the effective batch, those of all ranks */
 } dram_step_order;
 
-/* What it gave. `loss` is what was trained: a term in which an image has nothing to compare counts it as 0. The terms
+/* What it gave, over the effective batch of all ranks, of which each gets the same. `loss` is what was trained: a term in which an image has nothing to compare counts it as 0. The terms
  * themselves are means over what was compared; NAN: the step has no such loss, or compared nothing. What was left out
  * is NAN where the step has no such loss. */
 typedef struct {
@@ -25,7 +26,9 @@ typedef struct {
     bool ran;              /* false after an error: no program ran, and no slot has changed */
 } dram_step_result;
 
-/* samples[0..count): the whole effective batch, count = micro-batch times number of micro-batches. loader: lets go of
+/* samples[0..count): this rank's part of the effective batch, count = micro-batch times its number of micro-batches. All
+ * ranks make the call. An error of one alone ends the job, unless there is one rank: the others wait within a program.
+ * loader: lets go of
  * the samples (dram_loader_release) once the last micro-batch is staged; NULL: the caller keeps them. */
 dram_status dram_step_run(dram_session *session, dram_feed *feed, const dram_step_order *order,
                           const dram_sample *samples, int count, dram_loader *loader, dram_step_result *result);

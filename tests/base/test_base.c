@@ -91,9 +91,9 @@ static void exit_codes_are_the_promised_ones(void **state)
 {
     (void)state;
     static const int want[DRAM_STATUS_COUNT] = {
-        [DRAM_OK] = 0,          [DRAM_ERR_RUN] = 1,      [DRAM_ERR_MEMORY] = 1, [DRAM_ERR_IO] = 1,
-        [DRAM_ERR_NUMERIC] = 1, [DRAM_ERR_INTERNAL] = 1, [DRAM_ERR_CONFIG] = 2, [DRAM_ERR_FORMAT] = 2,
-        [DRAM_ERR_FIT] = 3,     [DRAM_INTERRUPTED] = 130};
+        [DRAM_OK] = 0,          [DRAM_ERR_RUN] = 1,      [DRAM_ERR_MEMORY] = 1,   [DRAM_ERR_IO] = 1,
+        [DRAM_ERR_NUMERIC] = 1, [DRAM_ERR_INTERNAL] = 1, [DRAM_ERR_CONFIG] = 2,   [DRAM_ERR_FORMAT] = 2,
+        [DRAM_ERR_FIT] = 3,     [DRAM_ERR_PEER] = 4,     [DRAM_INTERRUPTED] = 130};
     for (int s = 0; s < DRAM_STATUS_COUNT; s++) {
         assert_int_equal(dram_status_exit((dram_status)s), want[s]);
         assert_true(strlen(dram_status_text((dram_status)s)) > 3);

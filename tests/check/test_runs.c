@@ -37,7 +37,7 @@ static void stopped_before_the_first_step(void **state)
     dram_summary summary;
     dram_config *cfg = run_config(state, "stopped", SET "full");
     const dram_hooks hooks = {.stop = &stop};
-    assert_int_equal(dram_train(cfg, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
+    assert_int_equal(dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
     assert_non_null(strstr(dram_error_text(), "interrupted while looking at the data"));
     dram_error_clear();
     dram_config_free(cfg);

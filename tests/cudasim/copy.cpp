@@ -17,17 +17,26 @@ bool meet(const char *a, const char *b, size_t a_bytes, size_t b_bytes)
     return a && b && a < b + b_bytes && b < a + a_bytes;
 }
 
-void check_alone(const cudasim_task &mine)
+/* What an operation in flight uses. */
+std::vector<cudasim_range> used_by(const cudasim_op *op)
 {
-    for (cudasim_op *op : flying) {
-        const cudasim_task &other = *op->task;
-        const char *source = op->staged ? nullptr : other.from;
-        if (!meet(mine.to, other.to, mine.bytes, other.bytes) && !meet(mine.to, source, mine.bytes, other.bytes) &&
-            !meet(mine.from, other.to, mine.bytes, other.bytes))
-            continue;
-        cudasim_fault("two operations use the same memory at once, and nothing orders them: %s; and %s",
-                      cudasim_name(other).c_str(), cudasim_name(mine).c_str());
-    }
+    const cudasim_task &task = *op->task;
+    std::vector<cudasim_range> ranges(task.ranges);
+    if (task.kind == CUDASIM_MEETING) return ranges;
+    ranges.push_back({task.to, task.bytes, true});
+    if (task.from && !op->staged) ranges.push_back({const_cast<char *>(task.from), task.bytes, false});
+    return ranges;
+}
+
+void check_alone(const cudasim_op *mine)
+{
+    std::vector<cudasim_range> here = used_by(mine);
+    for (cudasim_op *op : flying)
+        for (const cudasim_range &there : used_by(op))
+            for (const cudasim_range &range : here)
+                if ((range.written || there.written) && meet(range.at, there.at, range.bytes, there.bytes))
+                    cudasim_fault("two operations use the same memory at once, and nothing orders them: %s; and %s",
+                                  cudasim_name(*op->task).c_str(), cudasim_name(*mine->task).c_str());
 }
 
 const char *const direction_name[] = {"host to host", "host to device", "device to host", "device to device"};
@@ -104,6 +113,59 @@ cudaError_t fill(const char *call, void *dst, int value, size_t count, cudaStrea
     return cudasim_issue(stream, task);
 }
 
+/* ---- in flight ---- */
+
+void fill_with_junk(char *at, size_t bytes)
+{
+    memset(at, CUDASIM_JUNK, bytes);
+    cudasim_poison(at, bytes);
+}
+
+/* Takes the junk back. */
+void check_junk(const cudasim_task &task, char *at, size_t bytes)
+{
+    cudasim_unpoison(at, bytes);
+    if (bytes && ((unsigned char)at[0] != CUDASIM_JUNK || memcmp(at, at + 1, bytes - 1)))
+        cudasim_fault("the destination of a copy was written while it was in flight: %s", cudasim_name(task).c_str());
+}
+
+void check_source(const cudasim_task &task, const char *at, const char *was, size_t bytes)
+{
+    if (memcmp(at, was, bytes))
+        cudasim_fault("the source of a copy changed while it was in flight: %s", cudasim_name(task).c_str());
+}
+
+void meeting_begin(cudasim_op *op)
+{
+    cudasim_access all;
+    for (const cudasim_range &range : op->task->ranges)
+        op->data.insert(op->data.end(), range.at, range.at + range.bytes);
+    for (const cudasim_range &range : op->task->ranges)
+        if (range.written) fill_with_junk(range.at, range.bytes);
+}
+
+/* A source that lies in a destination is junk as that is. */
+bool is_in_place(const cudasim_task &task, const cudasim_range &source)
+{
+    return std::any_of(task.ranges.begin(), task.ranges.end(), [&](const cudasim_range &other) {
+        return other.written && meet(source.at, other.at, source.bytes, other.bytes);
+    });
+}
+
+void meeting_end(cudasim_op *op)
+{
+    const cudasim_task &task = *op->task;
+    cudasim_access all;
+    for (const cudasim_range &range : task.ranges)
+        if (range.written) check_junk(task, range.at, range.bytes);
+    const char *held = op->data.data();
+    for (const cudasim_range &range : task.ranges) {
+        if (!range.written && !is_in_place(task, range)) check_source(task, range.at, held, range.bytes);
+        held += range.bytes;
+    }
+    task.meet(op->data.data());
+}
+
 } // namespace
 
 void cudasim_copy_begin(cudasim_op *op)
@@ -112,12 +174,10 @@ void cudasim_copy_begin(cudasim_op *op)
     cudasim_access to(task.to, task.bytes), from(task.from, task.from ? task.bytes : 0);
     if (meet(task.from, task.to, task.bytes, task.bytes))
         cudasim_fault("%s: its source and its destination overlap", cudasim_name(task).c_str());
-    check_alone(task);
+    check_alone(op);
+    if (task.kind == CUDASIM_MEETING) meeting_begin(op);
     if (task.from && !op->staged) op->data.assign(task.from, task.from + task.bytes);
-    if (!task.to_pageable) {
-        memset(task.to, CUDASIM_JUNK, task.bytes);
-        cudasim_poison(task.to, task.bytes);
-    }
+    if (task.kind == CUDASIM_COPY && !task.to_pageable) fill_with_junk(task.to, task.bytes);
     flying.push_back(op);
 }
 
@@ -126,14 +186,12 @@ void cudasim_copy_end(cudasim_op *op)
     const cudasim_task &task = *op->task;
     cudasim_access to(task.to, task.bytes), from(task.from, task.from ? task.bytes : 0);
     flying.erase(std::find(flying.begin(), flying.end(), op));
-    if (task.from && !op->staged && memcmp(task.from, op->data.data(), task.bytes))
-        cudasim_fault("the source of a copy changed while it was in flight: %s", cudasim_name(task).c_str());
-    if (!task.to_pageable) {
-        cudasim_unpoison(task.to, task.bytes);
-        if (task.bytes && ((unsigned char)task.to[0] != CUDASIM_JUNK || memcmp(task.to, task.to + 1, task.bytes - 1)))
-            cudasim_fault("the destination of a copy was written while it was in flight: %s",
-                          cudasim_name(task).c_str());
+    if (task.kind == CUDASIM_MEETING) {
+        meeting_end(op);
+        return;
     }
+    if (task.from && !op->staged) check_source(task, task.from, op->data.data(), task.bytes);
+    if (!task.to_pageable) check_junk(task, task.to, task.bytes);
     if (task.from)
         memcpy(task.to, op->data.data(), task.bytes);
     else

@@ -1,5 +1,6 @@
-/* device: what the simulated GPU says of itself, and errors. By environment: CUDASIM_DEVICES (1), CUDASIM_DRIVER
- * (13000; 0: none), CUDASIM_CAPABILITY (9.0). */
+/* device: what the simulated GPU says of itself, and errors. By environment: CUDASIM_DEVICES (1), CUDA_VISIBLE_DEVICES
+ * (all), CUDASIM_DRIVER (13000; 0: none), CUDASIM_CAPABILITY (9.0). */
+#include <algorithm>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,6 +21,26 @@ void capability(int *major, int *minor)
     *minor = 0;
     if (text && sscanf(text, "%d.%d", major, minor) != 2)
         cudasim_fault("CUDASIM_CAPABILITY is \"%s\": write 9.0", text);
+}
+
+/* The machine's devices that this process sees, by their numbers there. As CUDA reads it: up to the first that is none,
+ * and nothing if one comes twice. */
+std::vector<int> visible()
+{
+    std::vector<int> list;
+    int count = (int)cudasim_setting("CUDASIM_DEVICES", 1);
+    const char *at = getenv("CUDA_VISIBLE_DEVICES");
+    for (int i = 0; !at && i < count; i++) list.push_back(i);
+    while (at && *at) {
+        char *end;
+        long number = strtol(at, &end, 10);
+        if (end == at || number < 0 || number >= count) break;
+        if (std::find(list.begin(), list.end(), (int)number) != list.end()) return {};
+        list.push_back((int)number);
+        if (*end != ',') break;
+        at = end + 1;
+    }
+    return list;
 }
 
 struct named {
@@ -101,7 +122,7 @@ cudaError_t cudasim_error(cudaError_t error)
 cudaError_t cudasim_present()
 {
     if (!cudasim_setting("CUDASIM_DRIVER", CUDART_VERSION)) return cudasim_error(cudaErrorInsufficientDriver);
-    if (!cudasim_setting("CUDASIM_DEVICES", 1)) return cudasim_error(cudaErrorNoDevice);
+    if (visible().empty()) return cudasim_error(cudaErrorNoDevice);
     return cudaSuccess;
 }
 
@@ -111,7 +132,7 @@ cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = 0;
     CUDASIM_PRESENT;
-    *count = (int)cudasim_setting("CUDASIM_DEVICES", 1);
+    *count = (int)visible().size();
     return cudaSuccess;
 }
 
@@ -151,7 +172,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int index)
     capability(&prop->major, &prop->minor);
     prop->multiProcessorCount = MULTIPROCESSORS;
     prop->concurrentKernels = 1;
-    prop->pciBusID = index + 1;
+    prop->pciBusID = visible()[(size_t)index] + 1;
+    snprintf(prop->uuid.bytes, sizeof prop->uuid.bytes, "simulated %d", prop->pciBusID);
     prop->asyncEngineCount = 2;
     prop->unifiedAddressing = 1;
     prop->memoryBusWidth = 384;

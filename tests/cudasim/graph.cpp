@@ -42,7 +42,22 @@ bool joined(const cudasim_capture &capture)
     return true;
 }
 
+bool has_task_of(const std::vector<cudasim_node> &nodes, const void *owner)
+{
+    return std::any_of(nodes.begin(), nodes.end(),
+                       [owner](const cudasim_node &node) { return node.task->owner == owner; });
+}
+
 } // namespace
+
+bool cudasim_is_recorded(const void *owner)
+{
+    for (const void *graph : cudasim_handles_of(CUDASIM_GRAPH))
+        if (has_task_of(static_cast<const CUgraph_st *>(graph)->nodes, owner)) return true;
+    for (const void *exec : cudasim_handles_of(CUDASIM_EXEC))
+        if (has_task_of(static_cast<const CUgraphExec_st *>(exec)->nodes, owner)) return true;
+    return false;
+}
 
 cudaError_t cudasim_capture_forbids()
 {

@@ -64,6 +64,9 @@ bool cudasim_on_device(); /* whether a kernel's thread is running */
 
 /* ---- memory.cpp ---- */
 
+/* Memory that a library takes from the device besides allocations, and gives back. False: there is not so much. */
+bool cudasim_take(size_t bytes);
+void cudasim_give(size_t bytes);
 size_t cudasim_capacity();
 size_t cudasim_of_process(); /* bytes that this process takes, allocated and besides */
 /* The process comes to the device: from the first time on its context is there. */
@@ -89,7 +92,14 @@ struct cudasim_access {
 
 /* ---- queue.cpp, copy.cpp ---- */
 
-enum cudasim_kind { CUDASIM_KERNEL, CUDASIM_WORK, CUDASIM_COPY, CUDASIM_MARK };
+enum cudasim_kind { CUDASIM_KERNEL, CUDASIM_WORK, CUDASIM_COPY, CUDASIM_MEETING, CUDASIM_MARK };
+
+/* Device memory that a MEETING uses while it goes on: several of one may be the same, or lie in one another. */
+struct cudasim_range {
+    char *at;
+    size_t bytes;
+    bool written;
+};
 
 /* What is to be done: once, or at each launch of a graph. */
 struct cudasim_task {
@@ -106,6 +116,11 @@ struct cudasim_task {
     size_t bytes = 0;
     int value = 0;
     bool to_pageable = false;
+    /* MEETING: takes time as a copy does, and ends with `meet`, which is given what its ranges held when it began, one
+     * behind the other in their order. */
+    std::vector<cudasim_range> ranges;
+    std::function<void(const char *held)> meet;
+    const void *owner = nullptr;
 };
 std::string cudasim_name(const cudasim_task &task); /* for messages */
 
@@ -119,7 +134,7 @@ struct cudasim_op {
     std::vector<cudasim_op *> after; /* those that wait for it */
     size_t waits = 0;                /* of its deps, how many are not done */
     double seconds = 0;              /* when it was done, of a steady clock */
-    std::vector<char> data;          /* COPY: what it brings, from its beginning on */
+    std::vector<char> data;          /* COPY: what it brings, from its beginning on; MEETING: what its ranges held */
     bool staged = false;             /* COPY: `data` was taken when it was queued, the source is free */
 };
 
@@ -129,9 +144,10 @@ cudasim_ref cudasim_submit(std::shared_ptr<const cudasim_task> task, const std::
 void cudasim_finish(const std::vector<cudasim_ref> &ops); /* until these are done */
 void cudasim_finish_all();
 
-/* A copy begins: junk in its destination; and ends. */
+/* A copy or a meeting begins: junk in its destination; and ends. */
 void cudasim_copy_begin(cudasim_op *op);
 void cudasim_copy_end(cudasim_op *op);
+bool cudasim_is_queued(const void *owner); /* a meeting of it that is not done */
 
 /* ---- stream.cpp, graph.cpp ---- */
 
@@ -180,6 +196,7 @@ void cudasim_register(cudasim_handle kind, void *handle);
 void cudasim_check_handle(cudasim_handle kind, const void *handle, const char *call); /* a fault if it is none */
 void cudasim_forget(void *handle);
 size_t cudasim_handles();
+std::vector<const void *> cudasim_handles_of(cudasim_handle kind);
 
 cudaStream_t cudasim_stream(cudaStream_t handle, const char *call); /* also of the default stream */
 /* Queues or records a task. */
@@ -189,6 +206,7 @@ std::vector<cudasim_ref> cudasim_stream_deps(cudaStream_t stream);
 
 /* The same while `stream` is captured. */
 cudaError_t cudasim_record(cudaStream_t stream, std::shared_ptr<const cudasim_task> task);
+bool cudasim_is_recorded(const void *owner); /* a meeting of it, in a graph that was not destroyed */
 cudaError_t cudasim_capture_wait(cudaStream_t stream, cudaEvent_t event);
 void cudasim_capture_leave(cudaStream_t stream); /* a stream of a capture is destroyed */
 /* A call that a capture does not allow: the error, and the capture is invalid. */

@@ -183,10 +183,21 @@ cudaError_t cudasim_occupy(const void *what, const char *setting)
     CUDASIM_HOLD;
     size_t bytes = charge(cudasim_setting(setting, 0));
     if (known.count(what)) return cudaSuccess;
-    if (bytes && used + beside + others() + bytes > capacity()) return cudasim_error(cudaErrorMemoryAllocation);
+    if (!cudasim_take(bytes)) return cudasim_error(cudaErrorMemoryAllocation);
     known.insert(what);
-    beside += bytes;
     return cudaSuccess;
+}
+
+bool cudasim_take(size_t bytes)
+{
+    if (bytes && used + beside + others() + bytes > capacity()) return false;
+    beside += bytes;
+    return true;
+}
+
+void cudasim_give(size_t bytes)
+{
+    beside -= bytes;
 }
 
 cudaError_t cudasim_context()

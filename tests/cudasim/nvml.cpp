@@ -30,11 +30,16 @@ extern "C" nvmlReturn_t nvmlInit_v2(void)
 
 extern "C" nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, nvmlDevice_t *device)
 {
-    static nvmlDevice_st first;
+    static nvmlDevice_st found;
     char bus[32];
-    if (cudaDeviceGetPCIBusId(bus, sizeof bus, 0) != cudaSuccess || strcmp(bus, pciBusId) != 0)
-        return NVML_ERROR_UNKNOWN;
-    *device = &first;
+    int count, index = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) return NVML_ERROR_UNKNOWN;
+    while (index < count &&
+           (cudaDeviceGetPCIBusId(bus, sizeof bus, index) != cudaSuccess || strcmp(bus, pciBusId) != 0))
+        index++;
+    if (index == count) return NVML_ERROR_UNKNOWN;
+    found.number = index;
+    *device = &found;
     return NVML_SUCCESS;
 }
 

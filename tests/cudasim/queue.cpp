@@ -2,8 +2,8 @@
  *
  * An operation waits for those it was queued behind. Kernels run as late as they may: when somebody waits for them. A
  * copy begins as soon as it may and ends as late as it may; before it ends, all that is not ordered with it is done
- * (CUDASIM_SCHEDULE=overlap, the default), or nothing is (late: what is not ordered with a copy then comes after it). A
- * program whose order is complete gives the same results under both. */
+ * (CUDASIM_SCHEDULE=overlap, the default), or nothing is (late: what is not ordered with a copy then comes after it). So
+ * is a meeting of several processes, a collective, done. A program whose order is complete gives the same results under both. */
 #include <algorithm>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ namespace
 {
 
 std::vector<cudasim_ref> &pending = *new std::vector<cudasim_ref>; /* as queued; those done are taken out at times */
-std::vector<cudasim_op *> &held = *new std::vector<cudasim_op *>;  /* copies that are kept in flight for others */
+std::vector<cudasim_op *> &held = *new std::vector<cudasim_op *>;  /* copies and meetings, kept in flight for others */
 int depth;                                                         /* of finish(): then `pending` keeps its places */
 
 bool overlaps()
@@ -32,7 +32,7 @@ void done(cudasim_op *op);
 /* Nothing is left that `op` has to wait for. */
 void free_to_go(cudasim_op *op)
 {
-    if (op->task->kind == CUDASIM_COPY) {
+    if (op->task->kind == CUDASIM_COPY || op->task->kind == CUDASIM_MEETING) {
         cudasim_copy_begin(op);
         op->state = cudasim_op::FLYING;
     } else if (op->task->kind == CUDASIM_MARK) {
@@ -74,7 +74,7 @@ void finish(cudasim_op *op)
     const cudasim_task &task = *op->task;
     if (op->state == cudasim_op::DONE) return;
     if (op->waits) cudasim_fault("%s is to be done before what it waits for", cudasim_name(task).c_str());
-    if (task.kind == CUDASIM_COPY) {
+    if (task.kind == CUDASIM_COPY || task.kind == CUDASIM_MEETING) {
         if (overlaps()) {
             held.push_back(op);
             std::unordered_set<cudasim_op *> behind = behind_held();
@@ -93,7 +93,7 @@ void finish(cudasim_op *op)
 
 bool computes(const cudasim_ref &op)
 {
-    return op->task->kind == CUDASIM_KERNEL || op->task->kind == CUDASIM_WORK;
+    return op->task->kind != CUDASIM_COPY && op->task->kind != CUDASIM_MARK;
 }
 
 void tidy()
@@ -155,4 +155,11 @@ void cudasim_finish_all()
 {
     std::vector<cudasim_ref> all(pending);
     cudasim_finish(all);
+}
+
+bool cudasim_is_queued(const void *owner)
+{
+    return std::any_of(pending.begin(), pending.end(), [owner](const cudasim_ref &op) {
+        return op->state != cudasim_op::DONE && op->task->owner == owner;
+    });
 }

@@ -44,6 +44,14 @@ size_t cudasim_handles()
     return handles.size();
 }
 
+std::vector<const void *> cudasim_handles_of(cudasim_handle kind)
+{
+    std::vector<const void *> of;
+    for (const auto &handle : handles)
+        if (handle.second == kind) of.push_back(handle.first);
+    return of;
+}
+
 cudaStream_t cudasim_stream(cudaStream_t handle, const char *call)
 {
     if (!handle || handle == cudaStreamLegacy) return &legacy;

@@ -3,20 +3,27 @@
 #ifndef TESTS_DEVICE_QUEUED_H
 #define TESTS_DEVICE_QUEUED_H
 
+#include <string.h>
+
 #include "device/device.h"
 #include "ir/op_list.h"
 
 enum { QUEUED_MOST = 2048 };
 
-/* A node's call, or (args NULL) a wait for the first `upto` of queue `from`. */
+/* A node's call, one of n collectives (n > 0), or (args NULL) a wait for the first `upto` of queue `from`. */
 typedef struct {
     dram_kernel kernel;
     const dram_kernel_args *args;
+    dram_op op;
+    const dram_kernel_args *const *many;
+    int n;
     int from, upto;
 } queued_item;
 
 static struct {
     const dram_kernel *kernels;
+    const dram_collectives *collectives;
+    void *comm;
     int order[DRAM_QUEUE_COUNT];
     queued_item item[DRAM_QUEUE_COUNT][QUEUED_MOST];
     int n[DRAM_QUEUE_COUNT], done[DRAM_QUEUE_COUNT];
@@ -39,7 +46,7 @@ static inline dram_status queued_call(const dram_kernel_args *args, dram_op op)
 }
 
 #define X(NAME, ...)                                                                                                   \
-    static dram_status queued_op_##NAME(const dram_kernel_args *args)                                                     \
+    static dram_status queued_op_##NAME(const dram_kernel_args *args)                                                  \
     {                                                                                                                  \
         return queued_call(args, DRAM_OP_##NAME);                                                                      \
     }
@@ -52,6 +59,22 @@ static inline void *queued_shared(dram_device *device, dram_queue queue)
     return &queued.queue[queue];
 }
 
+static inline void *queued_stream(dram_device *device, dram_queue queue)
+{
+    (void)device;
+    return &queued.queue[queue];
+}
+
+static inline dram_status queued_collect(void *comm, dram_op op, const dram_kernel_args *const *args, int n,
+                                         void *stream)
+{
+    (void)comm;
+    assert_ptr_equal(stream, &queued.queue[DRAM_QUEUE_COMM]);
+    queued_add(DRAM_QUEUE_COMM, (queued_item){.op = op, .many = args, .n = n});
+    queued.calls++;
+    return DRAM_OK;
+}
+
 static inline dram_status queued_join(dram_device *device, dram_queue from, dram_queue to)
 {
     (void)device;
@@ -60,11 +83,17 @@ static inline dram_status queued_join(dram_device *device, dram_queue from, dram
     return DRAM_OK;
 }
 
+static inline dram_status queued_do(const queued_item *item)
+{
+    if (item->args) return item->kernel(item->args);
+    return queued.collectives->run(queued.comm, item->op, item->many, item->n, NULL);
+}
+
 static inline dram_status queued_run(int q, int upto)
 {
     while (queued.done[q] < upto) {
         const queued_item *item = &queued.item[q][queued.done[q]];
-        TRY(item->args ? item->kernel(item->args) : queued_run(item->from, item->upto));
+        TRY(item->args || item->n ? queued_do(item) : queued_run(item->from, item->upto));
         queued.done[q]++;
     }
     return DRAM_OK;
@@ -79,7 +108,7 @@ static inline dram_status queued_finish(dram_device *device)
     return DRAM_OK;
 }
 
-/* Gives an opened CPU its queues. order[0] runs first. */
+/* Gives an opened CPU, which has its collectives already, its queues. order[0] runs first. */
 static inline void queued_begin(dram_device *cpu, const int order[DRAM_QUEUE_COUNT])
 {
     static const dram_kernel kernels[DRAM_OP_COUNT] = {
@@ -87,17 +116,22 @@ static inline void queued_begin(dram_device *cpu, const int order[DRAM_QUEUE_COU
         DRAM_OP_LIST(X)
 #undef X
     };
+    static const dram_collectives collectives = {.run = queued_collect};
     static dram_device_ops ops;
     ops = *cpu->ops;
     ops.asynchronous = true;
     ops.shared = queued_shared;
+    ops.stream = queued_stream;
     ops.join = queued_join;
     ops.finish = queued_finish;
     queued.kernels = cpu->kernels;
+    queued.collectives = cpu->collectives;
+    queued.comm = cpu->comm;
     memcpy(queued.order, order, sizeof queued.order);
     queued.calls = queued.waits = 0;
     cpu->ops = &ops;
     cpu->kernels = kernels;
+    if (cpu->collectives) cpu->collectives = &collectives;
 }
 
 #endif

@@ -34,7 +34,7 @@ static void lower_sets(void **state)
         setenv("DRAM_CPU_ISA", sets[i], 1);
         assert_int_equal(rank_of(dram_cpu_isa()), i < best ? i : best);
         kernels[i] = dram_cpu_kernels();
-        for (int op = 0; op < DRAM_OP_COUNT; op++) assert_non_null(kernels[i][op]);
+        for (int op = 0; op < DRAM_KERNEL_COUNT; op++) assert_non_null(kernels[i][op]);
         assert_true(i < best ? kernels[i] != best_kernels : kernels[i] == best_kernels);
         for (int k = 0; k < i && i <= best; k++)
             assert_ptr_not_equal(kernels[k][DRAM_OP_linear], kernels[i][DRAM_OP_linear]);

@@ -230,7 +230,8 @@ static void a_strip_among_images(void **state)
     assert_int_equal(o.summary.eval.without_cell, 1);
     dram_eval_result alone;
     dram_config *cfg = run_config(state, "none", on(state, "one", "one", more));
-    dram_status status = dram_evaluate_file(cfg, run_file(state, "mixed", "student.safetensors"), NULL, NULL, &alone);
+    dram_status status =
+        dram_evaluate_file(cfg, run_file(state, "mixed", "student.safetensors"), NULL, NULL, NULL, &alone);
     dram_config_free(cfg);
     if (status != DRAM_OK) fail_msg("%s", dram_error_text());
     assert_int_equal(alone.embedded, 1);

@@ -268,7 +268,7 @@ static listener listen_to(void **state, const char *name, const char *set, bool 
     dram_summary summary;
     dram_config *cfg = run_config(state, name, set);
     const dram_hooks hooks = {.context = &l, .fidelity = hear, .progress = hear_step};
-    if (dram_train(cfg, (dram_resume){.on = resume}, &hooks, &summary) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_train(cfg, NULL, (dram_resume){.on = resume}, &hooks, &summary) != DRAM_OK) fail_msg("%s", dram_error_text());
     assert_int_equal(summary.planned_peak_bytes, summary.measured_peak_bytes);
     dram_config_free(cfg);
     return l;

@@ -127,7 +127,7 @@ static dram_eval_result evaluate(void **state, const char *set, const char *fold
 {
     dram_eval_result result;
     dram_config *cfg = run_config(state, "none", set);
-    if (dram_evaluate_file(cfg, run_file(state, "net", "student.safetensors"), folder, NULL, &result) != DRAM_OK)
+    if (dram_evaluate_file(cfg, run_file(state, "net", "student.safetensors"), folder, NULL, NULL, &result) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     dram_config_free(cfg);
     return result;

@@ -75,7 +75,7 @@ static inline dram_status open_filled(const dram_config *cfg, const dram_dataset
                                       dram_targets *t)
 {
     TRY(dram_targets_open(cfg, train, val, NULL, t));
-    return dram_fill_missing(cfg, t, train, val, NULL);
+    return dram_fill_missing(cfg, t, train, val, NULL, NULL);
 }
 
 /* Opens the cache of a config, filling it, as a run does before its first step. */

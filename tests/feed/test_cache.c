@@ -327,7 +327,8 @@ static void evaluation(void **state)
     for (int k = 0; k < 2; k++) {
         dram_eval_result result;
         dram_config *cfg = run_config(state, "eval", o.set);
-        if (dram_evaluate_file(cfg, run_file(state, "eval", "student.safetensors"), NULL, NULL, &result) != DRAM_OK)
+        if (dram_evaluate_file(cfg, run_file(state, "eval", "student.safetensors"), NULL, NULL, NULL, &result) !=
+            DRAM_OK)
             fail_msg("%s", dram_error_text());
         assert_said(k ? "cache: 8 of 8 embeddings to make" : "cache: all 8 embeddings are in");
         assert_int_equal(result.images, SCENES);

@@ -106,7 +106,8 @@ static outcome step_over(void **state, const char *set, int n, const int *number
     const dram_step_order order = {.kind = s.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
                                    .hyper = {1, 1, 1, 0},
                                    .loss_scale = 1,
-                                   .sam_weight = 1};
+                                   .sam_weight = 1,
+                                   .labelled = dram_feed_label_pixels(samples, n)};
     read_weights(&s, &o.gradient, &o.n);
     if (dram_step_run(&s, &feed, &order, samples, n, NULL, &o.result) != DRAM_OK) fail_msg("%s", dram_error_text());
     read_weights(&s, &after, &o.n);
@@ -323,7 +324,7 @@ static void evaluation_leaves_them_out(void **state)
         snprintf(set, sizeof set, "data.labels_optional=true data.val.images=%.4300s data.val.labels=%.4300s",
                  in_dir(state, folders[3 * i + 1]), in_dir(state, folders[3 * i + 2]));
         dram_config *cfg = run_config(state, "none", set);
-        if (dram_evaluate_file(cfg, run_file(state, "trained", "student.safetensors"), NULL, NULL, &result[i]) !=
+        if (dram_evaluate_file(cfg, run_file(state, "trained", "student.safetensors"), NULL, NULL, NULL, &result[i]) !=
             DRAM_OK)
             fail_msg("%s", dram_error_text());
         dram_config_free(cfg);

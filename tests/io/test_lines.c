@@ -51,13 +51,17 @@ static void append_lines(const char *path, int from, int to)
 static void lines_are_appended_and_cut(void **state)
 {
     const char *path = in_dir(state, "run.jsonl");
-    ok(dram_lines_truncate(path, 5, false)); /* no file */
+    ok(dram_lines_truncate(path, 5, false, NULL)); /* no file */
     assert_false(is_there(path));
     append_lines(path, 0, 3);
     append_lines(path, 3, 6);
-    ok(dram_lines_truncate(path, 100, false));
+    ok(dram_lines_truncate(path, 100, false, NULL));
     expect_lines(path, 6);
-    ok(dram_lines_truncate(path, 4, false));
+    int64_t kept = -1;
+    ok(dram_lines_truncate(path, 4, false, &kept));
+    assert_int_equal(kept, 4);
+    ok(dram_lines_truncate(in_dir(state, "none.jsonl"), 4, false, &kept));
+    assert_int_equal(kept, 0);
     expect_lines(path, 4);
     append_lines(path, 4, 5);
 }
@@ -73,13 +77,13 @@ static void torn_lines_are_dropped(void **state)
     for (size_t cut = 1; cut < line_of(4, (char[64]){0}); cut++) {
         put_file(path, content, bytes - cut);
         warnings = 0;
-        ok(dram_lines_truncate(path, 100, false));
+        ok(dram_lines_truncate(path, 100, false, NULL));
         expect_lines(path, cut == 1 ? 5 : 4);
         assert_int_equal(warnings, cut != 1);
     }
     append_lines(path, 4, 5);         /* and the run goes on */
     put_file(path, "{\"step\":0", 9); /* killed at the first line */
-    ok(dram_lines_truncate(path, 0, false));
+    ok(dram_lines_truncate(path, 0, false, NULL));
     expect_lines(path, 0);
     dram_log_set_sink(NULL, NULL);
     free(content);
@@ -92,7 +96,7 @@ static void mend(void **state, const char *text, size_t n, bool again, const cha
     put_file(path, text, n);
     warnings = 0;
     dram_log_set_sink(keep_warning, NULL);
-    ok(dram_lines_truncate(path, 100, again));
+    ok(dram_lines_truncate(path, 100, again, NULL));
     dram_log_set_sink(NULL, NULL);
     assert_file_is(path, want, strlen(want));
     assert_int_equal(warnings, warning != NULL);
@@ -188,7 +192,7 @@ static void lines_that_are_too_long(void **state)
         memcpy(text, "{\"step\":0}", 10);
         text[n - 1] = '\n';
         put_file(path, text, (size_t)n);
-        ok(dram_lines_truncate(path, 100, false));
+        ok(dram_lines_truncate(path, 100, false, NULL));
         assert_file_is(path, text, n < 1 << 16 ? (size_t)n : 0);
     }
     free(text);
@@ -203,7 +207,7 @@ static void links_are_not_written_through(void **state)
         assert_int_equal(symlink(dangling ? "gone" : "others", path), 0);
         fails(dram_lines_open(path, &lines), DRAM_ERR_IO,
               "link.jsonl: cannot open for appending: a link, and dram writes through none");
-        fails(dram_lines_truncate(path, 0, false), DRAM_ERR_IO,
+        fails(dram_lines_truncate(path, 0, false, NULL), DRAM_ERR_IO,
               "link.jsonl: cannot open: a link, and dram writes through none");
         assert_int_equal(unlink(path), 0);
     }
@@ -236,8 +240,9 @@ static void a_full_disk(void **state)
     assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
     fails(dram_lines_open(in_dir(state, "pipe"), &(dram_lines){0}), DRAM_ERR_IO,
           "pipe: cannot open for appending: No such device or address");
-    fails(dram_lines_truncate(in_dir(state, "pipe"), 0, false), DRAM_ERR_IO, "pipe: cannot open: not a file: a pipe");
-    fails(dram_lines_truncate(*state, 0, false), DRAM_ERR_IO, ": cannot open: not a file: a folder");
+    fails(dram_lines_truncate(in_dir(state, "pipe"), 0, false, NULL), DRAM_ERR_IO,
+          "pipe: cannot open: not a file: a pipe");
+    fails(dram_lines_truncate(*state, 0, false, NULL), DRAM_ERR_IO, ": cannot open: not a file: a folder");
 }
 
 static void short_writes_and_signals(void **state)
@@ -280,7 +285,7 @@ static dram_status try_lines(void **state)
     assert_int_equal(dram_alloc_calls(), calls); /* a line takes no memory */
     dram_lines_close(&lines);
     TRY(status);
-    return dram_lines_truncate(path, 100, false);
+    return dram_lines_truncate(path, 100, false, NULL);
 }
 
 static void out_of_memory_at_every_request(void **state)

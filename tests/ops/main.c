@@ -17,7 +17,7 @@
 #include "ops/call.h"
 #include "optest.h"
 
-static const optest_suite *const table[DRAM_OP_COUNT] = {
+static const optest_suite *const table[DRAM_KERNEL_COUNT] = {
 #define X(NAME, ...) [DRAM_OP_##NAME] = &optest_##NAME,
     DRAM_OP_LIST(X)
 #undef X
@@ -53,7 +53,7 @@ static void test_op(void **state)
 static int missing(char **names, int n)
 {
     int failures = 0;
-    for (int op = 0; op < DRAM_OP_COUNT; op++) {
+    for (int op = 0; op < DRAM_KERNEL_COUNT; op++) {
         bool named = false;
         for (int i = 0; i < n; i++) named |= strcmp(dram_op_rows[op].name, names[i]) == 0;
         if (!named) printf("%s has no test of its own\n", dram_op_rows[op].name);
@@ -64,7 +64,7 @@ static int missing(char **names, int n)
 
 static int find_op(const char *name)
 {
-    for (int op = 0; op < DRAM_OP_COUNT; op++)
+    for (int op = 0; op < DRAM_KERNEL_COUNT; op++)
         if (strcmp(dram_op_rows[op].name, name) == 0) return op;
     return -1;
 }
@@ -86,7 +86,7 @@ static const char *nothing_new(bool all)
 
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[DRAM_OP_COUNT + 1] = {{.name = "comparison_rejects", .test_func = comparison_rejects}};
+    struct CMUnitTest tests[DRAM_KERNEL_COUNT + 1] = {{.name = "comparison_rejects", .test_func = comparison_rejects}};
     size_t n = 1;
     bool cuda = false, both = false;
     dram_device *device = NULL;
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
             cuda = true;
         } else if (strcmp(argv[i], "--both") == 0) {
             cuda = both = true;
-        } else if (op < 0 || n > DRAM_OP_COUNT) {
+        } else if (op < 0 || n > DRAM_KERNEL_COUNT) {
             fprintf(stderr, "%s is no op\n", argv[i]);
             return 2;
         } else {
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         printf("skipped: instruction set %s: %s\n", getenv("DRAM_CPU_ISA"), why);
         return 77;
     }
-    for (int op = 0; all && op < DRAM_OP_COUNT; op++)
+    for (int op = 0; all && op < DRAM_KERNEL_COUNT; op++)
         tests[n++] = (struct CMUnitTest){
             .name = dram_op_rows[op].name, .test_func = test_op, .initial_state = (void *)(uintptr_t)op};
     openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */

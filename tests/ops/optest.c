@@ -54,7 +54,7 @@ typedef struct {
 static dram_device *device; /* tested too, or alone; NULL: none */
 static bool on_cpu;
 static dram_pool *pools[POOLS];
-static int64_t executed[DRAM_OP_COUNT][DRAM_OP_COUNT];
+static int64_t executed[DRAM_KERNEL_COUNT][DRAM_KERNEL_COUNT];
 
 dram_status optest_open(bool cpu, dram_device *gpu)
 {
@@ -562,7 +562,7 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose)
     return failures;
 }
 
-int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_OP_COUNT], bool verbose)
+int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_KERNEL_COUNT], bool verbose)
 {
     const dram_op through = suites[op]->through;
     const optest_suite *suite = suites[through];

@@ -134,7 +134,7 @@ int optest_run(dram_op op, const optest_suite *suite, bool verbose);
 
 /* The same of an op that is tested through another: unless it was executed already, runs the other's cases in f32 up to
  * the first that executes it. That none does is a failure. */
-int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_OP_COUNT], bool verbose);
+int optest_run_through(dram_op op, const optest_suite *const suites[DRAM_KERNEL_COUNT], bool verbose);
 
 /* How many of got[0..n), or of got[index[0..n)], are not within the tolerance of want[0..n). NaN is not; n = 0 gives
  * 1. `worst` receives the largest share of the allowed error that was used. */

@@ -114,6 +114,18 @@ static void updates_are_not_crossed(void **state)
     close_graph(&f);
 }
 
+/* What ranks sum is made as soon as it can be: the sum runs beside what follows. */
+static void a_sum_over_ranks_does_not_wait(void **state)
+{
+    fixture f;
+    (void)state;
+    build(&f, 64, 1);
+    f.g->nodes[f.g->n_nodes - 1]->queue = DRAM_QUEUE_COMM;
+    assert_int_equal(dram_delay(f.g), DRAM_OK);
+    assert_order(f.g, "forward small shortcut a b sum");
+    close_graph(&f);
+}
+
 static void memory_may_be_out(void **state)
 {
     fixture f;
@@ -138,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_large_one_waits),
         cmocka_unit_test(what_gains_nothing_stays),
         cmocka_unit_test(updates_are_not_crossed),
+        cmocka_unit_test(a_sum_over_ranks_does_not_wait),
         cmocka_unit_test(memory_may_be_out),
     };
     return cmocka_run_group_tests(tests, fake_setup, NULL);

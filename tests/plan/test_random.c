@@ -265,8 +265,8 @@ static bool run_node(world *w, const dram_program *p, int i, int32_t *token)
     const dram_node *node = p->graph->nodes[i];
     if (node->queue == DRAM_QUEUE_COMPUTE)
         return work_needs(w, p, node, w->n_pending, token) && work_node(w, p, i, token);
-    for (int o = 0; o < node->n_out; o++)
-        write_value(w, p, node->out[o], w->tokens++); /* it may begin, and then wait */
+    for (int o = 0; o < node->n_out; o++) /* it may begin, and then wait; an input it reads before it writes there */
+        if (p->value[node->out[o]].alias == DRAM_NONE) write_value(w, p, node->out[o], w->tokens++);
     write_cells(w, dram_node_space(p->graph, node), p->workspace_offset[i], p->workspace_bytes[i], w->tokens++);
     assert_true(w->n_pending < 256);
     w->pending[w->n_pending++] = i;

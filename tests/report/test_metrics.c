@@ -69,7 +69,7 @@ static void metrics_of_steps(void **state)
         expect_lines(path, i + 1);
     }
     dram_lines_close(&lines);
-    ok(dram_lines_truncate(path, 4, false));
+    ok(dram_lines_truncate(path, 4, false, NULL));
     expect_lines(path, 4);
 }
 
@@ -109,7 +109,7 @@ static void long_evaluations(void **state)
     char *text = get_file(path, &before), *cut;
     assert_int_equal(before % 3, 0);
     assert_true(before / 3 > 4096);
-    ok(dram_lines_truncate(path, 3, false));
+    ok(dram_lines_truncate(path, 3, false, NULL));
     cut = get_file(path, &after);
     assert_int_equal(after, before / 3 * 2);
     assert_memory_equal(text, cut, after);
@@ -138,7 +138,7 @@ static void evaluations_on_a_full_disk(void **state)
     fails(status, DRAM_ERR_IO, "full_evaluations.jsonl: cannot write: File too large");
     assert_file_is(path, line, bytes);
     put_file(path, line, bytes - 2); /* torn */
-    ok(dram_lines_truncate(path, 100, false));
+    ok(dram_lines_truncate(path, 100, false, NULL));
     assert_file_is(path, line, 0);
     fails(dram_eval_append("/dev/full", 1, &result), DRAM_ERR_IO, "/dev/full: cannot write: No space left on device");
     fails(dram_eval_append(*state, 1, &result), DRAM_ERR_IO, ": cannot open for appending: Is a directory");

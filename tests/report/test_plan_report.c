@@ -245,6 +245,51 @@ static void check_page(const dram_str *page)
     assert_int_equal(page->text[page->length - 1], '\n');
 }
 
+/* What several ranks send each other, and what NCCL takes; of one rank there is nothing to say. */
+static void the_ranks(void **state)
+{
+    (void)state;
+    fixture f;
+    char want[64];
+    dram_str page = {0};
+    open_fixture(&f, 8);
+    f.facts.ranks = 1;
+    f.facts.effective_batch = 8;
+    cJSON *root = dram_plan_json(f.plan, &f.facts);
+    assert_true(cJSON_IsNull(member(root, "comm")));
+    assert_int_equal(number(root, "ranks"), 1);
+    snprintf(want, sizeof want, "%016llx", (unsigned long long)dram_plan_hash(f.plan));
+    assert_string_equal(text(root, "plan_hash"), want);
+    cJSON_Delete(root);
+    f.facts.ranks = 4;
+    f.facts.effective_batch = 32;
+    f.facts.traffic.bytes[DRAM_OP_all_reduce] = 1000;
+    f.facts.traffic.calls[DRAM_OP_all_reduce] = 3;
+    f.facts.traffic.bytes[DRAM_OP_all_gather] = 500;
+    f.facts.traffic.calls[DRAM_OP_all_gather] = 0.5; /* in every other step */
+    root = dram_plan_json(f.plan, &f.facts);
+    const cJSON *comm = member(root, "comm"), *by_op = member(comm, "by_op");
+    assert_int_equal(number(root, "effective_batch"), 32);
+    assert_int_equal(number(comm, "bytes_sent"), 1500);
+    assert_true(member(comm, "calls")->valuedouble == 3.5);
+    assert_true(cJSON_IsNull(member(comm, "comm_bytes")));
+    assert_int_equal(cJSON_GetArraySize(by_op), 2);
+    assert_int_equal(number(member(by_op, "all_reduce"), "calls"), 3);
+    assert_int_equal(number(member(by_op, "all_gather"), "bytes_sent"), 500);
+    cJSON_Delete(root);
+    f.plan->profile.gpu = true;
+    f.plan->profile.comm_bytes = 7 << 20;
+    root = dram_plan_json(f.plan, &f.facts);
+    assert_int_equal(number(member(root, "comm"), "comm_bytes"), 7 << 20);
+    assert_int_equal(number(root, "process_bytes"),
+                     f.plan->arena_bytes + f.plan->profile.context_bytes + f.plan->profile.loaded_bytes + (7 << 20));
+    cJSON_Delete(root);
+    assert_int_equal(dram_plan_text(f.plan, &f.facts, &page), DRAM_OK);
+    assert_non_null(strstr(page.text, "7.00   assumed\n"));
+    dram_str_free(&page);
+    close_fixture(&f);
+}
+
 /* A plan for a GPU states what its process takes, and whether that is known. */
 static void the_process_on_a_gpu(void **state)
 {
@@ -490,10 +535,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_report_has_the_promised_fields),
-        cmocka_unit_test(what_is_mapped_besides),
         cmocka_unit_test(fits_means_at_most_the_budget),
         cmocka_unit_test(the_dump_proves_the_plan),
         cmocka_unit_test(the_process_on_a_gpu),
+        cmocka_unit_test(the_ranks),
+        cmocka_unit_test(what_is_mapped_besides),
         cmocka_unit_test(the_page_says_what_matters),
         cmocka_unit_test(bytes_taken_over_are_told_once),
         cmocka_unit_test(an_empty_program_is_told_too),

@@ -128,9 +128,13 @@ END
 EOF
 check 0
 told '^streamed and recorded *ok .*PASSED'
+told '^NCCL, one rank *ok .*PASSED'
 told '^tier 80gb *ok '
 told '^benchmark *ok .* dram was timed in 3 lines'
-check 1 GREEDY=tier-24gb
+if grep -q '^NCCL, [0-9]* ranks' "$work/check/record.txt"; then fail "ranks without GPUs: $(cat "$work/said")"; fi
+check 1 GREEDY=tier-24gb CUDA_VISIBLE_DEVICES=1,3
+told '^NCCL, 2 ranks *ok '
+told '^collectives, 2 ranks *ok '
 told '^tier 16gb *ok '
 told '^tier 24gb *FAILED '
 check 0 SMALL_CARD=3

@@ -4,6 +4,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "install.sh: $1"; exit 1; }
+build=$(realpath "$1")
 cmake --install "$1" --prefix "$work/usr" >"$work/log" || fail "$(cat "$work/log")"
 configs=$work/usr/share/dram/configs
 diff -r "$(dirname "$0")/../../configs" "$configs" || fail "the configs are others"
@@ -11,6 +12,12 @@ mkdir "$work/elsewhere"
 cd "$work/elsewhere"
 export PATH="$work/usr/bin:$PATH"
 [ "$(command -v dram)" = "$work/usr/bin/dram" ] || fail "no program"
+ldd "$work/usr/bin/dram" >"$work/log"
+grep -q libopenblas "$work/log" && ! grep -qiE 'mpi|nccl' "$work/log" || fail "it links $(cat "$work/log")"
+if [ -e "$build/dram_mpi.so" ]; then # the program finds its module
+  dram doctor >"$work/log"
+  grep -q "^MPI  .*, by $work/usr/bin/../lib/dram/dram_mpi.so$" "$work/log" || fail "$(cat "$work/log")"
+fi
 
 # The quickstart, small and short. Its teacher is found beside it, its scenes are named here.
 dram synth scenes/train --count 4 --seed 1

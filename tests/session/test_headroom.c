@@ -310,7 +310,7 @@ static void levers_kept(void **state)
     before->sam_distill.distill_interval = dram_steps_always(2);
     before->resolution_distill.sr_target_scale = 1.0;
     before->optim.state = DRAM_OPTIM_STATE_INT8;
-    assert_int_equal(dram_choose(cfg, before, &s), DRAM_OK);
+    assert_int_equal(dram_choose(cfg, before, NULL, &s), DRAM_OK);
     assert_int_equal(s.cfg.train.precision, DRAM_PRECISION_BF16);
     assert_int_equal(s.cfg.train.accumulate, 2);
     assert_int_equal(s.cfg.sam_distill.sam_input_size, 32);
@@ -321,12 +321,12 @@ static void levers_kept(void **state)
     assert_string_equal(s.kept.text, "precision, accumulate, optim_state, sam_input_size, distill_interval");
     dram_chosen_free(&s);
     cfg->train.batch_size = 3;
-    assert_int_equal(dram_choose(cfg, before, &s), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_choose(cfg, before, NULL, &s), DRAM_ERR_CONFIG);
     assert_non_null(
         strstr(dram_error_text(), "train.batch_size: this run began with train.accumulate 2, which does not "));
     dram_error_clear();
     dram_chosen_free(&s);
-    assert_int_equal(dram_choose(cfg, NULL, &s), DRAM_OK);
+    assert_int_equal(dram_choose(cfg, NULL, NULL, &s), DRAM_OK);
     assert_int_equal(s.cfg.memory.may_change, cfg->memory.may_change);
     assert_int_equal(s.cfg.train.accumulate, 1);
     dram_chosen_free(&s);

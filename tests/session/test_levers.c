@@ -119,6 +119,40 @@ static void what_they_change(void **state)
     }
 }
 
+/* Over several ranks the teacher first becomes a shard on each, then streams; with one rank a shard is the whole. */
+static void a_teacher_over_ranks(void **state)
+{
+    static const char *const words[] = {"shard", "stream"};
+    int lever = 0;
+    bool pulled;
+    char setting[DRAM_LEVER_SETTING];
+    while (strcmp(dram_lever_name(lever), "teacher_placement") != 0) lever++;
+    for (int ranks = 1; ranks <= 4; ranks += 3) {
+        dram_config *cfg = run_config(state, "ranks", ranks > 1 ? BASE "distributed.ranks=4" : BASE);
+        assert_true(dram_lever_read(lever, cfg, &pulled, setting));
+        assert_false(pulled);
+        for (int k = ranks == 1; k < 2; k++) {
+            assert_true(dram_lever_may_pull(lever, cfg) && dram_lever_pull(lever, cfg));
+            assert_true(dram_lever_read(lever, cfg, &pulled, setting));
+            assert_true(pulled);
+            assert_string_equal(setting, words[k]);
+            assert_string_equal(dram_lever_effect(lever, cfg), "exact");
+        }
+        assert_false(dram_lever_pull(lever, cfg));
+        dram_lever_release(lever, cfg);
+        assert_int_equal(cfg->sam_distill.teacher.placement, DRAM_PLACEMENT_DEVICE);
+        dram_config_free(cfg);
+    }
+    int64_t whole = arena(state, "distributed.ranks=4"), shard;
+    shard = arena(state, "distributed.ranks=4 sam_distill.teacher.placement=shard");
+    assert_true(shard < whole && shard > arena(state, "distributed.ranks=4 sam_distill.teacher.placement=stream"));
+    assert_int_equal(arena(state, "sam_distill.teacher.placement=shard"), arena(state, ""));
+    dram_config *cfg = run_config(state, "alone", BASE "sam_distill.teacher.placement=shard");
+    assert_true(dram_lever_read(lever, cfg, &pulled, setting));
+    assert_false(pulled);
+    dram_config_free(cfg);
+}
+
 /* Plans BASE with `set` under a budget. */
 static dram_session *plan_within(void **state, int64_t budget, const char *set, dram_config **cfg)
 {
@@ -277,9 +311,13 @@ static void every_lever_is_pulled_released_and_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_differences_of_plans),    cmocka_unit_test(every_lever_is_pulled_released_and_kept),
-        cmocka_unit_test(what_cannot_be_built_is_no_lever), cmocka_unit_test(what_they_change),
-        cmocka_unit_test(exact_levers_come_first),          cmocka_unit_test(others_need_leave),
+        cmocka_unit_test(rows_are_differences_of_plans),
+        cmocka_unit_test(every_lever_is_pulled_released_and_kept),
+        cmocka_unit_test(what_cannot_be_built_is_no_lever),
+        cmocka_unit_test(what_they_change),
+        cmocka_unit_test(a_teacher_over_ranks),
+        cmocka_unit_test(exact_levers_come_first),
+        cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

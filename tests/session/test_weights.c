@@ -228,12 +228,12 @@ static void evaluation_of_a_file(void **state)
     dram_eval_result result;
     dram_config *cfg = run_config(state, "evaluated", "train.steps=2");
     const char *file = run_file(state, "evaluated", "student.safetensors");
-    ok(dram_evaluate_file(cfg, file, NULL, NULL, &result));
+    ok(dram_evaluate_file(cfg, file, NULL, NULL, NULL, &result));
     assert_int_equal(result.images, SCENES);
     assert_true(result.miou == o.summary.eval.miou && result.embedding_cosine == o.summary.eval.embedding_cosine &&
                 result.embedding_mse == o.summary.eval.embedding_mse);
     assert_int_equal(remove(run_file(state, "evaluated", "heads.safetensors")), 0);
-    assert_int_equal(dram_evaluate_file(cfg, file, NULL, NULL, &result), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_evaluate_file(cfg, file, NULL, NULL, NULL, &result), DRAM_ERR_CONFIG);
     assert_non_null(strstr(dram_error_text(), "heads.safetensors"));
     dram_error_clear();
     dram_config_free(cfg);
@@ -249,7 +249,7 @@ static void evaluation_without_heads(void **state)
     run_ok(state, &o);
     dram_eval_result result;
     dram_config *cfg = run_config(state, "bare", set);
-    ok(dram_evaluate_file(cfg, run_file(state, "bare", "student.safetensors"), NULL, NULL, &result));
+    ok(dram_evaluate_file(cfg, run_file(state, "bare", "student.safetensors"), NULL, NULL, NULL, &result));
     assert_true(result.embedding_cosine == o.summary.eval.embedding_cosine);
     assert_true(isnan(result.miou));
     dram_config_free(cfg);

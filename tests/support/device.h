@@ -17,7 +17,8 @@ static inline bool test_on_gpu(void)
 
 static inline dram_status test_device_open(int workers, dram_device **device)
 {
-    return test_on_gpu() ? dram_device_open_cuda(0, workers, device) : dram_device_open_cpu(workers, device);
+    return test_on_gpu() ? dram_device_open_cuda(dram_device_cuda_chosen(), workers, device)
+                         : dram_device_open_cpu(workers, device);
 }
 
 static inline dram_profile test_profile(int workers)

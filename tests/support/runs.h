@@ -118,7 +118,7 @@ static inline dram_status run(void **state, run_order *o)
     dram_config *cfg = run_config(state, o->name, o->set);
     const dram_hooks hooks = {.context = o, .planned = run_planned, .progress = run_progressed, .stop = &o->stop};
     o->planned = o->progressed = o->stop = 0;
-    dram_status status = dram_train(cfg, (dram_resume){.on = o->resume, .step = o->from}, &hooks, &o->summary);
+    dram_status status = dram_train(cfg, NULL, (dram_resume){.on = o->resume, .step = o->from}, &hooks, &o->summary);
     dram_config_free(cfg);
     return status;
 }

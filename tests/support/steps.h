@@ -46,6 +46,7 @@ static inline step_run *step_open(void **state, const char *set)
         fail_msg("%s", dram_error_text());
     s->order.kind = s->session.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP;
     s->order.loss_scale = 1;
+    s->order.labelled = dram_feed_label_pixels(s->sample, STEP_IMAGES);
     dram_hyper(&s->session.cfg, 0, 0, s->order.hyper);
     return s;
 }

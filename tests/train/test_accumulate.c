@@ -73,7 +73,8 @@ static outcome *one_step(void **state, const char *set, const effective_batch *b
         dram_feed_open(&s.graphs, &feed) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     dram_step_order order = {.kind = s.graphs.teacher_size ? DRAM_PROGRAM_DISTIL_STEP : DRAM_PROGRAM_PLAIN_STEP,
-                             .loss_scale = 1};
+                             .loss_scale = 1,
+                             .labelled = dram_feed_label_pixels(b->sample, BATCH)};
     dram_hyper(&s.cfg, 0, 0, order.hyper);
     if (dram_step_run(&s, &feed, &order, b->sample, BATCH, NULL, &o->result) != DRAM_OK)
         fail_msg("%s", dram_error_text());

@@ -105,7 +105,15 @@ static void fill_log(int64_t step)
     assert_int_equal(found, step == full_after);
 }
 
-/* A log that cannot be written ends a run; its steps are saved. */
+static int gaps; /* warnings of lines that a log lacks */
+
+static void count_gaps(void *context, dram_log_level level, const char *message)
+{
+    (void)context;
+    gaps += level == DRAM_LOG_WARNING && strstr(message, "metrics.jsonl: it has no line of 1 of the 3 steps before");
+}
+
+/* A log that cannot be written ends a run; its steps are saved. The line that it lacks is spoken of. */
 static void full_log_alone(void **state)
 {
     static const char set[] = TASK_ONLY "train.steps=5 run.keep=1 optim.type=sgd";
@@ -120,7 +128,10 @@ static void full_log_alone(void **state)
     assert_true(is_there(run_file(state, "log", "checkpoints/step-00000003/state.json")));
     o.resume = true;
     o.at_step = NULL;
+    dram_log_set_sink(count_gaps, NULL);
     run_ok(state, &o);
+    dram_log_set_sink(NULL, NULL);
+    assert_int_equal(gaps, 1);
     assert_int_equal(o.progressed, 2);
     for (int i = 0; i < 3; i++) assert_same_file(run_file(state, "whole", files[i]), run_file(state, "log", files[i]));
     run_remove(state, "whole");
@@ -177,7 +188,7 @@ static void out_of_memory(void **state)
     int failed = 0;
     for (int64_t i = 0; status != DRAM_OK; i += 1 + i / 3, failed += status != DRAM_OK) {
         dram_alloc_fail_after(i);
-        status = dram_train(cfg, (dram_resume){0}, &hooks, &o.summary);
+        status = dram_train(cfg, NULL, (dram_resume){0}, &hooks, &o.summary);
         dram_alloc_fail_after(-1);
         if (status != DRAM_OK && status != DRAM_ERR_MEMORY)
             fail_msg("request %lld: status %d: %s", (long long)i, (int)status, dram_error_text());

@@ -184,7 +184,7 @@ static void resolved_config(void **state)
     assert_int_equal(dram_config_load(run_file(state, "resolved", "config.yaml"), overrides, 1, &cfg), DRAM_OK);
     const dram_hooks hooks = {0};
     dram_summary summary;
-    assert_int_equal(dram_train(cfg, (dram_resume){0}, &hooks, &summary), DRAM_OK);
+    assert_int_equal(dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary), DRAM_OK);
     dram_config_free(cfg);
     assert_same_run(state, "resolved", "resolved2", 2);
 }

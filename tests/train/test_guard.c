@@ -161,7 +161,7 @@ static void file_of_readings(void **state)
     free(text);
 
     /* A run that goes on appends, after its checkpoint's step. */
-    assert_int_equal(dram_lines_truncate(path, 8, true), DRAM_OK);
+    assert_int_equal(dram_lines_truncate(path, 8, true, NULL), DRAM_OK);
     assert_int_equal(count_lines(path), expected - 1);
     m = (machine){.free_bytes = falling, .n = 1, .total = 1000};
     p = watch(&m, path, 3);
@@ -230,7 +230,7 @@ static void a_file_that_takes_little(void **state)
     dram_guard_peaks p = watch(&m, in_dir(state, "slow.jsonl"), 5);
     assert_written(2);
     assert_int_equal(count_lines(in_dir(state, "slow.jsonl")), p.readings);
-    assert_int_equal(dram_lines_truncate(in_dir(state, "slow.jsonl"), 100, true), DRAM_OK);
+    assert_int_equal(dram_lines_truncate(in_dir(state, "slow.jsonl"), 100, true, NULL), DRAM_OK);
     assert_int_equal(count_lines(in_dir(state, "slow.jsonl")), p.readings);
     assert_int_equal(warnings, 0);
 

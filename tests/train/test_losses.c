@@ -150,7 +150,7 @@ static void evaluation_stays_raw(void **state)
         dram_eval_result result;
         snprintf(set, sizeof set, DISTIL_ONLY "train.steps=2 %s", sets[i]);
         dram_config *cfg = run_config(state, "raw", set);
-        ok(dram_evaluate_file(cfg, run_file(state, "raw", "student.safetensors"), NULL, NULL, &result));
+        ok(dram_evaluate_file(cfg, run_file(state, "raw", "student.safetensors"), NULL, NULL, NULL, &result));
         assert_true(result.embedding_mse == o.summary.eval.embedding_mse);
         assert_true(result.embedding_cosine == o.summary.eval.embedding_cosine);
         dram_config_free(cfg);

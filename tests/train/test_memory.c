@@ -134,7 +134,7 @@ static void one_step(dram_session *s, dram_feed *feed, dram_program_kind kind, i
                                    .label_pixels = 64 * 64};
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7 + (size_t)step);
     int batch = s->graphs.batch;
-    float count = dram_feed_label_count(&s->graphs, samples, 2), one = 1;
+    float count = dram_feed_label_count(dram_feed_label_pixels(samples, 2), s->graphs.accumulate), one = 1;
     assert_int_equal(dram_feed_batch(s, feed, kind, 0, samples, batch, count), DRAM_OK);
     dram_hyper(&s->cfg, step, 0, hyper);
     if (io->seed != DRAM_NONE)

@@ -37,7 +37,7 @@ static void a_trained_vit_is_a_teacher(void **state)
     snprintf(set, sizeof set, "student.arch=vit_micro sam_distill.teacher.weights=%.4300s", file);
     dram_eval_result result;
     dram_config *cfg = run_config(state, "none", set);
-    if (dram_evaluate_file(cfg, file, NULL, NULL, &result) != DRAM_OK) fail_msg("%s", dram_error_text());
+    if (dram_evaluate_file(cfg, file, NULL, NULL, NULL, &result) != DRAM_OK) fail_msg("%s", dram_error_text());
     dram_config_free(cfg);
     assert_true(result.embedding_mse == 0);
     assert_true(result.miou == teacher.summary.eval.miou);

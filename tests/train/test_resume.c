@@ -182,14 +182,15 @@ static void what_cannot_be_resumed(void **state)
     char *metrics = get_file(run_file(state, "first", "metrics.jsonl"), NULL);
     char *config = get_file(run_file(state, "first", "config.yaml"), NULL);
     o.set = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=3 seed=2";
-    run_fails(state, &o, DRAM_ERR_CONFIG, "is of a run with seed 1: resume it with that seed");
+    run_fails(state, &o, DRAM_ERR_CONFIG,
+              "command line: seed: 1 -> 2: a run keeps its student, classes, seed and kind of ");
     o.set = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=3 student.arch=regnety_002";
-    run_fails(state, &o, DRAM_ERR_FORMAT, "does not hold the weights of regnety_002");
+    run_fails(state, &o, DRAM_ERR_CONFIG, "student.arch: regnetx_002 -> regnety_002: a run keeps its student");
     o.set = set;
     const char *path = run_file(state, "first", "checkpoints/step-00000001/state.json");
     char *json = get_file(path, NULL);
     put_file(path, json, strlen(json) / 2);
-    run_fails(state, &o, DRAM_ERR_FORMAT, "state.json");
+    run_fails(state, &o, DRAM_ERR_FORMAT, "state.json: damaged: ");
     put_file(path, json, strlen(json));
     assert_file_is(run_file(state, "first", "metrics.jsonl"), metrics, strlen(metrics));
     assert_file_is(run_file(state, "first", "config.yaml"), config, strlen(config));

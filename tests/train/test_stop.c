@@ -155,7 +155,7 @@ static void before_the_first_step(void **state)
         dram_summary summary;
         dram_config *cfg = run_config(state, "early", cases[i].set);
         const dram_hooks hooks = {.context = &stop, .planned = ask, .fidelity = never, .stop = &stop};
-        assert_int_equal(dram_train(cfg, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
+        assert_int_equal(dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
         if (!strstr(dram_error_text(), cases[i].said)) fail_msg("%s", dram_error_text());
         dram_error_clear();
         dram_config_free(cfg);
@@ -208,13 +208,13 @@ static void at_a_batch_of_an_evaluation_alone(void **state)
     snprintf(student, sizeof student, "%.4500s", run_file(state, "net", "student.safetensors"));
     dram_config *cfg = run_config(state, "net", on_held(state, WITHOUT_RESOLUTION));
     stop_at_warning = &stop;
-    assert_int_equal(dram_evaluate_file(cfg, student, NULL, &stop, &result), DRAM_INTERRUPTED);
+    assert_int_equal(dram_evaluate_file(cfg, student, NULL, NULL, &stop, &result), DRAM_INTERRUPTED);
     stop_at_warning = NULL;
     snprintf(text, sizeof text, "interrupted: %d of %d images were evaluated", BAD_AT, HELD + 1);
     if (!strstr(dram_error_text(), text)) fail_msg("%s", dram_error_text());
     dram_error_clear();
     stop = 0;
-    assert_int_equal(dram_evaluate_file(cfg, student, NULL, &stop, &result), DRAM_OK);
+    assert_int_equal(dram_evaluate_file(cfg, student, NULL, NULL, &stop, &result), DRAM_OK);
     assert_int_equal(result.images, HELD);
     dram_config_free(cfg);
 }

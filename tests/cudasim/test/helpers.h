@@ -20,6 +20,17 @@ extern "C" {
 
 #include "cuda_runtime.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#ifndef WITH_ASAN
+#define WITH_ASAN 0
+#endif
+
 /* In a child a failed call must not jump into the parent's tests. */
 inline bool in_child = false;
 #define OK(CALL)                                                                                                       \

@@ -2,17 +2,6 @@
  * own, whose stderr must say what is wrong. What only AddressSanitizer sees is skipped in a build without it. */
 #include "helpers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifndef WITH_ASAN
-#define WITH_ASAN 0
-#endif
-
 namespace
 {
 

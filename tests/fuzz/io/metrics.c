@@ -18,6 +18,7 @@ typedef struct {
 } line;
 
 static int warnings;
+static int64_t kept_lines;
 
 static void keep_warning(void *context, dram_log_level level, const char *message)
 {
@@ -67,16 +68,17 @@ static bool same(const line *a, const line *b)
 static size_t mended(const void *log, size_t n, double step, bool again, char out[ROOM])
 {
     static dram_atomic to = {.path = "metrics.jsonl", .fd = -1};
-    dram_lines_damage damage;
+    dram_lines_mended found;
     if (to.fd < 0) to.fd = memfd_create("mended", 0);
     must(to.fd >= 0 && ftruncate(to.fd, 0) == 0 && lseek(to.fd, 0, SEEK_SET) == 0);
     FILE *from = fmemopen((void *)(uintptr_t)log, n ? n : 1, "r");
     must(from);
     if (!n) (void)getc(from);
-    must(dram_lines_mend(from, &to, (int64_t)step, again, &damage) == DRAM_OK && !*dram_error_text());
+    must(dram_lines_mend(from, &to, (int64_t)step, again, &found) == DRAM_OK && !*dram_error_text());
     fclose(from);
-    warnings = damage.first != 0;
-    must(warnings == (damage.wrong != NULL) && (warnings || damage.others == 0));
+    kept_lines = found.kept;
+    warnings = found.first != 0;
+    must(warnings == (found.wrong != NULL) && (warnings || found.others == 0));
     ssize_t got = pread(to.fd, out, ROOM, 0);
     must(got >= 0 && got < ROOM);
     return (size_t)got;
@@ -87,9 +89,11 @@ static void check_file(const void *log, size_t n, double step, bool again, const
 {
     static char got[ROOM];
     int warned = warnings;
+    int64_t kept;
     warnings = 0;
     put_in_folder("metrics.jsonl", log, n);
-    must(dram_lines_truncate(path_in_folder("metrics.jsonl"), (int64_t)step, again) == DRAM_OK);
+    must(dram_lines_truncate(path_in_folder("metrics.jsonl"), (int64_t)step, again, &kept) == DRAM_OK &&
+         kept == kept_lines);
     must(!*dram_error_text() && warnings == warned);
     must(get_from_folder("metrics.jsonl", got, sizeof got) == bytes && memcmp(got, want, bytes) == 0);
     must(files_in_folder() == 1);
@@ -100,6 +104,7 @@ static void check_file(const void *log, size_t n, double step, bool again, const
 static void check_kept(const line *before, int n, const line *kept, int m, double step, bool again)
 {
     int prefix, rising, at = 0;
+    must(kept_lines == m);
     bool sound = in_order(before, n, again, &prefix);
     must(in_order(kept, m, again, &rising));
     for (int i = 0; i < m; i++, at++) {

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# `dram train` by two ranks on simulated GPUs: the weights are those of one rank with two micro-batches, bit for bit; a rank
+# that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
+# usage: nccl_train.sh DRAM
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+dram=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+fail() { echo "nccl_train.sh: $1"; exit 1; }
+export CUDASIM_CLOSE=0 SIMRUN_WAIT=15 MASTER_PORT=$((22000 + $$ % 30000))
+
+"$dram" synth scenes --count 16 --seed 3 >synth.log
+cat >t.yaml <<'END'
+name: t
+device: cuda
+threads: 1
+data:
+  size: 32
+  classes: 12
+  train: {images: scenes/images, labels: scenes/labels}
+  val: {images: none, labels: none}
+student: {arch: vit_micro}
+task: {enabled: true}
+sam_distill: {enabled: false}
+distributed: {reduce: ordered}
+train: {batch_size: 2, steps: 4}
+run: {eval_every: 0}
+END
+
+"$dram" train t.yaml name=one train.batch_size=4 train.accumulate=2 >one.log 2>&1 || fail "$(cat one.log)"
+"$here/simrun.sh" 2 "$dram" train t.yaml name=two >two.log 2>&1 || fail "$(cat two.log)"
+for file in student heads; do
+  cmp "runs/one/$file.safetensors" "runs/two/$file.safetensors" || fail "two ranks have another $file than one"
+done
+jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/two/summary.json >/dev/null || fail "planned is not measured"
+
+# ends NAME EXIT TEXT FAULT [KEY=VALUE ...]
+ends() {
+  local code=0
+  CUDASIM_NCCL_FAULT=$4 "$here/simrun.sh" 2 "$dram" train t.yaml "name=$1" "${@:5}" >"$1.log" 2>&1 || code=$?
+  [ "$code" = "$2" ] || fail "$1: exit code $code, not $2: $(tail -n 5 "$1.log")"
+  grep -q "$3" "$1.log" || fail "$1: no line says \"$3\": $(tail -n 5 "$1.log")"
+}
+ends hang 4 "^dram: rank . on .* waited .* s in " hang:1:60 distributed.timeout=5
+ends die 137 "^dram: NCCL: rank 0 of 2: .*: rank 1 has closed its connection$" die:1:60
+ends error 4 "^dram: NCCL: rank 0 of 2: .*: an error was planted in rank 0$" error:0:60
+ends flip 1 "^dram: the ranks have come apart: .* is not the same on rank 0 (.*) and rank 1 (" flip:1:60 distributed.check_every=1
+ends backend 2 "distributed.backend is mpi, which carries host memory" '' distributed.backend=mpi
+ends cpu 2 "cannot meet on CPUs, which takes MPI: start them with .mpirun -n 2 dram ...." '' device=cpu
+! pgrep -f "$dram train t.yaml" || fail "processes are left"
+echo "two ranks are one, and 6 jobs ended as they must"
