@@ -24,6 +24,7 @@ typedef struct {
     call *calls;                   /* one a node */
     const dram_kernel_args **args; /* theirs, side by side */
     unsigned queues;               /* bit q: it has nodes on queue q, which runs beside compute */
+    bool joins;                    /* has a collective: all ranks run it, to its end */
     bool fixed;                    /* can be recorded: no node of it runs on the host */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
@@ -157,6 +158,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         const dram_node *node = g->nodes[i];
         call *c = &bound->calls[i];
         TRY(bind_kernel(exec, p, node, c));
+        bound->joins |= c->collective;
         c->args.n_in = node->n_in;
         c->args.n_out = node->n_out;
         for (int k = 0; k < node->n_in; k++) c->args.in[k] = bind_value(exec, p, node->in[k]);
@@ -409,9 +411,8 @@ dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dr
     void *buffer = dram_alloc(LOOK_BYTES);
     *node = *value = DRAM_NONE;
     if (!buffer) return dram_fail(DRAM_ERR_MEMORY, "no memory to look for what is not finite");
-    for (int i = 0; i < p->graph->n_nodes && *node == DRAM_NONE; i++) {
+    for (int i = 0; i < p->graph->n_nodes && (*node == DRAM_NONE || bound->joins); i++) {
         const dram_node *n = p->graph->nodes[i];
-        if (n->queue == DRAM_QUEUE_COMM) break; /* it takes all ranks, and each looks for itself */
         if (dram_node_updates(n)) continue;
         TRY_GOTO(issue(exec, &bound->calls[i], bound->args + i, 1), done);
         TRY_GOTO(finish(exec), done);

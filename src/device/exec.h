@@ -42,9 +42,9 @@ dram_status dram_exec_read_slot(dram_exec *exec, int slot, int64_t offset, void 
 
 /* Looks for the cause of a result that is not finite: runs the program like dram_exec_run, but leaves out every node
  * that updates something in place (slots stay as they are) and stops at the first other node that gives a number that
- * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. It ends before the first
- * collective: no other rank is asked for anything. The staged inputs must
- * have been written again, since a run writes over them. Takes some host memory for the time of the call. */
+ * is not finite: *node is its index and *value what it gave, both DRAM_NONE if there is none. A program that joins ranks
+ * is run by all of them, each to its end, and each finds its own. The staged inputs must have been written again, since
+ * a run writes over them. Takes some host memory for the time of the call. */
 dram_status dram_exec_find_nonfinite(dram_exec *exec, int program, int *node, dram_val *value);
 
 #endif

@@ -64,6 +64,10 @@ static channel_stats stats_of(dram_graph *graph, const char *name, dram_val x, d
 {
     dram_val out[DRAM_MAX_OUT] = {DRAM_NONE, DRAM_NONE};
     dram_graph_add(graph, DRAM_OP_channel_stats, name, NULL, (dram_val[]){x, mask}, 2, out);
+    if (graph->sync > 1) { /* a mask is of zeros and ones, so that its squares are their count */
+        dram_val count = DRAM_CALL(graph, sumsq, "valid_cells", NULL, mask);
+        dram_sync_stats(graph, out, count);
+    }
     return (channel_stats){out[0], out[1]};
 }
 

@@ -144,11 +144,10 @@ _Static_assert((int)DIGITS == (int)DRAM_HASH_SIZE - 1, "the digits of a hash");
 /* Where the digits are; NULL: the text does not end as a sealed one. */
 static char *digits_of(char *text, size_t bytes)
 {
+    if (bytes < BEFORE + DIGITS + BEHIND) return NULL;
     char *digits = text + bytes - BEHIND - DIGITS;
-    if (bytes < BEFORE + DIGITS + BEHIND || memcmp(digits - BEFORE, seal_before, BEFORE) != 0 ||
-        memcmp(digits + DIGITS, seal_behind, BEHIND) != 0)
-        return NULL;
-    return digits;
+    bool ends = memcmp(digits - BEFORE, seal_before, BEFORE) == 0 && memcmp(digits + DIGITS, seal_behind, BEHIND) == 0;
+    return ends ? digits : NULL;
 }
 
 dram_status dram_json_write_sealed(const char *path, cJSON *root)

@@ -1,7 +1,7 @@
 /* json: summary.json, state.json and the like, as cJSON trees. cJSON's memory goes through base/alloc.h.
  *
- * Numbers are doubles: an integer of more than 15 digits is to be written as text, other numbers are written to an epsilon of
- * theirs. NaN and infinities become null.
+ * Numbers are doubles: an integer of more than 15 digits is to be written as text, other numbers are written to an
+ * epsilon of theirs. NaN and infinities become null.
  */
 #ifndef DRAM_IO_JSON_H
 #define DRAM_IO_JSON_H

@@ -34,8 +34,8 @@ dram_status dram_folder_for_output(const char *path);
 /* Removes a file, or a folder with all that is in it (links are not followed). Nothing there is no error. */
 dram_status dram_remove_tree(const char *path);
 
-/* Gives a file or folder the name PATH.before, or .before-2 and so on where that is taken: nothing is written over. *aside,
- * the name, is the caller's. */
+/* Gives a file or folder the name PATH.before, or .before-2 and so on where that is taken: nothing is written over.
+ * *aside, the name, is the caller's. */
 dram_status dram_path_put_aside(const char *path, char **aside);
 
 #endif

@@ -136,7 +136,9 @@ typedef struct {
     bool detached;          /* new nodes carry no gradient */
     int block;              /* of new nodes; 0: none */
     int n_blocks;           /* made so far */
-    dram_status status;     /* sticky */
+    int sync; /* ranks over whose batches statistics of a batch are taken; 0: over the graph's own alone */
+    dram_reduce_mode reduce; /* how those ranks add */
+    dram_status status;      /* sticky */
 } dram_graph;
 
 dram_status dram_graph_new(const char *name, dram_slots *slots, dram_graph **graph);

@@ -159,6 +159,9 @@
     X(accumulate,           2, 2, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* x -> zeros in its place */ \
     X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES) \
+    /* means [N,C], variances [N,C] (biased), counts [N,1]? -> mean [C], var [C] of all, in fp64 inside, rank after rank; \
+       without counts all have as many; 0 and 1 where none has any */ \
+    X(bn_merge,             2, 3, 2, 0x000, 0x0, 0x000, "--",   0, ONCE,    COMPUTE, 0, SHAPES) \
     /* x f32 [N,...] -> [...]: 0 + x[0] + x[1] + ..., one after the other, as slots that are accumulated from zeros. What a \
        sum in rank order runs */ \
     X(rank_sum,             1, 1, 1, 0x000, 0x0, 0x000, "-",    0, PLAIN,   COMPUTE, 0, SHAPES)

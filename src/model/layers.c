@@ -222,9 +222,10 @@ static void batch_statistics(const dram_layers *l, dram_val x, dram_val running_
     dram_graph_add(l->g, DRAM_OP_bn_stats, "stats", NULL, &x, 1, out);
     stats[0] = out[0];
     stats[1] = out[1];
+    dram_sync_stats(l->g, stats, DRAM_NONE);
     if (l->g->status != DRAM_OK || l->b->bn != DRAM_BN_TRAIN) return;
     const dram_shape *shape = dram_shape_of(l->g, x);
-    double n = (double)(dram_elements(shape) / dram_last(shape, 0));
+    double n = (double)(dram_elements(shape) / dram_last(shape, 0)) * (l->g->sync > 1 ? l->g->sync : 1);
     if (n < 2) {
         l->g->status = dram_fail(DRAM_ERR_CONFIG,
                                  "%s: batch norm has a single value per channel to learn from; take larger images or a "

@@ -117,6 +117,18 @@ static int64_t factors_workspace(const dram_graph *g, const dram_node *node, con
     return 3 * factor_workspace(g, node, profile);
 }
 
+/* Where the statistics are those of all ranks' batches, so are the sums that flow back through them. Each rank divides by
+ * the size of its own batch, so it takes their mean. */
+static void mean_over_ranks(dram_graph *g, dram_val sums[2])
+{
+    static const char *const name[] = {"dgamma_sum", "dbeta_sum"};
+    if (g->sync < 2) return;
+    for (int k = 0; k < 2; k++)
+        sums[k] = DRAM_CALL(g, all_reduce, name[k], DRAM_ATTR(.ranks = g->sync, .mode = g->reduce), sums[k]);
+    for (int k = 0; k < 2; k++)
+        sums[k] = DRAM_CALL(g, scale, "mean", DRAM_ATTR(.scale = 1.0f / (float)g->sync), sums[k]);
+}
+
 static dram_status bn_apply_grad(dram_backward *b, const dram_node *node)
 {
     dram_graph *g = dram_backward_graph(b);
@@ -136,6 +148,7 @@ static dram_status bn_apply_grad(dram_backward *b, const dram_node *node)
     if (want_gamma) dram_grad_give(b, node, 3, sums[0]);
     if (want_beta) dram_grad_give(b, node, 4, sums[1]);
     if (!attr.batch_stats) sums[0] = sums[1] = DRAM_NONE;
+    if (want_x && attr.batch_stats) mean_over_ranks(g, sums);
     if (want_x)
         dram_grad_give(b, node, 0,
                        DRAM_CALL(g, bn_dgrad, "dgrad", &attr, in[0], in[1], in[2], in[3], in[4], dy, sums[0], sums[1]));

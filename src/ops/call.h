@@ -24,6 +24,11 @@ static inline dram_val dram_call(dram_graph *g, dram_op op, const char *name, co
     return out[0];
 }
 
+/* Where the graph is in step with other ranks (graph->sync): appends what makes the statistics of all their batches of
+ * those of each; stats, mean and var f32 [C], are replaced. count f32 [1]: of how many cells they are; DRAM_NONE: of as
+ * many on each rank. */
+void dram_sync_stats(dram_graph *g, dram_val stats[2], dram_val count);
+
 /* Makes the rules of src/ops known to src/ir. Call it once, before the first graph. */
 void dram_ops_init(void);
 

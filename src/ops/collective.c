@@ -100,6 +100,36 @@ static dram_status rank_sum_shape(dram_graph *g, const dram_node *node, dram_val
 
 const dram_rules dram_rules_rank_sum = {.shape = rank_sum_shape, .flops_each = 1};
 
+static dram_status bn_merge_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    const dram_shape *means = dram_in_shape(g, node, 0);
+    if (!dram_is_f32(g, node, 0) || means->rank != 2) return dram_bad_input(g, node, 0, "f32 [N,C]");
+    TRY(dram_need_like(g, node, 1, 0));
+    if (dram_given(node, 2) &&
+        (!dram_is_f32(g, node, 2) || !dram_shape_equal(dram_in_shape(g, node, 2), &DRAM_SHAPE(means->dim[0], 1))))
+        return dram_bad_input(g, node, 2, "f32 [N,1]");
+    for (int o = 0; o < 2; o++) {
+        out[o]->dtype = DRAM_F32;
+        out[o]->shape = DRAM_SHAPE(means->dim[1]);
+    }
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_bn_merge = {.shape = bn_merge_shape, .flops_each = 7};
+
+void dram_sync_stats(dram_graph *g, dram_val stats[2], dram_val count)
+{
+    const dram_attr *attr = DRAM_ATTR(.ranks = g->sync);
+    dram_val out[DRAM_MAX_OUT];
+    if (g->status != DRAM_OK || g->sync < 2) return;
+    dram_val means = DRAM_CALL(g, gather_ranks, "means", attr, stats[0]);
+    dram_val vars = DRAM_CALL(g, gather_ranks, "vars", attr, stats[1]);
+    dram_val counts = count == DRAM_NONE ? DRAM_NONE : DRAM_CALL(g, gather_ranks, "counts", attr, count);
+    dram_graph_add(g, DRAM_OP_bn_merge, "merge", NULL, (dram_val[]){means, vars, counts}, 3, out);
+    stats[0] = out[0];
+    stats[1] = out[1];
+}
+
 /* ---- gathers ---- */
 
 static dram_status all_gather_shape(dram_graph *g, const dram_node *node, dram_value *const *out)

@@ -4,7 +4,7 @@
 
 #include "ir/op.h"
 
-/* Moves the sums of gradients over ranks (all_reduce, all_reduce_into) forward. In the order in which their inputs are
+/* Moves the sums of gradients over ranks (dram_is_sum) forward. In the order in which their inputs are
  * complete they fill buckets: one is closed when it has `bytes` of gradients, and stands right behind what completes its
  * last. A bucket's nodes are neighbours, which a device carries out in one call, and attr.bucket is its number, from 1
  * on. They join the block (recompute's unit) of the node before them, as fused updates do. Gradients of one node stay
@@ -15,10 +15,11 @@
  * no node and no value changes. Without such nodes nothing is done. Run it after delay, before fuse. */
 dram_status dram_collect(dram_graph *g, int64_t bytes);
 
-/* A sum of gradients over ranks. */
+/* A sum of a weight's gradient over ranks: one with a bucket's number, which may be any until dram_collect. */
 static inline bool dram_is_sum(const dram_node *node)
 {
-    return node->op == DRAM_OP_all_reduce || node->op == DRAM_OP_all_reduce_into;
+    bool sum = node->op == DRAM_OP_all_reduce || node->op == DRAM_OP_all_reduce_into;
+    return sum && node->attr.bucket > 0;
 }
 
 #endif

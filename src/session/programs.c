@@ -296,6 +296,9 @@ static dram_status build_program(builder *b, dram_program_kind kind, int *n_buil
     b->io = &b->p->io[kind];
     TRY(dram_graph_new(name[kind], &b->p->slots, &b->io->graph));
     b->g = b->io->graph;
+    bool sync = b->together && b->cfg->distributed.batch_norm == DRAM_BATCH_NORM_SYNC && b->p->ranks > 1;
+    b->g->sync = sync ? b->p->ranks : 0;
+    b->g->reduce = b->p->reduce;
     b->io->index = (*n_built)++;
     if (kind == DRAM_PROGRAM_EVALUATION) return build_evaluation(b);
     if (kind == DRAM_PROGRAM_CACHE_FILL) return build_cache_fill(b);

@@ -95,7 +95,7 @@ static dram_val over_ranks(const builder *b, dram_val gradient)
     dram_category category = g->category;
     g->category = DRAM_CATEGORY_GRADIENTS;
     dram_val sum = dram_call(g, slot ? DRAM_OP_all_reduce_into : DRAM_OP_all_reduce, "sum",
-                             DRAM_ATTR(.ranks = b->p->ranks, .mode = b->p->reduce), &gradient, 1);
+                             DRAM_ATTR(.ranks = b->p->ranks, .mode = b->p->reduce, .bucket = 1), &gradient, 1);
     g->category = category;
     return sum;
 }

@@ -304,7 +304,6 @@ dram_status dram_run_plan(dram_run *r, dram_resume *resume)
     TRY(choose(r, resume));
     TRY(dram_ranks_together(r->comm, open_data(r)));
     TRY(dram_headroom_plan(&r->chosen.cfg, DRAM_SET_TRAIN, r->comm, &r->session));
-    TRY(dram_ranks_together(r->comm, dram_together_check_statistics(&r->session)));
     show_plan(r);
     TRY(dram_ranks_together(r->comm, compare_before(r)));
     return dram_together_compare_plans(&r->session);

@@ -48,8 +48,9 @@ static void find_the_cause(dram_run *r, const dram_step_order *order, char *tens
     dram_batch batch;
     dram_status status;
     tensor[0] = '\0';
-    TRY_GOTO(dram_run_open_loader(r, &loader), done);
-    TRY_GOTO(dram_loader_next(loader, &batch), done);
+    status = dram_run_open_loader(r, &loader);
+    if (status == DRAM_OK) status = dram_loader_next(loader, &batch);
+    TRY_GOTO(dram_ranks_together(r->comm, status), done); /* all look, or none */
     status = dram_step_trace(&r->session, &r->feed, order, batch.samples, batch.count, tensor, size);
 done:
     if (status != DRAM_OK) dram_error_clear();

@@ -26,8 +26,9 @@ typedef struct {
 /* Writes state.json; the seed is the config's, batches_tracked the session's. */
 dram_status dram_state_write(const char *path, int64_t seed, int64_t batches_tracked, const dram_run_state *state);
 
-/* Reads it, and warns of members that are not known. The caller has set state->dataset and is_skipped; an image that is no longer
- * there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is damaged. */
+/* Reads it, and warns of members that are not known. The caller has set state->dataset and is_skipped; an image that is
+ * no longer there is passed over. DRAM_ERR_CONFIG: it is of another seed, or cannot be opened; DRAM_ERR_FORMAT: it is
+ * damaged. */
 dram_status dram_state_read(const char *path, int64_t seed, int64_t *batches_tracked, dram_run_state *state);
 
 #endif

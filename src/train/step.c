@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ir/op.h"
+#include "session/build.h"
 #include "session/update.h"
 
 static dram_status write_number(dram_session *s, const dram_io *io, dram_val v, double number)
@@ -141,9 +142,15 @@ dram_status dram_step_trace(dram_session *s, dram_feed *feed, const dram_step_or
     int node = DRAM_NONE;
     dram_val v = DRAM_NONE;
     text[0] = '\0';
-    for (int k = 0; k < s->graphs.accumulate && v == DRAM_NONE; k++) {
+    const bool joins = dram_session_joins(s, order->kind); /* then all ranks run as much */
+    for (int k = 0; k < s->graphs.accumulate && (v == DRAM_NONE || joins); k++) {
+        int at;
+        dram_val found;
         TRY(stage(s, feed, order, samples, count, k));
-        TRY(dram_exec_find_nonfinite(s->exec, io->index, &node, &v));
+        TRY(dram_exec_find_nonfinite(s->exec, io->index, &at, &found));
+        if (v != DRAM_NONE) continue;
+        node = at;
+        v = found;
     }
     if (v == DRAM_NONE) return DRAM_OK;
     const dram_value *value = dram_value_at(io->graph, v);

@@ -16,23 +16,6 @@ static dram_status no_memory(void)
 
 /* ---- statistics of a batch ---- */
 
-dram_status dram_together_check_statistics(const dram_session *s)
-{
-    if (dram_comm_size(s->comm) == 1 || s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_LOCAL) return DRAM_OK;
-    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
-        const dram_graph *g = s->graphs.io[k].graph;
-        for (int i = 0; g && i < g->n_nodes; i++) {
-            if (g->nodes[i]->op != DRAM_OP_bn_stats && g->nodes[i]->op != DRAM_OP_channel_stats) continue;
-            return dram_config_fail(&s->cfg, "distributed.batch_norm",
-                                    "sync: %s takes its statistics over a batch, and several processes cannot take "
-                                    "them over the images of all of them in this version; set it to local, with which "
-                                    "each takes those of its own",
-                                    g->nodes[i]->name);
-        }
-    }
-    return DRAM_OK;
-}
-
 /* is_running[slots]: those that bn_running moves. */
 static void find_running(const dram_session *s, bool *is_running)
 {
@@ -72,7 +55,7 @@ static dram_status average_slot(dram_session *s, int slot)
 dram_status dram_together_average(dram_session *s)
 {
     int n = s->graphs.slots.n;
-    if (dram_comm_size(s->comm) == 1) return DRAM_OK;
+    if (dram_comm_size(s->comm) == 1 || s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_SYNC) return DRAM_OK;
     bool *is_running = dram_calloc((size_t)n + 1, sizeof *is_running);
     dram_status status = is_running ? DRAM_OK : no_memory();
     if (status == DRAM_OK) find_running(s, is_running);

@@ -5,10 +5,6 @@
 
 #include "session/session.h"
 
-/* DRAM_ERR_CONFIG: the session takes statistics over a batch, which several ranks cannot yet take of the images of all:
- * distributed.batch_norm must be local. */
-dram_status dram_together_check_statistics(const dram_session *session);
-
 /* With distributed.batch_norm local each rank's BatchNorm follows what that rank saw: its running statistics become the
  * mean over the ranks, the same bits on all. */
 dram_status dram_together_average(dram_session *session);

@@ -58,12 +58,19 @@ static void build_backward(net *n)
     n->g->block = 0;
 }
 
+/* The last node is the sum of a weight's gradient; one that is not has no bucket, and stays. */
+static void is_of_a_weight(net *n)
+{
+    n->g->nodes[n->g->n_nodes - 1]->attr.bucket = 1;
+}
+
 static void append_sums(net *n)
 {
     char name[32];
     for (int k = LAYERS - 1; k >= 0; k--) {
         snprintf(name, sizeof name, "sum%d", k);
         n->sum[k] = fake_node(n->g, DRAM_OP_all_reduce, name, BYTES, WORK, 1, n->gradient[k], DRAM_NONE, DRAM_NONE);
+        is_of_a_weight(n);
     }
 }
 
@@ -186,9 +193,13 @@ static void gradients_of_one_node(void **state)
     node(&n, DRAM_OP_relu, "forward", 0, x, DRAM_NONE);
     dram_graph_add(n.g, DRAM_OP_layernorm_grad, "grad", &(dram_attr){.out_h = BYTES}, (dram_val[]){x, x, x}, 3, out);
     node(&n, DRAM_OP_relu, "later", 0, out[0], DRAM_NONE);
-    for (int o = 0; o < 3; o++) node(&n, DRAM_OP_all_reduce, "sum", o, out[o], DRAM_NONE);
+    for (int o = 0; o < 3; o++) {
+        node(&n, DRAM_OP_all_reduce, "sum", o, out[o], DRAM_NONE);
+        is_of_a_weight(&n);
+    }
+    node(&n, DRAM_OP_all_reduce, "other", 0, out[0], DRAM_NONE);
     assert_int_equal(dram_collect(n.g, 1), DRAM_OK);
-    assert_order(&n, "grad sum0 sum1 sum2 later0");
+    assert_order(&n, "grad sum0 sum1 sum2 later0 other0");
     for (int o = 0; o < 3; o++) assert_int_equal(n.g->nodes[2 + o]->attr.bucket, 1);
     destroy(&n);
 }
@@ -206,7 +217,10 @@ static void the_update_by_itself(void **state)
         n.weight[k] = fake_slot(n.g, "student", name, BYTES, DRAM_CATEGORY_STUDENT_WEIGHTS);
         n.gradient[k] = fake_slot(n.g, "gradient", name, BYTES, DRAM_CATEGORY_GRADIENTS);
     }
-    for (int k = LAYERS - 1; k >= 0; k--) n.sum[k] = small(&n, DRAM_OP_all_reduce_into, "sum", k, &n.gradient[k], 1);
+    for (int k = LAYERS - 1; k >= 0; k--) {
+        n.sum[k] = small(&n, DRAM_OP_all_reduce_into, "sum", k, &n.gradient[k], 1);
+        is_of_a_weight(&n);
+    }
     append_updates(&n, false);
     for (int k = LAYERS - 1; k >= 0; k--) dram_graph_add(n.g, DRAM_OP_clear, "clear", NULL, &n.sum[k], 1, out);
     assert_int_equal(dram_passes_update(n.g, 2 * BYTES), DRAM_OK);

@@ -224,7 +224,8 @@ static void equal_bits(void **state, int n, int batch, const char *set)
 }
 
 #define VIT "student.arch=vit_micro resolution_distill.enabled=false "
-#define VAL "data.val.images=none data.val.labels=none "
+#define NO_VAL "data.val.images=none data.val.labels=none "
+#define VAL "distributed.batch_norm=local " NO_VAL
 
 static void a_vit(void **state)
 {
@@ -248,6 +249,71 @@ static void a_regnet(void **state)
     equal_bits(state, 2, 2, VAL "optim.clip_norm=0 distributed.bucket=100KiB");
     equal_bits(state, 3, 2, VAL "student.arch=regnety_002 memory.checkpoint=blocks resolution_distill.enabled=false");
     equal_bits(state, 4, 2, VAL "optim.type=sgd sam_distill.distill_interval=3 sam_distill.between=reuse");
+}
+
+static double slot_distance(trainer *a, trainer *b, const char *part)
+{
+    const dram_slots *slots = &a->s.graphs.slots;
+    double most = 0;
+    int compared = 0;
+    for (int i = 0; i < slots->n; i++) {
+        int64_t bytes;
+        if (!strstr(slots->at[i]->name, part)) continue;
+        float *x = bytes_of(a, slots->at[i], &bytes), *y = bytes_of(b, slots->at[i], &bytes);
+        for (int64_t k = 0; k < bytes / 4; k++) most = fmax(most, fabs((double)x[k] - (double)y[k]));
+        compared++;
+        free(x);
+        free(y);
+    }
+    assert_true(compared > 20);
+    return most;
+}
+
+/* Statistics over the images of all ranks are those of one rank with the whole batch, but for rounding: weights, running
+ * statistics and norms. With those of each rank alone they are not. All ranks have the same running ones. */
+static void statistics_of_all_ranks(void **state)
+{
+    static const char *const sets[] = {
+        "distributed.batch_norm=sync student.arch=regnety_002 sam_distill.loss.standardize=true "
+        "memory.checkpoint=blocks",
+        "distributed.batch_norm=local student.arch=regnety_002 sam_distill.loss.standardize=true"};
+    double far[2], running[2];
+    for (int i = 0; i < 2; i++) {
+        job *j = calloc(1, sizeof *j);
+        char text[600];
+        int compared;
+        void *context[RANKS_MOST];
+        assert_non_null(j);
+        ranks_open(&j->all, 3);
+        for (int r = 0; r < 3; r++) {
+            snprintf(text, sizeof text,
+                     "threads=1 optim.type=sgd optim.lr=0.02 train.batch_size=2 distributed.ranks=3 %s " NO_VAL,
+                     sets[i]);
+            begin(state, &j->rank[r], text, &samples[2 * r], 2, &j->all.one[r]);
+            dram_exec_poison(j->rank[r].s.exec, i == 0);
+            context[r] = &j->rank[r];
+        }
+        snprintf(text, sizeof text, "threads=1 optim.type=sgd optim.lr=0.02 train.batch_size=6 %s " NO_VAL, sets[i]);
+        begin(state, &j->alone, text, samples, 6, NULL);
+        ranks_go(&j->all, work, context);
+        work(&j->alone);
+        check_ranks(j, sets[i]);
+        far[i] = distance(&j->alone, &j->rank[0]);
+        running[i] = slot_distance(&j->alone, &j->rank[0], ".running_");
+        if (i == 0) {
+            for (int u = 0; u < UPDATES; u++) {
+                double a = (double)j->rank[0].norm[u], b = (double)j->alone.norm[u];
+                if (!(fabs(a - b) < 1e-3 * b)) fail_msg("norm %g, alone %g", a, b);
+            }
+            assert_true(slot_distance(&j->rank[0], &j->rank[2], ".running_") == 0);
+        }
+        assert_true(differing(&j->rank[0], &j->rank[1], &compared) == 0);
+        end_both(j);
+        free(j);
+    }
+    if (!(far[0] < 1e-4 && far[1] > 20 * far[0])) fail_msg("weights: %g, with local statistics %g", far[0], far[1]);
+    if (!(running[0] < 1e-4 && running[1] > 20 * running[0]))
+        fail_msg("running statistics: %g, with local ones %g", running[0], running[1]);
 }
 
 static int count_shards(const trainer *t)
@@ -413,6 +479,41 @@ static void as_much_runs_again(void **state)
     }
 }
 
+static void *look(void *context)
+{
+    trainer *t = context;
+    const dram_step_order order = {.kind = DRAM_PROGRAM_DISTIL_STEP, .loss_scale = 1, .labelled = SIDE * SIDE};
+    if (dram_step_trace(&t->s, &t->feed, &order, t->first, t->count, t->why, sizeof t->why) != DRAM_OK)
+        snprintf(t->why, sizeof t->why, "failed: %s", dram_error_text());
+    return NULL;
+}
+
+/* One rank has a weight that is not finite. It names what that weight made, the other the first that it hears of; both
+ * come to the end, through all collectives, and with micro-batches as often. */
+static void who_looks_for_the_cause_runs_on(void **state)
+{
+    job *j = calloc(1, sizeof *j);
+    void *context[RANKS_MOST];
+    const float bad = NAN;
+    assert_non_null(j);
+    ranks_open(&j->all, 2);
+    for (int r = 0; r < 2; r++) {
+        begin(state, &j->rank[r],
+              "threads=1 student.arch=regnety_002 train.batch_size=4 train.accumulate=2 "
+              "distributed.ranks=2 sam_distill.teacher.placement=shard " NO_VAL,
+              samples, 4, &j->all.one[r]);
+        context[r] = &j->rank[r];
+    }
+    int slot = dram_slots_find(&j->rank[1].s.graphs.slots, "student", "stem.conv.weight");
+    assert_int_equal(dram_exec_write_slot(j->rank[1].s.exec, slot, 0, &bad, sizeof bad), DRAM_OK);
+    ranks_go(&j->all, look, context);
+    assert_non_null(strstr(j->rank[1].why, "stem.conv"));
+    assert_non_null(strstr(j->rank[0].why, "bn"));
+    for (int r = 0; r < 2; r++) end(&j->rank[r]);
+    ranks_close(&j->all);
+    free(j);
+}
+
 /* A plan of several ranks on a device of one. */
 static void one_process_is_refused(void **state)
 {
@@ -433,11 +534,13 @@ int main(void)
         cmocka_unit_test(a_vit_is_clipped),
         cmocka_unit_test(a_vit_of_another_type),
         cmocka_unit_test(a_regnet),
+        cmocka_unit_test(statistics_of_all_ranks),
         cmocka_unit_test(a_teacher_in_shards),
         cmocka_unit_test(accumulating_ranks),
         cmocka_unit_test(nothing_reads_dead_bytes),
         cmocka_unit_test(another_order_is_seen),
         cmocka_unit_test(queues_run_apart),
+        cmocka_unit_test(who_looks_for_the_cause_runs_on),
         cmocka_unit_test(as_much_runs_again),
         cmocka_unit_test(one_process_is_refused),
     };

@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include "data/dataset.h"
-#include "fuzz/fuzz.h"
+#include "fuzz/folder.h"
 
 enum { ROOM = 4096, RECURSIVE = 1, LABELS = 2, TOGETHER = 4, REQUIRED = 8 };
 
@@ -14,34 +14,17 @@ static const char *const entries[] = {
     "labels/b.png",     "labels/c.d.png",   "labels/e f_L.png", "labels/g_L.png",   "labels/other/",
     "labels/sub/",      "labels/sub/a.png", "labels/sub/k.png", "labels/sub/j.png", "labels/other/j.png"};
 enum { ENTRIES = sizeof entries / sizeof entries[0] };
-static char folder[64];
-
-/* The i-th of the entries, in the folder. */
-static const char *path_of(int i)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, entries[i]);
-    return path;
-}
-
-static void remove_folder(void)
-{
-    for (int i = ENTRIES - 1; i >= 0; i--) (void)remove(path_of(i));
-    (void)rmdir(folder);
-}
+static bool made;
 
 static void make_folder(void)
 {
-    strcpy(folder, "/tmp/dram-list-XXXXXX");
-    must(mkdtemp(folder) && atexit(remove_folder) == 0);
     for (int i = 0; i < ENTRIES; i++) {
-        if (entries[i][strlen(entries[i]) - 1] == '/') {
-            must(mkdir(path_of(i), 0777) == 0);
-            continue;
-        }
-        FILE *out = fopen(path_of(i), "wb");
-        must(out && fclose(out) == 0);
+        if (entries[i][strlen(entries[i]) - 1] == '/')
+            must(mkdir(path_in_folder(entries[i]), 0777) == 0);
+        else
+            put_in_folder(entries[i], "", 0);
     }
+    made = true;
 }
 
 /* A list of all names that a data set has is that data set. */
@@ -83,14 +66,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char text[ROOM], images[96], labels[96];
     dram_dataset *dataset;
-    if (!folder[0]) make_folder();
+    if (!made) make_folder();
     if (size < 1 || size >= sizeof text) return 0;
     memcpy(text, data, size);
     text[size] = '\0';
     size_t list = 1 + strlen(text + 1) + 1;
     int64_t before = dram_alloc_bytes();
-    snprintf(images, sizeof images, "%s/images", folder);
-    snprintf(labels, sizeof labels, "%s/%s", folder, text[0] & TOGETHER ? "images" : "labels");
+    snprintf(images, sizeof images, "%s/images", folder());
+    snprintf(labels, sizeof labels, "%s/%s", folder(), text[0] & TOGETHER ? "images" : "labels");
     dram_dataset_params params = {.images = images,
                                   .labels = text[0] & LABELS ? labels : NULL,
                                   .label_pattern = text[1] ? text + 1 : NULL,
