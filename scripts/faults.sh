@@ -8,6 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 arguments 0 1 "$@"
+[ "${1:---whole}" = --whole ] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 
 scripts/build.sh release faults

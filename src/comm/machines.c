@@ -19,6 +19,17 @@ int dram_ranks_here(const dram_comm *comm)
     return n;
 }
 
+int dram_ranks_machines(const dram_comm *comm)
+{
+    int n = 0;
+    for (int r = 0; r < dram_comm_size(comm); r++) {
+        int first = 0;
+        while (strcmp(dram_comm_host(comm, first), dram_comm_host(comm, r)) != 0) first++;
+        n += first == r;
+    }
+    return n;
+}
+
 static dram_status no_memory(void)
 {
     return dram_fail(DRAM_ERR_MEMORY, "no memory to compare what the ranks have");

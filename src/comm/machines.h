@@ -7,6 +7,9 @@
 /* Ranks on this one's machine, itself among them. They share its memory. */
 int dram_ranks_here(const dram_comm *comm);
 
+/* Machines that the ranks are on. */
+int dram_ranks_machines(const dram_comm *comm);
+
 /* What a rank comes to alone, all come to: `status` where it is an error, DRAM_ERR_PEER where another rank has one. With
  * one rank `status` is returned. To be called before the next collective call, which would wait for ranks that have
  * failed. */

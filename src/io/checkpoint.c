@@ -158,7 +158,8 @@ dram_status dram_checkpoint_seal(const char *folder, cJSON *root)
     if (!files) return out_of_memory(folder);
     TRY(dram_folder_list_read(&params, &list)); /* sorted: equal checkpoints have equal bytes */
     dram_status status = DRAM_OK;
-    for (int i = 0; i < list.n && status == DRAM_OK; i++) status = add_hash(folder, list.files[i].name, files);
+    for (int i = 0; i < list.n && status == DRAM_OK; i++)
+        if (strcmp(list.files[i].name, sealed_file) != 0) status = add_hash(folder, list.files[i].name, files);
     dram_folder_list_free(&list);
     if (status == DRAM_OK) status = dram_path_join(folder, sealed_file, &path);
     if (status == DRAM_OK) status = dram_json_write_sealed(path, root);

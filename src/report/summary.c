@@ -104,6 +104,22 @@ static bool add_process(cJSON *object, const dram_gpu_process *p)
            dram_json_add_text(o, "counted", dram_counted_word(p->counted));
 }
 
+/* "distributed"; null with one rank. */
+static bool add_ranks(cJSON *object, const dram_summary_ranks *r)
+{
+    if (!r->ranks) return cJSON_AddNullToObject(object, "distributed") != NULL;
+    cJSON *o = cJSON_AddObjectToObject(object, "distributed");
+    bool good = o && add_number(o, "ranks", r->ranks) && add_number(o, "nodes", r->nodes) &&
+                dram_json_add_text(o, "backend", r->backend) && dram_json_add_text(o, "library_version", r->version) &&
+                dram_json_add_text(o, "reduce", r->fast ? "fast" : "ordered") &&
+                dram_json_add_text(o, "batch_norm", r->local ? "local" : "sync") &&
+                add_number(o, "wait_seconds", r->wait_seconds);
+    cJSON *each = good && r->measured ? cJSON_AddArrayToObject(o, "arena_bytes") : NULL;
+    for (int i = 0; each && i < r->ranks; i++)
+        if (!cJSON_AddItemToArray(each, cJSON_CreateNumber((double)r->arena_bytes[i]))) return false;
+    return good && (each || (!r->measured && cJSON_AddNullToObject(o, "arena_bytes")));
+}
+
 cJSON *dram_summary_json(const dram_summary *s, dram_status status)
 {
     cJSON *object = cJSON_CreateObject();
@@ -111,7 +127,8 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
                 add_number(object, "planned_peak_bytes", (double)s->planned_peak_bytes) &&
                 add_number(object, "measured_peak_bytes", (double)s->measured_peak_bytes) &&
                 add_number(object, "process_peak_rss_bytes", (double)s->process_peak_rss_bytes) &&
-                add_process(object, &s->process) && add_number(object, "images_per_second", s->images_per_second) &&
+                add_process(object, &s->process) && add_ranks(object, &s->distributed) &&
+                add_number(object, "images_per_second", s->images_per_second) &&
                 add_number(object, "device_utilization", s->device_utilization) &&
                 add_number(object, "cpu_utilization", s->cpu_utilization) &&
                 add_number(object, "skipped_images", s->skipped_images) &&

@@ -18,10 +18,24 @@ typedef struct {
     int64_t measured_bytes; /* the most that was read; 0: the driver does not count */
 } dram_gpu_process;
 
+/* Of several ranks. */
+enum { DRAM_SUMMARY_RANKS = 4096 };
+typedef struct {
+    int ranks;  /* 0: one alone, and the rest is of no use */
+    int nodes;  /* machines */
+    bool fast;  /* gradients are added as the library does, else in rank order */
+    bool local; /* BatchNorm's statistics are each rank's own */
+    char backend[16], version[96];
+    double wait_seconds;                     /* of the first rank for the others, before steps */
+    bool measured;                           /* the next is there: all ranks came to the end */
+    int64_t arena_bytes[DRAM_SUMMARY_RANKS]; /* measured, of each */
+} dram_summary_ranks;
+
 typedef struct {
     int64_t steps;
     int64_t planned_peak_bytes, measured_peak_bytes, process_peak_rss_bytes;
     dram_gpu_process process;
+    dram_summary_ranks distributed;
     double images_per_second;  /* over the whole loop, evaluation not counted */
     double device_utilization; /* share of the loop in which the device ran a program, 0..1 */
     double cpu_utilization;    /* of the cores this process may use, 0..1 */

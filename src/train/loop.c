@@ -414,6 +414,24 @@ static dram_gpu_process process_of(const dram_session *session, const dram_guard
                               .measured_bytes = peaks->card_process};
 }
 
+/* What each rank took is asked where all have come to the end. */
+static void summarise_ranks(dram_run *r, bool all)
+{
+    dram_summary_ranks *d = &r->summary->distributed;
+    const dram_session *s = &r->session;
+    if (is_alone(r)) return;
+    *d = (dram_summary_ranks){.ranks = dram_comm_size(r->comm),
+                              .nodes = dram_ranks_machines(r->comm),
+                              .fast = s->graphs.reduce == DRAM_REDUCE_FAST,
+                              .local = s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_LOCAL,
+                              .wait_seconds = r->waited};
+    snprintf(d->backend, sizeof d->backend, "%s", dram_comm_backend(r->comm));
+    snprintf(d->version, sizeof d->version, "%s", dram_comm_version(r->comm));
+    int64_t mine = r->summary->measured_peak_bytes;
+    d->measured = all && d->ranks <= DRAM_SUMMARY_RANKS &&
+                  dram_comm_gather(r->comm, &mine, sizeof mine, d->arena_bytes) == DRAM_OK;
+}
+
 static void summarise(dram_run *r, double wall, double cpu)
 {
     dram_summary *s = r->summary;
@@ -447,6 +465,7 @@ dram_status dram_train(const dram_config *cfg, dram_comm *comm, dram_resume resu
     status = dram_ranks_together(comm, status); /* what this rank alone came to is said to the others */
     if (began) {
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
+        summarise_ranks(&r, status == DRAM_OK);
         bool again = r.images == 0 && r.state.step > 0;
         const char *directory = dram_rundir_path(r.directory);
         dram_status written = r.over || !is_first(&r) ? DRAM_OK : dram_summary_write(summary, status, again, directory);

@@ -106,7 +106,7 @@ static void unknown_keys_name_the_nearest(void **state)
         {"data: {train: {base: x}}\n", "c.yaml:1:16: data.train.base: unknown key, did you mean base?"},
         {"<<: {a: 1}\n", "c.yaml:1:1: ...: unknown key; a config may have: base, name, seed, device, threads, cuda, "
                          "data, student, sam_distill, "
-                         "resolution_distill, task, optim, train, memory, run"},
+                         "resolution_distill, task, optim, train, memory, run, distributed"},
         {"data.size: 64\n", "c.yaml:1:1: data.size: a name with dots is for the command line; in a file write one key "
                             "inside the other"},
         {"? [a, b]\n: 1\n", "c.yaml:1:3: a key must be one word"},
@@ -343,7 +343,7 @@ static void bad_overrides_are_named(void **state)
         {"qqqqqqqq.zzzzzzzz=1",
          "command line: qqqqqqqq.zzzzzzzz: unknown key; a config may have: base, name, seed, "
          "device, threads, cuda, data, student, sam_distill, resolution_distill, task, optim, train, "
-         "memory, run"},
+         "memory, run, distributed"},
         {"data={sise: 64}", "command line: data.sise: unknown key, did you mean data.size?"},
         {"data={size: 64, size: 64}", "command line: data.size: this key is given twice"},
         {"data.size=",

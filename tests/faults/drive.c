@@ -126,7 +126,7 @@ static void set_environment(bool faulty)
     setenv("FAULTS_ORDER", in_work("order"), 1);
 }
 
-pid_t dram_start(const char *folder, const char *args, bool faulty, int slot)
+pid_t start_dram(const char *folder, const char *args, bool faulty, int slot)
 {
     static char text[ARGS_ROOM];
     char *argv[64] = {(char *)(uintptr_t) "dram"}, *rest = text;
@@ -163,7 +163,7 @@ void sleep_seconds(double seconds)
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
 }
 
-double dram_cpu(pid_t child)
+double cpu_of(pid_t child)
 {
     clockid_t clock;
     struct timespec t;
@@ -171,7 +171,7 @@ double dram_cpu(pid_t child)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void dram_finish(pid_t child, double begin, int slot, outcome *o)
+void finish_dram(pid_t child, double begin, int slot, outcome *o)
 {
     int how;
     struct rusage used;
@@ -194,10 +194,10 @@ void dram_finish(pid_t child, double begin, int slot, outcome *o)
     read_output("err", slot, o->err);
 }
 
-void dram_run(const char *folder, const char *args, bool faulty, outcome *o)
+void run_dram(const char *folder, const char *args, bool faulty, outcome *o)
 {
     double begin = dram_clock();
-    dram_finish(dram_start(folder, args, faulty, 0), begin, 0, o);
+    finish_dram(start_dram(folder, args, faulty, 0), begin, 0, o);
 }
 
 void order_count(const char *folder)

@@ -49,16 +49,16 @@ typedef struct {
 
 /* Starts `dram ARGS` (one space between words) in a folder below the work folder; `faulty`: with the shim, and
  * *drive_order. `slot` (0, 1) tells two that run side by side apart. */
-pid_t dram_start(const char *folder, const char *args, bool faulty, int slot);
+pid_t start_dram(const char *folder, const char *args, bool faulty, int slot);
 
 /* Seconds of the processor that it has taken so far. */
-double dram_cpu(pid_t child);
+double cpu_of(pid_t child);
 
 /* Waits for its end. */
-void dram_finish(pid_t child, double begin, int slot, outcome *o);
+void finish_dram(pid_t child, double begin, int slot, outcome *o);
 
 /* Both. */
-void dram_run(const char *folder, const char *args, bool faulty, outcome *o);
+void run_dram(const char *folder, const char *args, bool faulty, outcome *o);
 
 /* An order to count alone, or to do something to some calls, of what is below `folder`. */
 void order_count(const char *folder);

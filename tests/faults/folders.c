@@ -89,7 +89,7 @@ void make_base(const char *name, int scenes, int held)
     shell("cp '%s/configs/teacher/vit_micro.safetensors' '%s'", DRAM_SOURCE_DIR, in_work("%s", folder));
     for (int i = 0; i < 2; i++) {
         snprintf(args, sizeof args, "synth %s --count %d --seed %d", i ? "held" : "scenes", i ? held : scenes, 3 + i);
-        dram_run(folder, args, false, &o);
+        run_dram(folder, args, false, &o);
         if (o.code != 0) give_up("dram %s: %s", args, o.err);
     }
     FILE *file = fopen(in_work("%s/run.yaml", folder), "w");
@@ -113,7 +113,7 @@ void make_whole(const char *name, const char *from, const char *args, outcome *o
     snprintf(folder, sizeof folder, "whole/%s", name);
     shell("mkdir -p '%s'", in_work("whole"));
     copy_folder(from, "trial"); /* where trials run, so that paths are the same */
-    dram_run("trial", args, false, o);
+    run_dram("trial", args, false, o);
     if (o->code != 0) give_up("dram %s: %s", args, o->err);
     copy_folder("trial", folder);
     keep_outcome(name, o, true);
@@ -126,7 +126,7 @@ void make_stopped(const char *name, const char *base, const char *args, int line
     copy_folder(base, "trial");
     order_fault("trial", FAULT_WRITE, lines, lines, FAULT_KILL_AFTER, 0);
     snprintf(drive_order->match, sizeof drive_order->match, "metrics.jsonl");
-    dram_run("trial", args, true, &o);
+    run_dram("trial", args, true, &o);
     if (o.signal != SIGKILL || lines_of(in_work("trial/runs/net/metrics.jsonl")) != lines)
         give_up("the run was not stopped: %s", o.err);
     copy_folder("trial", name);

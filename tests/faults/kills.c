@@ -42,7 +42,7 @@ static void prepare(void)
         make_whole(name, "bases/held", variants[i].args, &o);
         copy_folder("bases/held", "trial");
         order_count("trial");
-        dram_run("trial", variants[i].args, true, &o);
+        run_dram("trial", variants[i].args, true, &o);
         known[i].seconds = o.seconds;
         for (int k = 0; k < FAULT_CALLS_COUNT; k++) known[i].calls[k] = atomic_load(&drive_order->counted[k]);
     }
@@ -68,12 +68,12 @@ static void run_and_kill(int at, const char *args, dram_rng *rng, outcome *o)
     while (!known[at].calls[call]) call = (fault_call)((call + 1) % FAULT_CALLS_COUNT);
     int k = 1 + (int)dram_rng_below(rng, (uint64_t)known[at].calls[call]);
     order_fault("trial", call, k, k, dram_rng_below(rng, 2) ? FAULT_KILL : FAULT_KILL_AFTER, 0);
-    pid_t child = dram_start("trial", args, by_call, 0);
+    pid_t child = start_dram("trial", args, by_call, 0);
     if (!by_call) {
         sleep_seconds(seconds);
         kill(child, SIGKILL);
     }
-    dram_finish(child, begin, 0, o);
+    finish_dram(child, begin, 0, o);
 }
 
 static verdict kill_one(unsigned long seed, int i)
@@ -97,7 +97,7 @@ static verdict kill_one(unsigned long seed, int i)
     }
     describe("%d (%s, killed %d times)", i, v->name, killed);
     next_args(v->args, dram_rng_below(&rng, 2), args);
-    dram_run("trial", args, false, &o);
+    run_dram("trial", args, false, &o);
     if (o.code != 0) return complain("afterwards, exit code %d: %s", o.code, last_line(o.err));
     const char *differs = compare_folders(in_work("whole/killed-%s", v->name), in_work("trial"));
     return differs ? complain("afterwards: %s", differs) : PASSED;

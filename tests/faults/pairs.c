@@ -72,10 +72,10 @@ static verdict try_pair(unsigned long seed, int i)
     pid_t child[2];
     describe("%d (%s, command %d first by %.3f s)", i, s->name, first, delay);
     copy_folder(s->from, "trial");
-    child[first] = dram_start("trial", args[first], false, first);
+    child[first] = start_dram("trial", args[first], false, first);
     sleep_seconds(delay);
-    child[!first] = dram_start("trial", args[!first], false, !first);
-    for (int k = 0; k < 2; k++) dram_finish(child[k], begin, k, &o[k]);
+    child[!first] = start_dram("trial", args[!first], false, !first);
+    for (int k = 0; k < 2; k++) finish_dram(child[k], begin, k, &o[k]);
     return judge(s, o);
 }
 

@@ -8,16 +8,16 @@
 
 /* Kinds of calls, and the functions that are one: X(kind, name). */
 #define FAULT_CALLS(X)                                                                                                 \
-    X(OPEN, "open")       /* openat, fopen, opendir, fdopendir, mkstemp too */                                         \
-    X(READ, "read")       /* pread, and reading a FILE */                                                              \
-    X(READDIR, "readdir") /* */                                                                                        \
-    X(STAT, "stat")       /* fstat, lstat, fstatat, access, statvfs, fstatvfs too */                                   \
-    X(WRITE, "write")     /* pwrite, ftruncate, and writing to a FILE */                                               \
-    X(SYNC, "fsync")      /* fdatasync too */                                                                          \
-    X(CLOSE, "close")     /* the file is closed, and the call says that it failed */                                   \
-    X(RENAME, "rename")   /* renameat2 too */                                                                          \
-    X(UNLINK, "unlink")   /* unlinkat, rmdir too */                                                                    \
-    X(LOCK, "flock")      /* */                                                                                        \
+    X(OPEN, "open") /* openat, fopen, opendir, fdopendir, mkstemp too */                                               \
+    X(READ, "read") /* pread, and reading a FILE */                                                                    \
+    X(READDIR, "readdir")                                                                                              \
+    X(STAT, "stat")     /* fstat, lstat, fstatat, access, statvfs, fstatvfs too */                                     \
+    X(WRITE, "write")   /* pwrite, ftruncate, and writing to a FILE */                                                 \
+    X(SYNC, "fsync")    /* fdatasync too */                                                                            \
+    X(CLOSE, "close")   /* the file is closed, and the call says that it failed */                                     \
+    X(RENAME, "rename") /* renameat2 too */                                                                            \
+    X(UNLINK, "unlink") /* unlinkat, rmdir too */                                                                      \
+    X(LOCK, "flock")                                                                                                   \
     X(MKDIR, "mkdir")
 
 typedef enum {

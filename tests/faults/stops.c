@@ -67,18 +67,18 @@ static verdict stop_one(unsigned long seed, int i)
         double moment = dram_rng_range(&rng, 0, seconds[at]), begin = dram_clock();
         next_args(variants[at], dram_rng_below(&rng, 2), args);
         describe("%d (dram %s, after %.3f s)", i, args, moment);
-        pid_t child = dram_start("trial", args, false, 0);
+        pid_t child = start_dram("trial", args, false, 0);
         sleep_seconds(moment);
-        double used = dram_cpu(child);
+        double used = cpu_of(child);
         kill(child, SIGTERM);
-        dram_finish(child, begin, 0, &o);
+        finish_dram(child, begin, 0, &o);
         double late = o.cpu - used;
         if (judge(&o, late) == FAILED) return FAILED;
         if (timed && o.code == 130 && late > LATE * cpu[at])
             return complain("it took %.2f s of the processor to stop, and a whole run takes %.2f s", late, cpu[at]);
     }
     next_args(variants[at], dram_rng_below(&rng, 2), args);
-    dram_run("trial", args, false, &o);
+    run_dram("trial", args, false, &o);
     if (o.code != 0) return complain("afterwards, exit code %d: %s", o.code, last_line(o.err));
     const char *differs = compare_folders(in_work("whole/stopped-%d", at), in_work("trial"));
     return differs ? complain("afterwards: %s", differs) : PASSED;

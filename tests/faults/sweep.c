@@ -87,7 +87,7 @@ static void prepare(void)
         if (!s->trains) make_whole(s->name, s->from, s->args, &known[i].quiet);
         copy_folder(s->from, "trial");
         order_count("trial");
-        dram_run("trial", s->args, true, &known[i].quiet);
+        run_dram("trial", s->args, true, &known[i].quiet);
         if (known[i].quiet.code != 0) give_up("dram %s: %s", s->args, known[i].quiet.err);
         for (int k = 0; k < FAULT_CALLS_COUNT; k++) known[i].calls[k] = atomic_load(&drive_order->counted[k]);
         const char *differs = compare_folders(in_work("whole/%s", s->whole), in_work("trial"));
@@ -127,7 +127,7 @@ static verdict go_on(const scenario *s, int k)
         next_args(s->args, k % 2, args);
     else
         snprintf(args, sizeof args, "%s", s->args);
-    dram_run("trial", args, false, &o);
+    run_dram("trial", args, false, &o);
     if (o.code != 0 || o.hung) return complain("afterwards, exit code %d: %s", o.code, last_line(o.err));
     const char *differs = compare_folders(in_work("whole/%s", s->whole), in_work("trial"));
     /* A line that could not be written is said, and its step is saved. */
@@ -153,7 +153,7 @@ static verdict try_one(int scenario_at, const fault *f, int k, bool *met)
     copy_folder(s->from, "trial");
     order_fault("trial", f->call, k, f->stays ? 1 << 30 : k, f->effect, f->error);
     int before = newest_checkpoint(in_work("trial/runs/net"));
-    dram_run("trial", s->args, true, &o);
+    run_dram("trial", s->args, true, &o);
     *met = atomic_load(&drive_order->met) > 0;
     describe("%s, %s %d%s, %s of %s", s->name, call_names[f->call], k, f->stays ? " and all after it" : "",
              f->effect == FAULT_FAIL  ? strerror(f->error)

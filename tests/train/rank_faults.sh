@@ -14,7 +14,7 @@ rank_of() {
   local process
   for process in $(pgrep -f "name=$1 "); do
     [ "$(readlink "/proc/$process/exe")" = "$program" ] || continue
-    tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$process"
+    if tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2"; then echo "$process"; fi
   done
 }
 

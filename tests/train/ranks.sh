@@ -31,11 +31,14 @@ equal_but_for_statistics() {
   compared=$((compared + 1))
 }
 
-measured() { # NAME RANKS: planned is measured, on every rank
+measured() { # NAME 2: planned is measured, on both ranks
   grep -q '"planned_peak_bytes":' "runs/$1/summary.json" || fail "$1: no summary"
   [ "$(sed -n 's/.*"planned_peak_bytes":[^0-9]*\([0-9]*\).*/\1/p' "runs/$1/summary.json")" = \
     "$(sed -n 's/.*"measured_peak_bytes":[^0-9]*\([0-9]*\).*/\1/p' "runs/$1/summary.json" | head -n 1)" ] ||
     fail "$1: planned is not measured"
+  local arena=$(sed -n 's/.*"planned_peak_bytes":[^0-9]*\([0-9]*\).*/\1/p' "runs/$1/summary.json")
+  tr -d ' \t\n' <"runs/$1/summary.json" | grep -q "\"arena_bytes\":\[$arena,$arena\]" ||
+    fail "$1: a rank has taken another arena than was planned: $(cat "runs/$1/summary.json")"
   for r in $(seq 1 $(($2 - 1))); do
     [ -s "runs/$1/memory.rank-000$r.jsonl" ] || fail "$1: rank $r has kept no log of its memory"
   done

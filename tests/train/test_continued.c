@@ -44,11 +44,11 @@ static void not_said(const char *text)
     if (strstr(log_text.text, text)) fail_msg("\"%s\" is in: %s", text, log_text.text);
 }
 
-/* Two steps, each saved. */
+/* Two steps. A run saves at its end, with SAVING after each step. */
 static void begin(void **state, const char *name, const char *more)
 {
     char set[600];
-    snprintf(set, sizeof set, ALONE SAVING "train.steps=2 %s", more);
+    snprintf(set, sizeof set, ALONE "train.steps=2 %s", more);
     run_order o = {.name = name, .set = set};
     run_ok(state, &o);
 }
@@ -56,7 +56,7 @@ static void begin(void **state, const char *name, const char *more)
 static void go_on(void **state, const char *name, int64_t from, const char *more)
 {
     char set[6000];
-    snprintf(set, sizeof set, ALONE SAVING "%s", more);
+    snprintf(set, sizeof set, ALONE "%s", more);
     run_order o = {.name = name, .set = set, .resume = true, .from = from};
     clear_log();
     run_ok(state, &o);
@@ -65,7 +65,7 @@ static void go_on(void **state, const char *name, int64_t from, const char *more
 static void refused(void **state, const char *name, int64_t from, const char *more, dram_status want, const char *text)
 {
     char set[6000];
-    snprintf(set, sizeof set, ALONE SAVING "%s", more);
+    snprintf(set, sizeof set, ALONE "%s", more);
     run_order o = {.name = name, .set = set, .resume = true, .from = from};
     clear_log();
     run_fails(state, &o, want, text);
@@ -135,7 +135,7 @@ static void what_a_run_keeps(void **state)
 /* A loss may be switched off; one that needs a network the checkpoint has not cannot be switched on. */
 static void losses(void **state)
 {
-    run_order all = {.name = "losses", .set = SAVING "train.steps=2"};
+    run_order all = {.name = "losses", .set = "train.steps=2"};
     run_ok(state, &all);
     go_on(state, "losses", 0, "train.steps=3 sam_distill.enabled=true task.enabled=false");
     said("warning: resolution_distill.enabled: true -> false");
@@ -161,7 +161,7 @@ static void weights_of_the_teacher(void **state)
     snprintf(more, sizeof more, WITH_TEACHER "sam_distill.teacher.weights=%.4000s", first);
     run_order o = {.name = "taught", .set = more};
     char set[5400];
-    snprintf(set, sizeof set, ALONE SAVING "train.steps=1 %s", more);
+    snprintf(set, sizeof set, ALONE "train.steps=1 %s", more);
     o.set = set;
     run_ok(state, &o);
     /* The same bytes in another place. */
@@ -193,7 +193,7 @@ static void weights_of_the_student(void **state)
     const char *weights = in_dir(state, "student.safetensors"), *moved = in_dir(state, "student-2.safetensors");
     shell(state, "cp origin/student.safetensors ../student.safetensors && cp ../student.safetensors "
                  "../student-2.safetensors");
-    snprintf(more, sizeof more, ALONE SAVING "train.steps=1 student.weights=%.4000s", weights);
+    snprintf(more, sizeof more, ALONE "train.steps=1 student.weights=%.4000s", weights);
     run_order o = {.name = "based", .set = more};
     run_ok(state, &o);
     snprintf(more, sizeof more, "train.steps=2 student.weights=%.4000s", moved);
@@ -243,7 +243,7 @@ static void damage_is_found(void **state)
     static const char *const files[] = {"student.safetensors", "heads.safetensors", "optimizer.safetensors",
                                         "state.json",          "config.yaml",       "checkpoint.json"};
     char command[300], want[300];
-    begin(state, "hurt", "");
+    begin(state, "hurt", SAVING);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         snprintf(command, sizeof command,
                  "f=hurt/checkpoints/step-00000002/%s && cp $f kept && n=$(stat -c %%s $f) && "
@@ -267,14 +267,14 @@ static void damage_is_found(void **state)
 /* Going back: what is newer is kept under another name, and the run is the one that never went there. */
 static void from_an_older_one(void **state)
 {
-    begin(state, "back", "");
+    begin(state, "back", SAVING);
     shell(state, "cp -r back sound");
-    go_on(state, "back", 0, "train.steps=4 optim.lr=0.1");
+    go_on(state, "back", 0, SAVING "train.steps=4 optim.lr=0.1");
     shell(state, "test -e back/config.step-00000002.yaml && echo x >> back/checkpoints/step-00000004/state.json && "
                  "cp -r back/checkpoints/step-00000003 three && cp -r back/checkpoints/step-00000004 four");
     refused(state, "back", 5, "train.steps=4", DRAM_ERR_CONFIG,
             "there is no checkpoint of step 5; there are step-1, step-2, step-3, step-4");
-    go_on(state, "back", 1, "train.steps=2");
+    go_on(state, "back", 1, SAVING "train.steps=2");
     not_said("changes its results");
     char want[4700];
     for (int step = 2; step <= 4; step++) {
@@ -289,7 +289,7 @@ static void from_an_older_one(void **state)
           "diff -r three back/checkpoints/step-00000003.before && diff -r four "
           "back/checkpoints/step-00000004.before && test -e back/config.step-00000002.yaml.before && "
           "cmp back/config.yaml sound/config.yaml && test ! -e back/config.step-00000001.yaml && rm -r three four");
-    go_on(state, "back", 0, "train.steps=3");
+    go_on(state, "back", 0, SAVING "train.steps=3");
     shell(state, "test -e back/checkpoints/step-00000003 && test -e back/checkpoints/step-00000003.before");
     run_remove(state, "back");
     run_remove(state, "sound");
@@ -303,7 +303,7 @@ static void configs(void **state)
     go_on(state, "configs", 0, "train.steps=3 optim.lr=0.001");
     shell(state, "cmp configs/config.yaml first.yaml && grep -q '  lr: 0.001$' configs/config.step-00000002.yaml && "
                  "cp configs/config.step-00000002.yaml second.yaml");
-    run_order same = {.name = "configs", .set = ALONE SAVING "train.steps=3 optim.lr=0.001", .resume = true};
+    run_order same = {.name = "configs", .set = ALONE "train.steps=3 optim.lr=0.001", .resume = true};
     run_ok(state, &same);
     shell(state, "test $(ls configs/config* | wc -l) = 2");
     /* Twice from one step. */
@@ -333,9 +333,9 @@ static void begun_anew(void **state)
 
 static void of_an_older_dram(void **state)
 {
-    begin(state, "old", "");
+    begin(state, "old", SAVING);
     run_unseal(state, "old", 2);
-    go_on(state, "old", 0, "train.steps=3 optim.lr=0.001");
+    go_on(state, "old", 0, SAVING "train.steps=3 optim.lr=0.001");
     assert_non_null(strstr(log_text.text, "/checkpoints/step-00000002: an older dram saved it, without hashes: whether "
                                           "it is damaged cannot be checked\n"));
     said("warning: optim.lr: 0.002 -> 0.001");
@@ -350,7 +350,7 @@ static void of_an_older_dram(void **state)
         assert_non_null(
             strstr(log_text.text, "\nwarning: what has changed since the last part of this run is not known: "));
     }
-    go_on(state, "old", 0, "train.steps=4 optim.lr=0.01");
+    go_on(state, "old", 0, SAVING "train.steps=4 optim.lr=0.01");
     assert_non_null(strstr(log_text.text, "is not known: "));
     /* One that cannot be checked is no sound one, and is named after a damaged one. */
     run_unseal(state, "old", 1);
@@ -364,12 +364,12 @@ static void of_a_newer_dram(void **state)
 {
     begin(state, "new", "");
     run_unseal(state, "new", 2);
-    shell(state, "sed -i 's/\"version\":.*/\"version\": \"9.9\", \"ranks\": 4, \"phase\": {},/' "
+    shell(state, "sed -i 's/\"version\":.*/\"version\": \"9.9\", \"shards\": 4, \"phase\": {},/' "
                  "new/checkpoints/step-00000002/state.json");
     go_on(state, "new", 0, "train.steps=3");
     char want[5000];
     snprintf(want, sizeof want,
-             "warning: %s: ranks, phase: not known to dram " DRAM_VERSION ", and passed over; dram 9.9 saved it",
+             "warning: %s: shards, phase: not known to dram " DRAM_VERSION ", and passed over; dram 9.9 saved it",
              run_file(state, "new", "checkpoints/step-00000002/state.json"));
     said(want);
     run_remove(state, "new");
@@ -403,7 +403,7 @@ static void spoil_numbers(void **state, const char *name, const char *checkpoint
 static void newest_sound(void **state)
 {
     char text[300];
-    begin(state, "newest", "train.steps=4");
+    begin(state, "newest", SAVING "train.steps=4");
     const char *folder = in_dir(state, "runs/newest/checkpoints");
 #define NEWEST "; the newest sound checkpoint is "
     assert_string_equal(dram_sound_newest(folder, true, text, sizeof text),
