@@ -91,9 +91,10 @@ if [ "${2:-}" != more ]; then
   train 3 half-2 train.steps=4 --resume && fail "3 ranks share 4 images"
   grep -q 'updates are of 4 images, which 3 ranks cannot share: go on with one of 1, 2, 4 ranks' half-2.log ||
     fail "no word of the numbers of ranks that would do: $(cat half-2.log)"
-  code=0
-  train 2 sync distributed.batch_norm=sync student.arch=regnety_002 || code=$?
-  [ "$code" = 2 ] && grep -q 'distributed.batch_norm' sync.log || fail "sync: $code: $(cat sync.log)"
+  # statistics over the images of all ranks: as one rank with all of them
+  done_by 2 sync-2 distributed.batch_norm=sync student.arch=regnety_002 optim.type=sgd sam_distill.teacher.placement=shard
+  done_by 1 sync-one student.arch=regnety_002 optim.type=sgd train.batch_size=6
+  near sync-one sync-2
   echo "$compared comparisons"
   exit
 fi
