@@ -48,6 +48,8 @@ int dram_comm_rank(const dram_comm *comm);
 int dram_comm_size(const dram_comm *comm);
 const char *dram_comm_backend(const dram_comm *comm); /* "mpi", "nccl"; "none" with one rank */
 const char *dram_comm_version(const dram_comm *comm); /* of its library; "" with one rank. Lives as long as comm */
+int64_t
+dram_comm_taken(const dram_comm *comm); /* GPU memory that NCCL says it has; 0: it cannot tell, or none is used */
 const char *dram_comm_host(const dram_comm *comm, int rank); /* its machine's name; the same */
 
 /* Gives the device what carries out its plans' collectives (device/collective.h). The comm outlives the device. With

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `dram train` by two ranks on simulated GPUs: the weights are those of one rank with two micro-batches, bit for bit; a rank
-# that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
+# `dram train` by two ranks on simulated GPUs: the weights are those of one rank with two micro-batches, bit for bit, and of
+# a teacher whose weights are spread over them; a rank that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
 # usage: nccl_train.sh DRAM
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -30,11 +30,22 @@ run: {eval_every: 0}
 END
 
 "$dram" train t.yaml name=one train.batch_size=4 train.accumulate=2 >one.log 2>&1 || fail "$(cat one.log)"
-"$here/simrun.sh" 2 "$dram" train t.yaml name=two >two.log 2>&1 || fail "$(cat two.log)"
+CUDASIM_NCCL_MEMORY=1 "$here/simrun.sh" 2 "$dram" train t.yaml name=two >two.log 2>&1 || fail "$(cat two.log)"
 for file in student heads; do
   cmp "runs/one/$file.safetensors" "runs/two/$file.safetensors" || fail "two ranks have another $file than one"
 done
 jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/two/summary.json >/dev/null || fail "planned is not measured"
+# Four channels of a ring, one of a pair, and what ranks tell: of the 92 MiB that are planned for NCCL.
+jq -e '(.gpu_process.measured_bytes - .measured_peak_bytes) / 1048576 | . >= 60 and . < 61' runs/two/summary.json >/dev/null ||
+  fail "NCCL takes another part of the GPU's memory"
+
+teacher=(sam_distill.enabled=true sam_distill.fidelity_images=0 sam_distill.teacher.weights=random
+  sam_distill.teacher.model_type=vit_micro sam_distill.sam_input_size=32 train.steps=2)
+for placement in device shard; do
+  "$here/simrun.sh" 2 "$dram" train t.yaml "name=$placement" "${teacher[@]}" "sam_distill.teacher.placement=$placement" \
+    >"$placement.log" 2>&1 || fail "$(cat "$placement.log")"
+done
+cmp runs/device/student.safetensors runs/shard/student.safetensors || fail "a teacher over ranks gives other weights"
 
 # ends NAME EXIT TEXT FAULT [KEY=VALUE ...]
 ends() {
