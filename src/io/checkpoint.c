@@ -57,8 +57,12 @@ static dram_status look_at(DIR *dir, const char *folder, const char *name, bool 
     struct stat info;
     char state[NAME_SIZE + 16];
     snprintf(state, sizeof state, "%s/state.json", name);
-    *complete = fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
-    if (!*complete) return DRAM_OK; /* whatever it is, it was not written as a checkpoint */
+    *complete = fstatat(dirfd(dir), name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!*complete && errno != ENOENT) return dram_fail(DRAM_ERR_IO, "%s/%s: cannot look at it: %m", folder, name);
+    if (!*complete || !S_ISDIR(info.st_mode)) { /* whatever it is, it was not written as a checkpoint */
+        *complete = false;
+        return DRAM_OK;
+    }
     const char *why = dram_file_look(dirfd(dir), state, &info, complete);
     *complete = *complete && S_ISREG(info.st_mode);
     return why ? dram_fail(DRAM_ERR_IO, "%s/%s: cannot look at it: %s", folder, state, why) : DRAM_OK;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@ static void open_work(const char *folder)
     if (fd >= 0 && ftruncate(fd, sizeof *drive_order) == 0)
         memory = mmap(NULL, sizeof *drive_order, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED) give_up("%s/order: %s", folder, strerror(errno));
-    close(fd);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) give_up("%s: another process makes trials there", folder); /* to the end */
     drive_order = memory;
 }
 

@@ -78,7 +78,7 @@ static fault_effect meet(fault_call call, int folder, const char *path)
     if (!is_counted(folder, path)) return FAULT_NONE;
     int at = atomic_fetch_add(&order->counted[call], 1) + 1;
     if (!order->effect || call != order->call || at < order->from || at > order->until) return FAULT_NONE;
-    if (atomic_fetch_add(&order->met, 1) == 0) snprintf(order->path, sizeof order->path, "%s", path);
+    if (atomic_fetch_add(&order->met, 1) == 0) snprintf(order->path, sizeof order->path, "%.500s", path);
     if (order->effect == FAULT_KILL) die();
     errno = order->error;
     return order->effect;

@@ -24,14 +24,14 @@ static int stopped, done, before;
 static bool timed;    /* whether one that comes late has failed */
 static char base[32]; /* folder that trials start from */
 
-static void prepare(int held)
+static void prepare(int held, int variants_used)
 {
     outcome o;
     char name[20];
     snprintf(name, sizeof name, "held-%d", held);
     make_base(name, 4, held);
     snprintf(base, sizeof base, "bases/%s", name);
-    for (int i = 0; i < VARIANTS; i++) {
+    for (int i = 0; i < variants_used; i++) {
         snprintf(name, sizeof name, "stopped-%d", i);
         make_whole(name, base, variants[i], &o);
         seconds[i] = o.seconds;
@@ -87,7 +87,7 @@ static verdict stop_one(unsigned long seed, int i)
 int try_stops(int n, unsigned long seed)
 {
     timed = n >= TIMED;
-    prepare(timed ? 300 : 30);
+    prepare(timed ? 300 : 30, n < VARIANTS ? n : VARIANTS);
     int failed = run_trials("stops", n, seed, stop_one);
     note("  %d stopped, the slowest after %.2f s of the processor, where whole runs take %.2f, %.2f and %.2f s; %d "
          "were done, %d had not "
