@@ -14,10 +14,10 @@ scripts/build.sh asan
 # under a sanitizer: scripts/check_all.sh does those too.
 # ops/cuda/NAME is an op on the CPU and on the simulated GPU, where train/cuda_graph and cli/cuda run too.
 ctest --test-dir build/asan --no-tests=error --output-on-failure -j "$(nproc)" -LE '^slow$'
-scripts/build.sh tsan test_base_pool test_comm_watch test_comm_world test_data_loader test_data_loader_bad test_device_exec test_train_guard
+scripts/build.sh tsan tests_threads
 ctest --test-dir build/tsan --no-tests=error --output-on-failure -L '^threads$'
 if command -v clang >/dev/null; then # the program, and what would show another order of evaluation
-  scripts/build.sh clang dram test_synth_synth
+  scripts/build.sh clang dram tests_clang
   ctest --test-dir build/clang --no-tests=error --output-on-failure -L '^clang$'
 else
   echo "test.sh: skipped clang, it is not installed"
