@@ -82,8 +82,10 @@ static void add_missing(const dram_watch *w, char text[TEXT_ROOM])
                  here ? state_of(p->process) : "");
         add(text, one);
     }
-    snprintf(one, sizeof one, missing > NAMED_MOST ? " and %d more" : "", missing - NAMED_MOST);
-    add(text, missing ? one : " the library");
+    if (!missing) add(text, " the library");
+    if (missing <= NAMED_MOST) return;
+    snprintf(one, sizeof one, " and %d more", missing - NAMED_MOST);
+    add(text, one);
 }
 
 /* Holds the lock. */
