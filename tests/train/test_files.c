@@ -82,6 +82,7 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "measured_peak_bytes",
                                        "process_peak_rss_bytes",
                                        "gpu_process",
+                                       "distributed",
                                        "images_per_second",
                                        "device_utilization",
                                        "cpu_utilization",
@@ -93,7 +94,8 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "data",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 15);
+    assert_keys(root, keys, 16);
+    assert_true(is_null(root, "distributed"));
     assert_int_equal(is_null(root, "gpu_process"), !test_on_gpu());
     assert_true(json_number(root, "steps") == 5);
     assert_true(json_number(root, "exit") == 0);
