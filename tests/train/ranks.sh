@@ -48,7 +48,8 @@ measured() { # NAME 2: planned is measured, on both ranks
 evaluated() {
   local name=$1 n=$2 form
   shift 2
-  "$program" eval t.yaml --weights "runs/$name/student.safetensors" "$@" >/dev/null 2>&1 # the data has been looked at
+  # From here on the data has been looked at.
+  "$program" eval t.yaml --weights "runs/$name/student.safetensors" "$@" >one.txt 2>one.log || fail "eval: $(cat one.log)"
   for form in "" --json; do
     "$program" eval t.yaml --weights "runs/$name/student.safetensors" $form "$@" >one.txt 2>one.log ||
       fail "eval: $(cat one.log)"
@@ -103,7 +104,7 @@ for n in 2 3 4; do
   for precision in fp32 bf16 fp16; do equal $precision-$n $n train.precision=$precision; done
   equal_but_for_statistics regnet-$n $n student.arch=regnety_002
   equal reuse-$n $n sam_distill.distill_interval=2 sam_distill.between=reuse
-  evaluated fp32-2 $n train.batch_size=3 "${bad_val[@]}"
+  evaluated fp32-2-2 $n train.batch_size=3 "${bad_val[@]}"
 done
 equal cached 2 sam_distill.cache="$work/cache" data.augment.crop=false data.augment.color_jitter=0
 equal mixed 3 data.train.label_fraction=0.5 data.train.labelled_share=0.4 "${bad[@]}"
