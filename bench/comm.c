@@ -117,9 +117,10 @@ static dram_status rows(int64_t most)
     w.workspace = workspace;
     if (dram_comm_rank(comm) == 0) {
         printf("%d ranks, %s\n\n", dram_comm_size(comm), dram_comm_version(comm));
-        printf("| KiB | sum, ms | GB/s | in rank order, ms | GB/s | sum of %d tensors, ms | GB/s | gather, ms | GB/s |\n"
-               "|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-               TENSORS);
+        printf(
+            "| KiB | sum, ms | GB/s | in rank order, ms | GB/s | sum of %d tensors, ms | GB/s | gather, ms | GB/s |\n"
+            "|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+            TENSORS);
     }
     for (int64_t kib = 64; kib <= most; kib *= 4) TRY(row(&w, kib));
     dram_device_release(device, DRAM_SPACE_DEVICE, x, bytes);

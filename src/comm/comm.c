@@ -86,16 +86,6 @@ void dram_comm_attach(dram_comm *c, dram_device *device)
     device->comm = c;
 }
 
-void dram_comm_await(dram_comm *c, const char *what)
-{
-    if (dram_comm_size(c) > 1) dram_watch_begin(c->watch, what, -1, c->data);
-}
-
-void dram_comm_came(dram_comm *c)
-{
-    if (dram_comm_size(c) > 1) dram_watch_end(c->watch);
-}
-
 dram_status dram_comm_fail(dram_comm *c, dram_status status)
 {
     char where[DRAM_HOST_SIZE + 32];

@@ -48,8 +48,6 @@ int dram_comm_rank(const dram_comm *comm);
 int dram_comm_size(const dram_comm *comm);
 const char *dram_comm_backend(const dram_comm *comm); /* "mpi", "nccl"; "none" with one rank */
 const char *dram_comm_version(const dram_comm *comm); /* of its library; "" with one rank. Lives as long as comm */
-int64_t
-dram_comm_taken(const dram_comm *comm); /* GPU memory that NCCL says it has; 0: it cannot tell, or none is used */
 const char *dram_comm_host(const dram_comm *comm, int rank); /* its machine's name; the same */
 
 /* Gives the device what carries out its plans' collectives (device/collective.h). The comm outlives the device. With
@@ -90,11 +88,6 @@ dram_status dram_comm_gather(dram_comm *comm, const void *mine, int64_t bytes, v
 /* Sums over the ranks, in place, added in rank order: all get the same bits. With one rank nothing changes. */
 dram_status dram_comm_sum(dram_comm *comm, double *values, int n);
 dram_status dram_comm_sum_counts(dram_comm *comm, int64_t *counts, int n);
-
-/* Bounds what the main thread does next and cannot be interrupted (waiting for a GPU's queues): the limit runs from
- * here until `came`. what: shown, copied. Neither is collective. */
-void dram_comm_await(dram_comm *comm, const char *what);
-void dram_comm_came(dram_comm *comm);
 
 /* What fails inside a program cannot be agreed, since the others are in a collective: says the held error and leaves by
  * params.leave at once. With one rank it returns `status`. */

@@ -1,7 +1,5 @@
 #include "comm/job.h"
 
-#include "comm/nccl.h"
-
 int dram_comm_rank(const dram_comm *c)
 {
     return c ? c->rank : 0;
@@ -15,11 +13,6 @@ int dram_comm_size(const dram_comm *c)
 const char *dram_comm_backend(const dram_comm *c)
 {
     return c && c->data ? c->data->name : "none";
-}
-
-int64_t dram_comm_taken(const dram_comm *c)
-{
-    return c && c->data && c->data->device_memory ? dram_nccl_taken(c->data) : 0;
 }
 
 const char *dram_comm_version(const dram_comm *c)

@@ -21,8 +21,8 @@ struct dram_rundir {
     char *path, *lock_path, *checkpoints;
     bool resume, made;
     bool follows; /* another process writes in it */
-    bool empty; /* made, and nothing is in it yet but the lock */
-    int lock;   /* -1: not locked */
+    bool empty;   /* made, and nothing is in it yet but the lock */
+    int lock;     /* -1: not locked */
 };
 
 enum { OWNER_BYTES = 400, PATIENCE = 10 };

@@ -18,7 +18,7 @@ typedef struct {
     const dram_graph *g;
     dram_trace_step *step;
     int n, room;
-    int beside; /* of those, steps beside the compute queue */
+    int beside;  /* of those, steps beside the compute queue */
     int *origin; /* of a value: the graph's value that it is or repeats */
     int n_values, values_room;
     int *last; /* scratch of dram_trace_peak */

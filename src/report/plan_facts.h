@@ -30,7 +30,7 @@ typedef struct {
     dram_plan_cache cache;
     int ranks, effective_batch; /* images of an update, all ranks' */
     dram_traffic traffic;       /* of an update and rank, the mean over an interval */
-    dram_mapped mapped; /* besides the arena */
+    dram_mapped mapped;         /* besides the arena */
 } dram_plan_facts;
 
 /* Plans the session again without each lever, and the filling of its cache. *facts is released by dram_plan_facts_free

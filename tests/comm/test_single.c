@@ -43,8 +43,6 @@ static void free_of_cost(dram_comm *comm)
     ok(dram_comm_sum(comm, &sum, 1));
     ok(dram_comm_sum_counts(comm, &count, 1));
     assert_true(sum == 1.5 && count == 3);
-    dram_comm_await(comm, "nobody");
-    dram_comm_came(comm);
     assert_int_equal(dram_comm_fail(comm, DRAM_ERR_IO), DRAM_ERR_IO); /* and the process goes on */
     assert_int_equal(dram_comm_wait(comm, DRAM_ERR_FIT, NULL, &stop), DRAM_ERR_FIT);
     assert_int_equal(dram_alloc_calls(), calls);
