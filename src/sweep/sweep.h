@@ -1,5 +1,5 @@
 /* sweep: many configs from one file. All of them are planned before the first runs, they are run by child processes
- * (sweep/launch.h), and what they came to is read back.
+ * (launch/launch.h), and what they came to is read back.
  *
  *   dram_sweep_read    a file or words        -> points, each with its config; equal ones are merged
  *   dram_sweep_plan    points                 -> what each takes, what is wrong, what does not fit, and the runs
@@ -62,8 +62,10 @@ typedef struct {
     char hash[DRAM_SWEEP_HASH]; /* of its config as it was asked for, without name and seed */
     char *overrides;  /* what was asked for besides the base, "train.precision=bf16 optim.state=int8"; owned */
     char *differs;    /* the part of it that is not the same in all points; "" for one point; owned */
-    dram_config *cfg; /* settled: as each of its runs has it, but for name and seed. Owned. NULL: wrong, or read
-                                 * by dram_sweep_load */
+    int asked;        /* how often it was asked for: more than once where equal ones were merged */
+    dram_config *cfg; /* as it was asked for, until it is planned; owned */
+    char *settled; /* its config as it is run, as YAML, once it is planned; owned. NULL after dram_sweep_load, and for
+                         a point that cannot run */
     dram_point_status status;
     char *text;            /* why it is wrong or too big, one line; NULL otherwise; owned */
     char *advice;          /* too big: the lever that would help; NULL otherwise; owned */
@@ -79,9 +81,9 @@ typedef struct {
     int cores;             /* that a run keeps busy on the host: threads (1 on a GPU) and data.workers; of a rank */
     int ranks;             /* processes of a run, 1 or more; bytes, FLOPs and cores are those of each */
     int steps;             /* train.steps */
-    /* Another point with the same results bit for bit, by index; 0: none. Neither points to a point that points on.
-     * equal_to: the plan is the same too, nothing of it is run. timed_with: the plan differs by exact levers alone, so
-     * its quality is that point's and one short run gives its time. */
+    /* Another point with the same results bit for bit, by index; 0: none. equal_to: the plan is the same too, nothing of
+     * it is run; that point may be timed_with a third. timed_with: the plan differs by exact levers alone, so its quality
+     * is that point's, which is trained, and one short run gives its time. */
     int equal_to, timed_with;
 } dram_sweep_point;
 
@@ -136,11 +138,11 @@ dram_status dram_sweep_open(dram_sweep *sweep, bool *is_new);
 /* Whether dram_sweep_open would find it there. */
 bool dram_sweep_is_there(const dram_sweep *sweep);
 
-/* The sweep that a folder is of, by its plan.json: for a report. Points have no cfg. DRAM_ERR_CONFIG: it is none. */
+/* The sweep that a folder is of, by its plan.json: for a report, or to go on. DRAM_ERR_CONFIG: it is none. */
 dram_status dram_sweep_load(const char *directory, dram_sweep *sweep);
 
 /* What is run: the config of one run as YAML, all keys, with its name, seed and run.dir, memory.budget no less than its
- * plan, and as many steps as it is made for. The point has a cfg. */
+ * plan, and train.stop_at for a timed one. It is made of configs/ in the sweep's folder. */
 dram_status dram_sweep_config(const dram_sweep *sweep, const dram_sweep_run *run, dram_str *yaml);
 
 /* The table before the first run, for a person, and the same as JSON (plan.json's content; cJSON_Delete). */

@@ -1,6 +1,6 @@
 /* room: what this machine has for the runs of a sweep, and what of it is left. */
-#ifndef DRAM_SWEEP_ROOM_H
-#define DRAM_SWEEP_ROOM_H
+#ifndef DRAM_LAUNCH_ROOM_H
+#define DRAM_LAUNCH_ROOM_H
 
 #include "sweep/claim.h"
 #include "sweep/launch.h"
