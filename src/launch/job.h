@@ -2,10 +2,10 @@
 #ifndef DRAM_LAUNCH_JOB_H
 #define DRAM_LAUNCH_JOB_H
 
-#include "sweep/child.h"
-#include "sweep/claim.h"
+#include "launch/child.h"
+#include "launch/claim.h"
 #include "sweep/events.h"
-#include "sweep/pack.h"
+#include "launch/pack.h"
 
 typedef struct {
     int run; /* its place in sweep->runs */

@@ -2,9 +2,9 @@
 #ifndef DRAM_LAUNCH_ROOM_H
 #define DRAM_LAUNCH_ROOM_H
 
-#include "sweep/claim.h"
-#include "sweep/launch.h"
-#include "sweep/pack.h"
+#include "launch/claim.h"
+#include "launch/launch.h"
+#include "launch/pack.h"
 
 enum { DRAM_ROOM_CARD_NAME = 64 };
 
