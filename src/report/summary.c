@@ -3,9 +3,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
-#include "base/str.h"
 #include "io/json.h"
-#include "io/lines.h"
 #include "io/path.h"
 
 /* NaN is what was not measured: null in JSON. */
@@ -69,28 +67,6 @@ cJSON *dram_picture_json(const dram_features_picture *p)
     if (good) return object;
     cJSON_Delete(object);
     return NULL;
-}
-
-dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
-{
-    dram_lines lines;
-    dram_str text = {0};
-    dram_status status;
-    cJSON *object = dram_eval_json(result);
-    char *line = object && add_number(object, "step", (double)step) ? cJSON_PrintUnformatted(object) : NULL;
-    if (line) dram_str_add(&text, "%s\n", line);
-    cJSON_Delete(object);
-    cJSON_free(line);
-    if (!line || text.failed) {
-        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
-        goto done;
-    }
-    TRY_GOTO(dram_lines_open(path, &lines), done);
-    status = dram_lines_append(&lines, text.text, text.length);
-    dram_lines_close(&lines);
-done:
-    dram_str_free(&text);
-    return status;
 }
 
 /* "gpu_process"; null on the CPU, and what the driver does not count is null too. */

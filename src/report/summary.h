@@ -1,4 +1,4 @@
-/* summary: what a run came to: summary.json, and the lines of evaluations.jsonl. */
+/* summary: what a run came to: summary.json, and the results in it as JSON. */
 #ifndef DRAM_REPORT_SUMMARY_H
 #define DRAM_REPORT_SUMMARY_H
 
@@ -54,9 +54,6 @@ cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
 cJSON *dram_eval_json(const dram_eval_result *result);
 cJSON *dram_fidelity_json(const dram_fidelity *result);
 cJSON *dram_picture_json(const dram_features_picture *picture);
-
-/* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
-dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);
 
 /* Writes DIRECTORY/summary.json. Of a run whose steps were all done before (again), what the file has of as many steps
  * stays, and the evaluation and the exit code are put in. */

@@ -4,17 +4,14 @@
 
 #include "data/loader.h"
 #include "feed/feed.h"
-#include "io/lines.h"
 #include "io/rundir.h"
+#include "record/record.h"
 #include "session/choose.h"
 #include "train/checkpoint.h"
 #include "train/effective.h"
 #include "train/guard.h"
 #include "train/resume.h"
 #include "train/train.h"
-
-/* What is in a run's directory. */
-enum { DRAM_RUN_CHECKPOINTS, DRAM_RUN_METRICS, DRAM_RUN_EVALUATIONS, DRAM_RUN_MEMORY, DRAM_RUN_FILES };
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
@@ -32,9 +29,9 @@ typedef struct {
     dram_batch batch; /* of the next step; count 0: it takes a new one */
     dram_feed feed;
     dram_targets targets;
-    dram_lines metrics;
+    dram_record *record; /* NULL: not open, or closed */
     dram_rundir *directory;
-    char *path[DRAM_RUN_FILES];
+    char *checkpoints; /* the folder in it */
     dram_guard *guard;
     dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
