@@ -12,8 +12,9 @@ static dram_status cut(const char *path, int64_t step)
     return dram_lines_truncate(path, step, false, NULL);
 }
 
-static dram_status open_path(const char *path, void **sink)
+static dram_status open_path(const char *path, int64_t step, void **sink)
 {
+    (void)step;
     *sink = (void *)path;
     return DRAM_OK;
 }

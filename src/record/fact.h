@@ -1,8 +1,9 @@
-/* fact: what a run has to tell: the numbers of a step, an evaluation, a reading of the memory. */
+/* fact: what a run has to tell: the numbers of a step, an evaluation, a reading of the memory, a text, a picture. */
 #ifndef DRAM_RECORD_FACT_H
 #define DRAM_RECORD_FACT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "evaluate/eval.h"
@@ -42,7 +43,24 @@ typedef struct {
     int64_t card_process;   /* what its driver counts to this process; 0: it does not */
 } dram_memory_reading;
 
-typedef enum { DRAM_FACT_STEP, DRAM_FACT_EVALUATION, DRAM_FACT_MEMORY } dram_fact_kind;
+typedef struct {
+    const char *name, *text; /* "plan", and lines */
+} dram_fact_text;
+
+typedef struct {
+    const char *name;
+    int height, width;
+    const void *png; /* [bytes] */
+    size_t bytes;
+} dram_fact_picture;
+
+typedef enum {
+    DRAM_FACT_STEP,
+    DRAM_FACT_EVALUATION,
+    DRAM_FACT_MEMORY,
+    DRAM_FACT_TEXT,
+    DRAM_FACT_PICTURE
+} dram_fact_kind;
 
 typedef struct {
     dram_fact_kind kind;
@@ -51,6 +69,8 @@ typedef struct {
         const dram_progress *progress;
         const dram_eval_result *evaluation;
         const dram_memory_reading *memory;
+        const dram_fact_text *text;
+        const dram_fact_picture *picture;
     };
 } dram_fact;
 

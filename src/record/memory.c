@@ -25,8 +25,9 @@ static dram_status cut(const char *path, int64_t step)
     return dram_lines_truncate(path, step + 1, true, NULL);
 }
 
-static dram_status open_log(const char *path, void **sink)
+static dram_status open_log(const char *path, int64_t step, void **sink)
 {
+    (void)step;
     log_file *log = dram_calloc(1, sizeof *log);
     if (!log) return dram_fail(DRAM_ERR_MEMORY, "no memory for %s", path);
     log->path = path;

@@ -63,8 +63,9 @@ static dram_status cut(const char *path, int64_t step)
     return DRAM_OK;
 }
 
-static dram_status open_lines(const char *path, void **sink)
+static dram_status open_lines(const char *path, int64_t step, void **sink)
 {
+    (void)step;
     dram_lines *lines = dram_calloc(1, sizeof *lines);
     if (!lines) return dram_fail(DRAM_ERR_MEMORY, "no memory for %s", path);
     dram_status status = dram_lines_open(path, lines);

@@ -12,7 +12,8 @@
 #include "io/path.h"
 
 /* The sinks of a run's directory. */
-static const dram_sink *const files[] = {&dram_metrics_sink, &dram_evaluations_sink, &dram_memory_sink};
+static const dram_sink *const files[] = {&dram_metrics_sink, &dram_evaluations_sink, &dram_memory_sink,
+                                         &dram_tensorboard_sink};
 enum { FILES = sizeof files / sizeof files[0], MOST = FILES + 1 };
 
 typedef struct {
@@ -23,6 +24,7 @@ typedef struct {
 } entry;
 
 struct dram_record {
+    int64_t step;
     entry entries[MOST];
     int n;
 };
@@ -81,20 +83,29 @@ dram_status dram_record_cut(const char *directory, int rank, int64_t step)
     return for_each_file(directory, rank, cut, &step);
 }
 
-static dram_status add_file(const dram_sink *sink, const char *path, void *record)
+typedef struct {
+    dram_record *record;
+    const dram_config *cfg;
+} adding;
+
+static dram_status add_file(const dram_sink *sink, const char *path, void *context)
 {
-    return dram_record_add(record, sink, path);
+    const adding *a = context;
+    if (sink->asked && !sink->asked(a->cfg)) return DRAM_OK;
+    return dram_record_add(a->record, sink, path);
 }
 
-dram_status dram_record_add_files(dram_record *record, const char *directory, int rank)
+dram_status dram_record_add_files(dram_record *record, const dram_config *cfg, const char *directory, int rank)
 {
-    return for_each_file(directory, rank, add_file, record);
+    return for_each_file(directory, rank, add_file, &(adding){record, cfg});
 }
 
-dram_status dram_record_open(dram_record **out)
+dram_status dram_record_open(int64_t step, dram_record **out)
 {
     *out = dram_calloc(1, sizeof **out);
-    return *out ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory for the record of the run");
+    if (!*out) return dram_fail(DRAM_ERR_MEMORY, "no memory for the record of the run");
+    (*out)->step = step;
+    return DRAM_OK;
 }
 
 static dram_status add(dram_record *record, const entry *added)
@@ -109,7 +120,7 @@ dram_status dram_record_add(dram_record *record, const dram_sink *sink, const ch
 {
     entry e = {.sink = sink, .path = dram_strdup(path)};
     if (!e.path) return dram_fail(DRAM_ERR_MEMORY, "no memory for the record of the run");
-    dram_status status = sink->open(e.path, &e.opened);
+    dram_status status = sink->open(e.path, record->step, &e.opened);
     if (status == DRAM_OK) status = add(record, &e);
     if (status != DRAM_OK) dram_free(e.path);
     return status;
@@ -131,6 +142,13 @@ dram_status dram_record_tell(dram_record *record, const dram_fact *fact)
         pthread_mutex_unlock(&e->lock);
     }
     return status;
+}
+
+bool dram_record_takes(const dram_record *record, dram_fact_kind kind)
+{
+    unsigned facts = 0;
+    for (int i = 0; i < record->n; i++) facts |= record->entries[i].sink->facts;
+    return facts & 1u << kind;
 }
 
 dram_status dram_record_close(dram_record *record, bool failed)

@@ -6,18 +6,18 @@
 
 typedef struct dram_record dram_record;
 
-/* The files of a run's directory, one after the other, for a rank.
- * put_aside: they get a name of their own each (dram_path_put_aside), which is said; cut: they are brought to the step
- * from which the run goes on; add: they are opened for more. */
+/* What a rank has written into a run's directory before gets names of its own (dram_path_put_aside), which is said. */
 dram_status dram_record_put_aside(const char *directory, int rank);
+
+/* The same is brought to the step from which the run goes on, whether the config asks for more of it or not. */
 dram_status dram_record_cut(const char *directory, int rank, int64_t step);
-dram_status dram_record_add_files(dram_record *record, const char *directory, int rank);
 
-/* A stream without sinks; the caller's. */
-dram_status dram_record_open(dram_record **out);
+/* A stream without sinks, for a run that has done `step` updates; the caller's. */
+dram_status dram_record_open(int64_t step, dram_record **out);
 
-/* Opens a sink on a path of its own. */
+/* Opens a sink on a path of its own; or all that the config asks for, in a run's directory. */
 dram_status dram_record_add(dram_record *record, const dram_sink *sink, const char *path);
+dram_status dram_record_add_files(dram_record *record, const dram_config *cfg, const char *directory, int rank);
 
 /* Adds one that is open and stays the caller's: nothing of it is called but `fact`. */
 dram_status dram_record_listen(dram_record *record, const dram_sink *sink, void *opened);
@@ -25,6 +25,9 @@ dram_status dram_record_listen(dram_record *record, const dram_sink *sink, void 
 /* Hands a fact to the sinks that take it, in the order in which they were added, up to the first that fails. From any
  * thread. record NULL: nobody listens. */
 dram_status dram_record_tell(dram_record *record, const dram_fact *fact);
+
+/* Whether anyone takes such facts. */
+bool dram_record_takes(const dram_record *record, dram_fact_kind kind);
 
 /* Closes all of it; nobody tells anything any more. A file that cannot be closed may lack its end: DRAM_ERR_IO, or,
  * where the run has `failed` already, a warning. NULL is allowed. */

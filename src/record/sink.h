@@ -2,7 +2,7 @@
 #ifndef DRAM_RECORD_SINK_H
 #define DRAM_RECORD_SINK_H
 
-#include "base/status.h"
+#include "config/config.h"
 #include "record/fact.h"
 
 /* Calls of one sink are made one at a time, not all by one thread: a reading of the memory comes from the thread that
@@ -13,8 +13,9 @@ typedef struct {
     unsigned facts;   /* a set of dram_fact_kind, bit 1u << kind: no others come */
     /* Brings what a run that goes on has left to the `step` updates that it goes on from. No file is no error. */
     dram_status (*cut)(const char *path, int64_t step);
-    /* path outlives the sink. */
-    dram_status (*open)(const char *path, void **sink);
+    bool (*asked)(const dram_config *cfg); /* NULL: always */
+    /* For a run that has done `step` updates. path outlives the sink. */
+    dram_status (*open)(const char *path, int64_t step, void **sink);
     /* The fact is written when it returns. A reading of the memory is never a failure: it is warned of, or comes with
      * the next fact of another kind. */
     dram_status (*fact)(void *sink, const dram_fact *fact);
@@ -22,6 +23,6 @@ typedef struct {
     int (*close)(void *sink);
 } dram_sink;
 
-extern const dram_sink dram_metrics_sink, dram_evaluations_sink, dram_memory_sink;
+extern const dram_sink dram_metrics_sink, dram_evaluations_sink, dram_memory_sink, dram_tensorboard_sink;
 
 #endif

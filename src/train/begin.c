@@ -14,6 +14,7 @@
 #include "feed/marked.h"
 #include "io/checkpoint.h"
 #include "io/path.h"
+#include "report/plan_text.h"
 #include "session/headroom.h"
 #include "train/configs.h"
 #include "train/together.h"
@@ -91,19 +92,14 @@ static dram_status cut_logs(dram_run *r)
 /* The texts of the config as it is run: for the directory, and for the checkpoints. */
 static dram_status keep_config(dram_run *r, const char *directory)
 {
-    dram_str yaml = {0};
-    dram_status status;
-    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml, &r->kept), done);
+    TRY(dram_chosen_write(r->loaded, &r->chosen, &r->session, &r->yaml, &r->kept));
     r->state.config = &r->kept;
     r->state.depends = &r->depends;
     const struct dram_config_train *train = &r->session.cfg.train;
     const int ranks = dram_comm_size(r->comm);
     r->state.effective =
         (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
-    if (!r->over) status = dram_configs_keep(directory, r->state.step, &yaml);
-done:
-    dram_str_free(&yaml);
-    return status;
+    return r->over ? DRAM_OK : dram_configs_keep(directory, r->state.step, &r->yaml);
 }
 
 static dram_status load_state(dram_run *r)
@@ -144,12 +140,36 @@ static dram_status share_over(dram_run *r)
     return DRAM_OK;
 }
 
+static dram_status tell_text(const dram_run *r, const char *name, const char *text)
+{
+    const dram_fact_text told = {.name = name, .text = text};
+    return dram_record_tell(r->record, &(dram_fact){DRAM_FACT_TEXT, r->state.step, {.text = &told}});
+}
+
+/* Of the first rank. The page of a plan makes others to compare with, so it is made where someone takes it. */
+static dram_status tell_plan(const dram_run *r)
+{
+    dram_plan_facts facts;
+    dram_str page = {0};
+    if (!is_first(r) || !dram_record_takes(r->record, DRAM_FACT_TEXT)) return DRAM_OK;
+    TRY(tell_text(r, "config", r->yaml.text));
+    dram_status status = dram_plan_facts_find(&r->session, &facts);
+    if (status == DRAM_OK) status = dram_plan_text(r->session.plan, &facts, &page);
+    if (status == DRAM_OK) status = tell_text(r, "plan", page.text);
+    dram_str_free(&page);
+    dram_plan_facts_free(&facts);
+    return status;
+}
+
 /* Nothing is written of a run that is over. */
 static dram_status open_record(dram_run *r)
 {
-    TRY(dram_record_open(&r->record));
-    if (!r->over) TRY(dram_record_add_files(r->record, dram_rundir_path(r->directory), dram_comm_rank(r->comm)));
-    return r->hooks->sink ? dram_record_listen(r->record, r->hooks->sink, r->hooks->context) : DRAM_OK;
+    const char *directory = dram_rundir_path(r->directory);
+    const int rank = dram_comm_rank(r->comm);
+    TRY(dram_record_open(r->state.step, &r->record));
+    if (!r->over) TRY(dram_record_add_files(r->record, &r->session.cfg, directory, rank));
+    if (r->hooks->sink) TRY(dram_record_listen(r->record, r->hooks->sink, r->hooks->context));
+    return tell_plan(r);
 }
 
 static dram_status enter_directory(dram_run *r)
@@ -384,6 +404,7 @@ void dram_run_close(dram_run *r)
     dram_free(r->checkpoints);
     dram_chosen_free(&r->chosen);
     dram_resume_close(&r->resumed);
+    dram_str_free(&r->yaml);
     dram_str_free(&r->kept);
     dram_rundir_close(r->directory); /* last: nothing is written after it */
 }

@@ -50,7 +50,7 @@ static const char ODD[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":
 static dram_record *record_of(const dram_sink *sink, const char *path)
 {
     dram_record *record;
-    ok(dram_record_open(&record));
+    ok(dram_record_open(0, &record));
     ok(dram_record_add(record, sink, path));
     return record;
 }
@@ -229,13 +229,14 @@ static void facts_go_to_who_takes_them(void **state)
     static const char line[] = "{\"seconds\":1.250,\"step\":3,\"device_bytes\":7,\"process_rss_bytes\":8,"
                                "\"free_bytes\":9,\"cpu_utilization\":0.000}\n";
     const char *directory = in_dir(state, "files");
+    const dram_config cfg = {0};
     listener first = {0};
     dram_record *record;
     const char *path;
     assert_int_equal(mkdir(directory, 0700), 0);
     for (int rank = 0; rank < 2; rank++) {
-        ok(dram_record_open(&record));
-        ok(dram_record_add_files(record, directory, rank));
+        ok(dram_record_open(0, &record));
+        ok(dram_record_add_files(record, &cfg, directory, rank));
         ok(dram_record_listen(record, &sink, &first));
         ok(tell_step(record, 0));
         ok(dram_record_tell(record, &(dram_fact){DRAM_FACT_MEMORY, 3, {.memory = &reading}}));
@@ -252,7 +253,7 @@ static void facts_go_to_who_takes_them(void **state)
     assert_false(dram_path_exists(path));
 
     listener fails_it = {.status = DRAM_ERR_RUN}, last = {0};
-    ok(dram_record_open(&record));
+    ok(dram_record_open(0, &record));
     ok(dram_record_listen(record, &sink, &fails_it));
     ok(dram_record_listen(record, &sink, &last));
     assert_int_equal(tell_step(record, 0), DRAM_ERR_RUN);

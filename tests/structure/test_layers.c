@@ -26,7 +26,7 @@ static const struct {
     {"check", "base config io data session feed"},
     {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
-    {"record", "base io evaluate report"},
+    {"record", "base config io evaluate report"},
     {"train", "base config ir plan device io data comm session feed check evaluate report record"},
     {"cli", "base config device io comm synth session check evaluate report record train"},
 };

@@ -62,7 +62,7 @@ static void wait_for(machine *m, int readings)
 static dram_record *record_at(const char *path)
 {
     dram_record *record;
-    assert_int_equal(dram_record_open(&record), DRAM_OK);
+    assert_int_equal(dram_record_open(0, &record), DRAM_OK);
     assert_int_equal(dram_record_add(record, &dram_memory_sink, path), DRAM_OK);
     return record;
 }

@@ -199,7 +199,7 @@ static void guard_takes_no_memory(void **state)
     assert_int_equal(dram_device_open_cpu(1, &device), DRAM_OK);
     const char *path = in_dir(state, "readings.jsonl");
     dram_record *record;
-    assert_int_equal(dram_record_open(&record), DRAM_OK);
+    assert_int_equal(dram_record_open(0, &record), DRAM_OK);
     assert_int_equal(dram_record_add(record, &dram_memory_sink, path), DRAM_OK);
     const dram_guard_params params = {
         .read = dram_read_host, .context = device, .interval = 0.001, .cores = 1, .record = record};
