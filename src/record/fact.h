@@ -20,6 +20,7 @@ typedef struct {
     int64_t planned_peak_bytes, measured_peak_bytes;
     /* Told of several ranks alone. */
     int ranks;
+    double comm_seconds; /* of the first rank in collectives; NAN: they run beside the step */
     double wait_seconds; /* of the first rank for the others, before the step */
     int last_rank;       /* which all waited for */
 } dram_metrics;

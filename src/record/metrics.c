@@ -45,6 +45,7 @@ static size_t format_line(const dram_metrics *m, char out[LINE_MAX_BYTES])
                           m->measured_peak_bytes);
     if (m->ranks > 1) {
         n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"ranks\":%d", m->ranks);
+        n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "comm_seconds", m->comm_seconds);
         n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "wait_seconds", m->wait_seconds);
         n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"last_rank\":%d", m->last_rank);
     }

@@ -100,6 +100,7 @@ static int append_step(const board *b, const dram_metrics *m)
                               {"throughput/images_per_second", m->images_per_second},
                               {"memory/planned", mib(m->planned_peak_bytes)},
                               {"memory/arena", mib(m->measured_peak_bytes)},
+                              {"ranks/comm_seconds", m->ranks > 1 ? m->comm_seconds : NAN},
                               {"ranks/wait_seconds", m->ranks > 1 ? m->wait_seconds : NAN}};
     return append_scalars(b, m->step, scalars, sizeof scalars / sizeof scalars[0]);
 }

@@ -42,6 +42,7 @@ typedef struct {
     int noted;            /* of the loader's list of skipped images, that the state has */
     int64_t labelled;     /* pixels of the next step's effective batch */
     double waited;        /* seconds for other ranks, all steps together */
+    double joined;        /* seconds in collectives, all steps together */
     dram_status failed;   /* of several ranks: this one's data has failed it, with this text */
     char failure[1024];
     bool told_left_out;

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "comm/facts.h"
 #include "comm/machines.h"
 #include "evaluate/eval.h"
 #include "feed/marked.h"
@@ -298,7 +299,7 @@ static dram_status step(dram_run *r, bool *stopped)
     dram_session *s = &r->session;
     dram_step_result result;
     dram_agreed agreed;
-    double begin = dram_clock();
+    double begin = dram_clock(), joined = dram_comm_tell(r->comm).seconds;
     bool again = is_reused(r, r->state.step + 1);
     TRY(prepare(r, stopped, &agreed));
     if (*stopped) return DRAM_OK;
@@ -322,7 +323,9 @@ static dram_status step(dram_run *r, bool *stopped)
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
     m.images_per_second = images / seconds;
+    m.comm_seconds = dram_comm_tell(r->comm).seconds - joined;
     m.wait_seconds = agreed.waited;
+    r->joined += m.comm_seconds;
     m.last_rank = agreed.last;
     r->summary->final_loss = m.loss;
     status = tell_step(r, &m);
@@ -408,21 +411,37 @@ static dram_gpu_process process_of(const dram_session *session, const dram_guard
                               .measured_bytes = peaks->card_process};
 }
 
-/* What each rank took is asked where all have come to the end. */
-static void summarise_ranks(dram_run *r, bool all)
+/* What each rank took is asked where all have come to the end. Of a failure the text is held. */
+static void summarise_ranks(dram_run *r, dram_status status)
 {
     dram_summary_ranks *d = &r->summary->distributed;
     const dram_session *s = &r->session;
+    const dram_comm_facts facts = dram_comm_tell(r->comm);
+    const bool failed = status != DRAM_OK && status != DRAM_INTERRUPTED;
     if (is_alone(r)) return;
     *d = (dram_summary_ranks){.ranks = dram_comm_size(r->comm),
                               .nodes = dram_ranks_machines(r->comm),
                               .fast = s->graphs.reduce == DRAM_REDUCE_FAST,
                               .local = s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_LOCAL,
-                              .wait_seconds = r->waited};
+                              .channels = s->plan->profile.comm_bytes ? s->cfg.distributed.nccl_channels : 0,
+                              .planned_bytes = s->plan->profile.comm_bytes,
+                              .taken_bytes = facts.taken_bytes,
+                              .comm_seconds = isfinite(facts.seconds) ? r->joined : NAN,
+                              .wait_seconds = r->waited,
+                              .failed_rank = !failed                 ? -1
+                                             : facts.failed_rank < 0 ? dram_comm_rank(r->comm)
+                                                                     : facts.failed_rank};
+    snprintf(d->launcher, sizeof d->launcher, "%s", facts.launcher);
+    if (failed) snprintf(d->failed_text, sizeof d->failed_text, "%s", dram_error_text());
+    while (d->variables < DRAM_SUMMARY_VARIABLES) {
+        const char **variable = d->environment[d->variables];
+        if (!(variable[0] = dram_comm_environment(r->comm, d->variables, &variable[1]))) break;
+        d->variables++;
+    }
     snprintf(d->backend, sizeof d->backend, "%s", dram_comm_backend(r->comm));
     snprintf(d->version, sizeof d->version, "%s", dram_comm_version(r->comm));
     int64_t mine = r->summary->measured_peak_bytes;
-    d->measured = all && d->ranks <= DRAM_SUMMARY_RANKS &&
+    d->measured = status == DRAM_OK && d->ranks <= DRAM_SUMMARY_RANKS &&
                   dram_comm_gather(r->comm, &mine, sizeof mine, d->arena_bytes) == DRAM_OK;
 }
 
@@ -459,7 +478,7 @@ dram_status dram_train(const dram_config *cfg, dram_comm *comm, dram_resume resu
     status = dram_ranks_together(comm, status); /* what this rank alone came to is said to the others */
     if (began) {
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
-        summarise_ranks(&r, status == DRAM_OK);
+        summarise_ranks(&r, status);
         dram_status closed = dram_record_close(r.record, status != DRAM_OK);
         r.record = NULL;
         if (status == DRAM_OK) status = closed;

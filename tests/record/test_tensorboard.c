@@ -117,6 +117,7 @@ static dram_status tell_step(dram_record *record, int64_t step)
                                                 .planned_peak_bytes = 3 << 20,
                                                 .measured_peak_bytes = 5 << 19,
                                                 .ranks = step ? 2 : 1,
+                                                .comm_seconds = 0.25,
                                                 .wait_seconds = 0.5}};
     return dram_record_tell(record, &(dram_fact){DRAM_FACT_STEP, step + 1, {.progress = &progress}});
 }
@@ -198,6 +199,7 @@ static void what_a_run_tells(void **state)
         assert_scalar(&seen[i++], step, "throughput/images_per_second", 12.5f);
         assert_scalar(&seen[i++], step, "memory/planned", 3.0f);
         assert_scalar(&seen[i++], step, "memory/arena", 2.5f);
+        if (step) assert_scalar(&seen[i++], step, "ranks/comm_seconds", 0.25f);
         if (step) assert_scalar(&seen[i++], step, "ranks/wait_seconds", 0.5f);
         if (step) break;
         assert_scalar(&seen[i++], 1, "memory/process", 0.5f);
@@ -393,7 +395,7 @@ static void a_full_disk(void **state)
     dram_error_clear();
     assert_int_equal(list_files(folder, paths, 1), 1);
     int n = event_read(paths[0], seen, 40);
-    assert_int_equal(n, 1 + 6 + 8);
+    assert_int_equal(n, 1 + 6 + 9);
     put_file(in_dir(state, "taken"), "", 0);
     ok(dram_record_open(0, &record));
     assert_int_equal(dram_record_add(record, &dram_tensorboard_sink, in_dir(state, "taken")), DRAM_ERR_IO);
