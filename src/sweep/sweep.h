@@ -1,5 +1,5 @@
 /* sweep: many configs from one file. All of them are planned before the first runs, they are run by child processes
- * (sweep/launch.h), and what they came to is read back.
+ * (launch/launch.h), and what they came to is read back.
  *
  *   dram_sweep_read    a file or words        -> points, each with its config; equal ones are merged
  *   dram_sweep_plan    points                 -> what each takes, what is wrong, what does not fit, and the runs
