@@ -71,6 +71,7 @@ dram_status dram_command_eval(int argc, char **argv);
 dram_status dram_command_features(int argc, char **argv);
 dram_status dram_command_synth(int argc, char **argv);
 dram_status dram_command_config(int argc, char **argv);
+dram_status dram_command_sweep(int argc, char **argv);
 dram_status dram_command_doctor(int argc, char **argv);
 
 #endif

@@ -25,6 +25,8 @@ const dram_command dram_commands[] = {
      dram_command_synth},
     {"config", "CONFIG [key=value ...] | --schema | --keys",
      "the resolved config, the schema editors can use, or all keys", dram_command_config},
+    {"sweep", "FILE|CONFIG [key=a,b,c ...]", "many runs: all planned first, then run side by side, then compared",
+     dram_command_sweep},
     {"doctor", "", "devices, free memory, libraries, and what dram would choose", dram_command_doctor},
 };
 const int dram_commands_count = sizeof dram_commands / sizeof dram_commands[0];
