@@ -27,7 +27,9 @@ static const struct {
     {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
     {"train", "base config ir plan device io data comm session feed check evaluate report"},
-    {"cli", "base config device io comm synth session check evaluate report train"},
+    {"sweep", "base config io session feed"},
+    {"launch", "base device io sweep"},
+    {"cli", "base config device io comm synth session check evaluate report train sweep launch"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
