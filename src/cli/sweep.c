@@ -7,7 +7,7 @@
 
 #include "cli/command.h"
 #include "device/host.h"
-#include "sweep/launch.h"
+#include "launch/launch.h"
 
 typedef struct {
     bool plan, json, report, help;

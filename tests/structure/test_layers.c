@@ -26,10 +26,11 @@ static const struct {
     {"check", "base config io data session feed"},
     {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
-    {"train", "base config ir plan device io data comm session feed check evaluate report"},
+    {"record", "base config io evaluate report"},
+    {"train", "base config ir plan device io data comm session feed check evaluate report record"},
     {"sweep", "base config io session feed"},
     {"launch", "base device io sweep"},
-    {"cli", "base config device io comm synth session check evaluate report train sweep launch"},
+    {"cli", "base config device io comm synth session check evaluate report record train sweep launch"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
