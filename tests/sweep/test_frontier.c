@@ -36,7 +36,7 @@ static void welch_is_scipys(void **state)
 {
     (void)state;
     static const struct {
-        dram_sample a, b;
+        dram_quality_sample a, b;
         double p;
     } v[] = {
         {{0.71, 0.01, 3}, {0.69, 0.02, 3}, 0.1104404202470478},
@@ -59,8 +59,8 @@ static void welch_is_scipys(void **state)
 static void better_is_by_a_test_where_there_are_seeds(void **state)
 {
     (void)state;
-    const dram_sample high = {0.71, 0.01, 3}, low = {0.69, 0.02, 3}, lowest = {0.5, 0.02, 3}, one = {0.71, NAN, 1},
-                      other = {0.7099, NAN, 1};
+    const dram_quality_sample high = {0.71, 0.01, 3}, low = {0.69, 0.02, 3}, lowest = {0.5, 0.02, 3},
+                              one = {0.71, NAN, 1}, other = {0.7099, NAN, 1};
     assert_false(dram_is_better(high, low, false)); /* they overlap */
     assert_true(dram_is_better(high, lowest, false));
     assert_false(dram_is_better(lowest, high, false));
