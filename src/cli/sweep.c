@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "device/host.h"
 #include "launch/launch.h"
+#include "sweep/sweep.h"
 
 typedef struct {
     bool plan, json, report, help;
