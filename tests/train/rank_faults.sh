@@ -116,6 +116,8 @@ train 2 gone "${common[@]}" "${gone[@]}" || code=$?
 wait $mover
 ended gone 1 '^dram: rank [01] on .*00012.jpg: cannot open: .*steps are saved, go on with --resume once that is mended' "$code"
 mv away gone/images/00012.jpg
+tr -d '\t\n' <runs/gone/summary.json | grep -q '"failed_rank":[01],.*"failed_text":"[^"]*00012.jpg: cannot open' ||
+  fail "summary.json does not say who failed: $(cat runs/gone/summary.json)"
 done_by 2 gone "${common[@]}" "${gone[@]}" --continue
 
 code=0
