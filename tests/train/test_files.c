@@ -322,6 +322,14 @@ static void tensorboard(void **state)
     assert_int_equal(read_tag(state, "eval/miou", seen, 16), 3); /* 2 again, 4 and the end */
     for (int i = 0; i < 3; i++) assert_int_equal(seen[i].step, i < 2 ? 2 * i + 2 : 5);
     assert_true(float_of(seen[2].scalar) == (float)o.summary.eval.miou);
+    for (int k = 0; k < 4; k++) { /* of the first images that are evaluated, as they are in size */
+        char tag[32];
+        snprintf(tag, sizeof tag, "predictions/%05d", k);
+        assert_int_equal(read_tag(state, tag, seen, 16), 3);
+        assert_memory_equal(seen[2].bytes, "\x89PNG\r\n\x1a\n", 8);
+        assert_true(seen[2].step == 5 && seen[2].height == SCENE_HEIGHT && seen[2].width == SCENE_WIDTH);
+    }
+    assert_int_equal(read_tag(state, "predictions/00004", seen, 16), 0);
     assert_true(read_tag(state, "memory/process", seen, 16) >= 1);
     assert_int_equal(read_tag(state, "plan", seen, 16), 2); /* of the beginning, and of step 2 */
     assert_non_null(strstr(seen[1].bytes, "    student  "));
