@@ -121,6 +121,8 @@ for moment in $(seq "$moments"); do
   wait $mover
   ended $name 1 "^dram: rank [01] on .*$(basename "$image"): cannot open: .*steps are saved, go on with --resume once that is mended" "$code"
   mv away "$image"
+  tr -d '\t\n' <runs/$name/summary.json | grep -q "\"failed_rank\":[01],.*\"failed_text\":\"[^\"]*$(basename "$image"): cannot open" ||
+    fail "summary.json does not say who failed: $(cat runs/$name/summary.json)"
   done_by 2 $name "${common[@]}" "${gone[@]}" --continue
 
   name=nan-$moment
