@@ -186,7 +186,7 @@ static void an_optimiser_over_ranks(void **state)
          "distributed.batch_norm=sync", "local", "quality", true},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i += 2) {
-        char all[900], other[900];
+        char all[900], other[600];
         dram_session s;
         dram_lever rows[DRAM_LEVERS];
         int n;
