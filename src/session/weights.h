@@ -35,7 +35,8 @@ dram_status dram_weights_resume(dram_session *session, const char *file, const c
 /* Loads what a run exports: the student from `file`, neck and head from heads.safetensors beside it. */
 dram_status dram_weights_load_trained(dram_session *session, const char *file);
 
-/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. */
+/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. Tensors of
+ * which ranks have shards are asked of them (session/slot_floats.h). */
 dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, dram_precision precision);
 

@@ -216,7 +216,8 @@ static dram_status save(dram_run *r)
     float *targets = NULL;
     dram_status status = join(r, &targets);
     if (status == DRAM_OK) {
-        if (is_first(r)) status = dram_checkpoint_save(&r->session, r->checkpoints, &r->state);
+        status = is_first(r) ? dram_checkpoint_save(&r->session, r->checkpoints, &r->state)
+                             : dram_checkpoint_lend(&r->session);
         status = dram_ranks_together(r->comm, status);
     }
     r->state.targets = NULL;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `dram train` by two ranks on simulated GPUs: the weights are those of one rank with two micro-batches, bit for bit, and of
-# a teacher whose weights are spread over them; a rank that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
+# a teacher whose weights, and an optimiser whose state, are spread over them; a rank that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
 # usage: nccl_train.sh DRAM
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -50,6 +50,15 @@ for placement in device shard; do
     >"$placement.log" 2>&1 || fail "$(cat "$placement.log")"
 done
 cmp runs/device/student.safetensors runs/shard/student.safetensors || fail "a teacher over ranks gives other weights"
+
+"$here/simrun.sh" 2 "$dram" train t.yaml name=pieces optim.shard=gradients optim.state=int8 train.precision=bf16 \
+  train.steps=2 >pieces.log 2>&1 || fail "$(cat pieces.log)"
+"$dram" train t.yaml name=whole train.batch_size=4 train.accumulate=2 optim.state=int8 train.precision=bf16 train.steps=2 \
+  >whole.log 2>&1 || fail "$(cat whole.log)"
+for file in student.safetensors checkpoints/step-00000002/optimizer.safetensors; do
+  cmp "runs/whole/$file" "runs/pieces/$file" || fail "an optimiser over ranks gives another $file"
+done
+jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/pieces/summary.json >/dev/null || fail "planned is not measured"
 
 # ends NAME EXIT TEXT FAULT [KEY=VALUE ...]
 ends() {

@@ -7,7 +7,7 @@ set -euo pipefail
 moments=$1 program=$2
 . "$(dirname "$(realpath "$0")")/ranks_lib.sh"
 steps=24 limit=10
-common=(train.steps=$steps run.save_every=4 distributed.timeout=$limit)
+common=(train.steps=$steps run.save_every=4 distributed.timeout=$limit optim.shard=gradients)
 
 # rank N of the run NAME: its process
 rank_of() {
