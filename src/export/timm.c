@@ -1,5 +1,9 @@
 #include "export/timm.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/alloc.h"
 #include "export/card.h"
 #include "io/atomic.h"
@@ -36,7 +40,8 @@ static dram_status fill_config(cJSON *root, const dram_export *e)
     dram_timm timm;
     cJSON *args = NULL;
     e->arch->family->in_timm(e->arch, &timm);
-    bool good = cJSON_AddStringToObject(root, "architecture", timm.name) && cJSON_AddNumberToObject(root, "num_classes", 0);
+    bool good =
+        cJSON_AddStringToObject(root, "architecture", timm.name) && cJSON_AddNumberToObject(root, "num_classes", 0);
     if (timm.args[0]) {
         TRY(dram_json_parse(timm.args, strlen(timm.args), &args, NULL));
         good = good && cJSON_AddItemToObject(root, "model_args", args);
@@ -54,8 +59,38 @@ static dram_status write_config(const dram_export *e, const char *path)
     return status;
 }
 
-static dram_status write_weights(const dram_export *e, const char *path)
+static dram_status write_card(const dram_export *e, const char *name, const char *path)
+{
+    dram_str text = {0};
+    dram_status status = dram_export_card(e, name, &text);
+    if (status == DRAM_OK) status = dram_atomic_save(path, text.text, text.length);
+    dram_str_free(&text);
+    return status;
+}
+
+static dram_status write_files(dram_export *e, const char *name, const char *path[3])
 {
     static const char *const student[] = {"student"};
-    return dram_weights_save((dram_session *)(uintptr_t)&e->session, path, student, 1, false, e->cfg->run.export);
+    TRY(dram_weights_save(&e->session, path[0], student, 1, false, e->cfg->run.export));
+    TRY(write_config(e, path[1]));
+    return write_card(e, name, path[2]);
+}
+
+dram_status dram_export_timm(dram_export *e, const char *folder)
+{
+    char *path[3] = {0}, where[1200];
+    dram_dir dir = {0};
+    dram_status status;
+    snprintf(where, sizeof where, "--timm %.1100s: ", folder);
+    TRY(dram_export_check_target("--timm", folder, false));
+    TRY(dram_dir_begin(&dir, folder));
+    TRY_GOTO(dram_dir_file(&dir, "model.safetensors", &path[0]), done);
+    TRY_GOTO(dram_dir_file(&dir, "config.json", &path[1]), done);
+    TRY_GOTO(dram_dir_file(&dir, "README.md", &path[2]), done);
+    TRY_GOTO(write_files(e, dram_path_name(dir.path), (const char **)path), done);
+    status = dram_dir_commit(&dir);
+done:
+    for (int i = 0; i < 3; i++) dram_free(path[i]);
+    dram_dir_abort(&dir);
+    return status == DRAM_OK ? status : dram_error_prefix(status, where); /* the files have temporary names */
 }

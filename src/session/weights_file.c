@@ -483,8 +483,8 @@ dram_status dram_weights_list_groups(dram_session *s, const char *path, const ch
     weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     size_t room = (size_t)slots->n * 2 + 1;
     *list = (dram_weights_list){.out = dram_calloc(room, sizeof *list->out),
-                       .from = dram_calloc(room, sizeof *list->from),
-                       .names = dram_alloc(room * NAME_SIZE)};
+                                .from = dram_calloc(room, sizeof *list->from),
+                                .names = dram_alloc(room * NAME_SIZE)};
     if (!list->out || !list->from || !list->names) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", path);
     set_arch(&f, false);
     for (int i = 0; i < slots->n; i++) {
