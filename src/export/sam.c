@@ -246,7 +246,7 @@ done:
 dram_status dram_export_sam(dram_export *e, const char *decoder, const char *file)
 {
     dram_st *source;
-    TRY(dram_export_check_target("--sam", file, false));
+    TRY(dram_export_check_target("--sam", file));
     TRY(check_student(e, &decoder));
     TRY(dram_st_open(decoder, &source));
     dram_weights_unwrap(source);

@@ -82,7 +82,7 @@ dram_status dram_export_timm(dram_export *e, const char *folder)
     dram_dir dir = {0};
     dram_status status;
     snprintf(where, sizeof where, "--timm %.1100s: ", folder);
-    TRY(dram_export_check_target("--timm", folder, false));
+    TRY(dram_export_check_target("--timm", folder));
     TRY(dram_dir_begin(&dir, folder));
     TRY_GOTO(dram_dir_file(&dir, "model.safetensors", &path[0]), done);
     TRY_GOTO(dram_dir_file(&dir, "config.json", &path[1]), done);

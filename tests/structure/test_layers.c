@@ -28,7 +28,7 @@ static const struct {
     {"report", "base ir plan io session feed check evaluate"},
     {"train", "base config ir plan device io data comm session feed check evaluate report"},
     {"export", "base io model report session train"},
-    {"cli", "base config device io comm synth session check evaluate report train"},
+    {"cli", "base config device io comm synth session check evaluate report train export"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
