@@ -253,9 +253,8 @@ void dram_export_close(dram_export *e)
     *e = (dram_export){0};
 }
 
-dram_status dram_export_check_target(const char *option, const char *path, bool force)
+dram_status dram_export_check_target(const char *option, const char *path)
 {
-    if (force || !dram_path_exists(path)) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "export: %s %s: it is there already; take another name, or --force", option,
-                     path);
+    if (!dram_path_exists(path)) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s %s: it is there already; take another name, or remove it", option, path);
 }

@@ -15,11 +15,6 @@ static const rule rules[DRAM_OP_COUNT] = {
 #undef X
 };
 
-bool dram_onnx_is_built(void)
-{
-    return true;
-}
-
 /* ---- outputs ---- */
 
 typedef struct {
@@ -209,7 +204,7 @@ static dram_status walk(dram_onnx *o, const outputs *out)
     return check_input_name(o, out);
 }
 
-static dram_status check_options(const dram_onnx_options *options)
+dram_status dram_onnx_check(const dram_onnx_options *options)
 {
     if (options->preprocess && options->dynamic_batch)
         return dram_fail(DRAM_ERR_CONFIG, "--with-preprocess takes one image [H,W,3], which has no batch: leave it or "
@@ -224,7 +219,7 @@ dram_status dram_onnx_write(const dram_export *e, const dram_onnx_options *optio
     dram_onnx o = {
         .e = e, .options = options, .g = e->io->graph, .type = options->half ? DRAM_ONNX_F16 : DRAM_ONNX_F32};
     dram_status status;
-    TRY(check_options(options));
+    TRY(dram_onnx_check(options));
     TRY(find_outputs(e, options->what, &out));
     TRY_GOTO(dram_onnx_model_new(e->arch->name, &o.m), done);
     o.value = dram_calloc((size_t)o.g->n_values + 1, sizeof *o.value);

@@ -24,11 +24,11 @@ typedef struct {
     bool half;          /* weights and arithmetic are fp16 */
 } dram_onnx_options;
 
-/* Whether this build can write them; it needs protobuf-c and onnx.proto. */
-bool dram_onnx_is_built(void);
+/* DRAM_ERR_CONFIG: options that do not go together; a build without ONNX, which needs protobuf-c and onnx.proto. */
+dram_status dram_onnx_check(const dram_onnx_options *options);
 
-/* Writes the file, through a temporary name. DRAM_ERR_CONFIG: options that do not go together, no weights of that part,
- * an op without an ONNX form, a file of 2 GiB or more, a build without ONNX. DRAM_ERR_IO: the disk. */
+/* Writes the file, through a temporary name. DRAM_ERR_CONFIG: as above, no weights of that part, an op without an ONNX
+ * form, a number that is too large for fp16, a file of 2 GiB or more. DRAM_ERR_IO: the disk. */
 dram_status dram_onnx_write(const dram_export *e, const dram_onnx_options *options, const char *path);
 
 #endif
