@@ -116,29 +116,21 @@ dram_status dram_onnx_rule_gelu(dram_onnx *o, const dram_node *node)
 
 /* ---- batch norm ---- */
 
-/* Without a product before it: x times the factor, plus the shift. */
-static const char *affine(dram_onnx *o, const dram_node *bn, dram_onnx_layout layout, const char *out)
-{
-    const dram_onnx_weights w = {.weight = DRAM_NONE,
-                                 .bias = DRAM_NONE,
-                                 .bn = bn,
-                                 .order = layout == DRAM_ONNX_NCHW ? DRAM_ONNX_FIRST : DRAM_ONNX_AS_IT_IS,
-                                 .type = o->type};
-    const char *y = dram_onnx_node(o->m, "Mul", dram_onnx_text(o->m, "%s.scaled", out), NULL, 0,
-                                   DRAM_ONNX_IN(dram_onnx_get(o, bn->in[0], layout), dram_onnx_weight(o, &w)));
-    return dram_onnx_node(o->m, "Add", out, NULL, 0, DRAM_ONNX_IN(y, dram_onnx_bias(o, &w)));
-}
-
 dram_status dram_onnx_rule_bn_apply(dram_onnx *o, const dram_node *node)
 {
     const dram_node *before = dram_onnx_producer(o, node->in[0]);
     bool summed = node->n_in > 5 && node->in[5] != DRAM_NONE, active = node->attr.act == DRAM_ACT_RELU;
-    bool folds = is_folded(o, node->in[0]);
-    dram_onnx_layout layout = dram_onnx_choose(o, folds ? before->in[0] : node->in[0], node->out[0]);
-    if (folds && before->op == DRAM_OP_conv2d) layout = DRAM_ONNX_NCHW;
+    if (!is_folded(o, node->in[0]) || node->attr.batch_stats)
+        return dram_onnx_model_fail(
+            o->m,
+            dram_fail(DRAM_ERR_CONFIG,
+                      "%s: a batch norm that follows no convolution, or has a batch's statistics, is not exported",
+                      node->name));
+    dram_onnx_layout layout = DRAM_ONNX_NCHW;
+    if (before->op == DRAM_OP_linear) layout = dram_onnx_choose(o, before->in[0], node->out[0]);
     const char *out = dram_onnx_name(o, node->out[0], layout);
     const char *name = summed || active ? dram_onnx_text(o->m, "%s.norm", out) : out;
-    const char *y = folds ? either(o, before, node, layout, name) : affine(o, node, layout, name);
+    const char *y = either(o, before, node, layout, name);
     if (summed)
         y = dram_onnx_node(o->m, "Add", active ? dram_onnx_text(o->m, "%s.sum", out) : out, NULL, 0,
                            DRAM_ONNX_IN(y, dram_onnx_get(o, node->in[5], layout)));

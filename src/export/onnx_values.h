@@ -61,8 +61,8 @@ typedef struct {
     dram_onnx_type type;   /* in which it is stored */
 } dram_onnx_weights;
 
-/* w' = w gamma / sqrt(var + eps), and b' = beta + (b - mean) gamma / sqrt(var + eps), in double. Without a weight w' is
- * the factor [C]. A vector is written [C,1,1] in the order FIRST. */
+/* w' = w gamma / sqrt(var + eps), and b' = beta + (b - mean) gamma / sqrt(var + eps), in double. A vector is
+ * written [C,1,1] in the order FIRST. */
 const char *dram_onnx_weight(dram_onnx *o, const dram_onnx_weights *w);
 const char *dram_onnx_bias(dram_onnx *o, const dram_onnx_weights *w);
 

@@ -135,18 +135,6 @@ static dram_status fill_weight(void *context, void *out)
     return status;
 }
 
-/* The factor of a batch norm that stands alone. */
-static dram_status fill_factor(void *context, void *out)
-{
-    const source *s = context;
-    folded f = {0};
-    dram_status status = fold(s, &f);
-    int64_t n = elements_of(s, s->w.bn->in[3]);
-    for (int64_t c = 0; status == DRAM_OK && c < n; c++) ((float *)out)[c] = (float)f.factor[c];
-    free_folded(&f);
-    return status;
-}
-
 static dram_status fill_bias(void *context, void *out)
 {
     const source *s = context;
@@ -189,12 +177,7 @@ static dram_shape ordered(const dram_shape *s, dram_onnx_order order)
 
 const char *dram_onnx_weight(dram_onnx *o, const dram_onnx_weights *w)
 {
-    dram_shape shape;
-    if (w->weight == DRAM_NONE) {
-        shape = vector(dram_elements(dram_shape_of(o->g, w->bn->in[3])), w->order);
-        return add(o, w, dram_onnx_text(o->m, "%s.factor", w->bn->name), &shape, fill_factor);
-    }
-    shape = ordered(dram_shape_of(o->g, w->weight), w->order);
+    dram_shape shape = ordered(dram_shape_of(o->g, w->weight), w->order);
     return add(o, w, o->g->values[w->weight]->name, &shape, fill_weight);
 }
 
