@@ -255,6 +255,13 @@ void dram_export_close(dram_export *e)
 
 dram_status dram_export_check_target(const char *option, const char *path)
 {
-    if (!dram_path_exists(path)) return DRAM_OK;
-    return dram_fail(DRAM_ERR_CONFIG, "%s %s: it is there already; take another name, or remove it", option, path);
+    char *folder;
+    if (dram_path_exists(path))
+        return dram_fail(DRAM_ERR_CONFIG, "%s %s: it is there already; take another name, or remove it", option, path);
+    TRY(dram_path_folder(path, &folder));
+    bool there = dram_path_exists(folder);
+    dram_status status = DRAM_OK;
+    if (!there) status = dram_fail(DRAM_ERR_CONFIG, "%s %s: there is no folder %s", option, path, folder);
+    dram_free(folder);
+    return status;
 }

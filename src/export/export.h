@@ -43,7 +43,8 @@ typedef struct {
 dram_status dram_export_open(const dram_export_request *request, dram_export *e);
 void dram_export_close(dram_export *e); /* {0} is allowed */
 
-/* DRAM_ERR_CONFIG where something has the name already: nothing is replaced. Before anything is read or written. */
+/* DRAM_ERR_CONFIG where something has the name already, for nothing is replaced, or where there is no folder for it.
+ * Before anything is read or written. */
 dram_status dram_export_check_target(const char *option, const char *path);
 
 #endif
