@@ -350,7 +350,8 @@ static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
            has(file, position_table, 1, 0);
 }
 
-/* Every number that timm's own sizes of the name may not have. */
+/* Every number that timm's own sizes of the name may not have. Without a norm_layer its norms have SAM's eps of 1e-6, with
+ * its default 1e-5. */
 static void in_timm(const dram_arch *arch, dram_timm *out)
 {
     const sizes *s = arch->numbers;
@@ -361,7 +362,7 @@ static void in_timm(const dram_arch *arch, dram_timm *out)
                  arch->native, s->dim, arch->blocks, s->heads);
     for (int k = 0; k < 4 && s->global[k] >= 0; k++)
         n += snprintf(out->args + n, sizeof out->args - (size_t)n, "%s%d", k ? ", " : "", s->global[k]);
-    snprintf(out->args + n, sizeof out->args - (size_t)n, "]}");
+    snprintf(out->args + n, sizeof out->args - (size_t)n, "], \"norm_layer\": null}");
 }
 
 static const dram_rename meta[] = {{"mlp.fc", "mlp.lin"}, {NULL, NULL}};

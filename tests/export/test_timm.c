@@ -101,7 +101,8 @@ static void vit(void **state)
     cJSON *root = read_config(state, "of vit");
     assert_string_equal(at(root, "architecture")->valuestring, "samvit_base_patch16");
     const cJSON *args = at(root, "model_args");
-    assert_int_equal(cJSON_GetArraySize(args), 5);
+    assert_int_equal(cJSON_GetArraySize(args), 6);
+    assert_true(cJSON_IsNull(at(args, "norm_layer"))); /* SAM's eps, not timm's default */
     assert_int_equal(at(args, "img_size")->valueint, 256);
     assert_int_equal(at(args, "embed_dim")->valueint, 128);
     assert_int_equal(at(args, "depth")->valueint, 6);
