@@ -1,6 +1,7 @@
 #include "export/onnx_model.h"
 
 #include <math.h>
+#include <onnx/onnx.pb-c.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,6 @@
 #include "base/half.h"
 #include "base/str.h"
 #include "io/atomic.h"
-#include "onnx/onnx.pb-c.h"
 
 /* What lives as long as the model. */
 typedef struct block {

@@ -2,10 +2,11 @@
 #ifndef DRAM_TESTS_EXPORT_ONNX_FILE_H
 #define DRAM_TESTS_EXPORT_ONNX_FILE_H
 
+#include <onnx/onnx.pb-c.h>
+
 #include "base/half.h"
 #include "base/str.h"
 #include "export/onnx.h"
-#include "onnx/onnx.pb-c.h"
 #include "support/tempdir.h"
 
 static inline Onnx__ModelProto *read_model(const char *path)
