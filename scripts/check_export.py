@@ -1,8 +1,10 @@
 """Holds what `dram export` wrote against what dram itself computes: the part of scripts/check_export.sh that needs PyTorch.
 
 check_export.py sam DIR                     random weights of a SAM: DIR/hf.safetensors and DIR/meta.pth
-check_export.py timm FOLDER NUMBERS         taps, or the embedding, of timm.create_model(pretrained=True)
-check_export.py decoder FILE NUMBERS        the embedding under the decoder of the SAM file FILE, and its masks
+check_export.py redraw FOLDER               other weights in student.safetensors and heads.safetensors: after a few steps running
+                                            statistics and relative positions are still what they began as
+check_export.py student FOLDER NUMBERS...   of FOLDER/timm: taps, or the embedding, of timm.create_model(pretrained=True); of
+                                            FOLDER/hf and FOLDER/meta: the embedding, and its masks under their decoders
 check_export.py large ARCH FILE             random weights of a network of timm, to be exported
 check_export.py limits FILE COMMAND...      whether COMMAND takes no more memory than FILE twice, and how long it takes
 
@@ -107,6 +109,21 @@ def make_sams(folder):
             torch.save(state, f"{folder}/meta.pth")
 
 
+def redraw(folder):
+    """Of the size that those of a trained network have."""
+    torch.manual_seed(1)
+    for file in (f"{folder}/student.safetensors", f"{folder}/heads.safetensors"):
+        state = load_file(file)
+        for name, tensor in state.items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif "rel_pos" in name or name.endswith(("running_mean", "bias")):
+                tensor.normal_(std=0.2)
+            elif tensor.dim() == 1 and name.endswith("weight"):
+                tensor.normal_(1, 0.2)
+        save_file(state, file, metadata={"format": "pt"})
+
+
 def check_timm(folder, numbers):
     want = load_file(numbers)
     taps = [want[f"tap{i}"] for i in range(5) if f"tap{i}" in want]
@@ -177,6 +194,21 @@ def check_decoder(file, numbers):
     share = (mask > 0).float().mean().item()
     assert 0.01 < share < 0.99, f"masks of {share:.3f} tell nothing"
     print(f"  {source} masks: the same, {share:.0%} of the cells in them")
+    if source == "meta":
+        check_predictor(model, size)
+
+
+def check_predictor(sam, size):
+    """segment-anything's own way from a photograph to masks."""
+    import numpy
+    from segment_anything import SamPredictor
+    sam.image_encoder.img_size = size
+    if isinstance(sam.image_encoder, Student) or sam.image_encoder.pos_embed.shape[1] * 16 == size:
+        predictor = SamPredictor(sam)
+        predictor.set_image(numpy.random.default_rng(0).integers(0, 256, (120, 90, 3), dtype=numpy.uint8))
+        masks, _, _ = predictor.predict(numpy.array([[40, 50]]), numpy.array([1]))
+        assert masks.shape == (3, 120, 90) and 0 < masks.mean() < 1, masks.shape
+        print("  meta SamPredictor: runs")
 
 
 def check_limits(file, *command):
@@ -187,15 +219,23 @@ def check_limits(file, *command):
     assert most <= 2 * size, "more than twice the weights"
 
 
+def check_student(folder, *numbers):
+    for file in numbers:
+        print(f" {file}")
+        check_timm(f"{folder}/timm", file)
+        check_decoder(f"{folder}/hf", file)
+        check_decoder(f"{folder}/meta", file)
+
+
 def make_large(arch, file):
     torch.manual_seed(0)
     save_file(timm.create_model(arch, num_classes=0).state_dict(), file, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":
-    commands = {"sam": make_sams, "timm": check_timm, "decoder": check_decoder, "large": make_large,
+    commands = {"sam": make_sams, "redraw": redraw, "student": check_student, "large": make_large,
                 "limits": check_limits}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
-    assert compared > 0 or sys.argv[1] in ("sam", "large", "limits"), "nothing was compared"
+    assert compared > 0 or sys.argv[1] in ("sam", "redraw", "large", "limits"), "nothing was compared"

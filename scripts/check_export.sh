@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Do timm, transformers and Meta's segment-anything read what `dram export` writes, and compute the numbers that dram does?
+# Do timm, transformers, segment-anything and onnxruntime read what `dram export` writes, and compute the numbers that dram does?
 # For a student of every family, at two sizes, two images each: timm's taps against dram's; SAM's decoder, of both sources,
-# on the exported encoder's embedding against dram's own; the Python of docs/export.md. With --large also how long an export
-# of the largest network takes, and how much memory.
+# on the exported encoder's embedding against dram's own; ONNX by onnxruntime (check_export_onnx.py); the Python of
+# docs/export.md. With --large also how long an export of the largest network takes, and how much memory.
 #
 # What it needs of PyPI goes into the environment DRAM_EXPORT_VENV names, outside the checkout (several GB); one that is
 # there is taken as it is, if it has all of it.
@@ -45,21 +45,21 @@ for arch in regnetx_002 regnety_002 regnetx_004_tv vit_micro; do
   run=$work/runs/$arch
   echo "$arch"
   "$dram" train "$work/base.yaml" "name=$arch" "student.arch=$arch" "run.dir=$work/runs" device=cpu >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+  check redraw "$run"
   "$dram" export "$run" --timm "$run/timm" --sam "$run/hf" --sam-decoder "$work/hf.safetensors" >/dev/null
   "$dram" export "$run" --sam "$run/meta" --sam-decoder "$work/meta.pth" >/dev/null
-  for size in 256 320; do
-    "$numbers" "$run" - $size 2 5 "$run/numbers"
-    check timm "$run/timm" "$run/numbers"
-    check decoder "$run/hf" "$run/numbers"
-    check decoder "$run/meta" "$run/numbers"
-  done
+  for size in 256 320; do "$numbers" "$run" - $size 2 5 "$run/numbers.$size"; done
+  check student "$run" "$run"/numbers.*
 done
+
+mkdir "$work/onnx"
+"$venv/bin/python" -W ignore scripts/check_export_onnx.py build/release "$work/onnx"
 
 # The Python of the page, in a folder where what it names is there.
 mkdir "$work/page"
 cp -r "$work/runs/regnety_002/timm" "$work/page/student"
 cp "$work/runs/regnety_002/hf" "$work/page/sam.safetensors"
-cp "$(find "$work/scenes/images" -type f | sort | head -n 1)" "$work/page/photo.jpg"
+cp "$(find "$work/scenes/images" -name '*.jpg' | sort | head -n 1)" "$work/page/photo.jpg"
 awk '/^```python$/ { inside = 1; next } /^```$/ { inside = 0 } inside' docs/export.md >"$work/page/page.py"
 (cd "$work/page" && "$venv/bin/python" -W ignore page.py && [ -s mask.png ])
 echo "docs/export.md: its Python runs"

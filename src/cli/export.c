@@ -79,8 +79,13 @@ static void print_written(const char *what, const char *path)
     printf("%-5s %s\n", what, dram_visible(path, shown, sizeof shown));
 }
 
+/* First what is most often refused: then nothing is there. */
 static dram_status write_targets(dram_export *e, const targets *t)
 {
+    if (t->sam) {
+        TRY(dram_export_sam(e, t->decoder, t->sam));
+        print_written("SAM", t->sam);
+    }
     if (t->onnx) {
         TRY(dram_onnx_write(e, &t->options, t->onnx));
         print_written("ONNX", t->onnx);
@@ -88,10 +93,6 @@ static dram_status write_targets(dram_export *e, const targets *t)
     if (t->timm) {
         TRY(dram_export_timm(e, t->timm));
         print_written("timm", t->timm);
-    }
-    if (t->sam) {
-        TRY(dram_export_sam(e, t->decoder, t->sam));
-        print_written("SAM", t->sam);
     }
     return DRAM_OK;
 }
