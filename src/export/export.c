@@ -255,13 +255,18 @@ void dram_export_close(dram_export *e)
 
 dram_status dram_export_check_target(const char *option, const char *path)
 {
-    char *folder;
+    char *name = NULL, *folder = NULL;
+    size_t n = strlen(path);
+    dram_status status = DRAM_OK;
     if (dram_path_exists(path))
         return dram_fail(DRAM_ERR_CONFIG, "%s %s: it is there already; take another name, or remove it", option, path);
-    TRY(dram_path_folder(path, &folder));
-    bool there = dram_path_exists(folder);
-    dram_status status = DRAM_OK;
-    if (!there) status = dram_fail(DRAM_ERR_CONFIG, "%s %s: there is no folder %s", option, path, folder);
+    TRY_GOTO(dram_path_join("", path, &name), done);
+    while (n > 1 && name[n - 1] == '/') name[--n] = '\0'; /* a folder's may end so */
+    TRY_GOTO(dram_path_folder(name, &folder), done);
+    if (!dram_path_exists(folder))
+        status = dram_fail(DRAM_ERR_CONFIG, "%s %s: there is no folder %s", option, path, folder);
+done:
+    dram_free(name);
     dram_free(folder);
     return status;
 }
