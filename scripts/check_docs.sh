@@ -47,7 +47,7 @@ not_run=(
   '*build/release/bench_@(conv|attention|gelu|gpu)*|*--calibrate*' 'measures this machine'
   'build/release/tests/*' 'trains'
   'dram train *' 'trains'
-  'dram @(check|eval|features) *' 'needs a folder of images, or a trained student'
+  'dram @(check|eval|features|export) *' 'needs a folder of images, or a trained student'
 )
 shopt -s extglob
 
@@ -229,7 +229,7 @@ links_of() {
     if [ "$anchor" ] && ! anchors "$file" | grep -qxF -- "$anchor"; then
       fails "$1" "$target: no heading has this anchor"
     fi
-  done < <(grep -oE '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//')
+  done < <(awk '/^```/ { code = !code } !code' "$1" | grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//')
 }
 
 for page in "${pages[@]}"; do

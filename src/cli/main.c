@@ -21,6 +21,8 @@ const dram_command dram_commands[] = {
      dram_command_eval},
     {"features", "CONFIG --weights FILE --out DIR IMAGE...",
      "a picture of teacher and student embeddings side by side for each image", dram_command_features},
+    {"export", "RUN|WEIGHTS [CONFIG] --onnx FILE ...",
+     "a trained student as others read it: ONNX, timm, a SAM checkpoint", dram_command_export},
     {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png",
      dram_command_synth},
     {"config", "CONFIG [key=value ...] | --schema | --keys",

@@ -68,6 +68,16 @@ static dram_status find_latest(const char *directory, place after, place *latest
     return status;
 }
 
+dram_status dram_configs_latest(const char *directory, char **path)
+{
+    char name[NAME_SIZE];
+    place latest;
+    bool found;
+    *path = NULL;
+    TRY(find_latest(directory, (place){.step = -1}, &latest, &found));
+    return found ? dram_path_join(directory, name_of(latest, name), path) : DRAM_OK;
+}
+
 /* Whether a file has this very text. What cannot be read has another: it stays, and a file beside it gets the text. */
 static bool has_text(const char *path, const dram_str *yaml)
 {

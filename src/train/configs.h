@@ -12,6 +12,9 @@
  * checkpoint is put aside. Else a file beside it, unless the newest file has this text. */
 dram_status dram_configs_keep(const char *directory, int64_t step, const dram_str *yaml);
 
+/* The newest of them: *path is the caller's, NULL where there is none. */
+dram_status dram_configs_latest(const char *directory, char **path);
+
 /* Puts those of later steps aside, since the run goes back to `step`: config.step-00000500.yaml.before. */
 dram_status dram_configs_put_aside(const char *directory, int64_t step);
 
