@@ -59,6 +59,7 @@ mkdir "$work/onnx"
 mkdir "$work/page"
 cp -r "$work/runs/regnety_002/timm" "$work/page/student"
 cp "$work/runs/regnety_002/hf" "$work/page/sam.safetensors"
+"$dram" export "$work/runs/regnety_002" --onnx "$work/page/encoder.onnx" --size 1024 >/dev/null
 cp "$(find "$work/scenes/images" -name '*.jpg' | sort | head -n 1)" "$work/page/photo.jpg"
 awk '/^```python$/ { inside = 1; next } /^```$/ { inside = 0 } inside' docs/export.md >"$work/page/page.py"
 (cd "$work/page" && "$venv/bin/python" -W ignore page.py && [ -s mask.png ])
