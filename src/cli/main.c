@@ -21,6 +21,8 @@ const dram_command dram_commands[] = {
      dram_command_eval},
     {"features", "CONFIG --weights FILE --out DIR IMAGE...",
      "a picture of teacher and student embeddings side by side for each image", dram_command_features},
+    {"report", "DIR...", "a page for a browser of a run or several: curves, memory, the arena, what differs",
+     dram_command_report},
     {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png",
      dram_command_synth},
     {"config", "CONFIG [key=value ...] | --schema | --keys",
