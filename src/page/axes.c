@@ -24,7 +24,7 @@ void dram_axes_add(const dram_axes *a, const char *x_name, dram_str *out)
     }
     for (int i = 0; i < a->x.n_ticks; i++) {
         double x = dram_axes_x(a, a->x.tick[i]);
-        const char *anchor = x > right - 0.06 * a->width ? "end" : "mid"; /* none is cut off at the edge */
+        const char *anchor = x > right - 0.04 * a->width ? "end" : "mid"; /* none is cut off at the edge */
         dram_str_add(out,
                      "<path class=\"tick\" d=\"M%.1f %.1fv4\"/><text x=\"%.1f\" y=\"%.1f\" class=\"%s\">%s</text>\n", x,
                      bottom, anchor[0] == 'e' ? right + 8 : x, bottom + 19, anchor,

@@ -31,12 +31,13 @@ static span span_of(const dram_chart *c)
     return s;
 }
 
-static dram_axes lay(const dram_chart *c, const span *s)
+static dram_axes lay(const dram_chart *c, const span *s, bool wide)
 {
-    double width = c->wide ? WIDE : NARROW;
+    double width = wide ? WIDE : NARROW;
     dram_axes a = {.left = 70, .top = 12, .width = width - 70 - 18, .height = HEIGHT - 12 - 46};
     bool log = c->may_log && s->y[0] > 0 && s->y[1] / s->y[0] >= 50;
-    a.x = dram_scale_fit(&(dram_scale_wish){s->x[0], s->x[1], c->x_unit, .tight = true, .ticks = c->wide ? 10 : 5});
+    a.x =
+        dram_scale_fit(&(dram_scale_wish){fmin(s->x[0], 0), s->x[1], c->x_unit, .tight = true, .ticks = wide ? 10 : 5});
     a.y = dram_scale_fit(
         &(dram_scale_wish){s->y[0], s->y[1], c->y_unit, .log = log, .from_zero = c->from_zero, .ticks = 5});
     return a;
@@ -91,18 +92,15 @@ static void add_numbers(const dram_series *s, const int *keep, int n, dram_str *
 }
 
 /* A cross for each number that was not finite. */
-static int add_crosses(const dram_axes *a, const dram_series *s, const int *keep, int n, dram_str *out)
+static void add_crosses(const dram_axes *a, const dram_series *s, const int *keep, int n, dram_str *out)
 {
-    int wrong = 0;
-    for (int i = 0; i < s->n; i++) wrong += isinf(s->y[i]);
-    for (int k = 0; wrong && k < n; k++) {
+    for (int k = 0; k < n; k++) {
         if (!isinf(s->y[keep[k]])) continue;
         dram_str_add(out, "<path class=\"cross c%d\" d=\"M%.1f %.1fl6 6m0 -6l-6 6\"><title>",
                      s->style % DRAM_STYLE_COLOURS, dram_axes_x(a, s->x[keep[k]]) - 3, a->top);
         dram_markup_add(out, s->name);
         dram_str_add(out, " was not finite at %.10g</title></path>\n", s->x[keep[k]]);
     }
-    return wrong;
 }
 
 static void add_smooth(const dram_axes *a, const dram_series *s, dram_str *out)
@@ -130,7 +128,7 @@ static void add_markers(const dram_axes *a, const dram_chart *c, const dram_seri
     }
 }
 
-static bool add_series(const dram_axes *a, const dram_chart *c, const dram_series *s, int *wrong, dram_str *out)
+static bool add_series(const dram_axes *a, const dram_chart *c, const dram_series *s, dram_str *out)
 {
     int *keep = dram_alloc((size_t)(s->n ? s->n : 1) * sizeof *keep);
     if (!keep) return false;
@@ -143,7 +141,7 @@ static bool add_series(const dram_axes *a, const dram_chart *c, const dram_serie
     dram_str_add(out, "\"/>\n");
     if (smooth) add_smooth(a, s, out);
     if (s->kind == DRAM_LINE_DOTTED && s->n <= COLUMNS) add_markers(a, c, s, out);
-    *wrong = add_crosses(a, s, keep, n, out);
+    add_crosses(a, s, keep, n, out);
     dram_free(keep);
     return true;
 }
@@ -157,12 +155,14 @@ static double last_number(const dram_series *s)
     return NAN;
 }
 
-static void add_key(const dram_chart *c, const int *wrong, dram_str *out)
+static void add_key(const dram_chart *c, dram_str *out)
 {
     char last[40];
     dram_str_add(out, "<div class=\"keys\">");
     for (int k = 0; k < c->n_series; k++) {
         const dram_series *s = &c->series[k];
+        int wrong = 0;
+        for (int i = 0; i < s->n; i++) wrong += isinf(s->y[i]) != 0;
         dram_str_add(out,
                      "<span class=\"key\"><svg viewBox=\"0 0 26 10\" width=\"26\" height=\"10\"><path "
                      "class=\"line " DRAM_STYLE_CLASSES "\" d=\"M2 5H24\"/>",
@@ -175,7 +175,7 @@ static void add_key(const dram_chart *c, const int *wrong, dram_str *out)
         dram_str_add(out, "</svg>");
         dram_markup_add(out, s->name);
         dram_str_add(out, " <b>%s</b>", dram_format_unit(last_number(s), c->y_unit, last, sizeof last));
-        if (wrong[k]) dram_str_add(out, " <span class=\"bad\">&#215; %d not finite</span>", wrong[k]);
+        if (wrong) dram_str_add(out, " <span class=\"bad\">&#215; %d not finite</span>", wrong);
         dram_str_add(out, "</span>");
     }
     if (c->n_marks) {
@@ -201,7 +201,7 @@ static void add_marks(const dram_axes *a, const dram_chart *c, dram_str *out)
     }
 }
 
-static void add_head(const dram_axes *a, const dram_chart *c, dram_str *out)
+static void add_head(const dram_axes *a, const dram_chart *c, bool wide, dram_str *out)
 {
     static const char *const unit[] = {[DRAM_UNIT_NUMBER] = "number",
                                        [DRAM_UNIT_BYTES] = "bytes",
@@ -210,7 +210,10 @@ static void add_head(const dram_axes *a, const dram_chart *c, dram_str *out)
     dram_str_add(out,
                  "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart%s\" viewBox=\"0 0 %d %d\" role=\"img\" "
                  "aria-label=\"",
-                 c->wide ? " wide" : "", c->wide ? WIDE : NARROW, HEIGHT);
+                 !c->wide ? ""
+                 : wide   ? " broad"
+                          : " slender",
+                 wide ? WIDE : NARROW, HEIGHT);
     dram_markup_add(out, c->title);
     dram_str_add(out, "\" data-axis=\"%.10g %.10g %.1f %.1f %.1f %.1f\" data-x=\"%s\" data-y=\"%s\" data-of=\"",
                  a->x.low, a->x.high, a->left, a->width, a->top, a->height, unit[c->x_unit], unit[c->y_unit]);
@@ -218,24 +221,30 @@ static void add_head(const dram_axes *a, const dram_chart *c, dram_str *out)
     dram_str_add(out, "\">\n");
 }
 
+/* The drawing itself. One over the whole page is made twice, and a narrow window shows the second. */
+static bool draw(const dram_chart *c, const span *s, bool wide, dram_str *out)
+{
+    bool good = true;
+    dram_axes a = lay(c, s, wide);
+    add_head(&a, c, wide, out);
+    dram_axes_add(&a, c->x_name, out);
+    add_marks(&a, c, out);
+    for (int k = 0; k < c->n_series && good; k++) good = add_series(&a, c, &c->series[k], out);
+    dram_str_add(out, "</svg>\n");
+    return good;
+}
+
 dram_status dram_chart_add(const dram_chart *c, dram_str *out)
 {
     span s = span_of(c);
-    dram_axes a = lay(c, &s);
-    dram_str lines = {0};
-    int wrong[DRAM_STYLES] = {0};
+    bool good = true;
     if (c->n_series > DRAM_STYLES) return dram_fail(DRAM_ERR_INTERNAL, "%d lines in one chart", c->n_series);
     dram_str_add(out, "<figure class=\"fig%s\"><figcaption>", c->wide ? " all" : "");
     dram_markup_add(out, c->title);
-    dram_str_add(out, "%s</figcaption>\n", a.y.log ? " <i>log scale</i>" : "");
-    bool good = true;
-    for (int k = 0; k < c->n_series && good; k++) good = add_series(&a, c, &c->series[k], &wrong[k], &lines);
+    dram_str_add(out, "%s</figcaption>\n", lay(c, &s, false).y.log ? " <i>log scale</i>" : "");
     if (isfinite(s.x[0])) {
-        add_key(c, wrong, out);
-        add_head(&a, c, out);
-        dram_axes_add(&a, c->x_name, out);
-        add_marks(&a, c, out);
-        dram_str_add(out, "%s</svg>\n", lines.text ? lines.text : "");
+        add_key(c, out);
+        good = draw(c, &s, c->wide, out) && (!c->wide || draw(c, &s, false, out));
     } else {
         dram_str_add(out, "<p class=\"none\">There are no numbers.</p>\n");
     }
@@ -245,7 +254,5 @@ dram_status dram_chart_add(const dram_chart *c, dram_str *out)
         dram_str_add(out, "</p>\n");
     }
     dram_str_add(out, "</figure>\n");
-    good = good && !lines.failed && !out->failed;
-    dram_str_free(&lines);
-    return good ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory for the chart %s", c->title);
+    return good && !out->failed ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory for the chart %s", c->title);
 }

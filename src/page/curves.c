@@ -69,7 +69,7 @@ dram_status dram_points_memory(const dram_record *r, int column, dram_points *p)
 
 double dram_points_reach(const dram_points *p)
 {
-    if (p->n < 150) return 0;
+    if (p->n < 40) return 0;
     return (p->x[p->n - 1] - p->x[0]) / (p->n < 1000 ? 40 : 100);
 }
 
@@ -146,12 +146,12 @@ dram_status dram_curves_training(const dram_record *r, dram_str *out)
 {
     static const struct {
         const char *title;
-        int column;
+        int column, style;
         bool smooth, from_zero, may_log;
-    } single[] = {{"Learning rate", DRAM_METRIC_LR, false, true, false},
-                  {"Gradient norm, before clipping", DRAM_METRIC_GRAD_NORM, true, true, true},
-                  {"Images per second", DRAM_METRIC_IMAGES_PER_SECOND, true, true, false},
-                  {"Loss scale", DRAM_METRIC_LOSS_SCALE, false, false, true}};
+    } single[] = {{"Learning rate", DRAM_METRIC_LR, 4, false, true, false},
+                  {"Gradient norm, before clipping", DRAM_METRIC_GRAD_NORM, 8, true, true, true},
+                  {"Images per second", DRAM_METRIC_IMAGES_PER_SECOND, 12, true, true, false},
+                  {"Loss scale", DRAM_METRIC_LOSS_SCALE, 20, false, false, true}};
     lines l = {0};
     dram_status status;
     TRY_GOTO(add_metric(&l, r, DRAM_METRIC_LOSS, "loss", 0, true), fail);
@@ -167,7 +167,7 @@ dram_status dram_curves_training(const dram_record *r, dram_str *out)
              r, out));
     for (size_t i = 0; i < sizeof single / sizeof single[0]; i++) {
         lines one = {0};
-        TRY(add_metric(&one, r, single[i].column, single[i].title, (int)i == 0 ? 4 : (int)i + 3, single[i].smooth));
+        TRY(add_metric(&one, r, single[i].column, "at the end", single[i].style, single[i].smooth));
         TRY(draw(&one,
                  (dram_chart){.title = single[i].title,
                               .x_name = "update",
@@ -189,12 +189,12 @@ dram_status dram_curves_evaluations(const dram_record *r, dram_str *out)
     TRY_GOTO(add_evaluation(&task, r, DRAM_EVALUATION_ACCURACY, "pixel accuracy", 1), fail);
     TRY(draw(&task, (dram_chart){.title = "Task, on held-out images", .x_name = "update", .y_unit = DRAM_UNIT_PERCENT},
              r, out));
-    TRY(add_evaluation(&cosine, r, DRAM_EVALUATION_COSINE, "cosine", 2));
+    TRY(add_evaluation(&cosine, r, DRAM_EVALUATION_COSINE, "at the end", 16));
     TRY(draw(&cosine,
              (dram_chart){.title = "Cosine to the teacher's embedding, on held-out images", .x_name = "update"}, r,
              out));
     if (dram_log_has(&r->evaluations, DRAM_EVALUATION_MIOU)) return DRAM_OK;
-    TRY(add_evaluation(&mse, r, DRAM_EVALUATION_MSE, "MSE", 3));
+    TRY(add_evaluation(&mse, r, DRAM_EVALUATION_MSE, "at the end", 24));
     return draw(&mse, (dram_chart){.title = "MSE to the teacher's embedding, on held-out images", .x_name = "update"},
                 r, out);
 fail:

@@ -14,7 +14,7 @@
 #include "report/markup.h"
 
 /* Of each folder: so many bytes and pictures at most, so that a page stays one that is sent by mail. */
-enum { MOST_BYTES = 2 << 20, MOST_PICTURES = 24 };
+enum { MOST_BYTES = 3 << 19, MOST_PICTURES = 12 };
 
 static void add_base64(const unsigned char *data, size_t n, dram_str *out)
 {
@@ -108,7 +108,7 @@ static void say_left_out(const char *name, const count *c, dram_str *out)
     if (c->left_out)
         dram_str_add(out,
                      "<p class=\"note\">%d more of %s, are in <code>%s</code>: a page holds at most %d of them, and "
-                     "2 MiB.</p>\n",
+                     "1.5 MiB.</p>\n",
                      c->left_out, dram_format_bytes(c->left_bytes, bytes, sizeof bytes), name, MOST_PICTURES);
     if (c->wrong)
         dram_str_add(

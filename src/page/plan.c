@@ -75,9 +75,9 @@ void dram_page_add_categories(const dram_page_plan *p, dram_str *out)
     if (!p->there) return;
     const dram_plan *plan = p->session.plan;
     dram_plan_account(plan, bytes);
-    dram_str_add(out,
-                 "<div class=\"scroll\"><table><thead><tr><th>when the arena is fullest</th><th class=\"n\">bytes</th>"
-                 "<th class=\"n\">share</th><th></th></tr></thead><tbody>\n");
+    dram_str_add(out, "<div class=\"scroll\"><table class=\"slim\"><thead><tr><th>when the arena is fullest</th><th "
+                      "class=\"n\">bytes</th>"
+                      "<th class=\"n\">share</th><th></th></tr></thead><tbody>\n");
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
         if (bytes[c]) add_row(dram_category_name((dram_category)c), bytes[c], plan->arena_bytes, "", out);
     add_row("arena", plan->arena_bytes, plan->arena_bytes, "", out);
@@ -105,7 +105,7 @@ void dram_page_add_levers(const dram_page_plan *p, dram_str *out)
         out,
         "<p>What each way to spend fewer bytes is worth in this very plan. Price is in FLOPs of an update; "
         "&#8220;exact&#8221; changes no bit of the results.</p>\n<div class=\"scroll\"><table><thead><tr><th>lever</th>"
-        "<th>setting</th><th>set by</th><th class=\"n\">saves</th><th class=\"n\">would save</th>"
+        "<th>setting</th><th class=\"n\">saves</th><th class=\"n\">would save</th>"
         "<th class=\"n\">FLOPs</th><th>results</th></tr></thead><tbody>\n");
     for (int pulled = 1; pulled >= 0; pulled--)
         for (int i = 0; i < p->facts.n_levers; i++) {
@@ -116,7 +116,7 @@ void dram_page_add_levers(const dram_page_plan *p, dram_str *out)
             dram_markup_add(out, l->name);
             dram_str_add(out, "</th><td>");
             dram_markup_add(out, l->setting);
-            dram_str_add(out, "</td><td>%s</td><td class=\"n\">", l->set_by);
+            dram_str_add(out, "</td><td class=\"n\">");
             if (pulled) dram_html_number((double)l->saved_bytes, DRAM_UNIT_BYTES, NULL, out);
             dram_str_add(out, "</td><td class=\"n\">");
             if (!pulled) dram_html_number((double)l->saved_bytes, DRAM_UNIT_BYTES, NULL, out);

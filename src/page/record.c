@@ -123,10 +123,25 @@ static dram_status list_configs(dram_record *r)
     return status;
 }
 
+/* "# pulled by the planner to fit the budget: recompute" stands before the keys. */
+static void read_comment(dram_record_config *c)
+{
+    char line[1024];
+    dram_str text = {0};
+    FILE *file = fopen(c->path, "r");
+    while (file && fgets(line, sizeof line, file) && line[0] == '#') {
+        line[strcspn(line, "\n")] = '\0';
+        dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));
+    }
+    if (file) fclose(file);
+    c->said = text.text; /* dram_str's text is of dram_alloc's kind */
+}
+
 static dram_status read_configs(dram_record *r)
 {
     TRY(list_configs(r));
     for (int i = 0; i < r->n_configs; i++) {
+        read_comment(&r->configs[i]);
         dram_status status = dram_config_load(r->configs[i].path, NULL, 0, &r->configs[i].cfg);
         if (status == DRAM_ERR_MEMORY) return status;
         if (status != DRAM_OK) warn_of_error(r, "the config cannot be read by this dram: ");
@@ -168,7 +183,8 @@ static void judge(dram_record *r)
     if (!isfinite(all)) all = cfg ? cfg->train.steps : steps;
     double done = (double)dram_record_steps(r);
     r->exit = isfinite(code) ? (int)code : 0;
-    if (!r->summary || (r->exit == 0 && done > steps))
+    /* A step that failed may be in the log. */
+    if (!r->summary || done > steps + (r->exit != 0))
         r->state = DRAM_RECORD_BROKEN_OFF;
     else if (r->exit != 0)
         r->state = DRAM_RECORD_FAILED;
@@ -240,6 +256,7 @@ void dram_record_free(dram_record *r)
     cJSON_Delete(r->saved);
     for (int i = 0; i < r->n_configs; i++) {
         dram_free(r->configs[i].path);
+        dram_free(r->configs[i].said);
         dram_config_free(r->configs[i].cfg);
     }
     for (int i = 0; i < r->n_warnings; i++) dram_free(r->warnings[i]);

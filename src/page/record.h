@@ -68,6 +68,7 @@ typedef struct {
     int again;
     char *path;       /* owned */
     dram_config *cfg; /* NULL: it cannot be read, a warning says why; owned */
+    char *said;       /* its comment, what the planner pulled; NULL: none; owned */
 } dram_record_config;
 
 typedef struct {

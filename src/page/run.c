@@ -50,8 +50,8 @@ static void add_memory_tiles(const dram_record *r, dram_str *out)
     if (!isfinite(planned)) planned = dram_record_number(r, "planned_peak_bytes");
     if (!isfinite(measured)) measured = dram_record_number(r, "measured_peak_bytes");
     dram_html_tile("arena, planned", planned, DRAM_UNIT_BYTES, "planned_peak_bytes", out);
-    dram_html_tile(planned == measured ? "measured: the same, to the byte" : "arena, measured", measured,
-                   DRAM_UNIT_BYTES, "measured_peak_bytes", out);
+    dram_html_tile(planned == measured ? "measured: the same" : "arena, measured", measured, DRAM_UNIT_BYTES,
+                   "measured_peak_bytes", out);
     if (card > 0) dram_html_tile("process on the GPU", card, DRAM_UNIT_BYTES, "device_process_bytes", out);
     if (!isfinite(resident)) resident = most_memory(r, DRAM_MEMORY_PROCESS);
     dram_html_tile("process in RAM", resident, DRAM_UNIT_BYTES, "process_rss_bytes", out);
@@ -149,7 +149,7 @@ static void add_what(const dram_record *r, const dram_page_plan *plan, dram_str 
         add_data(r, "val", cfg->data.val.images, cfg->data.val.labels, out);
         dram_str_add(&text, "%d of batch %d, seed %" PRId64, cfg->train.steps, cfg->train.batch_size, cfg->seed);
         dram_html_fact("updates", text.text, out);
-        dram_html_fact("pulled to fit", plan->there ? plan->facts.pulled : NULL, out);
+        dram_html_fact("planner", r->configs[r->n_configs - 1].said, out);
     }
     add_where(r, out);
     for (int i = 0; i < r->n_starts; i++) {
@@ -171,7 +171,7 @@ static void add_evaluation_table(const dram_record *r, dram_str *out)
         const char *name;
         dram_unit unit;
     } column[] = {{DRAM_EVALUATION_MIOU, "mIoU", DRAM_UNIT_PERCENT},
-                  {DRAM_EVALUATION_ACCURACY, "pixel accuracy", DRAM_UNIT_PERCENT},
+                  {DRAM_EVALUATION_ACCURACY, "accuracy", DRAM_UNIT_PERCENT},
                   {DRAM_EVALUATION_COSINE, "cosine", DRAM_UNIT_NUMBER},
                   {DRAM_EVALUATION_MSE, "MSE", DRAM_UNIT_NUMBER},
                   {DRAM_EVALUATION_IMAGES, "images", DRAM_UNIT_NUMBER}};

@@ -152,7 +152,15 @@ char *dram_scale_label(const dram_scale *s, double tick, char out[DRAM_TICK_LABE
         group_digits(value, out, DRAM_TICK_LABEL);
         return out;
     }
-    snprintf(out, DRAM_TICK_LABEL, "%.6g%s", value, value == 0 && s->unit != DRAM_UNIT_PERCENT ? "" : part);
+    double step = s->step / s->part;
+    int decimals = s->log || step <= 0 ? -1 : (int)fmax(0, -floor(log10(step) + 1e-9));
+    if (s->log && s->unit == DRAM_UNIT_BYTES && value < 1) part = name_of_part(s->unit, part_of(s->unit, tick));
+    if (s->log && s->unit == DRAM_UNIT_BYTES && value < 1) value = tick / part_of(s->unit, tick);
+    if (value == 0 && s->unit != DRAM_UNIT_PERCENT) part = "";
+    if (decimals >= 0 && decimals <= 4 && value != 0 && fabs(value) < 1e6)
+        snprintf(out, DRAM_TICK_LABEL, "%.*f%s", decimals, value, part);
+    else
+        snprintf(out, DRAM_TICK_LABEL, "%.6g%s", value, part);
     return out;
 }
 
@@ -185,7 +193,11 @@ char *dram_format_unit(double value, dram_unit unit, char *out, size_t size)
         snprintf(out, size, "%.1f %%", 100 * value);
     else if (value == floor(value) && fabs(value) < 1e15)
         group_digits(value, out, size);
-    else
+    else if (fabs(value) < 1e-4 || fabs(value) >= 1e5)
+        snprintf(out, size, "%.3e", value);
+    else if (fabs(value) < 1e-2)
         snprintf(out, size, "%.4g", value);
+    else
+        snprintf(out, size, "%.*f", fabs(value) < 10 ? 4 : fabs(value) < 100 ? 2 : 1, value);
     return out;
 }

@@ -3,11 +3,11 @@
 /* What charts need, in a page and in a file of its own. */
 static const char colours[] =
     ":root{--ink:#1c2024;--soft:#5b6470;--rule:#e3e6ea;--edge:#b6bdc6;--paper:#fff;--card:#fff;--wash:#f5f6f8;"
-    "--good:#00795a;--warn:#9a5b00;--bad:#b03a00;"
+    "--good:#00795a;--warn:#9a5b00;--bad:#b03a00;--grey:#98a1ac;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b4608f;--c4:#c98a00;--c5:#3a9bd0;--c6:#1c2024}\n"
     "@media "
     "(prefers-color-scheme:dark){:root{--ink:#e6e8eb;--soft:#9aa4b0;--rule:#2c3138;--edge:#4a525c;--paper:#14171a;"
-    "--card:#1a1e22;--wash:#20252a;--good:#3fc79a;--warn:#f0b440;--bad:#ff8a50;"
+    "--card:#1a1e22;--wash:#20252a;--good:#3fc79a;--warn:#f0b440;--bad:#ff8a50;--grey:#6d7783;"
     "--c0:#4aa8e0;--c1:#ff8b3d;--c2:#2fc298;--c3:#dd94bb;--c4:#e6b23a;--c5:#8fd0f5;--c6:#e6e8eb}}\n";
 static const char lines[] =
     ".c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}.c5{--c:var(--c5)}"
@@ -22,10 +22,13 @@ static const char lines[] =
     ".cross{fill:none;stroke:var(--c);stroke-width:1.8}"
     ".dot{fill:var(--c);stroke:var(--card);stroke-width:1;stroke-dasharray:none}"
     ".dot.hollow{fill:var(--card);stroke:var(--c);stroke-width:2}"
+    ".grey{--c:var(--grey)}circle.dot{fill-opacity:.78}"
+    ".front{fill:none;stroke:var(--c0);stroke-width:1.5;stroke-opacity:.55}"
     ".bar{fill:none;stroke:var(--c);stroke-width:1.4;stroke-dasharray:none}\n"
     "svg text{fill:var(--soft);font:12px system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica "
     "Neue\",Arial,sans-serif;"
-    "font-variant-numeric:tabular-nums}.end{text-anchor:end}.mid{text-anchor:middle}svg .strong{fill:var(--ink)}\n";
+    "font-variant-numeric:tabular-nums}.end{text-anchor:end}.mid{text-anchor:middle}svg .strong{fill:var(--ink)}svg "
+    ".title{font-size:18px;font-weight:600}\n";
 static const char page[] =
     "*{box-sizing:border-box}"
     "body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,"
@@ -38,9 +41,10 @@ static const char page[] =
     ".state{display:inline-block;font-size:13px;font-weight:600;padding:2px 10px;border-radius:99px;"
     "border:1px solid currentColor;margin:12px 0 0}.state.good{color:var(--good)}.state.warn{color:var(--warn)}"
     ".state.bad,.bad{color:var(--bad)}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--rule);"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));background:var(--card);"
     "border:1px solid var(--rule);border-radius:10px;overflow:hidden;margin:22px 0 0}"
-    ".tile{background:var(--card);padding:13px 16px}.tile small{display:block;color:var(--soft);font-size:13px}"
+    ".tile{padding:13px 16px;box-shadow:0 0 0 .5px var(--rule)}.tile "
+    "small{display:block;color:var(--soft);font-size:13px}"
     ".tile b{display:block;font-size:23px;line-height:1.3;font-weight:620;letter-spacing:-.01em;white-space:nowrap}\n"
     ".warnings{border-left:3px solid var(--warn);background:var(--wash);padding:10px 16px;margin:22px 0 0;"
     "border-radius:0 8px 8px 0}.warnings ul{margin:0;padding-left:18px}.warnings li{overflow-wrap:anywhere}"
@@ -51,7 +55,7 @@ static const char page[] =
     ".keys{display:flex;flex-wrap:wrap;gap:0 16px;font-size:13px;color:var(--soft);margin:0 0 4px}"
     ".key svg{vertical-align:-1px;margin-right:5px}.key "
     "b{color:var(--ink);font-weight:600}.key{overflow-wrap:anywhere}\n"
-    ".chart{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}"
+    ".slender{display:none!important}.chart{display:block;width:100%;height:auto;overflow:visible;touch-action:pan-y}"
     ".cursor{stroke:var(--edge);stroke-width:1}"
     "#tip{position:absolute;pointer-events:none;background:var(--card);color:var(--ink);border:1px solid var(--edge);"
     "border-radius:6px;padding:5px 9px;font-size:12.5px;line-height:1.4;white-space:pre;z-index:9;"
@@ -63,7 +67,7 @@ static const char page[] =
     "nowrap}"
     "td.n:last-child,th.n:last-child{padding-right:2px}td.w{overflow-wrap:anywhere}tbody th{color:var(--ink);"
     "font-weight:500;font-size:14px}.best{font-weight:700}.off td{color:var(--soft)}\n"
-    "table.facts{max-width:820px}table.facts th{width:11em;white-space:normal;color:var(--soft)}"
+    "table.facts,table.slim{max-width:820px}table.facts th{width:11em;white-space:normal;color:var(--soft)}"
     "code,pre{font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}"
     "code{overflow-wrap:anywhere}pre{background:var(--wash);padding:14px;border-radius:8px;overflow-x:auto;margin:10px "
     "0}"
@@ -79,15 +83,16 @@ static const char page[] =
     ".shots img{display:block;width:100%;height:auto;border-radius:4px;background:var(--wash)}"
     ".shots figcaption{font-weight:400;font-size:13px;color:var(--soft);overflow-wrap:anywhere;margin-top:3px}\n"
     "footer{margin-top:54px;padding-top:12px;border-top:1px solid var(--rule);color:var(--soft);font-size:13px}\n"
-    "@media (max-width:720px){main{padding:22px 14px 40px}h1{font-size:23px}h2{font-size:17px;margin-top:34px}"
-    ".figs,.shots,.shots.w{grid-template-columns:minmax(0,1fr)}.chart text{font-size:15px}.chart.wide "
-    "text{font-size:28px}"
+    "@media screen and (max-width:720px){main{padding:22px 14px "
+    "40px}h1{font-size:23px}h2{font-size:17px;margin-top:34px}"
+    ".figs,.shots,.shots.w{grid-template-columns:minmax(0,1fr)}.chart text{font-size:15px}"
+    ".broad{display:none!important}.slender{display:block!important}"
     ".tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tile{padding:10px 12px}.tile b{font-size:19px}"
-    "table{font-size:13px}th,td{padding-right:10px}table.facts th{width:8em}.meter{width:50px}}\n"
+    "table,tbody th{font-size:13px}th,td{padding-right:10px}table.facts th{width:8em}.meter{width:50px}}\n"
     "@media print{:root{--ink:#000;--soft:#444;--rule:#ccc;--edge:#888;--paper:#fff;--card:#fff;--wash:#f3f3f3;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b4608f;--c4:#c98a00;--c5:#3a9bd0;--c6:#000}"
     "main{max-width:none;padding:0}.fig,.shots figure,tr,.tiles,.arena{break-inside:avoid}h2{break-after:avoid}"
-    ".arena{overflow:visible}.arena svg{min-width:0}.scroll{overflow:visible}body{font-size:12px}details{display:none}"
+    ".arena{overflow:visible}.arena svg{min-width:0}.scroll{overflow:visible}body{font-size:12px}"
     "#tip{display:none}}\n";
 
 void dram_style_page(dram_str *out)
