@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "base/str.h"
+#include "sweep/sweep.h"
 
 /* All add to `out`, the caller's. DRAM_ERR_CONFIG: a folder is not what it should be.
  * run: its plan is made again from its config, for the arena's picture and the levers. */
@@ -14,5 +15,10 @@ dram_status dram_page_run(const char *directory, dram_str *out);
 
 /* Curves over each other, and what differs. names as they were given; n of 2 or more. */
 dram_status dram_page_runs(const char *const *directories, int n, dram_str *out);
+
+/* A sweep and what came of it: memory against quality, the points, the runs, what failed. picture: the first of these as
+ * an SVG file of its own. */
+dram_status dram_page_sweep(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);
+dram_status dram_page_sweep_picture(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);
 
 #endif

@@ -10,6 +10,7 @@
 
 enum {
     WIDTH = 980,
+    SLENDER = 480,
     HEIGHT = 470,
     LEFT = 84,
     RIGHT = 34,

@@ -66,7 +66,7 @@ static const char page[] =
     "th{font-weight:600;color:var(--soft);font-size:13px;white-space:nowrap}td.n,th.n{text-align:right;white-space:"
     "nowrap}"
     "td.n:last-child,th.n:last-child{padding-right:2px}td.w{overflow-wrap:anywhere}tbody th{color:var(--ink);"
-    "font-weight:500;font-size:14px}.best{font-weight:700}.off td{color:var(--soft)}\n"
+    "font-weight:500;font-size:14px}.best{font-weight:700}.off td{color:var(--soft)}.on{color:var(--c0)}\n"
     "table.facts,table.slim{max-width:820px}table.facts th{width:11em;white-space:normal;color:var(--soft)}"
     "code,pre{font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}"
     "code{overflow-wrap:anywhere}pre{background:var(--wash);padding:14px;border-radius:8px;overflow-x:auto;margin:10px "

@@ -15,6 +15,7 @@
 #include "io/checkpoint.h"
 #include "io/path.h"
 #include "session/headroom.h"
+#include "session/schedule.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -94,6 +95,18 @@ static dram_status mend_metrics(const dram_run *r, int64_t step)
     return DRAM_OK;
 }
 
+static void tell_over(const dram_run *r, const char *directory)
+{
+    const struct dram_config_train *train = &r->session.cfg.train;
+    static const char stays[] = "summary.json, config.yaml and the logs stay as they are; the student is exported and "
+                                "evaluated again";
+    if (r->resumed.step >= train->steps)
+        dram_info("%s: this run is finished: %s", directory, stays);
+    else
+        dram_info("%s: train.stop_at is %d, and %" PRId64 " of %d steps are done: %s", directory, train->stop_at,
+                  r->resumed.step, train->steps, stays);
+}
+
 /* What is in the directory of a run that was there is brought to the step from which it goes on. */
 static dram_status cut_logs(dram_run *r)
 {
@@ -105,12 +118,9 @@ static dram_status cut_logs(dram_run *r)
         return DRAM_OK;
     }
     TRY(dram_resume_put_aside(&r->resumed, directory));
-    if (step >= r->session.cfg.train.steps) {
+    if (step >= dram_end_step(&r->session.cfg)) {
         TRY(dram_summary_done(directory, step, &r->over));
-        if (r->over)
-            dram_info("%s: this run is finished: summary.json, config.yaml and the logs stay as they are; the student "
-                      "is exported and evaluated again",
-                      directory);
+        if (r->over) tell_over(r, directory);
         if (r->over) return DRAM_OK;
     }
     TRY(mend_metrics(r, step));
