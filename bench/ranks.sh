@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Images a second on configs/quickstart.yaml with an effective batch of 8: one process with 2 threads, and 2 ranks of one
 # thread each with 4 images, in turn. Medians of STEPS steps (40) behind the first 10, of each of ROUNDS rounds (3), and
-# the ratio of the ranks to the one, as a Markdown table.
+# the ratio of the ranks to the one, as a Markdown table. Then 1, 2 and 4 ranks of one thread, which share the 8 images of a
+# step: the memory of each, planned and as the process had it, and the speed of all. More ranks than cores say nothing of speed.
 # usage: ranks.sh [ROUNDS [STEPS]]
 set -euo pipefail
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -22,18 +23,28 @@ speed() {
 }
 settings=(configs/quickstart.yaml "run.dir=$out" "train.steps=$((steps + 10))" data.val.images=none data.val.labels=none
   sam_distill.fidelity_images=0)
-one() {
-  "$dram" train "${settings[@]}" name="one$1" threads=2 train.batch_size=8 >"$out/log" 2>&1 || { cat "$out/log" >&2; exit 1; }
-}
-two() {
-  tests/comm/mpirun.sh 2 "$dram" train "${settings[@]}" name="two$1" threads=1 train.batch_size=4 >"$out/log" 2>&1 || { cat "$out/log" >&2; exit 1; }
+# ranks NAME N THREADS: a run of N ranks
+ranks() {
+  local launcher=()
+  [ "$2" = 1 ] || launcher=(tests/comm/mpirun.sh "$2")
+  "${launcher[@]}" "$dram" train "${settings[@]}" name="$1" threads="$3" train.batch_size=$((8 / $2)) >"$out/log" 2>&1 ||
+    { cat "$out/log" >&2; exit 1; }
 }
 
 echo "| round | 1 process, 2 threads | 2 ranks, 1 thread each | ratio |"
 echo "|---|---:|---:|---:|"
 for ((round = 1; round <= rounds; round++)); do
-  one "$round"
-  two "$round"
+  ranks "one$round" 1 2
+  ranks "two$round" 2 1
   a=$(speed "one$round") b=$(speed "two$round")
   echo "| $round | $a | $b | $(calc %.3f "$b / $a") |"
+done
+
+echo
+echo "| ranks | batch of each | planned, MiB | measured, MiB | process, MiB | images/s |"
+echo "|---:|---:|---:|---:|---:|---:|"
+for n in 1 2 4; do
+  ranks "ranks$n" "$n" 1
+  summary=$out/ranks$n/summary.json
+  echo "| $n | $((8 / n)) | $(mib "$(value "$summary" planned_peak_bytes)") | $(mib "$(value "$summary" measured_peak_bytes)") | $(mib "$(value "$summary" process_peak_rss_bytes)") | $(speed "ranks$n") |"
 done

@@ -72,6 +72,7 @@ dram_status dram_command_features(int argc, char **argv);
 dram_status dram_command_report(int argc, char **argv);
 dram_status dram_command_synth(int argc, char **argv);
 dram_status dram_command_config(int argc, char **argv);
+dram_status dram_command_sweep(int argc, char **argv);
 dram_status dram_command_doctor(int argc, char **argv);
 
 #endif

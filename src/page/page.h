@@ -21,4 +21,7 @@ dram_status dram_page_runs(const char *const *directories, int n, dram_str *out)
 dram_status dram_page_sweep(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);
 dram_status dram_page_sweep_picture(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);
 
+/* Both as pareto.svg and report.html in the sweep's folder, each whole or not at all; or the page as `path`. */
+dram_status dram_page_sweep_save(const dram_sweep *sweep, const dram_sweep_results *results, const char *path);
+
 #endif

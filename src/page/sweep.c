@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "io/atomic.h"
+#include "io/path.h"
 #include "page/html.h"
 #include "page/page.h"
 #include "page/scatter.h"
@@ -246,7 +248,8 @@ static dram_status add_points(const sheet *s)
         if (s->sweep->points[order[k]].status == DRAM_POINT_PLANNED) add_point(s, order[k]);
     dram_str_add(
         s->out, "</tbody></table></div>\n<p class=\"note\">On the frontier: no other point takes at most its bytes and "
-                "its time and has a better quality, by Welch&#8217;s one-sided test at 5 %%; points of one seed are "
+                "its time (5 %% more is the same) and has a better quality, by Welch&#8217;s one-sided test at 5 %%; "
+                "points of one seed are "
                 "compared as they are. Process: all that a run took of RAM, or of its GPU.</p>\n");
     dram_free(order);
     return DRAM_OK;
@@ -363,4 +366,25 @@ dram_status dram_page_sweep(const dram_sweep *sweep, const dram_sweep_results *r
     dram_html_end("the files of a sweep's folder; points.csv and runs.csv have its numbers, pareto.svg the picture",
                   out);
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its page", sweep->name) : DRAM_OK;
+}
+
+static dram_status save(const char *folder, const char *name, const char *path, const dram_str *text)
+{
+    char *own = NULL;
+    if (!path) TRY(dram_path_join(folder, name, &own));
+    dram_status status = dram_atomic_save(path ? path : own, text->text, text->length);
+    dram_free(own);
+    return status;
+}
+
+dram_status dram_page_sweep_save(const dram_sweep *sweep, const dram_sweep_results *results, const char *path)
+{
+    dram_str page = {0}, picture = {0};
+    dram_status status = dram_page_sweep(sweep, results, &page);
+    if (status == DRAM_OK) status = dram_page_sweep_picture(sweep, results, &picture);
+    if (status == DRAM_OK) status = save(sweep->directory, "pareto.svg", NULL, &picture);
+    if (status == DRAM_OK) status = save(sweep->directory, "report.html", path, &page);
+    dram_str_free(&page);
+    dram_str_free(&picture);
+    return status;
 }

@@ -65,6 +65,9 @@ dram_status dram_sweep_words(dram_sweep_spec *spec, const char *const *words, in
 dram_status dram_sweep_check_key(const char *key, const dram_config_override *at);
 dram_status dram_sweep_check_value(const dram_config_override *value);
 
+/* Length of the first part of a text: up to the mark, or its end. A mark inside brackets or quotes parts nothing. */
+size_t dram_sweep_part(const char *text, char mark);
+
 /* Fails where a key of one axis is that of another, or is set: both places are named. */
 dram_status dram_sweep_check_twice(const dram_sweep_spec *spec);
 

@@ -1,5 +1,5 @@
 /* sweep: many configs from one file. All of them are planned before the first runs, they are run by child processes
- * (sweep/launch.h), and what they came to is read back.
+ * (launch/launch.h), and what they came to is read back.
  *
  *   dram_sweep_read    a file or words        -> points, each with its config; equal ones are merged
  *   dram_sweep_plan    points                 -> what each takes, what is wrong, what does not fit, and the runs
@@ -175,17 +175,20 @@ typedef struct {
     double final_loss;
 } dram_sweep_result;
 
-/* What a point came to: over its runs that are done, those of equal_to or timed_with where that is set. */
+/* What a point came to. Its quality is that of the point it equals or is timed with; bytes and time are its own. */
+enum { DRAM_SWEEP_DOMINATED = 16 };
 typedef struct {
-    int n;                                 /* runs with a quality */
-    double mean, sd;                       /* of the sweep's quality; NAN: none; sd NAN below 2 */
-    int64_t measured_bytes, process_bytes; /* the most; its own: of a timed point those of its short run */
-    double seconds_per_image;              /* mean, its own; NAN */
-    int failed, gone;                      /* runs */
-    bool known;                            /* it has quality and time: it is compared */
-    bool pareto;       /* known, and no other known point has at most its bytes and its time and a better quality */
-    bool single;       /* it was compared with another of one run each: as they are, without a test */
-    int *dominated_by; /* [n_dominated_by], indices of points; owned by the results */
+    int n;                     /* runs that are done and have a quality */
+    double mean, sd;           /* of the sweep's quality; NAN: none; sd NAN below 2 runs */
+    int64_t measured_bytes;    /* of the arena, the most of its runs */
+    int64_t process_bytes;     /* of the process, likewise */
+    double seconds_per_image;  /* mean of its runs; NAN: none is done */
+    int failed, gone, waiting; /* of its runs; waiting: neither done nor failed */
+    bool known;                /* it has quality and time: it is compared */
+    bool single; /* known, by one run: it is compared with others of one run as they are, without a test */
+    bool pareto; /* known, and no other known point has at most its bytes and its time (5 % more is the same) and a
+                    better quality (sweep/frontier.h) */
+    int dominated_by[DRAM_SWEEP_DOMINATED]; /* [n_dominated_by], indices of the first such points */
     int n_dominated_by;
 } dram_sweep_outcome;
 
@@ -197,6 +200,9 @@ typedef struct {
 /* Reads what is in the sweep's folder; nothing is written. What is not there yet is no error. */
 dram_status dram_sweep_collect(const dram_sweep *sweep, dram_sweep_results *results);
 void dram_sweep_results_free(const dram_sweep *sweep, dram_sweep_results *results); /* leaves {0} */
+
+/* Plan and results as one JSON object (cJSON_Delete). */
+cJSON *dram_sweep_results_json(const dram_sweep *sweep, const dram_sweep_results *results);
 
 /* Writes runs.csv and points.csv into the sweep's folder, whole or not at all. */
 dram_status dram_sweep_write_csv(const dram_sweep *sweep, const dram_sweep_results *results);

@@ -8,13 +8,12 @@
 
 static const dram_config_override here = {0}; /* the command line */
 
-/* Length of the first value of "a,b,c": commas inside brackets and quotes part nothing. */
-static size_t first_value(const char *text)
+size_t dram_sweep_part(const char *text, char mark)
 {
     int depth = 0;
     char quote = '\0';
     size_t i = 0;
-    for (; text[i] && (text[i] != ',' || depth > 0 || quote); i++) {
+    for (; text[i] && (text[i] != mark || depth > 0 || quote); i++) {
         if (quote && quote == '"' && text[i] == '\\' && text[i + 1])
             i++;
         else if (quote)
@@ -32,14 +31,14 @@ static size_t first_value(const char *text)
 static int count_values(const char *text)
 {
     int n = 1;
-    for (size_t length; text[length = first_value(text)]; text += length + 1) n++;
+    for (size_t length; text[length = dram_sweep_part(text, ',')]; text += length + 1) n++;
     return n;
 }
 
 /* Calls for each value: the next one into `one`, and the rest is returned; NULL: that was the last. */
 static const char *next_value(const char *text, char *one, size_t size)
 {
-    size_t length = first_value(text);
+    size_t length = dram_sweep_part(text, ',');
     snprintf(one, size, "%.*s", (int)length, text);
     return text[length] ? text + length + 1 : NULL;
 }
@@ -121,7 +120,7 @@ static dram_status take_word(dram_sweep_spec *spec, const char *word)
     if (!axis->key || !axis->value) return DRAM_ERR_MEMORY;
     const char *value = equals + 1;
     for (int i = 0; i < n; i++) {
-        size_t length = first_value(value);
+        size_t length = dram_sweep_part(value, ',');
         TRY(keep_value(spec, key, value, length, &axis->value[i]));
         value += length + 1;
     }

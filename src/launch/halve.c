@@ -1,4 +1,4 @@
-#include "sweep/halve.h"
+#include "launch/halve.h"
 
 #include <math.h>
 #include <stdlib.h>

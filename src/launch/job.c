@@ -1,4 +1,4 @@
-#include "sweep/job.h"
+#include "launch/job.h"
 
 #include <math.h>
 #include <string.h>

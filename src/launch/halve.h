@@ -1,7 +1,7 @@
 /* halve: which points of a sweep go on past a rung: asynchronous successive halving (Li et al. 2018), within tiers of
  * memory, since small models would be cut for being small. Pure. */
-#ifndef DRAM_SWEEP_HALVE_H
-#define DRAM_SWEEP_HALVE_H
+#ifndef DRAM_LAUNCH_HALVE_H
+#define DRAM_LAUNCH_HALVE_H
 
 #include "sweep/events.h"
 

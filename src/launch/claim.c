@@ -1,4 +1,4 @@
-#include "sweep/claim.h"
+#include "launch/claim.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* child: a process that makes a run: `dram train RUN/config.yaml --continue`, below mpirun where it is one of several
  * ranks. Its output goes to RUN/log.txt. */
-#ifndef DRAM_SWEEP_CHILD_H
-#define DRAM_SWEEP_CHILD_H
+#ifndef DRAM_LAUNCH_CHILD_H
+#define DRAM_LAUNCH_CHILD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
-/* job: a run of a sweep that this process makes now. For src/sweep alone. */
-#ifndef DRAM_SWEEP_JOB_H
-#define DRAM_SWEEP_JOB_H
+/* job: a run of a sweep that this process makes now. For src/launch alone. */
+#ifndef DRAM_LAUNCH_JOB_H
+#define DRAM_LAUNCH_JOB_H
 
-#include "sweep/child.h"
-#include "sweep/claim.h"
+#include "launch/child.h"
+#include "launch/claim.h"
 #include "sweep/events.h"
-#include "sweep/pack.h"
+#include "launch/pack.h"
 
 typedef struct {
     int run; /* its place in sweep->runs */

@@ -5,8 +5,8 @@
  * free, whatever the file says, and who gets its lock has it: one alone. The file stays. Where a file system has no
  * locks the file alone counts, and who is dead is told by process number, on its own host.
  */
-#ifndef DRAM_SWEEP_CLAIM_H
-#define DRAM_SWEEP_CLAIM_H
+#ifndef DRAM_LAUNCH_CLAIM_H
+#define DRAM_LAUNCH_CLAIM_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "sweep/pack.h"
+#include "launch/pack.h"
 
 static int compare(int64_t a, int64_t b)
 {

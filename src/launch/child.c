@@ -1,4 +1,4 @@
-#include "sweep/child.h"
+#include "launch/child.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* pack: which runs of a sweep go beside each other on one machine. Pure: numbers in, numbers out. */
-#ifndef DRAM_SWEEP_PACK_H
-#define DRAM_SWEEP_PACK_H
+#ifndef DRAM_LAUNCH_PACK_H
+#define DRAM_LAUNCH_PACK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /* room: what this machine has for the runs of a sweep, and what of it is left. */
-#ifndef DRAM_SWEEP_ROOM_H
-#define DRAM_SWEEP_ROOM_H
+#ifndef DRAM_LAUNCH_ROOM_H
+#define DRAM_LAUNCH_ROOM_H
 
-#include "sweep/claim.h"
-#include "sweep/launch.h"
-#include "sweep/pack.h"
+#include "launch/claim.h"
+#include "launch/launch.h"
+#include "launch/pack.h"
 
 enum { DRAM_ROOM_CARD_NAME = 64 };
 

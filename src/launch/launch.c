@@ -1,5 +1,5 @@
 /* Implements launch.h: which run is made next, and what becomes of it. */
-#include "sweep/launch.h"
+#include "launch/launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +18,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/path.h"
-#include "sweep/halve.h"
-#include "sweep/job.h"
-#include "sweep/room.h"
+#include "launch/halve.h"
+#include "launch/job.h"
+#include "launch/room.h"
 
 /* Of a run, for this process. */
 enum {

@@ -1,4 +1,4 @@
-#include "sweep/room.h"
+#include "launch/room.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "device/host.h"
 #include "io/json.h"
-#include "sweep/child.h"
+#include "launch/child.h"
 
 dram_pack_item dram_room_item(const dram_sweep *sweep, const dram_sweep_run *run)
 {

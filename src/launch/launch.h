@@ -1,6 +1,6 @@
 /* launch: makes the runs of a sweep that is open, by child processes of this very program. */
-#ifndef DRAM_SWEEP_LAUNCH_H
-#define DRAM_SWEEP_LAUNCH_H
+#ifndef DRAM_LAUNCH_LAUNCH_H
+#define DRAM_LAUNCH_LAUNCH_H
 
 #include <signal.h>
 
