@@ -1,6 +1,8 @@
 #include "launch/job.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -89,4 +91,41 @@ dram_status dram_job_result(const dram_sweep *sweep, int run, dram_sweep_result 
     dram_free(path);
     dram_free(directory);
     return status;
+}
+
+/* ---- how busy it keeps a card ---- */
+
+/* Of the second half of the first steps: the first ones load kernels. */
+static double share_of(FILE *file)
+{
+    char *line = NULL;
+    size_t room = 0;
+    double sum = 0;
+    int n = 0;
+    while (n < DRAM_JOB_SHARE_STEPS && getline(&line, &room, file) > 0) {
+        cJSON *root = NULL;
+        if (dram_json_parse(line, strlen(line), &root, NULL) != DRAM_OK) dram_error_clear();
+        double share = number(root, "device_utilization");
+        cJSON_Delete(root);
+        if (isnan(share)) continue;
+        if (n++ >= DRAM_JOB_SHARE_STEPS / 2) sum += share;
+    }
+    free(line);
+    return n == DRAM_JOB_SHARE_STEPS ? sum / (DRAM_JOB_SHARE_STEPS - DRAM_JOB_SHARE_STEPS / 2) : -1;
+}
+
+double dram_job_share(const dram_sweep *sweep, int run)
+{
+    char *directory, *path = NULL;
+    double share = -1;
+    if (dram_job_directory(sweep, run, &directory) != DRAM_OK) directory = NULL;
+    FILE *file = directory && dram_path_join(directory, "metrics.jsonl", &path) == DRAM_OK ? fopen(path, "re") : NULL;
+    if (file) {
+        share = share_of(file);
+        fclose(file);
+    }
+    dram_error_clear();
+    dram_free(path);
+    dram_free(directory);
+    return share;
 }

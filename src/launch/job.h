@@ -4,8 +4,8 @@
 
 #include "launch/child.h"
 #include "launch/claim.h"
-#include "sweep/events.h"
 #include "launch/pack.h"
+#include "sweep/events.h"
 
 typedef struct {
     int run; /* its place in sweep->runs */
@@ -26,5 +26,10 @@ dram_status dram_job_start(const dram_sweep *sweep, dram_events *events, dram_jo
 
 /* What it came to, as its files say: dram_sweep_result's state, steps and quality. */
 dram_status dram_job_result(const dram_sweep *sweep, int run, dram_sweep_result *result);
+
+/* The share of its first steps in which a run kept its device busy, by metrics.jsonl; below 0 where it has not made so
+ * many yet. */
+enum { DRAM_JOB_SHARE_STEPS = 20 };
+double dram_job_share(const dram_sweep *sweep, int run);
 
 #endif

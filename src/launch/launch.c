@@ -231,6 +231,21 @@ static dram_pack_room look_around(launch *l)
     return left;
 }
 
+/* A card's first run is alone on it until its share is known. */
+static void measure_shares(launch *l)
+{
+    for (int i = 0; i < l->n_jobs; i++) {
+        const dram_job *job = &l->job[i];
+        dram_pack_card *card = &l->room.all.card[job->cards[0]];
+        if (!job->item.card_bytes || card->share >= 0) continue;
+        double share = dram_job_share(l->sweep, job->run);
+        if (share < 0) continue;
+        for (int c = 0; c < job->item.ranks; c++) l->room.all.card[job->cards[c]].share = share;
+        tell(l, "%s keeps GPU %s busy for %.0f %% of the time%s", name_of(l, job->run), job->owner.cards, 100 * share,
+             share * 2 < 1 ? ": others go beside it" : ": no other goes beside it");
+    }
+}
+
 /* Whether it may go on, or begin. */
 static bool may_go(const launch *l, int run)
 {
@@ -342,6 +357,7 @@ static dram_status choose(launch *l)
     int fd = lock_host(l);
     if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot make this file: %m", l->lock);
     status = dram_events_read(&l->events);
+    measure_shares(l);
     dram_pack_room left = look_around(l);
     if (l->sweep->n_rungs) dram_halve_update(&l->halve, l->events.of);
     for (int late = 0; late < 2; late++) /* what goes on past a rung is before what begins */

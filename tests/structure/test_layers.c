@@ -26,8 +26,9 @@ static const struct {
     {"check", "base config io data session feed"},
     {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
-    {"train", "base config ir plan device io data comm session feed check evaluate report"},
-    {"cli", "base config device io comm synth session check evaluate report train"},
+    {"record", "base config io evaluate report"},
+    {"train", "base config ir plan device io data comm session feed check evaluate report record"},
+    {"cli", "base config device io comm synth session check evaluate report record train"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

@@ -57,9 +57,10 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
                                        "distilled",
                                        "teacher_ran",
                                        "images_per_second",
+                                       "device_utilization",
                                        "planned_peak_bytes",
                                        "measured_peak_bytes"};
-    assert_keys(line, keys, 16);
+    assert_keys(line, keys, 17);
     assert_int_equal((int)json_number(line, "step"), step);
     double sum = json_number(line, "loss_task") + 0.5 * json_number(line, "loss_resolution");
     if (distilled) sum += json_number(line, "loss_sam");
