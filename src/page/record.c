@@ -224,6 +224,16 @@ static void warn_of_metrics(dram_record *r)
     if (!m->there) dram_record_warn(r, "there is no metrics.jsonl: no step was written down");
 }
 
+/* The config's name, else that of the folder, whatever it was called by. */
+static char *name_of(const dram_record *r)
+{
+    const dram_config *cfg = dram_record_cfg(r);
+    char *path = cfg ? NULL : realpath(r->directory, NULL);
+    char *name = dram_strdup(cfg ? cfg->name : dram_path_name(path ? path : r->directory));
+    free(path);
+    return name;
+}
+
 dram_status dram_record_read(const char *directory, dram_record *r)
 {
     dram_status status;
@@ -238,8 +248,7 @@ dram_status dram_record_read(const char *directory, dram_record *r)
     judge(r);
     warn_of_metrics(r);
     warn_of_summary(r);
-    const dram_config *cfg = dram_record_cfg(r);
-    r->name = dram_strdup(cfg ? cfg->name : dram_path_name(directory));
+    r->name = name_of(r);
     if (r->name) return DRAM_OK;
     status = dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its page", directory);
 fail:

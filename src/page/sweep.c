@@ -129,8 +129,9 @@ static void add_state(const sheet *s)
         failed = count_state(s, DRAM_SWEEP_FAILED) + count_state(s, DRAM_SWEEP_GONE);
     int left = s->sweep->n_runs - done - failed;
     const char *look = failed ? "bad" : left ? "warn" : "good";
-    dram_str_add(s->out, "<span class=\"state %s\"><data data-key=\"runs_done\" value=\"%d\">%d</data> of %d %s done",
-                 look, done, done, s->sweep->n_runs, s->sweep->n_runs == 1 ? "run" : "runs");
+    dram_str_add(s->out, "<span class=\"state %s\">", look);
+    dram_html_number(done, DRAM_UNIT_NUMBER, "runs_done", s->out);
+    dram_str_add(s->out, " of %d %s done", s->sweep->n_runs, s->sweep->n_runs == 1 ? "run" : "runs");
     if (failed) dram_str_add(s->out, ", %d failed", failed);
     if (left) dram_str_add(s->out, ", %d still to be made or to be ended", left);
     dram_str_add(s->out, "</span>\n");
@@ -220,7 +221,7 @@ static void add_point(const sheet *s, int i)
     dram_str_add(s->out, "</code></td>");
     add_number(s, p->index, "planned_bytes", (double)p->planned_bytes, DRAM_UNIT_BYTES);
     add_number(s, p->index, "measured_bytes", measured, DRAM_UNIT_BYTES);
-    add_number(s, p->index, "process_bytes", process, DRAM_UNIT_BYTES);
+    add_number(s, p->index, "measured_process_bytes", process, DRAM_UNIT_BYTES);
     add_number(s, p->index, "seconds_per_image", o->seconds_per_image, DRAM_UNIT_SECONDS);
     add_number(s, p->index, "mean", o->n ? o->mean : NAN, s->unit);
     add_number(s, p->index, "sd", o->n ? o->sd : NAN, s->unit);
