@@ -107,10 +107,11 @@ static void add_smooth(const dram_axes *a, const dram_series *s, dram_str *out)
 {
     double at[SMOOTH], mean[SMOOTH];
     double first = s->x[0], last = s->x[s->n - 1];
-    for (int i = 0; i < SMOOTH; i++) at[i] = first + (last - first) * i / (SMOOTH - 1);
-    dram_smooth(s->x, s->y, s->n, at, SMOOTH, s->reach, mean);
+    int n = s->n < SMOOTH ? s->n : SMOOTH;
+    for (int i = 0; i < n; i++) at[i] = n < SMOOTH ? s->x[i] : first + (last - first) * i / (SMOOTH - 1);
+    dram_smooth(s->x, s->y, s->n, at, n, s->reach, mean);
     dram_str_add(out, "<path class=\"line " DRAM_STYLE_CLASSES "\" d=\"", DRAM_STYLE_OF(s->style));
-    add_path(a, at, mean, NULL, SMOOTH, DRAM_LINE_PLAIN, out);
+    add_path(a, at, mean, NULL, n, DRAM_LINE_PLAIN, out);
     dram_str_add(out, "\"/>\n");
 }
 

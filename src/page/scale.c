@@ -168,7 +168,7 @@ static void format_seconds(double value, char *out, size_t size)
 {
     long long s = (long long)(value + 0.5);
     if (value < 1)
-        snprintf(out, size, "%.3g s", value);
+        snprintf(out, size, value > 0 ? "%.1f ms" : "%.0f s", 1000 * value);
     else if (value < 100)
         snprintf(out, size, "%.1f s", value);
     else if (s < 3600)
@@ -190,7 +190,7 @@ char *dram_format_unit(double value, dram_unit unit, char *out, size_t size)
     else if (unit == DRAM_UNIT_SECONDS)
         format_seconds(value, out, size);
     else if (unit == DRAM_UNIT_PERCENT)
-        snprintf(out, size, "%.1f %%", 100 * value);
+        snprintf(out, size, value != 0 && fabs(value) < 0.01 ? "%.2f %%" : "%.1f %%", 100 * value);
     else if (value == floor(value) && fabs(value) < 1e15)
         group_digits(value, out, size);
     else if (fabs(value) < 1e-4 || fabs(value) >= 1e5)

@@ -152,8 +152,8 @@ static void add_number(sheet *s, const dram_dot *d)
         if (!is_free(s, box)) continue;
         for (int j = 0; j < 4; j++) s->taken[s->n_taken][j] = box[j];
         s->n_taken++;
-        dram_str_add(s->out, "<text class=\"mid%s\" x=\"%.1f\" y=\"%.1f\">%d</text>\n", d->frontier ? " strong" : "",
-                     cx, cy + 4, d->number);
+        dram_str_add(s->out, "<text class=\"mid number%s\" x=\"%.1f\" y=\"%.1f\">%d</text>\n",
+                     d->frontier ? " strong" : "", cx, cy + 4, d->number);
         return;
     }
 }
@@ -208,7 +208,7 @@ static void key_of(const sheet *s, int k, dram_str *mark, dram_str *text)
         break;
     case 1:
         dram_str_add(mark, "<circle class=\"dot grey\" cx=\"13\" cy=\"6\" r=\"5\"/>");
-        dram_str_add(text, "another takes no more bytes and time and is better");
+        dram_str_add(text, "behind another");
         break;
     case 2:
         dram_str_add(mark, "<circle class=\"dot c0 hollow\" cx=\"13\" cy=\"6\" r=\"4\"/>");
@@ -223,8 +223,7 @@ static void key_of(const sheet *s, int k, dram_str *mark, dram_str *text)
         dram_str_add(mark,
                      "<circle class=\"dot grey\" cx=\"7\" cy=\"6\" r=\"2.5\"/><circle class=\"dot grey\" cx=\"18\" "
                      "cy=\"6\" r=\"5.5\"/>");
-        dram_str_add(text, "area: time of an image, %s to %s",
-                     dram_format_unit(s->least_seconds, DRAM_UNIT_SECONDS, least, 32),
+        dram_str_add(text, "area: %s to %s an image", dram_format_unit(s->least_seconds, DRAM_UNIT_SECONDS, least, 32),
                      dram_format_unit(s->most_seconds, DRAM_UNIT_SECONDS, most, 32));
     }
 }
@@ -309,7 +308,7 @@ dram_status dram_scatter_picture(const dram_scatter *c, dram_str *out)
         if (text.text)
             dram_str_add(out, "<g transform=\"translate(%.0f %d)\">%s<text x=\"30\" y=\"10\">%s</text></g>\n", x,
                          height - 22, mark.text, text.text);
-        x += 44 + 5.9 * (double)text.length;
+        x += 44 + 6.6 * (double)text.length;
         dram_str_free(&mark);
         dram_str_free(&text);
     }

@@ -192,7 +192,7 @@ static void add_verdict(const sheet *s, int i)
 {
     const dram_sweep_point *p = &s->sweep->points[i];
     const dram_sweep_outcome *o = &s->results->points[i];
-    dram_str_add(s->out, "<td>");
+    dram_str_add(s->out, "<td class=\"v\">");
     if (p->equal_to)
         dram_str_add(s->out, "the same as %d", p->equal_to);
     else if (o->pareto)
