@@ -8,6 +8,8 @@
 #include "cli/command.h"
 #include "device/host.h"
 #include "launch/launch.h"
+#include "page/page.h"
+#include "sweep/sweep.h"
 
 typedef struct {
     bool plan, json, report, help;
@@ -94,6 +96,7 @@ static dram_status report(const dram_sweep *sweep, bool json)
     dram_str text = {0};
     dram_status status = dram_sweep_collect(sweep, &results);
     if (status == DRAM_OK) status = dram_sweep_write_csv(sweep, &results);
+    if (status == DRAM_OK) status = dram_page_sweep_save(sweep, &results, NULL);
     if (status == DRAM_OK) status = dram_sweep_report(sweep, &results, &text);
     if (status == DRAM_OK) fputs(text.text, json ? stderr : stdout);
     if (status == DRAM_OK && json) status = dram_print_json(dram_sweep_results_json(sweep, &results));

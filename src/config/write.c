@@ -183,25 +183,6 @@ static bool is_kept(const dram_key *key)
     return false;
 }
 
-static bool is_apart(const dram_key *key)
-{
-    return strcmp(key->path, "name") == 0 || strcmp(key->path, "seed") == 0 || strcmp(key->path, "run.dir") == 0;
-}
-
-dram_status dram_config_write_used(const dram_config *cfg, bool all, dram_str *out)
-{
-    for (int i = 0; i < dram_n_keys; i++) {
-        const dram_key *key = &dram_keys[i];
-        if (key->kind <= DRAM_KEY_SECTION || is_apart(key) || !dram_key_has_effect(cfg, key)) continue;
-        if (!all && key->resume == DRAM_RESUME_FREE) continue;
-        const dram_key_value value = dram_key_get(cfg, key);
-        dram_str_add(out, "%s=", key->path);
-        TRY(dram_key_write(key, &value, out));
-        dram_str_add(out, "\n");
-    }
-    return out->failed ? dram_config_no_memory() : DRAM_OK;
-}
-
 static dram_status write_keys(const dram_config *cfg, bool all, dram_str *out)
 {
     for (int i = 0; i < dram_n_keys; i++) {

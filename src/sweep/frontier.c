@@ -43,11 +43,11 @@ static double upper_tail(double t, double df)
     return t > 0 ? half : 1 - half;
 }
 
-double dram_welch(dram_sample a, dram_sample b)
+double dram_welch(dram_quality_sample a, dram_quality_sample b)
 {
     double df, se;
     if (a.n == 1 || b.n == 1) {
-        const dram_sample *many = a.n == 1 ? &b : &a;
+        const dram_quality_sample *many = a.n == 1 ? &b : &a;
         se = many->sd * sqrt(1 + 1.0 / many->n);
         df = many->n - 1;
     } else {
@@ -59,7 +59,7 @@ double dram_welch(dram_sample a, dram_sample b)
     return upper_tail((a.mean - b.mean) / se, df);
 }
 
-bool dram_is_better(dram_sample a, dram_sample b, bool less_is_better)
+bool dram_is_better(dram_quality_sample a, dram_quality_sample b, bool less_is_better)
 {
     if (less_is_better) {
         a.mean = -a.mean;
@@ -69,9 +69,9 @@ bool dram_is_better(dram_sample a, dram_sample b, bool less_is_better)
     return (a.n == 1 && b.n == 1) || dram_welch(a, b) < 0.05;
 }
 
-static dram_sample sample_of(const dram_sweep_outcome *o)
+static dram_quality_sample sample_of(const dram_sweep_outcome *o)
 {
-    return (dram_sample){.mean = o->mean, .sd = o->sd, .n = o->n};
+    return (dram_quality_sample){.mean = o->mean, .sd = o->sd, .n = o->n};
 }
 
 /* Times of one machine differ by a few percent when nothing does. */

@@ -166,11 +166,12 @@ static dram_status find_likeness(const dram_session *s, const dram_config *settl
 }
 
 /* Every key as each run has it: nothing is left to the machine or to a search that another machine might end otherwise. */
-static dram_status settle(const dram_session *s, dram_sweep_point *p, likeness *like)
+static dram_status settle(const planning *all, const dram_session *s, dram_sweep_point *p, likeness *like)
 {
     dram_config cfg = s->cfg;
     dram_str yaml = {0};
-    cfg.memory.budget = s->budget > p->planned_bytes ? s->budget : p->planned_bytes;
+    bool larger = s->budget > p->planned_bytes && s->budget <= all->total[p->gpu];
+    cfg.memory.budget = larger ? s->budget : p->planned_bytes;
     cfg.memory.may_change = 0;
     cfg.threads = s->plan->profile.workers;
     cfg.device = p->gpu ? DRAM_RUN_DEVICE_CUDA : DRAM_RUN_DEVICE_CPU;
@@ -185,7 +186,7 @@ static dram_status plan_session(const planning *all, dram_session *s, dram_sweep
 {
     TRY(take_bytes(s, p));
     TRY(check_size(all, s, p));
-    return p->status == DRAM_POINT_PLANNED ? settle(s, p, like) : DRAM_OK;
+    return p->status == DRAM_POINT_PLANNED ? settle(all, s, p, like) : DRAM_OK;
 }
 
 static dram_status plan_point(const planning *all, dram_sweep_point *p, likeness *like)

@@ -28,7 +28,9 @@ static const struct {
     {"report", "base ir plan io session feed check evaluate"},
     {"record", "base config io evaluate report"},
     {"train", "base config ir plan device io data comm session feed check evaluate report record"},
-    {"cli", "base config device io comm synth session check evaluate report record train"},
+    {"sweep", "base config io session feed"},
+    {"launch", "base device io sweep"},
+    {"cli", "base config device io comm synth session check evaluate report record train sweep launch"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
