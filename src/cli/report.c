@@ -11,7 +11,7 @@
 #include "io/atomic.h"
 #include "io/path.h"
 #include "page/page.h"
-#include "page/record.h"
+#include "page/history.h"
 
 static bool has_file(const char *folder, const char *name)
 {
@@ -24,7 +24,7 @@ static bool has_file(const char *folder, const char *name)
 
 static bool is_sweep(const char *folder)
 {
-    return has_file(folder, "plan.json") && !dram_record_is_run(folder);
+    return has_file(folder, "plan.json") && !dram_history_is_run(folder);
 }
 
 /* What a folder holds that is neither a run's nor a sweep's: the runs in it, by the names of the first. */
@@ -38,7 +38,7 @@ static void say_content(const char *folder, dram_str *text)
         char *path;
         if (entry->d_name[0] == '.' || dram_path_join(folder, entry->d_name, &path) != DRAM_OK) continue;
         n++;
-        if (dram_record_is_run(path) && runs++ < NAMED) dram_str_add(text, "%s%s", runs > 1 ? ", " : "", path);
+        if (dram_history_is_run(path) && runs++ < NAMED) dram_str_add(text, "%s%s", runs > 1 ? ", " : "", path);
         dram_free(path);
     }
     if (dir) closedir(dir);
@@ -56,7 +56,7 @@ static dram_status check_folder(const char *path)
     if (why) return dram_fail(DRAM_ERR_CONFIG, "report: %s: %s", path, why);
     if (!there) return dram_fail(DRAM_ERR_CONFIG, "report: %s: there is no such folder", path);
     if (!S_ISDIR(info.st_mode)) return dram_fail(DRAM_ERR_CONFIG, "report: %s: a file, not the folder of a run", path);
-    if (dram_record_is_run(path) || is_sweep(path)) return DRAM_OK;
+    if (dram_history_is_run(path) || is_sweep(path)) return DRAM_OK;
     dram_str text = {0};
     say_content(path, &text);
     bool runs = text.text && text.text[0] && text.text[0] != 'i';

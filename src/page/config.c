@@ -43,7 +43,7 @@ static dram_status add_change(void *context, const char *key, dram_resume_kind k
 }
 
 /* What is another than before at each step from which the run went on with another config. */
-static dram_status add_changes(const dram_record *r, dram_str *out)
+static dram_status add_changes(const dram_history *r, dram_str *out)
 {
     for (int i = 1; i < r->n_configs; i++) {
         const dram_config *before = r->configs[i - 1].cfg, *now = r->configs[i].cfg;
@@ -59,9 +59,9 @@ static dram_status add_changes(const dram_record *r, dram_str *out)
     return DRAM_OK;
 }
 
-dram_status dram_page_add_config(const dram_record *r, dram_str *out)
+dram_status dram_page_add_config(const dram_history *r, dram_str *out)
 {
-    const dram_config *cfg = dram_record_cfg(r);
+    const dram_config *cfg = dram_history_cfg(r);
     dram_str rows = {0}, yaml = {0};
     listing l = {.out = &rows};
     dram_status status = DRAM_OK;

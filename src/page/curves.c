@@ -30,7 +30,7 @@ static void add_point(dram_points *p, double x, double y)
     p->y[p->n++] = y;
 }
 
-dram_status dram_points_metric(const dram_record *r, int column, dram_points *p)
+dram_status dram_points_metric(const dram_history *r, int column, dram_points *p)
 {
     const dram_log *m = &r->metrics;
     bool always = column == DRAM_METRIC_LOSS || column == DRAM_METRIC_GRAD_NORM;
@@ -45,7 +45,7 @@ dram_status dram_points_metric(const dram_record *r, int column, dram_points *p)
     return DRAM_OK;
 }
 
-dram_status dram_points_evaluation(const dram_record *r, int column, dram_points *p)
+dram_status dram_points_evaluation(const dram_history *r, int column, dram_points *p)
 {
     const dram_log *e = &r->evaluations;
     TRY(points_new(e->n, p));
@@ -54,7 +54,7 @@ dram_status dram_points_evaluation(const dram_record *r, int column, dram_points
     return DRAM_OK;
 }
 
-dram_status dram_points_memory(const dram_record *r, int column, dram_points *p)
+dram_status dram_points_memory(const dram_history *r, int column, dram_points *p)
 {
     const dram_log *m = &r->memory;
     TRY(points_new(2 * m->n, p));
@@ -104,7 +104,7 @@ static void add_line(lines *l, const char *name, dram_points *p, dram_line_kind 
                                       .reach = smooth ? dram_points_reach(p) : 0};
 }
 
-static dram_status add_metric(lines *l, const dram_record *r, int column, const char *name, int style, bool smooth)
+static dram_status add_metric(lines *l, const dram_history *r, int column, const char *name, int style, bool smooth)
 {
     dram_points p;
     TRY(dram_points_metric(r, column, &p));
@@ -112,7 +112,7 @@ static dram_status add_metric(lines *l, const dram_record *r, int column, const 
     return DRAM_OK;
 }
 
-static dram_status add_evaluation(lines *l, const dram_record *r, int column, const char *name, int style)
+static dram_status add_evaluation(lines *l, const dram_history *r, int column, const char *name, int style)
 {
     dram_points p;
     TRY(dram_points_evaluation(r, column, &p));
@@ -121,7 +121,7 @@ static dram_status add_evaluation(lines *l, const dram_record *r, int column, co
 }
 
 /* Draws the lines, if there are any, and frees them. */
-static dram_status draw(lines *l, dram_chart c, const dram_record *r, dram_str *out)
+static dram_status draw(lines *l, dram_chart c, const dram_history *r, dram_str *out)
 {
     char note[160];
     double reach = 0;
@@ -142,7 +142,7 @@ static dram_status draw(lines *l, dram_chart c, const dram_record *r, dram_str *
     return status;
 }
 
-dram_status dram_curves_training(const dram_record *r, dram_str *out)
+dram_status dram_curves_training(const dram_history *r, dram_str *out)
 {
     static const struct {
         const char *title;
@@ -181,7 +181,7 @@ fail:
     return status;
 }
 
-dram_status dram_curves_evaluations(const dram_record *r, dram_str *out)
+dram_status dram_curves_evaluations(const dram_history *r, dram_str *out)
 {
     lines task = {0}, cosine = {0}, mse = {0};
     dram_status status;
@@ -203,11 +203,11 @@ fail:
 }
 
 /* The planned peak as a line over the whole time. */
-static dram_status add_planned(lines *l, const dram_record *r)
+static dram_status add_planned(lines *l, const dram_history *r)
 {
     dram_points p;
     const dram_log *m = &r->metrics;
-    double planned = dram_record_number(r, "planned_peak_bytes");
+    double planned = dram_history_number(r, "planned_peak_bytes");
     if (m->n) planned = m->column[DRAM_METRIC_PLANNED][m->n - 1];
     if (!isfinite(planned) || r->memory.n == 0) return DRAM_OK;
     TRY(points_new(2, &p));
@@ -217,7 +217,7 @@ static dram_status add_planned(lines *l, const dram_record *r)
     return DRAM_OK;
 }
 
-dram_status dram_curves_memory(const dram_record *r, dram_str *out)
+dram_status dram_curves_memory(const dram_history *r, dram_str *out)
 {
     static const struct {
         const char *name;
@@ -246,7 +246,7 @@ fail:
     return status;
 }
 
-dram_status dram_curves_runs(const dram_record *records, int n, dram_str *out)
+dram_status dram_curves_runs(const dram_history *histories, int n, dram_str *out)
 {
     static const struct {
         const char *title;
@@ -265,8 +265,8 @@ dram_status dram_curves_runs(const dram_record *records, int n, dram_str *out)
         dram_status status = DRAM_OK;
         for (int k = 0; k < n && k < DRAM_STYLES && status == DRAM_OK; k++)
             status = chart[i].evaluation
-                         ? add_evaluation(&l, &records[k], chart[i].column, records[k].name, k)
-                         : add_metric(&l, &records[k], chart[i].column, records[k].name, k, chart[i].smooth);
+                         ? add_evaluation(&l, &histories[k], chart[i].column, histories[k].name, k)
+                         : add_metric(&l, &histories[k], chart[i].column, histories[k].name, k, chart[i].smooth);
         if (status != DRAM_OK) {
             lines_free(&l);
             return status;

@@ -116,7 +116,7 @@ static void say_left_out(const char *name, const count *c, dram_str *out)
             c->wrong, c->wrong == 1 ? "file" : "files", name);
 }
 
-static dram_status add_folder(const dram_record *r, const char *name, const char *title, const char *text,
+static dram_status add_folder(const dram_history *r, const char *name, const char *title, const char *text,
                               const char *classes, dram_str *out, bool *there)
 {
     char *path;
@@ -140,7 +140,7 @@ static dram_status add_folder(const dram_record *r, const char *name, const char
     return status;
 }
 
-dram_status dram_page_add_pictures(const dram_record *r, dram_str *out)
+dram_status dram_page_add_pictures(const dram_history *r, dram_str *out)
 {
     bool predictions, features;
     TRY(add_folder(r, "predictions", "Predictions", "Each pixel&#8217;s predicted class, laid half over the image.", "",

@@ -10,7 +10,7 @@
 
 static dram_status make(const dram_config *cfg, dram_page_plan *p)
 {
-    dram_config own = *cfg; /* its strings stay the record's */
+    dram_config own = *cfg; /* its strings stay the history's */
     if (dram_weights_native(cfg, &own.sam_distill.teacher.native_size) != DRAM_OK) dram_error_clear();
     TRY(dram_budget_plan(&own, DRAM_SET_TRAIN, 0, &p->session));
     dram_status status = dram_plan_facts_find(&p->session, &p->facts);
@@ -22,25 +22,25 @@ static dram_status make(const dram_config *cfg, dram_page_plan *p)
     return status;
 }
 
-dram_status dram_page_plan_make(dram_record *r, dram_page_plan *p)
+dram_status dram_page_plan_make(dram_history *r, dram_page_plan *p)
 {
-    const dram_config *cfg = dram_record_cfg(r);
+    const dram_config *cfg = dram_history_cfg(r);
     const dram_log *m = &r->metrics;
     *p = (dram_page_plan){0};
     if (!cfg) return DRAM_OK;
     dram_status status = make(cfg, p);
     if (status == DRAM_ERR_MEMORY) return status;
     if (status != DRAM_OK) {
-        dram_record_warn(r, "its plan cannot be made again: %s", dram_error_text());
+        dram_history_warn(r, "its plan cannot be made again: %s", dram_error_text());
         dram_error_clear();
         return DRAM_OK;
     }
     double had = m->n ? m->column[DRAM_METRIC_PLANNED][m->n - 1] : NAN;
     if (isfinite(had) && had != (double)p->session.plan->arena_bytes)
-        dram_record_warn(r,
-                         "the plan that is made here takes %lld bytes, that of the run took %.0f: the arena's picture "
-                         "and the levers are of the first",
-                         (long long)p->session.plan->arena_bytes, had);
+        dram_history_warn(r,
+                          "the plan that is made here takes %lld bytes, that of the run took %.0f: the arena's picture "
+                          "and the levers are of the first",
+                          (long long)p->session.plan->arena_bytes, had);
     return DRAM_OK;
 }
 

@@ -13,14 +13,14 @@
 
 /* ---- the heading ---- */
 
-static void add_state(const dram_record *r, dram_str *out)
+static void add_state(const dram_history *r, dram_str *out)
 {
-    static const char *const look[] = {[DRAM_RECORD_DONE] = "good",
-                                       [DRAM_RECORD_PAUSED] = "warn",
-                                       [DRAM_RECORD_FAILED] = "bad",
-                                       [DRAM_RECORD_BROKEN_OFF] = "warn"};
+    static const char *const look[] = {[DRAM_HISTORY_DONE] = "good",
+                                       [DRAM_HISTORY_PAUSED] = "warn",
+                                       [DRAM_HISTORY_FAILED] = "bad",
+                                       [DRAM_HISTORY_BROKEN_OFF] = "warn"};
     dram_str text = {0};
-    dram_record_say_state(r, &text);
+    dram_history_say_state(r, &text);
     dram_str_add(out, "<span class=\"state %s\">", look[r->state]);
     dram_markup_add(out, text.text);
     dram_str_add(out, "</span>\n");
@@ -28,27 +28,27 @@ static void add_state(const dram_record *r, dram_str *out)
 }
 
 /* The last finite number of a column of metrics.jsonl. */
-static double last_metric(const dram_record *r, int column)
+static double last_metric(const dram_history *r, int column)
 {
     for (int i = r->metrics.n - 1; i >= 0; i--)
         if (isfinite(r->metrics.column[column][i])) return r->metrics.column[column][i];
     return NAN;
 }
 
-static double most_memory(const dram_record *r, int column)
+static double most_memory(const dram_history *r, int column)
 {
     double most = NAN;
     for (int i = 0; i < r->memory.n; i++) most = fmax(most, r->memory.column[column][i]);
     return most;
 }
 
-static void add_memory_tiles(const dram_record *r, dram_str *out)
+static void add_memory_tiles(const dram_history *r, dram_str *out)
 {
     double planned = last_metric(r, DRAM_METRIC_PLANNED), measured = last_metric(r, DRAM_METRIC_MEASURED);
-    double resident = dram_record_number(r, "process_peak_rss_bytes");
+    double resident = dram_history_number(r, "process_peak_rss_bytes");
     double card = most_memory(r, DRAM_MEMORY_CARD);
-    if (!isfinite(planned)) planned = dram_record_number(r, "planned_peak_bytes");
-    if (!isfinite(measured)) measured = dram_record_number(r, "measured_peak_bytes");
+    if (!isfinite(planned)) planned = dram_history_number(r, "planned_peak_bytes");
+    if (!isfinite(measured)) measured = dram_history_number(r, "measured_peak_bytes");
     dram_html_tile("arena, planned", planned, DRAM_UNIT_BYTES, "planned_peak_bytes", out);
     dram_html_tile(planned == measured ? "measured: the same" : "arena, measured", measured, DRAM_UNIT_BYTES,
                    "measured_peak_bytes", out);
@@ -57,35 +57,35 @@ static void add_memory_tiles(const dram_record *r, dram_str *out)
     dram_html_tile("process in RAM", resident, DRAM_UNIT_BYTES, "process_rss_bytes", out);
 }
 
-static void add_tiles(const dram_record *r, dram_str *out)
+static void add_tiles(const dram_history *r, dram_str *out)
 {
-    double speed = dram_record_number(r, "images_per_second");
+    double speed = dram_history_number(r, "images_per_second");
     if (!isfinite(speed)) speed = last_metric(r, DRAM_METRIC_IMAGES_PER_SECOND);
     dram_str_add(out, "<div class=\"tiles\">\n");
-    dram_html_tile("mIoU", dram_record_quality(r, "miou"), DRAM_UNIT_PERCENT, "miou", out);
-    dram_html_tile("pixel accuracy", dram_record_quality(r, "pixel_accuracy"), DRAM_UNIT_PERCENT, "pixel_accuracy",
+    dram_html_tile("mIoU", dram_history_quality(r, "miou"), DRAM_UNIT_PERCENT, "miou", out);
+    dram_html_tile("pixel accuracy", dram_history_quality(r, "pixel_accuracy"), DRAM_UNIT_PERCENT, "pixel_accuracy",
                    out);
-    dram_html_tile("cosine to teacher", dram_record_quality(r, "embedding_cosine"), DRAM_UNIT_NUMBER,
+    dram_html_tile("cosine to teacher", dram_history_quality(r, "embedding_cosine"), DRAM_UNIT_NUMBER,
                    "embedding_cosine", out);
     add_memory_tiles(r, out);
     dram_html_tile("images per second", speed, DRAM_UNIT_NUMBER, "images_per_second", out);
-    dram_html_tile("time of training", dram_record_seconds(r), DRAM_UNIT_SECONDS, "seconds", out);
+    dram_html_tile("time of training", dram_history_seconds(r), DRAM_UNIT_SECONDS, "seconds", out);
     dram_html_tile("last loss", last_metric(r, DRAM_METRIC_LOSS), DRAM_UNIT_NUMBER, "loss", out);
     dram_str_add(out, "</div>\n");
 }
 
 /* ---- what it was ---- */
 
-static void add_data(const dram_record *r, const char *set, const char *images, const char *labels, dram_str *out)
+static void add_data(const dram_history *r, const char *set, const char *images, const char *labels, dram_str *out)
 {
     char path[64], name[16];
     dram_str text = {0};
     if (!images) return;
     dram_str_add(&text, "%s", images);
     snprintf(path, sizeof path, "data.%s.images", set);
-    double n = dram_record_number(r, path);
+    double n = dram_history_number(r, path);
     snprintf(path, sizeof path, "data.%s.labels", set);
-    double n_labels = dram_record_number(r, path);
+    double n_labels = dram_history_number(r, path);
     if (isfinite(n)) dram_str_add(&text, ", %.0f images", n);
     if (labels && isfinite(n_labels)) dram_str_add(&text, ", %.0f labels", n_labels);
     snprintf(name, sizeof name, "data.%s", set);
@@ -115,12 +115,12 @@ static void add_plain_heading(const dram_config *cfg, dram_str *out)
     if (cfg->sam_distill.enabled) dram_html_fact("teacher", cfg->sam_distill.teacher.model_type, out);
 }
 
-static void add_where(const dram_record *r, dram_str *out)
+static void add_where(const dram_history *r, dram_str *out)
 {
     const cJSON *depends = cJSON_GetObjectItemCaseSensitive(r->saved, "depends");
     const cJSON *threads = cJSON_GetObjectItemCaseSensitive(depends, "threads");
     const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r->saved, "version"));
-    double ranks = dram_record_number(r, "distributed.ranks");
+    double ranks = dram_history_number(r, "distributed.ranks");
     dram_str text = {0};
     if (cJSON_IsNumber(threads))
         dram_str_add(&text, "%s, %.0f %s",
@@ -132,9 +132,9 @@ static void add_where(const dram_record *r, dram_str *out)
     dram_str_free(&text);
 }
 
-static void add_what(const dram_record *r, const dram_page_plan *plan, dram_str *out)
+static void add_what(const dram_history *r, const dram_page_plan *plan, dram_str *out)
 {
-    const dram_config *cfg = dram_record_cfg(r);
+    const dram_config *cfg = dram_history_cfg(r);
     dram_str text = {0};
     dram_html_heading("What it was", out);
     dram_str_add(out, "<table class=\"facts\"><tbody>\n");
@@ -163,7 +163,7 @@ static void add_what(const dram_record *r, const dram_page_plan *plan, dram_str 
 
 /* ---- evaluations ---- */
 
-static void add_evaluation_table(const dram_record *r, dram_str *out)
+static void add_evaluation_table(const dram_history *r, dram_str *out)
 {
     const dram_log *e = &r->evaluations;
     static const struct {
@@ -200,9 +200,9 @@ static void add_evaluation_table(const dram_record *r, dram_str *out)
 }
 
 /* The name of a class: that of the evaluation, of the config, or its number. */
-static void add_class_name(const dram_record *r, int k, dram_str *out)
+static void add_class_name(const dram_history *r, int k, dram_str *out)
 {
-    const dram_config *cfg = dram_record_cfg(r);
+    const dram_config *cfg = dram_history_cfg(r);
     const cJSON *names = cJSON_GetObjectItemCaseSensitive(r->evaluations.last, "class_names");
     const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, k));
     char room[256];
@@ -213,7 +213,7 @@ static void add_class_name(const dram_record *r, int k, dram_str *out)
         dram_str_add(out, "%d", k);
 }
 
-static void add_classes(const dram_record *r, dram_str *out)
+static void add_classes(const dram_history *r, dram_str *out)
 {
     const cJSON *classes = cJSON_GetObjectItemCaseSensitive(r->evaluations.last, "class_iou"), *item;
     int n = cJSON_GetArraySize(classes), k = 0;
@@ -239,7 +239,7 @@ static void add_classes(const dram_record *r, dram_str *out)
 
 /* ---- the page ---- */
 
-static dram_status add_curves(const dram_record *r, dram_str *out)
+static dram_status add_curves(const dram_history *r, dram_str *out)
 {
     if (r->metrics.n) {
         dram_html_heading("Training", out);
@@ -259,7 +259,7 @@ static dram_status add_curves(const dram_record *r, dram_str *out)
     return DRAM_OK;
 }
 
-static dram_status add_memory(const dram_record *r, const dram_page_plan *plan, dram_str *out)
+static dram_status add_memory(const dram_history *r, const dram_page_plan *plan, dram_str *out)
 {
     if (r->memory.n == 0 && !plan->there) return DRAM_OK;
     dram_html_heading("Memory", out);
@@ -272,7 +272,7 @@ static dram_status add_memory(const dram_record *r, const dram_page_plan *plan, 
     return DRAM_OK;
 }
 
-static dram_status add_all(const dram_record *r, const dram_page_plan *plan, dram_str *out)
+static dram_status add_all(const dram_history *r, const dram_page_plan *plan, dram_str *out)
 {
     dram_html_begin(r->name, out);
     dram_str_add(out, "<h1>");
@@ -294,12 +294,12 @@ static dram_status add_all(const dram_record *r, const dram_page_plan *plan, dra
 
 dram_status dram_page_run(const char *directory, dram_str *out)
 {
-    dram_record record;
+    dram_history history;
     dram_page_plan plan;
-    TRY(dram_record_read(directory, &record));
-    dram_status status = dram_page_plan_make(&record, &plan);
-    if (status == DRAM_OK) status = add_all(&record, &plan, out);
+    TRY(dram_history_read(directory, &history));
+    dram_status status = dram_page_plan_make(&history, &plan);
+    if (status == DRAM_OK) status = add_all(&history, &plan, out);
     dram_page_plan_free(&plan);
-    dram_record_free(&record);
+    dram_history_free(&history);
     return status;
 }

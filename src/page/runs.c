@@ -17,53 +17,53 @@ typedef struct {
     const char *title, *key;
     dram_unit unit;
     int better; /* 1: more is better, -1: less, 0: neither */
-    double (*of)(const dram_record *r);
+    double (*of)(const dram_history *r);
 } column;
 
-static double miou(const dram_record *r)
+static double miou(const dram_history *r)
 {
-    return dram_record_quality(r, "miou");
+    return dram_history_quality(r, "miou");
 }
 
-static double cosine(const dram_record *r)
+static double cosine(const dram_history *r)
 {
-    return dram_record_quality(r, "embedding_cosine");
+    return dram_history_quality(r, "embedding_cosine");
 }
 
-static double mse(const dram_record *r)
+static double mse(const dram_history *r)
 {
-    return dram_record_quality(r, "embedding_mse");
+    return dram_history_quality(r, "embedding_mse");
 }
 
-static double last_of(const dram_record *r, int k)
+static double last_of(const dram_history *r, int k)
 {
     return r->metrics.n ? r->metrics.column[k][r->metrics.n - 1] : NAN;
 }
 
-static double planned(const dram_record *r)
+static double planned(const dram_history *r)
 {
     return last_of(r, DRAM_METRIC_PLANNED);
 }
 
-static double measured(const dram_record *r)
+static double measured(const dram_history *r)
 {
     return last_of(r, DRAM_METRIC_MEASURED);
 }
 
-static double loss(const dram_record *r)
+static double loss(const dram_history *r)
 {
     return last_of(r, DRAM_METRIC_LOSS);
 }
 
-static double speed(const dram_record *r)
+static double speed(const dram_history *r)
 {
-    double all = dram_record_number(r, "images_per_second");
+    double all = dram_history_number(r, "images_per_second");
     return isfinite(all) ? all : last_of(r, DRAM_METRIC_IMAGES_PER_SECOND);
 }
 
-static double steps(const dram_record *r)
+static double steps(const dram_history *r)
 {
-    return (double)dram_record_steps(r);
+    return (double)dram_history_steps(r);
 }
 
 static const column columns[] = {{"updates", "steps", DRAM_UNIT_NUMBER, 0, steps},
@@ -74,10 +74,10 @@ static const column columns[] = {{"updates", "steps", DRAM_UNIT_NUMBER, 0, steps
                                  {"planned", "planned_peak_bytes", DRAM_UNIT_BYTES, -1, planned},
                                  {"measured", "measured_peak_bytes", DRAM_UNIT_BYTES, 0, measured},
                                  {"images/s", "images_per_second", DRAM_UNIT_NUMBER, 1, speed},
-                                 {"time", "seconds", DRAM_UNIT_SECONDS, 0, dram_record_seconds}};
+                                 {"time", "seconds", DRAM_UNIT_SECONDS, 0, dram_history_seconds}};
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
-static double best_of(const dram_record *r, int n, const column *c)
+static double best_of(const dram_history *r, int n, const column *c)
 {
     double best = NAN;
     for (int i = 0; i < n && c->better; i++) {
@@ -96,7 +96,7 @@ static void add_swatch(int style, dram_str *out)
                  DRAM_STYLE_OF(style));
 }
 
-static void add_results(const dram_record *r, int n, dram_str *out)
+static void add_results(const dram_history *r, int n, dram_str *out)
 {
     dram_html_heading("What came out", out);
     dram_str_add(out, "<div class=\"scroll\"><table><thead><tr><th>run</th><th>state</th>");
@@ -104,7 +104,7 @@ static void add_results(const dram_record *r, int n, dram_str *out)
     dram_str_add(out, "</tr></thead><tbody>\n");
     for (int i = 0; i < n; i++) {
         dram_str state = {0};
-        dram_record_say_state(&r[i], &state);
+        dram_history_say_state(&r[i], &state);
         dram_str_add(out, "<tr><th scope=\"row\">");
         add_swatch(i, out);
         dram_markup_add(out, r[i].name);
@@ -188,7 +188,7 @@ static void add_key_row(const values *v, int n, int key, const char *name, dram_
     dram_str_add(out, "</tr>\n");
 }
 
-static void add_differences(const dram_record *r, const values *v, int n, dram_str *out)
+static void add_differences(const dram_history *r, const values *v, int n, dram_str *out)
 {
     int keys = 0, with = 0, rows = 0;
     for (int i = 0; i < n; i++)
@@ -213,7 +213,7 @@ static void add_differences(const dram_record *r, const values *v, int n, dram_s
 
 /* ---- the page ---- */
 
-static void add_warnings(const dram_record *r, int n, dram_str *out)
+static void add_warnings(const dram_history *r, int n, dram_str *out)
 {
     for (int i = 0; i < n; i++)
         for (int k = 0; k < r[i].n_warnings; k++) {
@@ -225,7 +225,7 @@ static void add_warnings(const dram_record *r, int n, dram_str *out)
         }
 }
 
-static dram_status add_all(const dram_record *r, int n, const values *v, dram_str *out)
+static dram_status add_all(const dram_history *r, int n, const values *v, dram_str *out)
 {
     char title[64];
     dram_str warnings = {0};
@@ -252,15 +252,15 @@ dram_status dram_page_runs(const char *const *directories, int n, dram_str *out)
 {
     dram_status status = DRAM_OK;
     int read = 0;
-    dram_record *r = dram_calloc((size_t)n, sizeof *r);
+    dram_history *r = dram_calloc((size_t)n, sizeof *r);
     values *v = dram_calloc((size_t)n, sizeof *v);
     if (!r || !v) status = dram_fail(DRAM_ERR_MEMORY, "no memory for %d runs", n);
     for (; read < n && status == DRAM_OK; read += status == DRAM_OK)
-        status = dram_record_read(directories[read], &r[read]);
+        status = dram_history_read(directories[read], &r[read]);
     for (int i = 0; i < read && status == DRAM_OK; i++)
-        if (dram_record_cfg(&r[i])) status = dram_config_each(dram_record_cfg(&r[i]), keep_value, &v[i]);
+        if (dram_history_cfg(&r[i])) status = dram_config_each(dram_history_cfg(&r[i]), keep_value, &v[i]);
     if (status == DRAM_OK) status = add_all(r, n, v, out);
-    for (int i = 0; i < read; i++) dram_record_free(&r[i]);
+    for (int i = 0; i < read; i++) dram_history_free(&r[i]);
     for (int i = 0; v && i < n; i++) values_free(&v[i]);
     dram_free(r);
     dram_free(v);

@@ -51,7 +51,7 @@ static const char page[] =
     "border-radius:0 8px 8px 0}.warnings ul{margin:0;padding-left:18px}.warnings li{overflow-wrap:anywhere}"
     ".warnings b{color:var(--warn)}\n"
     ".figs{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:26px 28px}"
-    ".fig{margin:0;min-width:0;position:relative}.fig.all{grid-column:1/-1}"
+    ".figs>div{min-width:0}.fig{margin:0;min-width:0;position:relative}.fig.all{grid-column:1/-1}"
     "figcaption{font-weight:600;font-size:14px;margin:0 0 2px}figcaption i{font-weight:400;color:var(--soft)}"
     ".keys{display:flex;flex-wrap:wrap;gap:0 16px;font-size:13px;color:var(--soft);margin:0 0 4px}"
     ".key svg{vertical-align:-1px;margin-right:5px}.key "
@@ -95,7 +95,8 @@ static const char page[] =
     "@media print{:root{--ink:#000;--soft:#444;--rule:#ccc;--edge:#888;--paper:#fff;--card:#fff;--wash:#f3f3f3;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b4608f;--c4:#c98a00;--c5:#3a9bd0;--c6:#000}"
     "main{max-width:none;padding:0}.fig,.shots figure,tr,.tiles,.arena{break-inside:avoid}h2{break-after:avoid}"
-    ".arena{overflow:visible}.arena svg{min-width:0}.scroll{overflow:visible}body{font-size:12px}"
+    ".arena{overflow:visible}.arena svg{min-width:0}.scroll{overflow:visible}th,td{padding-right:8px}table,tbody "
+    "th{font-size:11px}body{font-size:12px}"
     "#tip{display:none}}\n";
 
 void dram_style_page(dram_str *out)

@@ -30,7 +30,8 @@ static const struct {
     {"train", "base config ir plan device io data comm session feed check evaluate report record"},
     {"sweep", "base config io session feed"},
     {"launch", "base device io sweep"},
-    {"cli", "base config device io comm synth session check evaluate report record train sweep launch"},
+    {"page", "base config io session report train sweep"},
+    {"cli", "base config device io comm synth session check evaluate report record train sweep launch page"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

@@ -1,4 +1,4 @@
-#include "page/record.h"
+#include "page/history.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -15,29 +15,30 @@
 #include "io/path.h"
 #include "train/configs.h"
 
-void dram_record_warn(dram_record *r, const char *format, ...)
+void dram_history_warn(dram_history *r, const char *format, ...)
 {
     char text[1400];
     va_list args;
-    if (r->n_warnings == DRAM_RECORD_WARNINGS) return;
+    if (r->n_warnings == DRAM_HISTORY_WARNINGS) return;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    bool last = r->n_warnings == DRAM_RECORD_WARNINGS - 1;
+    bool last = r->n_warnings == DRAM_HISTORY_WARNINGS - 1;
     r->warnings[r->n_warnings] = dram_strdup(last ? "and there are more warnings" : text);
     if (r->warnings[r->n_warnings]) r->n_warnings++;
 }
 
 /* The held error becomes a warning. */
-static void warn_of_error(dram_record *r, const char *what)
+static void warn_of_error(dram_history *r, const char *what)
 {
-    dram_record_warn(r, "%s%s", what, dram_error_text());
+    dram_history_warn(r, "%s%s", what, dram_error_text());
     dram_error_clear();
 }
 
 /* ---- files ---- */
 
-static dram_status read_log(dram_record *r, const char *name, const char *const *keys, int n, bool rises, dram_log *log)
+static dram_status read_log(dram_history *r, const char *name, const char *const *keys, int n, bool rises,
+                            dram_log *log)
 {
     char *path;
     TRY(dram_path_join(r->directory, name, &path));
@@ -49,13 +50,13 @@ static dram_status read_log(dram_record *r, const char *name, const char *const 
     }
     TRY(status);
     if (log->damaged)
-        dram_record_warn(r, "%s: %d %s left out, being damaged or out of order, the first of them line %d", name,
-                         log->damaged, log->damaged == 1 ? "line was" : "lines were", log->first_damaged);
-    if (log->torn) dram_record_warn(r, "%s: the last line was not written to its end, and is left out", name);
+        dram_history_warn(r, "%s: %d %s left out, being damaged or out of order, the first of them line %d", name,
+                          log->damaged, log->damaged == 1 ? "line was" : "lines were", log->first_damaged);
+    if (log->torn) dram_history_warn(r, "%s: the last line was not written to its end, and is left out", name);
     return DRAM_OK;
 }
 
-static dram_status read_logs(dram_record *r)
+static dram_status read_logs(dram_history *r)
 {
 #define X(ID, KEY) #KEY,
     static const char *const metrics[] = {DRAM_METRIC_LIST(X)}, *const evaluations[] = {DRAM_EVALUATION_LIST(X)},
@@ -66,7 +67,7 @@ static dram_status read_logs(dram_record *r)
     return read_log(r, "memory.jsonl", memory, DRAM_MEMORIES, false, &r->memory);
 }
 
-static dram_status read_summary(dram_record *r)
+static dram_status read_summary(dram_history *r)
 {
     char *path;
     TRY(dram_path_join(r->directory, "summary.json", &path));
@@ -76,7 +77,7 @@ static dram_status read_summary(dram_record *r)
 }
 
 /* checkpoint.json has the version of dram, and on what the run was made. */
-static dram_status read_checkpoint(dram_record *r)
+static dram_status read_checkpoint(dram_history *r)
 {
     char *folder, *step = NULL, *path = NULL;
     dram_status status;
@@ -97,22 +98,22 @@ static dram_status read_checkpoint(dram_record *r)
 
 static int by_step(const void *a, const void *b)
 {
-    const dram_record_config *x = a, *y = b;
+    const dram_history_config *x = a, *y = b;
     if (x->step != y->step) return x->step < y->step ? -1 : 1;
     return x->again - y->again;
 }
 
-static dram_status list_configs(dram_record *r)
+static dram_status list_configs(dram_history *r)
 {
     const struct dirent *entry;
-    dram_record_config c = {0};
+    dram_history_config c = {0};
     dram_status status = DRAM_OK;
     DIR *dir = opendir(r->directory);
     if (!dir) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open this folder: %m", r->directory);
     while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
         if (!dram_configs_name(entry->d_name, &c.step, &c.again)) continue;
-        if (r->n_configs == DRAM_RECORD_CONFIGS) {
-            dram_record_warn(r, "only %d of its configs are read", DRAM_RECORD_CONFIGS);
+        if (r->n_configs == DRAM_HISTORY_CONFIGS) {
+            dram_history_warn(r, "only %d of its configs are read", DRAM_HISTORY_CONFIGS);
             break;
         }
         status = dram_path_join(r->directory, entry->d_name, &c.path);
@@ -124,7 +125,7 @@ static dram_status list_configs(dram_record *r)
 }
 
 /* "# pulled by the planner to fit the budget: recompute" stands before the keys. */
-static void read_comment(dram_record_config *c)
+static void read_comment(dram_history_config *c)
 {
     char line[1024];
     dram_str text = {0};
@@ -137,7 +138,7 @@ static void read_comment(dram_record_config *c)
     c->said = text.text; /* dram_str's text is of dram_alloc's kind */
 }
 
-static dram_status read_configs(dram_record *r)
+static dram_status read_configs(dram_history *r)
 {
     TRY(list_configs(r));
     for (int i = 0; i < r->n_configs; i++) {
@@ -153,7 +154,7 @@ static dram_status read_configs(dram_record *r)
 
 /* memory.jsonl counts the seconds of each process from 0. A run goes on where they begin again, at the step it has
  * then; where nothing was trained between, once. */
-static dram_status find_starts(dram_record *r)
+static dram_status find_starts(dram_history *r)
 {
     const dram_log *m = &r->memory;
     double before = 0;
@@ -165,7 +166,7 @@ static dram_status find_starts(dram_record *r)
         m->column[DRAM_MEMORY_SECONDS][i] = seconds;
         if (i && seconds < m->column[DRAM_MEMORY_SECONDS][i - 1]) {
             before = r->elapsed[i - 1];
-            if (r->n_starts < DRAM_RECORD_STARTS) {
+            if (r->n_starts < DRAM_HISTORY_STARTS) {
                 r->starts[r->n_starts] = step;
                 r->started[r->n_starts++] = before;
             }
@@ -175,44 +176,44 @@ static dram_status find_starts(dram_record *r)
     return DRAM_OK;
 }
 
-static void judge(dram_record *r)
+static void judge(dram_history *r)
 {
-    double steps = dram_record_number(r, "steps"), code = dram_record_number(r, "exit");
-    const dram_config *cfg = dram_record_cfg(r);
-    double all = dram_record_number(r, "steps_in_all");
+    double steps = dram_history_number(r, "steps"), code = dram_history_number(r, "exit");
+    const dram_config *cfg = dram_history_cfg(r);
+    double all = dram_history_number(r, "steps_in_all");
     if (!isfinite(all)) all = cfg ? cfg->train.steps : steps;
-    double done = (double)dram_record_steps(r);
+    double done = (double)dram_history_steps(r);
     r->exit = isfinite(code) ? (int)code : 0;
     /* A step that failed may be in the log. */
     if (!r->summary || done > steps + (r->exit != 0))
-        r->state = DRAM_RECORD_BROKEN_OFF;
+        r->state = DRAM_HISTORY_BROKEN_OFF;
     else if (r->exit != 0)
-        r->state = DRAM_RECORD_FAILED;
+        r->state = DRAM_HISTORY_FAILED;
     else
-        r->state = steps < all ? DRAM_RECORD_PAUSED : DRAM_RECORD_DONE;
+        r->state = steps < all ? DRAM_HISTORY_PAUSED : DRAM_HISTORY_DONE;
 }
 
 /* What the summary says that a reader must not miss. */
-static void warn_of_summary(dram_record *r)
+static void warn_of_summary(dram_history *r)
 {
-    double skipped = dram_record_number(r, "skipped_images"), steps = dram_record_number(r, "skipped_steps");
-    double planned = dram_record_number(r, "planned_peak_bytes"),
-           measured = dram_record_number(r, "measured_peak_bytes");
-    double left = dram_record_number(r, "data.train.left_out");
-    if (skipped > 0) dram_record_warn(r, "%.0f images could not be read and were skipped", skipped);
-    if (left > 0) dram_record_warn(r, "%.0f of the training images were left out, being bad", left);
-    if (steps > 0) dram_record_warn(r, "%.0f steps were skipped: their gradients were not finite", steps);
+    double skipped = dram_history_number(r, "skipped_images"), steps = dram_history_number(r, "skipped_steps");
+    double planned = dram_history_number(r, "planned_peak_bytes"),
+           measured = dram_history_number(r, "measured_peak_bytes");
+    double left = dram_history_number(r, "data.train.left_out");
+    if (skipped > 0) dram_history_warn(r, "%.0f images could not be read and were skipped", skipped);
+    if (left > 0) dram_history_warn(r, "%.0f of the training images were left out, being bad", left);
+    if (steps > 0) dram_history_warn(r, "%.0f steps were skipped: their gradients were not finite", steps);
     if (isfinite(planned) && isfinite(measured) && planned != measured)
-        dram_record_warn(r, "the measured peak, %.0f bytes, is not the planned one, %.0f", measured, planned);
-    if (dram_record_number(r, "data.val_in_train_by_content.count") > 0)
-        dram_record_warn(r, "%.0f images of data.val have the content of an image of data.train",
-                         dram_record_number(r, "data.val_in_train_by_content.count"));
-    if (dram_record_number(r, "data.val_in_train_by_name.count") > 0)
-        dram_record_warn(r, "%.0f images of data.val are images of data.train",
-                         dram_record_number(r, "data.val_in_train_by_name.count"));
+        dram_history_warn(r, "the measured peak, %.0f bytes, is not the planned one, %.0f", measured, planned);
+    if (dram_history_number(r, "data.val_in_train_by_content.count") > 0)
+        dram_history_warn(r, "%.0f images of data.val have the content of an image of data.train",
+                          dram_history_number(r, "data.val_in_train_by_content.count"));
+    if (dram_history_number(r, "data.val_in_train_by_name.count") > 0)
+        dram_history_warn(r, "%.0f images of data.val are images of data.train",
+                          dram_history_number(r, "data.val_in_train_by_name.count"));
 }
 
-static void warn_of_metrics(dram_record *r)
+static void warn_of_metrics(dram_history *r)
 {
     const dram_log *m = &r->metrics;
     int missing = 0;
@@ -220,25 +221,25 @@ static void warn_of_metrics(dram_record *r)
         double before = i ? m->column[DRAM_METRIC_STEP][i - 1] : -1;
         missing += (int)(m->column[DRAM_METRIC_STEP][i] - before - 1);
     }
-    if (missing) dram_record_warn(r, "metrics.jsonl has no line of %d steps", missing);
-    if (!m->there) dram_record_warn(r, "there is no metrics.jsonl: no step was written down");
+    if (missing) dram_history_warn(r, "metrics.jsonl has no line of %d steps", missing);
+    if (!m->there) dram_history_warn(r, "there is no metrics.jsonl: no step was written down");
 }
 
 /* The config's name, else that of the folder, whatever it was called by. */
-static char *name_of(const dram_record *r)
+static char *name_of(const dram_history *r)
 {
-    const dram_config *cfg = dram_record_cfg(r);
+    const dram_config *cfg = dram_history_cfg(r);
     char *path = cfg ? NULL : realpath(r->directory, NULL);
     char *name = dram_strdup(cfg ? cfg->name : dram_path_name(path ? path : r->directory));
     free(path);
     return name;
 }
 
-dram_status dram_record_read(const char *directory, dram_record *r)
+dram_status dram_history_read(const char *directory, dram_history *r)
 {
     dram_status status;
-    *r = (dram_record){.directory = directory};
-    if (!dram_record_is_run(directory))
+    *r = (dram_history){.directory = directory};
+    if (!dram_history_is_run(directory))
         return dram_fail(DRAM_ERR_CONFIG, "%s: no run's folder: there is no config.yaml in it", directory);
     TRY_GOTO(read_configs(r), fail);
     TRY_GOTO(read_logs(r), fail);
@@ -252,11 +253,11 @@ dram_status dram_record_read(const char *directory, dram_record *r)
     if (r->name) return DRAM_OK;
     status = dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its page", directory);
 fail:
-    dram_record_free(r);
+    dram_history_free(r);
     return status;
 }
 
-void dram_record_free(dram_record *r)
+void dram_history_free(dram_history *r)
 {
     dram_log_free(&r->metrics);
     dram_log_free(&r->evaluations);
@@ -271,10 +272,10 @@ void dram_record_free(dram_record *r)
     for (int i = 0; i < r->n_warnings; i++) dram_free(r->warnings[i]);
     dram_free(r->elapsed);
     dram_free(r->name);
-    *r = (dram_record){0};
+    *r = (dram_history){0};
 }
 
-bool dram_record_is_run(const char *directory)
+bool dram_history_is_run(const char *directory)
 {
     char *path;
     if (dram_path_join(directory, "config.yaml", &path) != DRAM_OK) {
@@ -286,40 +287,40 @@ bool dram_record_is_run(const char *directory)
     return there;
 }
 
-const dram_config *dram_record_cfg(const dram_record *r)
+const dram_config *dram_history_cfg(const dram_history *r)
 {
     return r->n_configs ? r->configs[r->n_configs - 1].cfg : NULL;
 }
 
-int64_t dram_record_steps(const dram_record *r)
+int64_t dram_history_steps(const dram_history *r)
 {
     const dram_log *m = &r->metrics;
-    double steps = dram_record_number(r, "steps");
+    double steps = dram_history_number(r, "steps");
     int64_t logged = m->n ? (int64_t)m->column[DRAM_METRIC_STEP][m->n - 1] + 1 : 0;
     return isfinite(steps) && (int64_t)steps > logged ? (int64_t)steps : logged;
 }
 
-void dram_record_say_state(const dram_record *r, dram_str *out)
+void dram_history_say_state(const dram_history *r, dram_str *out)
 {
-    const dram_config *cfg = dram_record_cfg(r);
-    int64_t steps = dram_record_steps(r);
-    static const char *const text[] = {[DRAM_RECORD_DONE] = "done",
-                                       [DRAM_RECORD_PAUSED] = "ended for now",
-                                       [DRAM_RECORD_FAILED] = "failed",
-                                       [DRAM_RECORD_BROKEN_OFF] = "broken off, or still running"};
-    dram_str_add(out, "%s: ", r->state == DRAM_RECORD_FAILED && r->exit == 130 ? "interrupted" : text[r->state]);
+    const dram_config *cfg = dram_history_cfg(r);
+    int64_t steps = dram_history_steps(r);
+    static const char *const text[] = {[DRAM_HISTORY_DONE] = "done",
+                                       [DRAM_HISTORY_PAUSED] = "ended for now",
+                                       [DRAM_HISTORY_FAILED] = "failed",
+                                       [DRAM_HISTORY_BROKEN_OFF] = "broken off, or still running"};
+    dram_str_add(out, "%s: ", r->state == DRAM_HISTORY_FAILED && r->exit == 130 ? "interrupted" : text[r->state]);
     dram_str_add(out, "%" PRId64, steps);
     if (cfg) dram_str_add(out, " of %d", cfg->train.steps);
     dram_str_add(out, " steps");
-    if (r->state == DRAM_RECORD_FAILED) dram_str_add(out, ", exit code %d", r->exit);
-    if (r->state == DRAM_RECORD_DONE) return;
+    if (r->state == DRAM_HISTORY_FAILED) dram_str_add(out, ", exit code %d", r->exit);
+    if (r->state == DRAM_HISTORY_DONE) return;
     if (r->saved_at >= 0)
         dram_str_add(out, "; saved at step %" PRId64, r->saved_at);
     else
         dram_str_add(out, "; nothing is saved");
 }
 
-double dram_record_number(const dram_record *r, const char *path)
+double dram_history_number(const dram_history *r, const char *path)
 {
     const cJSON *at = r->summary;
     char part[64];
@@ -332,17 +333,17 @@ double dram_record_number(const dram_record *r, const char *path)
     return cJSON_IsNumber(at) ? at->valuedouble : NAN;
 }
 
-double dram_record_quality(const dram_record *r, const char *field)
+double dram_history_quality(const dram_history *r, const char *field)
 {
     char path[64];
     snprintf(path, sizeof path, "eval.%s", field);
-    double value = r->state == DRAM_RECORD_BROKEN_OFF ? NAN : dram_record_number(r, path);
+    double value = r->state == DRAM_HISTORY_BROKEN_OFF ? NAN : dram_history_number(r, path);
     const cJSON *last = cJSON_GetObjectItemCaseSensitive(r->evaluations.last, field);
     if (isfinite(value)) return value;
     return cJSON_IsNumber(last) ? last->valuedouble : NAN;
 }
 
-double dram_record_seconds(const dram_record *r)
+double dram_history_seconds(const dram_history *r)
 {
     return r->memory.n ? r->elapsed[r->memory.n - 1] : NAN;
 }
