@@ -76,6 +76,26 @@ static dram_status read_summary(dram_history *r)
     return DRAM_OK;
 }
 
+/* log.txt is what the run printed, where a sweep made it, or who started it kept it: its warnings, and why it ended. */
+static dram_status read_printed(dram_history *r)
+{
+    enum { MOST = 24 };
+    char line[1200], last[1200] = "", *path;
+    int warnings = 0;
+    TRY(dram_path_join(r->directory, "log.txt", &path));
+    FILE *file = fopen(path, "r");
+    dram_free(path);
+    while (file && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (strncmp(line, "dram: ", 6) == 0) snprintf(last, sizeof last, "%s", line + 6);
+        if (strncmp(line, "warning: ", 9) == 0 && warnings++ < MOST) dram_history_warn(r, "%s", line + 9);
+    }
+    if (file) fclose(file);
+    if (warnings > MOST) dram_history_warn(r, "log.txt has %d more warnings", warnings - MOST);
+    if (*last) dram_history_warn(r, "its last words: %s", last);
+    return DRAM_OK;
+}
+
 /* checkpoint.json has the version of dram, and on what the run was made. */
 static dram_status read_checkpoint(dram_history *r)
 {
@@ -245,6 +265,7 @@ dram_status dram_history_read(const char *directory, dram_history *r)
     TRY_GOTO(read_logs(r), fail);
     TRY_GOTO(read_summary(r), fail);
     TRY_GOTO(read_checkpoint(r), fail);
+    TRY_GOTO(read_printed(r), fail);
     TRY_GOTO(find_starts(r), fail);
     judge(r);
     warn_of_metrics(r);

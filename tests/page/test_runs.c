@@ -151,6 +151,7 @@ static void a_run_that_was_broken_off(void **state)
     add_metrics(&text, 3, 4);
     dram_str_add(&text, "{\"step\":12,\"loss\":1");
     put_text(state, "broken", "metrics.jsonl", text.text);
+    put_text(state, "broken", "log.txt", "step 1\nwarning: <i>a line\r\nwarning: two\ndram: memory & all is out\n");
     dram_str page = page_of(state, "broken"), again = page_of(state, "broken");
     assert_string_equal(page.text, again.text);
     dram_str_free(&again);
@@ -161,6 +162,7 @@ static void a_run_that_was_broken_off(void **state)
     assert_has(page.text, "metrics.jsonl has no line of 4 steps");
     assert_has(page.text, "the config cannot be read by this dram: ");
     assert_has(page.text, "no_such_key");
+    assert_has(page.text, "<li>&lt;i&gt;a line</li>\n<li>two</li>\n<li>its last words: memory &amp; all is out</li>");
     assert_has(page.text, "<h1>broken</h1>");
     assert_has_not(page.text, "<img src=x>");
     assert_has_not(page.text, "The arena of one step");
