@@ -70,7 +70,7 @@ dram_status dram_points_memory(const dram_history *r, int column, dram_points *p
 double dram_points_reach(const dram_points *p)
 {
     if (p->n < 40) return 0;
-    return (p->x[p->n - 1] - p->x[0]) / (p->n < 1000 ? 40 : 100);
+    return (p->x[p->n - 1] - p->x[0]) / (p->n < 1000 ? 20 : 100);
 }
 
 /* ---- charts ---- */

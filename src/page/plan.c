@@ -55,18 +55,17 @@ void dram_page_plan_free(dram_page_plan *p)
 
 /* ---- sections ---- */
 
-static void add_row(const char *name, int64_t bytes, int64_t all, const char *remark, dram_str *out)
+static void add_row(const char *name, int64_t bytes, int64_t all, dram_str *out)
 {
     double share = all ? (double)bytes / (double)all : 0;
     dram_str_add(out, "<tr><th scope=\"row\">");
     dram_markup_add(out, name);
     dram_str_add(out, "</th><td class=\"n\">");
     dram_html_number((double)bytes, DRAM_UNIT_BYTES, NULL, out);
-    dram_str_add(out,
-                 "</td><td class=\"n\">%.1f %%</td><td><span class=\"meter\"><i style=\"width:%.1f%%\"></i></span> ",
-                 100 * share, 100 * fmin(share, 1));
-    dram_markup_add(out, remark);
-    dram_str_add(out, "</td></tr>\n");
+    dram_str_add(
+        out,
+        "</td><td class=\"n\">%.1f %%</td><td><span class=\"meter\"><i style=\"width:%.1f%%\"></i></span></td></tr>\n",
+        100 * share, 100 * fmin(share, 1));
 }
 
 void dram_page_add_categories(const dram_page_plan *p, dram_str *out)
@@ -79,9 +78,9 @@ void dram_page_add_categories(const dram_page_plan *p, dram_str *out)
                       "class=\"n\">bytes</th>"
                       "<th class=\"n\">share</th><th></th></tr></thead><tbody>\n");
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++)
-        if (bytes[c]) add_row(dram_category_name((dram_category)c), bytes[c], plan->arena_bytes, "", out);
-    add_row("arena", plan->arena_bytes, plan->arena_bytes, "", out);
-    add_row("floor", p->facts.floor_bytes, plan->arena_bytes, "the least that exact levers can reach", out);
+        if (bytes[c]) add_row(dram_category_name((dram_category)c), bytes[c], plan->arena_bytes, out);
+    add_row("arena", plan->arena_bytes, plan->arena_bytes, out);
+    add_row("floor, by exact levers", p->facts.floor_bytes, plan->arena_bytes, out);
     dram_str_add(out, "</tbody></table></div>\n");
 }
 

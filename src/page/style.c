@@ -90,7 +90,7 @@ static const char page[] =
     ".figs,.shots,.shots.w{grid-template-columns:minmax(0,1fr)}.chart text{font-size:15px}"
     ".broad{display:none!important}.slender{display:block!important}"
     ".tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tile{padding:10px 12px}.tile b{font-size:19px}"
-    "table,tbody th{font-size:13px}th,td{padding-right:10px}.scroll td.w{min-width:15em}table.facts "
+    "table,tbody th{font-size:13px}th,td{padding-right:10px}.scroll td.w{min-width:16em}table.facts "
     "th{width:8em}.meter{width:50px}}\n"
     "@media print{:root{--ink:#000;--soft:#444;--rule:#ccc;--edge:#888;--paper:#fff;--card:#fff;--wash:#f3f3f3;"
     "--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b4608f;--c4:#c98a00;--c5:#3a9bd0;--c6:#000}"
