@@ -58,10 +58,9 @@ dram_status dram_points_memory(const dram_history *r, int column, dram_points *p
 {
     const dram_log *m = &r->memory;
     TRY(points_new(2 * m->n, p));
-    for (int i = 0, start = 0; i < m->n; i++) {
-        bool first = start < r->n_starts && i && r->started[start] == r->elapsed[i - 1] &&
-                     m->column[DRAM_MEMORY_SECONDS][i] < m->column[DRAM_MEMORY_SECONDS][i - 1];
-        if (first && start++ >= 0 && p->n) add_point(p, r->elapsed[i], NAN);
+    for (int i = 0; i < m->n; i++) {
+        const double *seconds = m->column[DRAM_MEMORY_SECONDS];
+        if (p->n && seconds[i] < seconds[i - 1]) add_point(p, r->elapsed[i], NAN); /* the process ended in between */
         if (isfinite(m->column[column][i])) add_point(p, r->elapsed[i], m->column[column][i]);
     }
     return DRAM_OK;

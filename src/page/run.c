@@ -199,6 +199,8 @@ static void add_evaluation_table(const dram_history *r, dram_str *out)
     dram_str_add(out, "</tbody></table></div>%s</details>\n", first ? "<p class=\"note\">The last 200.</p>" : "");
 }
 
+enum { MOST_CLASSES = 256 };
+
 /* The name of a class: that of the evaluation, of the config, or its number. */
 static void add_class_name(const dram_history *r, int k, dram_str *out)
 {
@@ -224,6 +226,7 @@ static void add_classes(const dram_history *r, dram_str *out)
                  n <= 20 ? " open=\"open\"" : "");
     cJSON_ArrayForEach(item, classes)
     {
+        if (k == MOST_CLASSES) break; /* dram has no more */
         double iou = cJSON_IsNumber(item) ? item->valuedouble : NAN;
         char key[32];
         snprintf(key, sizeof key, "class_iou.%d", k);

@@ -2,9 +2,10 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/atomic.h"
 #include "io/path.h"
 #include "page/html.h"
@@ -90,8 +91,10 @@ static dram_status draw(const sheet *s, bool alone)
     }
     snprintf(y_name, sizeof y_name, "%s%s", s->quality,
              dram_quality_less_is_better(s->sweep->quality) ? ", less is better" : "");
-    snprintf(title, sizeof title, alone ? "%.200s: memory against %s" : "%.0sMemory against %s", s->sweep->name,
-             s->quality);
+    if (alone)
+        snprintf(title, sizeof title, "%.200s: memory against %s", s->sweep->name, s->quality);
+    else
+        snprintf(title, sizeof title, "Memory against %s", s->quality);
     dram_scatter scatter = {.title = title,
                             .x_name = "planned bytes of the arena",
                             .y_name = y_name,
@@ -342,6 +345,31 @@ static void add_runs(const sheet *s)
     dram_str_add(s->out, "</tbody></table></div></details>\n");
 }
 
+/* What was asked for, as the folder has it. */
+static dram_status add_yaml(const sheet *s)
+{
+    enum { MOST = 1 << 16 };
+    struct stat info;
+    char *path, *text = dram_alloc(MOST + 1);
+    const char *why;
+    dram_status status = text ? dram_path_join(s->sweep->directory, "sweep.yaml", &path) : DRAM_ERR_MEMORY;
+    if (status == DRAM_OK) {
+        int fd = dram_file_open(path, &info, &why);
+        ssize_t n = fd >= 0 ? dram_file_read(fd, text, MOST) : -1;
+        if (fd >= 0) close(fd);
+        dram_free(path);
+        if (n > 0) {
+            text[n] = '\0';
+            dram_html_heading("The sweep", s->out);
+            dram_str_add(s->out, "<pre>");
+            dram_markup_add(s->out, text);
+            dram_str_add(s->out, "%s</pre>\n", n == MOST ? "..." : "");
+        }
+    }
+    dram_free(text);
+    return status == DRAM_ERR_MEMORY ? dram_fail(status, "%s: no memory for its page", s->sweep->name) : status;
+}
+
 dram_status dram_page_sweep(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out)
 {
     sheet s = sheet_of(sweep, results, out);
@@ -357,12 +385,7 @@ dram_status dram_page_sweep(const dram_sweep *sweep, const dram_sweep_results *r
     TRY(add_points(&s));
     add_refused(&s);
     add_failures(&s);
-    if (sweep->yaml) {
-        dram_html_heading("The sweep", out);
-        dram_str_add(out, "<pre>");
-        dram_markup_add(out, sweep->yaml);
-        dram_str_add(out, "</pre>\n");
-    }
+    TRY(add_yaml(&s));
     add_runs(&s);
     dram_html_end("the files of a sweep's folder; points.csv and runs.csv have its numbers, pareto.svg the picture",
                   out);

@@ -25,21 +25,16 @@ typedef struct {
     dram_sweep_outcome came[POINTS];
 } fixture;
 
-static char memory_quality[] = "memory & <quality>", folder[4096], source[] = "sweep.yaml",
-            yaml[] = "sweep:\n  name: \"<b>\"\n";
+static char memory_quality[] = "memory & <quality>", folder[4096], source[] = "sweep.yaml";
 static char small[] = "data.size=64", large[] = "data.size=128 name=<img src=x>",
             wrong[] = "expected a number, found \"<script>\"";
 static char died[] = "dram: no memory for </td>";
 
 static void open_fixture(fixture *f, const char *directory)
 {
-    *f = (fixture){.sweep = {.name = memory_quality,
-                             .source = source,
-                             .yaml = yaml,
-                             .asked = 7,
-                             .n_points = POINTS,
-                             .n_runs = RUNS,
-                             .n_seeds = 2}};
+    *f = (fixture){
+        .sweep = {
+            .name = memory_quality, .source = source, .asked = 7, .n_points = POINTS, .n_runs = RUNS, .n_seeds = 2}};
     snprintf(folder, sizeof folder, "%s", directory);
     f->sweep.directory = folder;
     f->sweep.points = f->points;
@@ -99,8 +94,10 @@ static void the_page_has_points_runs_and_failures(void **state)
     fixture f;
     dram_str page = {0}, again = {0};
     open_fixture(&f, *state);
+    put_file(in_dir(state, "sweep.yaml"), "name: \"<b>\"\n", 12);
     ok(dram_page_sweep(&f.sweep, &f.results, &page));
     ok(dram_page_sweep(&f.sweep, &f.results, &again));
+    assert_has(page.text, "<pre>name: &quot;&lt;b&gt;&quot;\n</pre>");
     assert_well_formed(page.text);
     assert_string_equal(page.text, again.text);
     assert_has(page.text, "<h1>memory &amp; &lt;quality&gt;</h1>");
