@@ -15,7 +15,8 @@ static const char base[] = "device: cpu\n"
                            "threads: 1\n"
                            "data:\n"
                            "  {size: 32, workers: 1, prefetch: 2, max_decode_bytes: 16777216, classes: 12,\n"
-                           "   train: {images: scenes/images, labels: scenes/labels}}\n"
+                           "   train: {images: scenes/images, labels: scenes/labels},\n"
+                           "   val: {images: scenes/images, labels: scenes/labels}}\n"
                            "student: {arch: regnetx_002}\n"
                            "sam_distill: {enabled: false}\n"
                            "task: {enabled: true}\n"
@@ -107,7 +108,7 @@ static const told *find(const char *event)
 /* Waits until there are `n` such events; fails after a minute. */
 static void wait_for(void **state, const char *name, const char *event, int n)
 {
-    for (int i = 0; i < 6000; i++) {
+    for (int i = 0; i < 3000; i++) {
         read_events(state, name);
         if (count(event) >= n) return;
         usleep(10000);
@@ -303,16 +304,12 @@ static void halved(void **state)
     write_sweep(state, "halved", 2, 6,
                 "  halving: {rungs: [2], keep: 0.5}\n"
                 "  quality: miou\n");
-    char text[900];
-    snprintf(text, sizeof text,
-             "sweep halved.yaml data.val.images=scenes/images data.val.labels=scenes/labels "
-             "--memory " LIMIT);
-    dram_ok(state, text);
+    dram_ok(state, "sweep halved.yaml --memory " LIMIT);
     read_events(state, "halved");
     assert_int_equal(count("promoted"), 1);
     assert_int_equal(count("done"), 3); /* two at the rung, one at the end */
     assert_int_equal(count("started"), 3);
-    dram_ok(state, text);
+    dram_ok(state, "sweep halved.yaml --memory " LIMIT);
     read_events(state, "halved");
     assert_int_equal(count("started"), 3);
 }
