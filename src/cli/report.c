@@ -10,8 +10,8 @@
 #include "cli/command.h"
 #include "io/atomic.h"
 #include "io/path.h"
-#include "page/page.h"
 #include "page/history.h"
+#include "page/page.h"
 
 static bool has_file(const char *folder, const char *name)
 {
@@ -70,10 +70,12 @@ static dram_status check_folder(const char *path)
     return status;
 }
 
-static void say_written(const char *path, size_t bytes)
+static void say_written(const char *path, size_t bytes, int notes)
 {
     char shown[4096], size[32];
-    printf("%s, %s\n", dram_visible(path, shown, sizeof shown), dram_format_bytes((int64_t)bytes, size, sizeof size));
+    printf("%s, %s", dram_visible(path, shown, sizeof shown), dram_format_bytes((int64_t)bytes, size, sizeof size));
+    if (notes) printf(", %d %s of what is odd or left out", notes, notes == 1 ? "note" : "notes");
+    printf("\n");
 }
 
 /* The tables and pareto.svg beside the page are written again too. */
@@ -92,11 +94,11 @@ static dram_status write_sweep(const char *folder, const char *output)
     return status;
 }
 
-static dram_status write_runs(const dram_words *words, const char *output)
+static dram_status write_runs(const dram_words *words, const char *output, int *notes)
 {
     dram_str page = {0};
-    dram_status status = words->n_words == 1 ? dram_page_run(words->words[0], &page)
-                                             : dram_page_runs(words->words, words->n_words, &page);
+    dram_status status = words->n_words == 1 ? dram_page_run(words->words[0], &page, notes)
+                                             : dram_page_runs(words->words, words->n_words, &page, notes);
     if (status == DRAM_OK) status = dram_atomic_save(output, page.text, page.length);
     dram_str_free(&page);
     return status;
@@ -106,6 +108,7 @@ static dram_status write_page(const dram_words *words, const char *output)
 {
     struct stat info;
     char *own = NULL;
+    int notes = 0;
     bool sweep = is_sweep(words->words[0]);
     for (int i = 0; i < words->n_words; i++) {
         TRY(check_folder(words->words[i]));
@@ -115,8 +118,8 @@ static dram_status write_page(const dram_words *words, const char *output)
     }
     if (!output && words->n_words == 1) TRY(dram_path_join(words->words[0], "report.html", &own));
     const char *path = output ? output : own ? own : "report.html";
-    dram_status status = sweep ? write_sweep(words->words[0], path) : write_runs(words, path);
-    if (status == DRAM_OK) say_written(path, stat(path, &info) == 0 ? (size_t)info.st_size : 0);
+    dram_status status = sweep ? write_sweep(words->words[0], path) : write_runs(words, path, &notes);
+    if (status == DRAM_OK) say_written(path, stat(path, &info) == 0 ? (size_t)info.st_size : 0, notes);
     dram_free(own);
     return status;
 }

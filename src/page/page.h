@@ -10,11 +10,12 @@
 #include "sweep/sweep.h"
 
 /* All add to `out`, the caller's. DRAM_ERR_CONFIG: a folder is not what it should be.
+ * *notes: how many notes of what is odd, missing or left out stand in the page.
  * run: its plan is made again from its config, for the arena's picture and the levers. */
-dram_status dram_page_run(const char *directory, dram_str *out);
+dram_status dram_page_run(const char *directory, dram_str *out, int *notes);
 
 /* Curves over each other, and what differs. names as they were given; n of 2 or more. */
-dram_status dram_page_runs(const char *const *directories, int n, dram_str *out);
+dram_status dram_page_runs(const char *const *directories, int n, dram_str *out, int *notes);
 
 /* A sweep and what came of it: memory against quality, the points, the runs, what failed. picture: the first of these as
  * an SVG file of its own. */

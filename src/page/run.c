@@ -295,13 +295,14 @@ static dram_status add_all(const dram_history *r, const dram_page_plan *plan, dr
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its page", r->directory) : DRAM_OK;
 }
 
-dram_status dram_page_run(const char *directory, dram_str *out)
+dram_status dram_page_run(const char *directory, dram_str *out, int *notes)
 {
     dram_history history;
     dram_page_plan plan;
     TRY(dram_history_read(directory, &history));
     dram_status status = dram_page_plan_make(&history, &plan);
     if (status == DRAM_OK) status = add_all(&history, &plan, out);
+    *notes = history.n_warnings;
     dram_page_plan_free(&plan);
     dram_history_free(&history);
     return status;

@@ -248,7 +248,7 @@ static dram_status add_all(const dram_history *r, int n, const values *v, dram_s
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the page of %d runs", n) : DRAM_OK;
 }
 
-dram_status dram_page_runs(const char *const *directories, int n, dram_str *out)
+dram_status dram_page_runs(const char *const *directories, int n, dram_str *out, int *notes)
 {
     dram_status status = DRAM_OK;
     int read = 0;
@@ -260,7 +260,11 @@ dram_status dram_page_runs(const char *const *directories, int n, dram_str *out)
     for (int i = 0; i < read && status == DRAM_OK; i++)
         if (dram_history_cfg(&r[i])) status = dram_config_each(dram_history_cfg(&r[i]), keep_value, &v[i]);
     if (status == DRAM_OK) status = add_all(r, n, v, out);
-    for (int i = 0; i < read; i++) dram_history_free(&r[i]);
+    *notes = 0;
+    for (int i = 0; i < read; i++) {
+        *notes += r[i].n_warnings;
+        dram_history_free(&r[i]);
+    }
     for (int i = 0; v && i < n; i++) values_free(&v[i]);
     dram_free(r);
     dram_free(v);

@@ -38,6 +38,7 @@ static void pages_go_where_they_are_said_to_go(void **state)
 {
     dram_ok(state, "report one");
     assert_int_equal(strncmp(printed, "one/report.html, ", 17), 0);
+    assert_non_null(strstr(printed, ", 1 note of what is odd or left out"));
     assert_true(is_there(in_dir(state, "one/report.html")));
     dram_ok(state, "report one/ --output page.html");
     char *page = get_file(in_dir(state, "page.html"), NULL), *own = get_file(in_dir(state, "one/report.html"), NULL);

@@ -93,8 +93,10 @@ static const char memory_on[] =
 /* The page of a run, well-formed. */
 static dram_str page_of(void **state, const char *folder)
 {
+    int notes;
     dram_str page = {0};
-    ok(dram_page_run(in_dir(state, folder), &page));
+    ok(dram_page_run(in_dir(state, folder), &page, &notes));
+    assert_true((notes > 0) == (strstr(page.text, "class=\"warnings\"") != NULL));
     assert_well_formed(page.text);
     return page;
 }
@@ -245,7 +247,8 @@ static void several_runs_are_held_against_each_other(void **state)
 {
     const char *folders[] = {in_dir(state, "done"), in_dir(state, "resumed"), in_dir(state, "broken")};
     dram_str page = {0};
-    ok(dram_page_runs(folders, 3, &page));
+    int notes;
+    ok(dram_page_runs(folders, 3, &page, &notes));
     assert_well_formed(page.text);
     assert_true(number_at(page.text, "run.0.miou") == 0.3068422839782);
     assert_true(number_at(page.text, "run.1.steps") == 33);
@@ -256,7 +259,7 @@ static void several_runs_are_held_against_each_other(void **state)
     assert_int_equal(count_of(page.text, "data-name=\"broken\" data-points=\"1 2.625;"), 2); /* wide and slender */
     dram_str_free(&page);
     folders[1] = in_dir(state, "nothing");
-    assert_int_equal(dram_page_runs(folders, 3, &page), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_page_runs(folders, 3, &page, &notes), DRAM_ERR_CONFIG);
     assert_has(dram_error_text(), "nothing: no run's folder: there is no config.yaml in it");
     dram_error_clear();
     dram_str_free(&page);
