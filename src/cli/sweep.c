@@ -98,7 +98,8 @@ static dram_status report(const dram_sweep *sweep, bool json)
     if (status == DRAM_OK) status = dram_sweep_write_csv(sweep, &results);
     if (status == DRAM_OK) status = dram_page_sweep_save(sweep, &results, NULL);
     if (status == DRAM_OK) status = dram_sweep_report(sweep, &results, &text);
-    if (status == DRAM_OK) fputs(text.text, json ? stderr : stdout);
+    if (status == DRAM_OK)
+        fprintf(json ? stderr : stdout, "%s%s/report.html, pareto.svg\n", text.text, sweep->directory);
     if (status == DRAM_OK && json) status = dram_print_json(dram_sweep_results_json(sweep, &results));
     dram_str_free(&text);
     dram_sweep_results_free(sweep, &results);
