@@ -49,6 +49,10 @@ static void print_summary(const dram_summary *s)
     dram_visible(s->directory, directory, sizeof directory);
     if (s->skipped_images) printf("skipped images: %d (named in the warnings)\n", s->skipped_images);
     printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", directory, directory);
+    if (s->steps < s->steps_in_all)
+        printf("ended for now, %lld of %lld steps are done (train.stop_at): it goes on with --continue and a larger "
+               "train.stop_at, or 0\n",
+               (long long)s->steps, (long long)s->steps_in_all);
 }
 
 static void speak(void *context)

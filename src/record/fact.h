@@ -17,6 +17,7 @@ typedef struct {
     double label_pixels, sam_images_left_out, resolution_images_left_out;
     bool teacher_ran;
     double images_per_second;
+    double device_utilization; /* share of the step in which the device ran a program, 0..1 */
     int64_t planned_peak_bytes, measured_peak_bytes;
     /* Told of several ranks alone. */
     int ranks;

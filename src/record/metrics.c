@@ -40,6 +40,7 @@ static size_t format_line(const dram_metrics *m, char out[LINE_MAX_BYTES])
     n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n, ",\"distilled\":%s,\"teacher_ran\":%s",
                           isfinite(m->loss_sam) ? "true" : "false", m->teacher_ran ? "true" : "false");
     n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "images_per_second", m->images_per_second);
+    n += (size_t)put_number(out + n, LINE_MAX_BYTES - n, "device_utilization", m->device_utilization);
     n += (size_t)snprintf(out + n, LINE_MAX_BYTES - n,
                           ",\"planned_peak_bytes\":%" PRId64 ",\"measured_peak_bytes\":%" PRId64, m->planned_peak_bytes,
                           m->measured_peak_bytes);

@@ -120,6 +120,7 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
 {
     cJSON *object = cJSON_CreateObject();
     bool good = object && add_number(object, "steps", (double)s->steps) &&
+                add_number(object, "steps_in_all", (double)s->steps_in_all) &&
                 add_number(object, "planned_peak_bytes", (double)s->planned_peak_bytes) &&
                 add_number(object, "measured_peak_bytes", (double)s->measured_peak_bytes) &&
                 add_number(object, "process_peak_rss_bytes", (double)s->process_peak_rss_bytes) &&

@@ -40,7 +40,9 @@ typedef struct {
 } dram_summary_ranks;
 
 typedef struct {
-    int64_t steps;
+    int64_t steps; /* done */
+    int64_t
+        steps_in_all; /* train.steps: more than `steps` where the run has ended for now (train.stop_at), or not well */
     int64_t planned_peak_bytes, measured_peak_bytes, process_peak_rss_bytes;
     dram_gpu_process process;
     dram_summary_ranks distributed;

@@ -16,6 +16,7 @@
 #include "io/path.h"
 #include "report/plan_text.h"
 #include "session/headroom.h"
+#include "session/schedule.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -68,6 +69,18 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
     return DRAM_OK;
 }
 
+static void tell_over(const dram_run *r, const char *directory)
+{
+    const struct dram_config_train *train = &r->session.cfg.train;
+    static const char stays[] = "summary.json, config.yaml and the logs stay as they are; the student is exported and "
+                                "evaluated again";
+    if (r->resumed.step >= train->steps)
+        dram_info("%s: this run is finished: %s", directory, stays);
+    else
+        dram_info("%s: train.stop_at is %d, and %" PRId64 " of %d steps are done: %s", directory, train->stop_at,
+                  r->resumed.step, train->steps, stays);
+}
+
 /* What is in the directory of a run that was there is brought to the step from which it goes on. */
 static dram_status cut_logs(dram_run *r)
 {
@@ -78,12 +91,9 @@ static dram_status cut_logs(dram_run *r)
         return dram_record_put_aside(directory, 0);
     }
     TRY(dram_resume_put_aside(&r->resumed, directory));
-    if (step >= r->session.cfg.train.steps) {
+    if (step >= dram_end_step(&r->session.cfg)) {
         TRY(dram_summary_done(directory, step, &r->over));
-        if (r->over)
-            dram_info("%s: this run is finished: summary.json, config.yaml and the logs stay as they are; the student "
-                      "is exported and evaluated again",
-                      directory);
+        if (r->over) tell_over(r, directory);
         if (r->over) return DRAM_OK;
     }
     return dram_record_cut(directory, 0, step);

@@ -286,7 +286,7 @@ static dram_status prepare(dram_run *r, bool *stopped, dram_agreed *agreed)
 
 static dram_status tell_step(const dram_run *r, const dram_metrics *m)
 {
-    int64_t steps = r->session.cfg.train.steps;
+    int64_t steps = dram_end_step(&r->session.cfg);
     const dram_progress progress = {.done = r->state.step,
                                     .steps = steps,
                                     .seconds_left = r->step_seconds * (double)(steps - r->state.step),
@@ -325,6 +325,7 @@ static dram_status step(dram_run *r, bool *stopped)
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
     m.images_per_second = images / seconds;
+    m.device_utilization = result.device_seconds / seconds;
     m.comm_seconds = dram_comm_tell(r->comm).seconds - joined;
     m.wait_seconds = agreed.waited;
     r->joined += m.comm_seconds;
@@ -407,7 +408,7 @@ static dram_status export_student(const dram_run *r, dram_session *s)
 static dram_status loop(dram_run *r)
 {
     const struct dram_config_run *due = &r->session.cfg.run;
-    int64_t steps = r->session.cfg.train.steps;
+    int64_t steps = dram_end_step(&r->session.cfg);
     bool stopped = false;
     /* A run that was stopped at a step with an evaluation has not made it. */
     if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
@@ -478,6 +479,7 @@ static void summarise(dram_run *r, double wall, double cpu)
     dram_guard_close(r->guard, &peaks);
     r->guard = NULL;
     s->steps = r->state.step;
+    s->steps_in_all = r->session.cfg.train.steps;
     s->skipped_images = is_alone(r) ? dram_loader_skipped(r->loader) : r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
     s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;

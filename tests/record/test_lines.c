@@ -31,20 +31,23 @@ static dram_metrics sample(int64_t step)
                           .resolution_images_left_out = NAN,
                           .teacher_ran = step % 2 == 0,
                           .images_per_second = 12.5,
+                          .device_utilization = 0.75,
                           .planned_peak_bytes = 7516192768,
                           .measured_peak_bytes = 7516192768};
 }
 
-static const char EVEN[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":1.25,\"loss_resolution\":null,"
-                           "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
-                           "\"sam_images_left_out\":0,\"resolution_images_left_out\":null,\"distilled\":true,"
-                           "\"teacher_ran\":true,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
-                           "\"measured_peak_bytes\":7516192768}\n";
-static const char ODD[] = ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":null,\"loss_resolution\":null,"
-                          "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
-                          "\"sam_images_left_out\":null,\"resolution_images_left_out\":null,\"distilled\":false,"
-                          "\"teacher_ran\":false,\"images_per_second\":12.5,\"planned_peak_bytes\":7516192768,"
-                          "\"measured_peak_bytes\":7516192768}\n";
+static const char EVEN[] =
+    ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":1.25,\"loss_resolution\":null,"
+    "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
+    "\"sam_images_left_out\":0,\"resolution_images_left_out\":null,\"distilled\":true,"
+    "\"teacher_ran\":true,\"images_per_second\":12.5,\"device_utilization\":0.75,\"planned_peak_bytes\":7516192768,"
+    "\"measured_peak_bytes\":7516192768}\n";
+static const char ODD[] =
+    ",\"loss\":2.5,\"loss_task\":0.100000001,\"loss_sam\":null,\"loss_resolution\":null,"
+    "\"lr\":0.00100000005,\"grad_norm\":null,\"loss_scale\":65536,\"label_pixels\":4096,"
+    "\"sam_images_left_out\":null,\"resolution_images_left_out\":null,\"distilled\":false,"
+    "\"teacher_ran\":false,\"images_per_second\":12.5,\"device_utilization\":0.75,\"planned_peak_bytes\":7516192768,"
+    "\"measured_peak_bytes\":7516192768}\n";
 
 /* A record of one sink. */
 static dram_record *record_of(const dram_sink *sink, const char *path)

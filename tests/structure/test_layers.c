@@ -29,7 +29,10 @@ static const struct {
     {"record", "base config io evaluate report"},
     {"train", "base config ir plan device io data comm session feed check evaluate report record"},
     {"export", "base io model report session train"},
-    {"cli", "base config device io comm synth session check evaluate report record train export"},
+    {"sweep", "base config io session feed"},
+    {"launch", "base device io sweep"},
+    {"page", "base config io session report train sweep"},
+    {"cli", "base config device io comm synth session check evaluate report record train export sweep launch page"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

@@ -58,9 +58,10 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
                                        "distilled",
                                        "teacher_ran",
                                        "images_per_second",
+                                       "device_utilization",
                                        "planned_peak_bytes",
                                        "measured_peak_bytes"};
-    assert_keys(line, keys, 16);
+    assert_keys(line, keys, 17);
     assert_int_equal((int)json_number(line, "step"), step);
     double sum = json_number(line, "loss_task") + 0.5 * json_number(line, "loss_resolution");
     if (distilled) sum += json_number(line, "loss_sam");
@@ -79,6 +80,7 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
 static void check_summary(void **state, const char *name, const dram_summary *summary)
 {
     static const char *const keys[] = {"steps",
+                                       "steps_in_all",
                                        "planned_peak_bytes",
                                        "measured_peak_bytes",
                                        "process_peak_rss_bytes",
@@ -95,7 +97,7 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "data",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 16);
+    assert_keys(root, keys, 17);
     assert_true(is_null(root, "distributed"));
     assert_int_equal(is_null(root, "gpu_process"), !test_on_gpu());
     assert_true(json_number(root, "steps") == 5);
