@@ -128,8 +128,14 @@ static dram_status run(dram_sweep *sweep, asked *a)
     fprintf(out, "\n");
     a->run.context = out;
     a->run.told = tell;
-    dram_status status = dram_sweep_launch(sweep, &a->run), reported = report(sweep, a->json);
-    return status == DRAM_OK ? reported : status;
+    char why[1024];
+    dram_status status = dram_sweep_launch(sweep, &a->run);
+    snprintf(why, sizeof why, "%s", dram_error_text());
+    dram_error_clear(); /* the report looks for files that need not be there */
+    dram_status reported = report(sweep, a->json);
+    if (status == DRAM_OK) return reported;
+    dram_error_clear();
+    return dram_fail(status, "%s", why);
 }
 
 dram_status dram_command_sweep(int argc, char **argv)

@@ -77,7 +77,8 @@ static int by_mean(const void *a, const void *b, void *context)
 }
 
 /* Whether any run of it is still on its way to the rung; its mean quality there over those that came. */
-static bool is_awaited(dram_halve *h, const dram_event_state *of, int point, int rung, bool *present, bool *passed)
+static bool is_awaited(dram_halve *h, const dram_sweep_event_state *of, int point, int rung, bool *present,
+                       bool *passed)
 {
     const dram_sweep *s = h->sweep;
     double sum = 0;
@@ -90,7 +91,7 @@ static bool is_awaited(dram_halve *h, const dram_event_state *of, int point, int
         *passed = *passed || of[r].promoted > rung;
         if (came) sum += of[r].rung[rung];
         n += came;
-        awaited = awaited || (!came && of[r].last != DRAM_EVENT_FAILED);
+        awaited = awaited || (!came && of[r].last != DRAM_SWEEP_EVENT_FAILED);
     }
     h->mean[point] = n ? sum / n : NAN;
     *present = n && !awaited;
@@ -98,7 +99,7 @@ static bool is_awaited(dram_halve *h, const dram_event_state *of, int point, int
 }
 
 /* A rung of a tier. `whole`: nobody comes to it any more; of the rung before, and then of this one. */
-static void judge_rung(dram_halve *h, const dram_event_state *of, int tier, int rung, bool *whole)
+static void judge_rung(dram_halve *h, const dram_sweep_event_state *of, int tier, int rung, bool *whole)
 {
     const dram_sweep *s = h->sweep;
     int n = 0;
@@ -115,7 +116,7 @@ static void judge_rung(dram_halve *h, const dram_event_state *of, int tier, int 
     for (int i = 0; i < best; i++) h->allowed[h->order[i]] = rung + 1;
 }
 
-void dram_halve_update(dram_halve *h, const dram_event_state *of)
+void dram_halve_update(dram_halve *h, const dram_sweep_event_state *of)
 {
     for (int p = 0; p < h->sweep->n_points; p++) h->allowed[p] = 0;
     for (int tier = 0; tier < DRAM_HALVE_TIERS; tier++) {

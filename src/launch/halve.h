@@ -22,7 +22,7 @@ void dram_halve_close(dram_halve *halve); /* {0} is allowed */
 /* Says anew how far points may go: at a rung the best share `keep` of those of a tier that have come to it, with all
  * their seeds that did not fail; one at least when all have come that can. Who was let past stays so. `of` is of each
  * run. */
-void dram_halve_update(dram_halve *halve, const dram_event_state *of);
+void dram_halve_update(dram_halve *halve, const dram_sweep_event_state *of);
 
 /* Rungs that a run of so many steps has come to. */
 int dram_halve_level(const dram_sweep *sweep, int64_t steps);

@@ -44,7 +44,7 @@ dram_status dram_job_start(const dram_sweep *sweep, dram_events *events, dram_jo
                                     .claim = job->claim.fd};
     TRY_GOTO(dram_make_folders(directory), done);
     TRY_GOTO(write_config(sweep, job->run, directory), done);
-    TRY_GOTO(dram_events_add(events, job->run, DRAM_EVENT_STARTED, -1, text), done);
+    TRY_GOTO(dram_events_add(events, job->run, DRAM_SWEEP_EVENT_STARTED, -1, text), done);
     TRY_GOTO(dram_child_start(&order, &job->child), done);
     job->owner.child = job->child.pid;
     job->owner.child_start = dram_process_start(job->child.pid);

@@ -101,10 +101,10 @@ static double rung_quality(const dram_sweep *s, const dram_sweep_result *r)
 /* Whether its last end is among the events. */
 static bool is_end_noted(const launch *l, int run, bool done)
 {
-    const dram_event_state *e = &l->events.of[run];
+    const dram_sweep_event_state *e = &l->events.of[run];
     int level = l->run[run].level;
     if (!done) return !isnan(e->rung[level - 1]);
-    return e->last == DRAM_EVENT_DONE && (!is_halved(l, run) || e->promoted >= l->sweep->n_rungs);
+    return e->last == DRAM_SWEEP_EVENT_DONE && (!is_halved(l, run) || e->promoted >= l->sweep->n_rungs);
 }
 
 /* A run that has come to a rung, or to its end: says so, unless that was said. Without halving a train.stop_at of its
@@ -123,7 +123,7 @@ static dram_status note_end(launch *l, int run, const dram_sweep_result *r)
                      r->quality[s->quality]);
     else
         dram_events_rung_text(s, state->level - 1, rung_quality(s, r), &text);
-    dram_status status = dram_events_add(&l->events, run, DRAM_EVENT_DONE, 0, text.text);
+    dram_status status = dram_events_add(&l->events, run, DRAM_SWEEP_EVENT_DONE, 0, text.text);
     if (status == DRAM_OK) tell(l, "done %s: %s", name_of(l, run), text.text ? text.text : "");
     dram_str_free(&text);
     return status;
@@ -134,11 +134,11 @@ static dram_status find_out(launch *l, int run)
 {
     dram_sweep_result r;
     run_state *state = &l->run[run];
-    const dram_event_state *e = &l->events.of[run];
+    const dram_sweep_event_state *e = &l->events.of[run];
     TRY(dram_job_result(l->sweep, run, &r));
     state->where = OPEN;
     if (r.state == DRAM_SWEEP_DONE || r.state == DRAM_SWEEP_PAUSED) TRY(note_end(l, run, &r));
-    if (state->where == OPEN && e->any && e->last == DRAM_EVENT_FAILED && !state->again) state->where = FAILED;
+    if (state->where == OPEN && e->any && e->last == DRAM_SWEEP_EVENT_FAILED && !state->again) state->where = FAILED;
     return DRAM_OK;
 }
 
@@ -153,8 +153,8 @@ static dram_status end_failed(launch *l, const dram_job *job, int code)
     dram_free(directory);
     bool interrupted = code == 130 || (l->asked_to_stop && code > 128);
     const char *words = text.text ? text.text : "";
-    dram_status status =
-        dram_events_add(&l->events, job->run, interrupted ? DRAM_EVENT_INTERRUPTED : DRAM_EVENT_FAILED, code, words);
+    dram_status status = dram_events_add(
+        &l->events, job->run, interrupted ? DRAM_SWEEP_EVENT_INTERRUPTED : DRAM_SWEEP_EVENT_FAILED, code, words);
     tell(l, "%s %s: exit %d: %s", interrupted ? "interrupted" : "failed", name_of(l, job->run), code, words);
     l->run[job->run].where = interrupted ? LEFT : FAILED;
     l->run[job->run].again = false;
@@ -204,9 +204,10 @@ static void tell_held(launch *l, int run, const dram_claim_owner *owner)
 }
 
 /* By the events; whether it is true its claim tells. */
-static bool is_under_way(const dram_event_state *e)
+static bool is_under_way(const dram_sweep_event_state *e)
 {
-    return e->any && (e->last == DRAM_EVENT_CLAIMED || e->last == DRAM_EVENT_STARTED || e->last == DRAM_EVENT_PROMOTED);
+    return e->any && (e->last == DRAM_SWEEP_EVENT_CLAIMED || e->last == DRAM_SWEEP_EVENT_STARTED ||
+                      e->last == DRAM_SWEEP_EVENT_PROMOTED);
 }
 
 /* What is left of the machine, and which runs others have. */
@@ -299,9 +300,9 @@ static dram_status begin(launch *l, dram_job *job, dram_pack_room *left)
     dram_str text = {0};
     const int run = job->run;
     dram_status status = tell_gone(l, run);
-    if (status == DRAM_OK) status = dram_events_add(&l->events, run, DRAM_EVENT_CLAIMED, -1, job->owner.host);
+    if (status == DRAM_OK) status = dram_events_add(&l->events, run, DRAM_SWEEP_EVENT_CLAIMED, -1, job->owner.host);
     if (status == DRAM_OK && l->run[run].level > l->events.of[run].promoted)
-        status = dram_events_add(&l->events, run, DRAM_EVENT_PROMOTED, -1, NULL);
+        status = dram_events_add(&l->events, run, DRAM_SWEEP_EVENT_PROMOTED, -1, NULL);
     dram_pack_take(left, &job->item, job->cards);
     describe(l, job, left, &text);
     if (status == DRAM_OK) status = dram_job_start(l->sweep, &l->events, job, stop_of(l, run), text.text);
@@ -416,9 +417,9 @@ static dram_status find_out_all(launch *l)
     const dram_sweep *s = l->sweep;
     for (int i = 0; i < s->n_runs; i++) {
         l->order[i] = i;
-        l->run[i].again = l->options->failed && l->events.of[i].any && l->events.of[i].last == DRAM_EVENT_FAILED;
+        l->run[i].again = l->options->failed && l->events.of[i].any && l->events.of[i].last == DRAM_SWEEP_EVENT_FAILED;
         TRY(dram_child_check_ranks(s->points[s->runs[i].point].ranks));
-        if (!l->events.of[i].any) TRY(dram_events_add(&l->events, i, DRAM_EVENT_PLANNED, -1, NULL));
+        if (!l->events.of[i].any) TRY(dram_events_add(&l->events, i, DRAM_SWEEP_EVENT_PLANNED, -1, NULL));
         TRY(find_out(l, i));
         if (l->options->index && s->points[s->runs[i].point].index != l->options->index) l->run[i].where = LEFT;
     }

@@ -17,8 +17,8 @@
 #include "io/path.h"
 
 static const char *const words[] = {
-#define X(ID, WORD) [DRAM_EVENT_##ID] = #WORD,
-    DRAM_EVENT_LIST(X)
+#define X(ID, WORD) [DRAM_SWEEP_EVENT_##ID] = #WORD,
+    DRAM_SWEEP_EVENT_LIST(X)
 #undef X
 };
 
@@ -49,7 +49,7 @@ static int find_run(const dram_events *e, const char *name)
 
 static int event_of(const cJSON *item)
 {
-    for (int i = 0; cJSON_IsString(item) && i < DRAM_EVENT_COUNT; i++)
+    for (int i = 0; cJSON_IsString(item) && i < DRAM_SWEEP_EVENT_COUNT; i++)
         if (strcmp(item->valuestring, words[i]) == 0) return i;
     return -1;
 }
@@ -61,7 +61,7 @@ void dram_events_rung_text(const dram_sweep *sweep, int rung, double quality, dr
                  quality);
 }
 
-static void take_rung(const dram_sweep *sweep, const cJSON *text, dram_event_state *s)
+static void take_rung(const dram_sweep *sweep, const cJSON *text, dram_sweep_event_state *s)
 {
     long long step;
     int at = 0;
@@ -86,13 +86,13 @@ static bool take_line(dram_events *e, const char *line, size_t bytes)
     int run = cJSON_IsString(name) ? find_run(e, name->valuestring) : -1;
     bool good = event >= 0 && cJSON_IsString(name);
     if (good && run >= 0) {
-        dram_event_state *s = &e->of[run];
+        dram_sweep_event_state *s = &e->of[run];
         s->any = true;
-        s->begun = s->begun || event == DRAM_EVENT_STARTED;
-        s->last = (dram_event)event;
+        s->begun = s->begun || event == DRAM_SWEEP_EVENT_STARTED;
+        s->last = (dram_sweep_event)event;
         s->exit = cJSON_IsNumber(code) ? code->valueint : -1;
-        s->promoted += event == DRAM_EVENT_PROMOTED;
-        if (event == DRAM_EVENT_DONE) take_rung(e->sweep, cJSON_GetObjectItemCaseSensitive(root, "text"), s);
+        s->promoted += event == DRAM_SWEEP_EVENT_PROMOTED;
+        if (event == DRAM_SWEEP_EVENT_DONE) take_rung(e->sweep, cJSON_GetObjectItemCaseSensitive(root, "text"), s);
     }
     cJSON_Delete(root);
     return good;
@@ -148,7 +148,7 @@ static bool ends_torn(const char *path)
     return last != '\n';
 }
 
-static char *write_line(const dram_events *e, int run, dram_event event, int code, const char *text)
+static char *write_line(const dram_events *e, int run, dram_sweep_event event, int code, const char *text)
 {
     struct timespec now;
     char *line = NULL;
@@ -168,7 +168,7 @@ static char *write_line(const dram_events *e, int run, dram_event event, int cod
 }
 
 /* Several processes may write; where the file system has no locks, an append of one line is still mostly whole. */
-dram_status dram_events_add(dram_events *e, int run, dram_event event, int code, const char *text)
+dram_status dram_events_add(dram_events *e, int run, dram_sweep_event event, int code, const char *text)
 {
     dram_str out = {0};
     dram_status status;

@@ -5,7 +5,7 @@
 #include "io/lines.h"
 #include "sweep/sweep.h"
 
-#define DRAM_EVENT_LIST(X)                                                                                             \
+#define DRAM_SWEEP_EVENT_LIST(X)                                                                                       \
     X(PLANNED, planned)         /* the run is known */                                                                 \
     X(CLAIMED, claimed)         /* a process will make it, or has taken it over */                                     \
     X(STARTED, started)         /* its child has begun; text: what it takes */                                         \
@@ -15,28 +15,28 @@
     X(INTERRUPTED, interrupted) /* it has saved, and goes on with the same command */
 
 typedef enum {
-#define X(ID, WORD) DRAM_EVENT_##ID,
-    DRAM_EVENT_LIST(X)
+#define X(ID, WORD) DRAM_SWEEP_EVENT_##ID,
+    DRAM_SWEEP_EVENT_LIST(X)
 #undef X
-        DRAM_EVENT_COUNT
-} dram_event;
+        DRAM_SWEEP_EVENT_COUNT
+} dram_sweep_event;
 
 /* What is known of a run by them. */
 typedef struct {
     bool any, begun; /* there is one; it was started once */
-    dram_event last;
+    dram_sweep_event last;
     int exit;                      /* with the last; -1: none */
     int promoted;                  /* rungs that it was let past */
     double rung[DRAM_SWEEP_RUNGS]; /* of halving: its quality there; NAN: none, or it has not come to it */
-} dram_event_state;
+} dram_sweep_event_state;
 
 typedef struct {
     const dram_sweep *sweep;
     char *path;
     dram_lines lines;
-    int64_t place;        /* to which the file was read */
-    dram_event_state *of; /* [sweep->n_runs] */
-    int *by_name;         /* [sweep->n_runs], runs in the order of their names */
+    int64_t place;              /* to which the file was read */
+    dram_sweep_event_state *of; /* [sweep->n_runs] */
+    int *by_name;               /* [sweep->n_runs], runs in the order of their names */
     bool warned;
 } dram_events;
 
@@ -50,7 +50,7 @@ dram_status dram_events_read(dram_events *events);
 void dram_events_rung_text(const dram_sweep *sweep, int rung, double quality, dram_str *text);
 
 /* Appends an event of a run, its place in sweep->runs; text may be NULL, exit -1. What fails leaves no part of a line. */
-dram_status dram_events_add(dram_events *events, int run, dram_event event, int exit, const char *text);
+dram_status dram_events_add(dram_events *events, int run, dram_sweep_event event, int exit, const char *text);
 
 void dram_events_close(dram_events *events); /* {0} is allowed */
 

@@ -17,7 +17,7 @@ enum { POINTS = 9, SEEDS = 2, RUNS = POINTS * SEEDS };
 
 static dram_sweep_point points[POINTS];
 static dram_sweep_run runs[RUNS];
-static dram_event_state events[RUNS];
+static dram_sweep_event_state events[RUNS];
 
 /* Nine points of 10, 20, ... 90 bytes in three tiers of three, two seeds each, rungs at 5 and 10. */
 static dram_sweep make_sweep(dram_quality quality)
@@ -32,7 +32,7 @@ static dram_sweep make_sweep(dram_quality quality)
     for (int r = 0; r < RUNS; r++) {
         runs[r] = (dram_sweep_run){.point = r / SEEDS, .seed = r % SEEDS + 1};
         snprintf(runs[r].name, sizeof runs[r].name, "%04d-abcdef01-s%d", r / SEEDS + 1, r % SEEDS + 1);
-        events[r] = (dram_event_state){.any = true, .exit = -1};
+        events[r] = (dram_sweep_event_state){.any = true, .exit = -1};
         for (int k = 0; k < DRAM_SWEEP_RUNGS; k++) events[r].rung[k] = NAN;
     }
     return s;
@@ -88,12 +88,12 @@ static void the_last_one(void **state)
     ok(dram_halve_open(&s, &h));
     came(0, 0, 3, 3);
     came(1, 0, 2, 2);
-    events[4].last = DRAM_EVENT_FAILED;
+    events[4].last = DRAM_SWEEP_EVENT_FAILED;
     events[5].rung[0] = 1;
     allowed(&h, 0, 0, 1); /* less is better */
     events[5].rung[0] = NAN;
     allowed(&h, 0, 0, 0);
-    events[5].last = DRAM_EVENT_FAILED;
+    events[5].last = DRAM_SWEEP_EVENT_FAILED;
     allowed(&h, 0, 1, 0);
     dram_halve_close(&h);
 }
@@ -126,21 +126,21 @@ static void events_of_runs(void **state)
     ok(dram_events_open(&s, &a));
     ok(dram_events_open(&s, &b));
     assert_false(a.of[3].any);
-    ok(dram_events_add(&a, 3, DRAM_EVENT_STARTED, -1, "takes 1 byte"));
+    ok(dram_events_add(&a, 3, DRAM_SWEEP_EVENT_STARTED, -1, "takes 1 byte"));
     dram_events_rung_text(&s, 1, 0.123456789012345678, &text);
-    ok(dram_events_add(&b, 4, DRAM_EVENT_DONE, 0, text.text));
-    ok(dram_events_add(&b, 4, DRAM_EVENT_PROMOTED, -1, NULL));
+    ok(dram_events_add(&b, 4, DRAM_SWEEP_EVENT_DONE, 0, text.text));
+    ok(dram_events_add(&b, 4, DRAM_SWEEP_EVENT_PROMOTED, -1, NULL));
     ok(dram_events_read(&a));
-    assert_true(a.of[4].any && a.of[4].last == DRAM_EVENT_PROMOTED && a.of[4].promoted == 1 && !a.of[4].begun);
+    assert_true(a.of[4].any && a.of[4].last == DRAM_SWEEP_EVENT_PROMOTED && a.of[4].promoted == 1 && !a.of[4].begun);
     assert_true(a.of[4].rung[1] == 0.123456789012345678 && isnan(a.of[4].rung[0]));
-    assert_true(b.of[3].begun && b.of[3].last == DRAM_EVENT_STARTED && b.of[3].exit == -1);
+    assert_true(b.of[3].begun && b.of[3].last == DRAM_SWEEP_EVENT_STARTED && b.of[3].exit == -1);
     FILE *file = fopen(in_dir(state, "sweep/events.jsonl"), "a");
     fputs("{\"time\": 1, \"event\": \"fai", file); /* killed as it wrote */
     fclose(file);
     dram_log_set_sink(keep_warning, NULL);
-    ok(dram_events_add(&b, 3, DRAM_EVENT_FAILED, 2, "a \"line\"\nand another"));
+    ok(dram_events_add(&b, 3, DRAM_SWEEP_EVENT_FAILED, 2, "a \"line\"\nand another"));
     ok(dram_events_read(&a));
-    assert_true(a.of[3].last == DRAM_EVENT_FAILED && a.of[3].exit == 2);
+    assert_true(a.of[3].last == DRAM_SWEEP_EVENT_FAILED && a.of[3].exit == 2);
     assert_int_equal(warnings, 2); /* each of the two once */
     dram_log_set_sink(NULL, NULL);
     dram_events_close(&a);
