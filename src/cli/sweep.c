@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "device/host.h"
 #include "launch/launch.h"
+#include "page/page.h"
 #include "sweep/sweep.h"
 
 typedef struct {
@@ -95,8 +96,10 @@ static dram_status report(const dram_sweep *sweep, bool json)
     dram_str text = {0};
     dram_status status = dram_sweep_collect(sweep, &results);
     if (status == DRAM_OK) status = dram_sweep_write_csv(sweep, &results);
+    if (status == DRAM_OK) status = dram_page_sweep_save(sweep, &results, NULL);
     if (status == DRAM_OK) status = dram_sweep_report(sweep, &results, &text);
-    if (status == DRAM_OK) fputs(text.text, json ? stderr : stdout);
+    if (status == DRAM_OK)
+        fprintf(json ? stderr : stdout, "%s%s/report.html, pareto.svg\n", text.text, sweep->directory);
     if (status == DRAM_OK && json) status = dram_print_json(dram_sweep_results_json(sweep, &results));
     dram_str_free(&text);
     dram_sweep_results_free(sweep, &results);

@@ -86,6 +86,7 @@ void dram_comm_attach(dram_comm *c, dram_device *device)
     c->kernels = device->kernels;
     device->collectives = &dram_rank_collectives;
     device->comm = c;
+    device->rank = c->rank;
 }
 
 dram_status dram_comm_fail(dram_comm *c, dram_status status)

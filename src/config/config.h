@@ -124,6 +124,16 @@ typedef dram_status dram_config_differs(void *context, const char *key, dram_res
 dram_status dram_config_compare(const dram_config *before, const dram_config *now, dram_config_differs *differs,
                                 void *context);
 
+/* Calls `each` for every key that has a value, in the order of the keys: its value and its default as YAML, and what
+ * --resume does with it. idle: it has no effect beside the others. A status other than DRAM_OK ends it. */
+typedef struct {
+    const char *key, *value, *standard;
+    dram_resume_kind kind;
+    bool idle;
+} dram_config_entry;
+typedef dram_status dram_config_each_entry(void *context, const dram_config_entry *entry);
+dram_status dram_config_each(const dram_config *cfg, dram_config_each_entry *each, void *context);
+
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that
  *       run.dir and the cache stay relative to the working directory).

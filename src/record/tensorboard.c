@@ -45,8 +45,8 @@ static int append(const board *b, dram_event *e)
     return e->full ? ENOMEM : dram_lines_write(&b->file, (const char *)e->data, e->n);
 }
 
-/* The events of a file: what it is, and, in a run that goes on, that steps from here on are told anew. TensorBoard that
- * has read the old ones forgets them then. */
+/* What it is, and that steps from here on are told anew: a TensorBoard that has read the old ones forgets them then. It
+ * takes the first such event of a run for its beginning, so that each file has one. */
 static int append_head(const board *b, int64_t step)
 {
     uint8_t room[DRAM_EVENT_ROOM];
@@ -54,7 +54,7 @@ static int append_head(const board *b, int64_t step)
     dram_event_begin(&e, now(), 0);
     dram_event_version(&e);
     int reason = append(b, &e);
-    if (reason || !step) return reason;
+    if (reason) return reason;
     dram_event_begin(&e, now(), step);
     dram_event_start(&e);
     return append(b, &e);

@@ -6,6 +6,9 @@
  *
  * With R ranks (distributed.ranks) each has A micro-batches of an effective batch of A R. Gradients are those of the
  * losses' sum over A R, and are summed over the ranks right before the update.
+ *
+ * With shards (optim.shard) each rank has a piece of the optimiser's state, updates its piece of a weight, and the
+ * pieces of all are gathered at the end of the update.
  */
 #ifndef DRAM_SESSION_PROGRAMS_H
 #define DRAM_SESSION_PROGRAMS_H
@@ -73,6 +76,7 @@ static inline int dram_teacher_grid(const dram_config *cfg)
  *  unscale                x      x     x                              as hyper, and fp16
  *  embedding              x                     x       x             distil: reuse, not cached; evaluation: features
  *  student_embedding                            x                     features
+ *  tap                                          x                     from the first on; no outputs
  *  loss, loss_*           x      x                                    a term: where its loss is enabled
  *  logits                                       x                     task
  *  cosine_gap                                   x              x      a teacher
@@ -98,6 +102,7 @@ typedef struct {
     /* read */
     dram_val embedding;                                  /* the teacher's: f32 [N,g,g,256]; cache fill: [N,t,t,256] */
     dram_val student_embedding;                          /* f32 [N,g,g,256] */
+    dram_val tap[DRAM_TAPS];                             /* the student's features, as its trunk gives them */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
     dram_val clip;                                       /* f32 [2]: gradient norm, without the loss scale; factor */
     dram_val logits;                                     /* f32 [N,h,w,K] */
@@ -111,6 +116,7 @@ typedef struct {
     int batch, accumulate;            /* images of a micro-batch; A */
     int ranks;                        /* over which gradients are summed: R; 1: over none */
     dram_reduce_mode reduce;          /* how */
+    dram_optim_shard shard;           /* what each of several ranks has a piece of */
     bool scaled;                      /* fp16: the loss is scaled */
     bool fused;                       /* each weight is updated as soon as its gradient is there */
     int student_size;                 /* S; fidelity: dram_teacher_full(), of the teacher's other image */

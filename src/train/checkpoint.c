@@ -10,6 +10,7 @@
 #include "io/path.h"
 #include "io/safetensors.h"
 #include "session/schedule.h"
+#include "session/slot_floats.h"
 #include "session/weights.h"
 
 /* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
@@ -30,6 +31,8 @@ const char *dram_checkpoint_file(int i)
 {
     return i < PARTS ? parts[i].file : NULL;
 }
+
+static const char sharded[] = "optimizer"; /* the group of which ranks may have pieces */
 
 static const char target_file[] = "target.safetensors";
 
@@ -80,7 +83,13 @@ static dram_status write_tensors(dram_session *s, const dram_dir *dir, const dra
         dram_free(path);
         TRY(status);
     }
+    TRY(dram_slots_gathered(s, sharded));
     return write_target(s, dir, state);
+}
+
+dram_status dram_checkpoint_lend(dram_session *s)
+{
+    return dram_slots_lend(s, sharded);
 }
 
 /* checkpoint.json: the version, what the run depends on, and the hashes of all that was written before. */

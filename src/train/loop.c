@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "comm/facts.h"
 #include "comm/machines.h"
 #include "evaluate/eval.h"
@@ -215,7 +216,8 @@ static dram_status save(dram_run *r)
     float *targets = NULL;
     dram_status status = join(r, &targets);
     if (status == DRAM_OK) {
-        if (is_first(r)) status = dram_checkpoint_save(&r->session, r->checkpoints, &r->state);
+        status = is_first(r) ? dram_checkpoint_save(&r->session, r->checkpoints, &r->state)
+                             : dram_checkpoint_lend(&r->session);
         status = dram_ranks_together(r->comm, status);
     }
     r->state.targets = NULL;
@@ -349,13 +351,37 @@ static dram_status stop(dram_run *r)
                      (long long)r->state.step);
 }
 
+/* What is shown of an evaluation, where someone takes pictures: so many images, with so many pixels each at most. */
+enum { SHOWN_IMAGES = 4, SHOWN_PIXELS = 1 << 17 };
+
+static dram_status show_picture(void *context, const char *image, int height, int width, const void *png, size_t n)
+{
+    const dram_run *r = context;
+    char name[1024], visible[900];
+    dram_visible(image, visible, sizeof visible);
+    snprintf(name, sizeof name, "predictions/%.*s", dram_stem(visible), visible);
+    const dram_fact_picture picture = {.name = name, .height = height, .width = width, .png = png, .bytes = n};
+    return dram_record_tell(r->record, &(dram_fact){DRAM_FACT_PICTURE, r->state.step, {.picture = &picture}});
+}
+
+static dram_status open_shown(dram_run *r, dram_predictions **shown)
+{
+    const dram_config *cfg = &r->session.cfg;
+    *shown = NULL;
+    if (!cfg->task.enabled || !dram_record_takes(r->record, DRAM_FACT_PICTURE)) return DRAM_OK;
+    return dram_predictions_show(cfg, r->val, SHOWN_IMAGES, SHOWN_PIXELS, show_picture, r, shown);
+}
+
 static dram_status evaluate(dram_run *r)
 {
     if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
     dram_eval_result result;
     TRY(dram_together_average(&r->session));
-    dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, r->hooks->stop, &result);
+    dram_predictions *shown;
+    dram_status status = open_shown(r, &shown);
+    if (status == DRAM_OK) status = dram_evaluate(&r->session, &r->feed, r->val, shown, r->hooks->stop, &result);
+    dram_predictions_close(shown);
     if (status == DRAM_INTERRUPTED) return stop(r);
     if (status != DRAM_OK) return give_up(r, status);
     r->evaluated_at = r->state.step;

@@ -3,6 +3,9 @@
 #ifndef DRAM_TESTS_RECORD_EVENTS_H
 #define DRAM_TESTS_RECORD_EVENTS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "support/tempdir.h"
 
 /* One value, or an event without any. */
@@ -13,7 +16,7 @@ typedef struct {
     bool starts, has_scalar;
     uint32_t scalar; /* its bits */
     int64_t height, width, colorspace, type;
-    char bytes[4096]; /* of a text or a picture */
+    char bytes[16384]; /* of a text or a picture */
     size_t n;
 } event_seen;
 

@@ -186,6 +186,8 @@ static void what_a_run_tells(void **state)
     assert_string_equal(seen[i].version, "brain.Event:2");
     assert_true(seen[i].step == 0 && seen[i].wall_time > 1.7e9 && !seen[i].tag[0]);
     i++;
+    assert_true(seen[i].starts && seen[i].step == 0 && !seen[i].tag[0]);
+    i++;
     assert_string_equal(seen[i].tag, "plan");
     assert_string_equal(seen[i].plugin, "text");
     assert_int_equal(seen[i].type, 7);
@@ -262,7 +264,7 @@ static void steps_are_not_repeated(void **state)
         }
     }
     assert_int_equal(next, 6);
-    assert_int_equal(starts, 1); /* the second's is of a step that the third begins before */
+    assert_int_equal(starts, 2); /* the second's is of a step that the third begins before */
 }
 
 /* ---- damage ---- */
@@ -395,7 +397,7 @@ static void a_full_disk(void **state)
     dram_error_clear();
     assert_int_equal(list_files(folder, paths, 1), 1);
     int n = event_read(paths[0], seen, 40);
-    assert_int_equal(n, 1 + 6 + 9);
+    assert_int_equal(n, 2 + 6 + 9);
     put_file(in_dir(state, "taken"), "", 0);
     ok(dram_record_open(0, &record));
     assert_int_equal(dram_record_add(record, &dram_tensorboard_sink, in_dir(state, "taken")), DRAM_ERR_IO);

@@ -28,9 +28,11 @@ static const struct {
     {"report", "base ir plan io session feed check evaluate"},
     {"record", "base config io evaluate report"},
     {"train", "base config ir plan device io data comm session feed check evaluate report record"},
+    {"export", "base io model report session train"},
     {"sweep", "base config io session feed"},
     {"launch", "base device io sweep"},
-    {"cli", "base config device io comm synth session check evaluate report record train sweep launch"},
+    {"page", "base config io session report train sweep"},
+    {"cli", "base config device io comm synth session check evaluate report record train export sweep launch page"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 
