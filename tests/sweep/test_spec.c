@@ -157,7 +157,7 @@ static void torn_files_do_no_harm(void **state)
                                     "  seeds: [1, 2]\n"
                                     "  halving: {rungs: [10, 20], keep: 0.5}\n";
     int read = 0;
-    for (size_t n = 1; n < sizeof good; n += 3) {
+    for (size_t n = 1; n + 1 < sizeof good; n += 3) {
         static const char marks[] = "[]{}&*!:,#\"'-\n\t%x";
         char text[sizeof good];
         dram_sweep sweep;
