@@ -1,7 +1,8 @@
-/* sumsq, clip_factor, adamw, sgd, accumulate, clear. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
+/* sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
  * 12 (accumulate), 4 (clear), at 2, 15, 7, 1 and 0 FLOPs (of adamw's a square root and a division, still below the time
  * of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
  */
+#include "base/ranks.h"
 #include "base/state8.h"
 #include "kernels/cpu/cpu.h"
 
@@ -10,6 +11,7 @@ typedef struct {
     float *w, *m, *v;
     double *part;
     int64_t n;
+    int64_t kept;            /* elements that the state is laid out for: n, or those of a shard */
     float keep;              /* of the weight: 1 - lr decay (AdamW) */
     float decay;             /* of the weight into the gradient (SGD) */
     float factor;            /* of the gradient, from clipping */
@@ -19,6 +21,8 @@ typedef struct {
 } job;
 
 /* ---- sumsq, clip_factor ---- */
+
+enum { PART = 8192 }; /* elements of a double of rank_shard's squares */
 
 static void sumsq_piece(void *context, int64_t task, int worker)
 {
@@ -34,13 +38,30 @@ static void sumsq_piece(void *context, int64_t task, int worker)
 
 DRAM_CPU_KERNEL(sumsq)
 {
-    job j = {.g = args->in[0].data, .n = dram_elements(&args->in[0].shape), .part = args->workspace};
+    const bool squares = args->in[0].dtype == DRAM_U8;
+    const int64_t n = dram_elements(&args->in[0].shape);
+    job j = {.g = args->in[0].data, .n = n, .part = squares ? args->in[0].data : args->workspace};
     const float *acc = args->n_in > 1 ? args->in[1].data : NULL;
-    const int64_t pieces = dram_ceil_div(j.n, DRAM_PIECE);
+    const int64_t pieces =
+        squares ? dram_ceil_div(n / (int64_t)sizeof(double), DRAM_PIECE / PART) : dram_ceil_div(n, DRAM_PIECE);
     double sum = acc ? (double)*acc : 0;
-    dram_pool_run(args->pool, pieces, sumsq_piece, &j);
+    if (!squares) dram_pool_run(args->pool, pieces, sumsq_piece, &j);
     for (int64_t p = 0; p < pieces; p++) sum += j.part[p];
     *(float *)args->out[0].data = (float)sum;
+    return DRAM_OK;
+}
+
+/* The squares have room for more pieces than are taken here. */
+DRAM_CPU_KERNEL(rank_shard)
+{
+    job j = {.g = args->in[0].data, .n = dram_elements(&args->in[0].shape), .part = args->out[1].data};
+    const int64_t first = dram_rank_first(j.n, args->attr->ranks, args->rank);
+    const int64_t count = dram_rank_count(j.n, args->attr->ranks, args->rank);
+    float *shard = args->out[0].data;
+    memcpy(shard, j.g + first, (size_t)count * sizeof *shard);
+    memset(shard + count, 0, (size_t)(dram_elements(&args->out[0].shape) - count) * sizeof *shard);
+    memset(j.part, 0, (size_t)dram_elements(&args->out[1].shape));
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), sumsq_piece, &j);
     return DRAM_OK;
 }
 
@@ -56,6 +77,21 @@ DRAM_CPU_KERNEL(clip_factor)
 }
 
 /* ---- adamw ---- */
+
+/* What an update moves: all of the weight, or this rank's shard. */
+static job updated(const dram_kernel_args *args)
+{
+    const int64_t n = dram_elements(&args->in[0].shape);
+    const int ranks = args->attr->ranks;
+    job j = {.g = args->in[1].data, .w = args->out[0].data, .n = n, .kept = n};
+    if (ranks < 2) return j;
+    const int64_t first = dram_rank_first(n, ranks, args->rank);
+    j.n = dram_rank_count(n, ranks, args->rank);
+    j.kept = dram_rank_shard(n, ranks);
+    j.w += first;
+    if (dram_elements(&args->in[1].shape) == n) j.g += first;
+    return j;
+}
 
 /* Loshchilov, Hutter 2019, as torch.optim.AdamW computes it: the decay first, eps after the bias correction. */
 static void adamw_piece(void *context, int64_t task, int worker)
@@ -129,7 +165,7 @@ static void adamw8_piece(void *context, int64_t task, int worker)
 
 static void adamw8(const dram_kernel_args *args, const job *j)
 {
-    const int64_t maxima = dram_state8_maxima(j->n);
+    const int64_t maxima = dram_state8_maxima(j->kept);
     job8 q = {.j = j, .m = args->out[1].data, .v = args->out[2].data};
     q.max_m = (float *)(void *)(q.m + maxima);
     q.max_v = (float *)(void *)(q.v + maxima);
@@ -144,9 +180,10 @@ DRAM_CPU_KERNEL(adamw)
 {
     const dram_attr *attr = args->attr;
     const float *hyper = args->in[4].data, *clip = args->in[5].data;
-    job j = {.g = args->in[1].data, .n = dram_elements(&args->in[0].shape), .factor = clip[1], .eps = attr->eps};
+    job j = updated(args);
+    j.factor = clip[1];
     if (j.factor == 0) return DRAM_OK; /* the outputs are the inputs' bytes: nothing changes */
-    j.w = args->out[0].data;
+    j.eps = attr->eps;
     j.keep = (float)(1.0 - (double)hyper[0] * (double)attr->decay);
     j.step = hyper[0] * hyper[1];
     j.root = sqrtf(hyper[2]);
@@ -183,9 +220,10 @@ static void sgd_piece(void *context, int64_t task, int worker)
 DRAM_CPU_KERNEL(sgd)
 {
     const float *hyper = args->in[3].data, *clip = args->in[4].data;
-    job j = {.g = args->in[1].data, .n = dram_elements(&args->in[0].shape), .factor = clip[1], .step = hyper[0]};
+    job j = updated(args);
+    j.factor = clip[1];
+    j.step = hyper[0];
     if (j.factor == 0) return DRAM_OK;
-    j.w = args->out[0].data;
     j.m = args->out[1].data;
     j.beta1 = args->attr->momentum;
     j.decay = args->attr->decay;

@@ -1,9 +1,10 @@
-/* sumsq, clip_factor, adamw, sgd, accumulate, clear. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
+/* sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
  * 12 (accumulate), 4 (clear), at 2, 15, 7, 1 and 0 FLOPs. adamw with 8-bit moments moves 16 bytes an element, at about
  * 130 FLOPs to find the codes. Products and sums that the CPU rounds apart are not contracted here either, so that both
  * make the same numbers, and the same codes, of the same gradient. Outputs of an update are its inputs' bytes.
  */
 extern "C" {
+#include "base/ranks.h"
 #include "base/state8.h"
 }
 #include "kernels/cuda/elementwise.cuh"
@@ -49,18 +50,45 @@ static __global__ void sumsq_end_kernel(const double *part, int64_t pieces, cons
     if (threadIdx.x == 0) finish_sumsq(sum, acc, out);
 }
 
-DRAM_CUDA_KERNEL(sumsq)
+static dram_status launch_sumsq(const dram_kernel_args *args, double *part, const float *acc, float *out)
 {
     const float *g = static_cast<const float *>(args->in[0].data);
-    const float *acc = static_cast<const float *>(args->in[1].data);
-    float *out = static_cast<float *>(args->out[0].data);
     const int64_t n = dram_elements(&args->in[0].shape), pieces = dram_ceil_div(n, SUM_PIECE);
-    double *part = pieces > 1 ? static_cast<double *>(args->workspace) : NULL;
     void (*const kernel)(const float *, int64_t, double *, const float *, float *) =
         dram_packable(g) ? sumsq_kernel<dram_vector<float>> : sumsq_kernel<1>;
-    TRY(dram_launch(args, kernel, dim3((unsigned)(pieces < 1 ? 1 : pieces)), dim3(SUM_BLOCK), 0, g, n, part, acc, out));
+    return dram_launch(args, kernel, dim3((unsigned)(pieces < 1 ? 1 : pieces)), dim3(SUM_BLOCK), 0, g, n, part, acc,
+                       out);
+}
+
+DRAM_CUDA_KERNEL(sumsq)
+{
+    const bool squares = args->in[0].dtype == DRAM_U8;
+    const float *acc = static_cast<const float *>(args->in[1].data);
+    float *out = static_cast<float *>(args->out[0].data);
+    const int64_t n = dram_elements(&args->in[0].shape);
+    const int64_t pieces = squares ? n / (int64_t)sizeof(double) : dram_ceil_div(n, SUM_PIECE);
+    double *part = static_cast<double *>(squares ? args->in[0].data : pieces > 1 ? args->workspace : NULL);
+    if (!squares) TRY(launch_sumsq(args, part, acc, out));
     if (!part) return DRAM_OK;
     return dram_launch(args, sumsq_end_kernel, dim3(1), dim3(SUM_BLOCK), 0, part, pieces, acc, out);
+}
+
+/* out [kept]: the n elements of a shard, and zeros. */
+static __global__ void shard_kernel(const float *x, int64_t n, int64_t kept, float *out)
+{
+    const int64_t round = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < kept; i += round) out[i] = i < n ? x[i] : 0.0f;
+}
+
+DRAM_CUDA_KERNEL(rank_shard)
+{
+    const int64_t n = dram_elements(&args->in[0].shape), kept = dram_elements(&args->out[0].shape);
+    const float *x = static_cast<const float *>(args->in[0].data);
+    TRY(launch_sumsq(args, static_cast<double *>(args->out[1].data), NULL, NULL));
+    return dram_launch(args, shard_kernel, dim3(dram_grid(args, kept, SUM_BLOCK)), dim3(SUM_BLOCK), 0,
+                       x + dram_rank_first(n, args->attr->ranks, args->rank),
+                       dram_rank_count(n, args->attr->ranks, args->rank), kept,
+                       static_cast<float *>(args->out[0].data));
 }
 
 static __global__ void clip_factor_kernel(const float *sumsq, const float *scaled, float clip, float *out)
@@ -93,9 +121,10 @@ struct update_common {
 };
 
 struct update_tensor {
-    void *at[4]; /* adamw: w, g, m, v; sgd: w, g, m; accumulate: acc, g; clear: x; the rest NULL */
-    int64_t n;   /* elements */
-    int first;   /* of its blocks */
+    void *at[4];  /* adamw: w, g, m, v; sgd: w, g, m; accumulate: acc, g; clear: x; the rest NULL */
+    int64_t n;    /* elements */
+    int64_t kept; /* adamw: elements that its state is laid out for: n, or those of a shard */
+    int first;    /* of its blocks */
     float decay;
 };
 
@@ -314,7 +343,7 @@ static __global__ void __launch_bounds__(UPDATE_BLOCK) adamw8_kernel(const __gri
     float *w = static_cast<float *>(x.at[0]);
     const float *g = static_cast<const float *>(x.at[1]);
     uint8_t *m = static_cast<uint8_t *>(x.at[2]), *v = static_cast<uint8_t *>(x.at[3]);
-    const int64_t maxima = dram_state8_maxima(x.n);
+    const int64_t maxima = dram_state8_maxima(x.kept);
     float *max_m = reinterpret_cast<float *>(m + maxima), *max_v = reinterpret_cast<float *>(v + maxima);
     const bool packed = update_packable(x);
     const int64_t piece = ((int64_t)blockIdx.x - x.first) * UPDATE_PIECE;
@@ -328,6 +357,22 @@ static __global__ void __launch_bounds__(UPDATE_BLOCK) adamw8_kernel(const __gri
     }
 }
 
+/* What adamw and sgd move: all of the weight, or this rank's shard. */
+static update_tensor updated(const dram_kernel_args *args)
+{
+    const int64_t n = dram_elements(&args->in[0].shape);
+    const int ranks = args->attr->ranks;
+    float *w = static_cast<float *>(args->out[0].data), *g = static_cast<float *>(args->in[1].data);
+    update_tensor x = {{w, g, args->out[1].data}, n, n, 0, args->attr->decay};
+    if (ranks < 2) return x;
+    const int64_t first = dram_rank_first(n, ranks, args->rank);
+    x.n = dram_rank_count(n, ranks, args->rank);
+    x.kept = dram_rank_shard(n, ranks);
+    x.at[0] = w + first;
+    if (dram_elements(&args->in[1].shape) == n) x.at[1] = g + first;
+    return x;
+}
+
 /* Those with 8-bit moments apart from the others. */
 static bool describe_adamw(const dram_kernel_args *args, bool state8, update_common *c, update_tensor *x)
 {
@@ -338,10 +383,8 @@ static bool describe_adamw(const dram_kernel_args *args, bool state8, update_com
           0,
           static_cast<const float *>(args->in[4].data),
           static_cast<const float *>(args->in[5].data)};
-    *x = {{args->out[0].data, args->in[1].data, args->out[1].data, args->out[2].data},
-          dram_elements(&args->in[0].shape),
-          0,
-          args->attr->decay};
+    *x = updated(args);
+    x->at[3] = args->out[2].data;
     return true;
 }
 
@@ -392,17 +435,17 @@ struct sgd_op {
 
 DRAM_CUDA_KERNEL_MANY(sgd)
 {
-    return run_updates(
-        args, n, update_kernel<sgd_op>, [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
-            *c = {0,
-                  0,
-                  0,
-                  a->attr->momentum,
-                  static_cast<const float *>(a->in[3].data),
-                  static_cast<const float *>(a->in[4].data)};
-            *x = {{a->out[0].data, a->in[1].data, a->out[1].data}, dram_elements(&a->in[0].shape), 0, a->attr->decay};
-            return true;
-        });
+    return run_updates(args, n, update_kernel<sgd_op>,
+                       [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
+                           *c = {0,
+                                 0,
+                                 0,
+                                 a->attr->momentum,
+                                 static_cast<const float *>(a->in[3].data),
+                                 static_cast<const float *>(a->in[4].data)};
+                           *x = updated(a);
+                           return true;
+                       });
 }
 
 DRAM_CUDA_KERNEL(sgd)
@@ -450,7 +493,7 @@ DRAM_CUDA_KERNEL_MANY(accumulate)
 {
     return run_updates(args, n, update_kernel<accumulate_op>,
                        [](const dram_kernel_args *a, update_common *, update_tensor *x) {
-                           *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0};
+                           *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0, 0};
                            return true;
                        });
 }
@@ -464,7 +507,7 @@ DRAM_CUDA_KERNEL_MANY(clear)
 {
     return run_updates(args, n, update_kernel<clear_op>,
                        [](const dram_kernel_args *a, update_common *, update_tensor *x) {
-                           *x = {{a->out[0].data}, dram_elements(&a->in[0].shape), 0, 0};
+                           *x = {{a->out[0].data}, dram_elements(&a->in[0].shape), 0, 0, 0};
                            return true;
                        });
 }

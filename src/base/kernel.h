@@ -39,7 +39,7 @@ typedef struct {
     int heads, window;         /* attention: window side, 0 = global */
     int act;                   /* dram_act */
     int mode;                  /* dram_resize_mode, dram_embed_mode or dram_reduce_mode */
-    int ranks;                 /* collectives: how many there are, at least 2 */
+    int ranks;                 /* of collectives, and where there are shards: how many there are, at least 2; else 0 */
     int bucket;                /* sums over ranks: those of a number go together (passes/collect.h) */
     int batch_stats;           /* batch norm: mean and var are those of this very x, and take part in the gradient */
     float eps;                 /* norms, optimisers */
@@ -61,6 +61,7 @@ typedef struct {
     void *workspace; /* as many bytes as the op asked for (its `workspace` rule), aligned; contents undefined */
     int64_t workspace_bytes;
     dram_pool *pool; /* the device's compute threads; NULL on a device that has none */
+    int rank;        /* of attr->ranks, which this process is: whose shards it has (base/ranks.h) */
     void *device;    /* what the device's own kernels share (kernels/cuda/context.h); NULL on the CPU */
 } dram_kernel_args;
 

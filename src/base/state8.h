@@ -42,6 +42,12 @@ DRAM_STATE8 int64_t dram_state8_bytes(int64_t elements)
     return dram_state8_maxima(elements) + 4 * dram_state8_blocks(elements);
 }
 
+/* The same, of a state of that many bytes. */
+DRAM_STATE8 int64_t dram_state8_maxima_in(int64_t bytes)
+{
+    return bytes - 4 * ((bytes - 8) / (DRAM_STATE8_BLOCK + 4) + 1);
+}
+
 /* Place a of the numbers that are not negative, of which decade i has per * 2^i: the number. */
 DRAM_STATE8 float dram_state8_number(int a, int per)
 {

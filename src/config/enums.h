@@ -52,6 +52,11 @@
     X(DRAM_OPTIM_STATE_FP32, "fp32")                                                                                   \
     X(DRAM_OPTIM_STATE_INT8, "int8")
 
+#define DRAM_OPTIM_SHARD_LIST(X)                                                                                       \
+    X(DRAM_OPTIM_SHARD_NONE, "none")                                                                                   \
+    X(DRAM_OPTIM_SHARD_STATE, "state")                                                                                 \
+    X(DRAM_OPTIM_SHARD_GRADIENTS, "gradients")
+
 #define DRAM_BATCH_NORM_LIST(X)                                                                                        \
     X(DRAM_BATCH_NORM_SYNC, "sync")                                                                                    \
     X(DRAM_BATCH_NORM_LOCAL, "local")
@@ -94,6 +99,7 @@
     X(DRAM_MAY_CHANGE_ACCUMULATE, "accumulate")                                                                        \
     X(DRAM_MAY_CHANGE_TEACHER_GROUP, "teacher_group")                                                                  \
     X(DRAM_MAY_CHANGE_OPTIM_STATE, "optim_state")                                                                      \
+    X(DRAM_MAY_CHANGE_OPTIM_SHARD, "optim_shard")                                                                      \
     X(DRAM_MAY_CHANGE_SAM_INPUT_SIZE, "sam_input_size")                                                                \
     X(DRAM_MAY_CHANGE_MODEL_TYPE, "model_type")                                                                        \
     X(DRAM_MAY_CHANGE_DISTILL_INTERVAL, "distill_interval")                                                            \
@@ -113,6 +119,7 @@
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \
     X(dram_batch_norm, DRAM_BATCH_NORM_LIST)                                                                           \
     X(dram_optim_state, DRAM_OPTIM_STATE_LIST)                                                                         \
+    X(dram_optim_shard, DRAM_OPTIM_SHARD_LIST)                                                                         \
     X(dram_fused, DRAM_FUSED_LIST)                                                                                     \
     X(dram_reduce, DRAM_REDUCE_WORD_LIST)                                                                              \
     X(dram_backend, DRAM_BACKEND_LIST)                                                                                 \

@@ -66,6 +66,7 @@ struct dram_device {
     dram_pool *pool;                         /* handed to the CPU's kernels */
     const dram_collectives *collectives;     /* set by who opens several ranks, not owned; NULL: one rank */
     void *comm;                              /* theirs */
+    int rank;                                /* which of them this process is */
     bool records;                            /* programs are recorded and replayed, where the device can */
     dram_counted counted;                    /* whether and how process_bytes counts */
     int64_t context_bytes;                   /* of it: before libraries, kernels and arenas; 0: there is no count */

@@ -167,6 +167,7 @@ static dram_status bind_program(dram_exec *exec, const dram_program *p, bound_pr
         if (p->workspace_bytes[i]) c->args.workspace = exec->arena[dram_node_space(g, node)] + p->workspace_offset[i];
         c->args.workspace_bytes = p->workspace_bytes[i];
         c->args.pool = exec->device->pool;
+        c->args.rank = exec->device->rank;
         bound->args[i] = &c->args;
     }
     if (exec->device->ops->asynchronous) bind_queues(exec, p, bound);

@@ -79,8 +79,9 @@ static const char *part(const attention *a, const char *x, int64_t i, const char
 
 /* ---- relative positions ---- */
 
-static dram_status fill_distances(void *context, void *out)
+static dram_status fill_distances(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     const int64_t side = *(const int64_t *)context;
     int64_t *to = out;
     for (int64_t q = 0; q < side; q++)

@@ -108,8 +108,9 @@ typedef struct {
     float value[4];
 } four;
 
-static dram_status fill_four(void *context, void *out)
+static dram_status fill_four(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     *(four *)out = *(const four *)context;
     return DRAM_OK;
 }
@@ -140,8 +141,9 @@ dram_status dram_onnx_rule_resize(dram_onnx *o, const dram_node *node)
 
 /* ---- the image ---- */
 
-static dram_status fill_three(void *context, void *out)
+static dram_status fill_three(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     float *to = out;
     for (int c = 0; c < 3; c++) to[c] = ((const float *)context)[c];
     return DRAM_OK;

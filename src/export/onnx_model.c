@@ -198,6 +198,12 @@ static int bytes_of(int32_t type)
     return type == DRAM_ONNX_F16 ? 2 : type == DRAM_ONNX_I64 ? 8 : 4;
 }
 
+/* Bytes of its elements as they are made: before they are rounded. */
+static size_t wide(const tensor *t)
+{
+    return (size_t)t->elements * (t->proto.data_type == DRAM_ONNX_I64 ? 8 : 4);
+}
+
 static const char *find_tensor(const dram_onnx_model *m, const char *name)
 {
     for (int i = m->tensors.n - 1; i >= 0; i--) {
@@ -243,8 +249,9 @@ typedef struct {
     int64_t value[DRAM_ONNX_INTS];
 } whole_numbers;
 
-static dram_status fill_ints(void *context, void *out)
+static dram_status fill_ints(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     const whole_numbers *w = context;
     memcpy(out, w->value, (size_t)w->n * sizeof w->value[0]);
     return DRAM_OK;
@@ -263,8 +270,9 @@ const char *dram_onnx_ints(dram_onnx_model *m, int n, const int64_t *values)
     return dram_onnx_tensor(m, name, DRAM_ONNX_I64, 1, &dim, fill_ints, &w, sizeof w);
 }
 
-static dram_status fill_scalar(void *context, void *out)
+static dram_status fill_scalar(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     memcpy(out, context, sizeof(float));
     return DRAM_OK;
 }
@@ -392,21 +400,29 @@ static dram_status round_to_half(const tensor *t, float *data)
     return DRAM_OK;
 }
 
-static dram_status write_tensor(tensor *t, sink *s)
+/* data: room for its elements, twice. */
+static dram_status write_tensor(tensor *t, void *data, sink *s)
 {
     uint8_t head[16];
-    size_t each = t->proto.data_type == DRAM_ONNX_I64 ? 8 : 4;
-    void *data = dram_alloc((size_t)t->elements * each + 1);
-    if (!data) return dram_fail(DRAM_ERR_MEMORY, "no memory to write %s", t->proto.name);
-    dram_status status = t->fill(t->context, data);
-    if (status == DRAM_OK && t->proto.data_type == DRAM_ONNX_F16) status = round_to_half(t, data);
-    if (status == DRAM_OK) {
-        take(&s->base, head_of(GRAPH_INITIALIZER, onnx__tensor_proto__get_packed_size(&t->proto), head), head);
-        t->proto.raw_data.data = data;
-        onnx__tensor_proto__pack_to_buffer(&t->proto, &s->base);
-        t->proto.raw_data.data = NULL;
-        status = s->status;
-    }
+    TRY(t->fill(t->context, data, (char *)data + wide(t)));
+    if (t->proto.data_type == DRAM_ONNX_F16) TRY(round_to_half(t, data));
+    take(&s->base, head_of(GRAPH_INITIALIZER, onnx__tensor_proto__get_packed_size(&t->proto), head), head);
+    t->proto.raw_data.data = data;
+    onnx__tensor_proto__pack_to_buffer(&t->proto, &s->base);
+    t->proto.raw_data.data = NULL;
+    return s->status;
+}
+
+/* In one buffer for all: its pages are taken from the system once. */
+static dram_status write_tensors(const dram_onnx_model *m, sink *s)
+{
+    size_t most = 1;
+    dram_status status = DRAM_OK;
+    for (int i = 0; i < m->tensors.n; i++)
+        if (wide(m->tensors.at[i]) > most) most = wide(m->tensors.at[i]);
+    void *data = dram_alloc(2 * most);
+    if (!data) return dram_fail(DRAM_ERR_MEMORY, "no memory to write %s", m->graph.name);
+    for (int i = 0; i < m->tensors.n && status == DRAM_OK; i++) status = write_tensor(m->tensors.at[i], data, s);
     dram_free(data);
     return status;
 }
@@ -441,7 +457,7 @@ static dram_status write_all(dram_onnx_model *m, const char *path, sink *s)
     onnx__model_proto__pack_to_buffer(&m->model, &s->base);
     take(&s->base, head_of(MODEL_GRAPH, graph, head), head);
     onnx__graph_proto__pack_to_buffer(&m->graph, &s->base);
-    for (int i = 0; i < m->tensors.n; i++) TRY(write_tensor(m->tensors.at[i], s));
+    TRY(write_tensors(m, s));
     flush(s);
     return s->status;
 }

@@ -1,7 +1,7 @@
 /* onnx_model: an ONNX model under construction, and its file: IR 8, opset 17. For src/export alone.
  *
  * A tensor is described, not held: its numbers are made when the file is written, one tensor at a time. So the model
- * takes a few hundred bytes a node, and writing it the bytes of its largest tensor.
+ * takes a few hundred bytes a node, and writing it the bytes of its largest tensor twice.
  *
  * Building is sticky: after a failure the model keeps the status, later calls give NULL and do nothing.
  */
@@ -74,8 +74,8 @@ const char *dram_onnx_node(dram_onnx_model *model, const char *op, const char *o
 #define DRAM_ONNX_ATTRS(...)                                                                                           \
     (const dram_onnx_attr[]){__VA_ARGS__}, (int)(sizeof((dram_onnx_attr[]){__VA_ARGS__}) / sizeof(dram_onnx_attr))
 
-/* Writes all elements of a tensor, float or int64_t, into out. */
-typedef dram_status (*dram_onnx_fill)(void *context, void *out);
+/* Writes all elements of a tensor, float or int64_t, into out; scratch has room for as many. */
+typedef dram_status (*dram_onnx_fill)(void *context, void *out, void *scratch);
 
 /* Adds a tensor that `fill` makes when the file is written: F32, I64, or F16, which is rounded to nearest from float;
  * `context`, of context_bytes, is copied. A name that is there already gives the tensor that has it. */

@@ -51,15 +51,19 @@ static dram_status run_node(const source *s, const dram_node *node, dram_val v, 
     return status;
 }
 
+static dram_status read_into(const source *s, dram_val v, float *out)
+{
+    const dram_value *value = s->g->values[v];
+    if (value->producer != DRAM_NONE) return run_node(s, s->g->nodes[value->producer], v, out);
+    return dram_slot_read_floats(session_of(s), value->slot, 0, elements_of(s, v), out);
+}
+
 /* *out is the caller's, also after a failure. */
 static dram_status read_constant(const source *s, dram_val v, float **out)
 {
-    const dram_value *value = s->g->values[v];
-    int64_t n = elements_of(s, v);
-    *out = dram_alloc((size_t)n * sizeof **out);
-    if (!*out) return dram_fail(DRAM_ERR_MEMORY, "no memory to export %s", value->name);
-    if (value->producer != DRAM_NONE) return run_node(s, s->g->nodes[value->producer], v, *out);
-    return dram_slot_read_floats(session_of(s), value->slot, 0, n, *out);
+    *out = dram_alloc((size_t)elements_of(s, v) * sizeof **out);
+    if (!*out) return dram_fail(DRAM_ERR_MEMORY, "no memory to export %s", s->g->values[v]->name);
+    return read_into(s, v, *out);
 }
 
 /* ---- batch norm ---- */
@@ -111,44 +115,48 @@ static grid grid_of(const dram_shape *shape, dram_onnx_order order)
     return (grid){first, n / first / last, last};
 }
 
+/* By squares that a cache holds: matrices of a large ViT have thousands of places and columns. */
 static void reorder(grid g, const float *from, float *to)
 {
-    for (int64_t r = 0; r < g.rows; r++)
-        for (int64_t c = 0; c < g.columns; c++)
-            for (int64_t p = 0; p < g.places; p++)
-                to[(r * g.columns + c) * g.places + p] = from[(r * g.places + p) * g.columns + c];
+    enum { SIDE = 32 };
+    for (int64_t r = 0; r < g.rows; r++, from += g.places * g.columns, to += g.places * g.columns)
+        for (int64_t first = 0; first < g.places; first += SIDE) {
+            int64_t end = first + SIDE < g.places ? first + SIDE : g.places;
+            for (int64_t c = 0; c < g.columns; c++)
+                for (int64_t p = first; p < end; p++) to[c * g.places + p] = from[p * g.columns + c];
+        }
 }
 
-static dram_status fill_weight(void *context, void *out)
+static dram_status fill_weight(void *context, void *out, void *scratch)
 {
     const source *s = context;
     const dram_shape *shape = dram_shape_of(s->g, s->w.weight);
+    const grid g = grid_of(shape, s->w.order);
     int64_t n = dram_elements(shape), row = n / shape->dim[0];
-    float *weight = NULL;
+    bool moves = g.places > 1 && g.columns > 1;
+    float *weight = moves ? scratch : out;
     folded f = {0};
-    dram_status status = read_constant(s, s->w.weight, &weight);
+    dram_status status = read_into(s, s->w.weight, weight);
     if (status == DRAM_OK && s->w.bn) status = fold(s, &f);
     for (int64_t i = 0; status == DRAM_OK && s->w.bn && i < n; i++) weight[i] = (float)(weight[i] * f.factor[i / row]);
-    if (status == DRAM_OK) reorder(grid_of(shape, s->w.order), weight, out);
+    if (status == DRAM_OK && moves) reorder(g, weight, out);
     free_folded(&f);
-    dram_free(weight);
     return status;
 }
 
-static dram_status fill_bias(void *context, void *out)
+static dram_status fill_bias(void *context, void *out, void *scratch)
 {
     const source *s = context;
-    float *bias = NULL, *to = out;
+    float *bias = s->w.bias == DRAM_NONE ? NULL : scratch, *to = out;
     folded f = {0};
     int64_t n = elements_of(s, s->w.bn ? s->w.bn->in[3] : s->w.bias);
-    dram_status status = s->w.bias == DRAM_NONE ? DRAM_OK : read_constant(s, s->w.bias, &bias);
+    dram_status status = bias ? read_into(s, s->w.bias, bias) : DRAM_OK;
     if (status == DRAM_OK && s->w.bn) status = fold(s, &f);
     for (int64_t c = 0; status == DRAM_OK && c < n; c++) {
         double b = bias ? bias[c] : 0;
         to[c] = (float)(s->w.bn ? b * f.factor[c] + f.shift[c] : b);
     }
     free_folded(&f);
-    dram_free(bias);
     return status;
 }
 

@@ -143,7 +143,7 @@
     X(cross_entropy,        3, 3, 1, 0x007, 0x0, 0x000, "-",    1, PLAIN,   COMPUTE, 0, SHAPES) \
     /* logits, labels, count, dloss [1] -> dlogits */ \
     X(cross_entropy_grad,   4, 4, 1, 0x000, 0x0, 0x000, "-",    0, PLAIN,   COMPUTE, 0, SHAPES) \
-    /* g, acc [1]? -> [1]: sum of squares (+ acc), in fp64 inside */ \
+    /* g, or u8 [8k], the squares of rank_shard; acc [1]? -> [1]: sum of squares (+ acc), in fp64 inside */ \
     X(sumsq,                1, 2, 1, 0x000, 0x0, 0x000, "-",    0, UPDATE,  COMPUTE, 0, SHAPES) \
     /* sum of squares [1], unscale f32 [1]? -> [2]: the norm times unscale, and the factor unscale min(1, clip / (norm + \
        1e-6)) that gradients are multiplied with (no clipping when attr.clip is 0; 0 when the norm is not finite, so that such a gradient \
@@ -151,14 +151,19 @@
     X(clip_factor,          1, 2, 1, 0x000, 0x0, 0x000, "-",    0, UPDATE,  COMPUTE, 0, SHAPES) \
     /* w, g, m, v, hyper [4] (lr, 1/(1-beta1^t), 1/(1-beta2^t), -), clip [2] -> w, m, v. attr: beta1, beta2, eps, decay. \
        A clip factor of 0 leaves all three as they are. m and v are f32 like w, or both 8 bits an element by blocks: u8 \
-       [dram_state8_bytes(elements)], codes then f32 maxima (base/state8.h). */ \
+       [dram_state8_bytes(elements)], codes then f32 maxima (base/state8.h). With attr.ranks moments are this rank's shard, \
+       [c] or of c elements, c = dram_rank_shard of w's; its part of w alone is new. Then g is like w, or the shard [c]. */ \
     X(adamw,                6, 6, 3, 0x000, 0x0, 0x000, "023",  0, UPDATE,  COMPUTE, 1, SHAPES) \
-    /* w, g, m, hyper [4] (lr, ...), clip [2] -> w, m. attr: momentum, decay. m = momentum m + g + decay w; w -= lr m */ \
+    /* w, g, m, hyper [4] (lr, ...), clip [2] -> w, m. attr: momentum, decay. m = momentum m + g + decay w; w -= lr m. With \
+       attr.ranks as adamw */ \
     X(sgd,                  5, 5, 2, 0x000, 0x0, 0x000, "02",   0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* acc, g -> acc + g: a micro-batch's gradient joins those before it */ \
     X(accumulate,           2, 2, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* x -> zeros in its place */ \
     X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES) \
+    /* x f32 of n elements -> [c]: this rank's shard, c = dram_rank_shard(n, ranks), zeros beyond n; u8 [8k]: what sumsq adds \
+       up of all of x, k = ceil(n / 8192) fp64. attr: ranks */ \
+    X(rank_shard,           1, 1, 2, 0x000, 0x0, 0x000, "--",   0, UPDATE,  COMPUTE, 0, SHAPES) \
     /* means [N,C], variances [N,C] (biased), counts [N,1]? -> mean [C], var [C] of all, in fp64 inside, rank after rank; \
        without counts all have as many; 0 and 1 where none has any */ \
     X(bn_merge,             2, 3, 2, 0x000, 0x0, 0x000, "--",   0, ONCE,    COMPUTE, 0, SHAPES) \

@@ -1,6 +1,7 @@
-/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, clear. */
+/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. */
 #include <stddef.h>
 
+#include "base/ranks.h"
 #include "base/state8.h"
 #include "ops/rules.h"
 
@@ -15,6 +16,42 @@ static dram_status need_numbers(dram_graph *g, const dram_node *node, int i, int
     return dram_bad_input(g, node, i, want);
 }
 
+/* ---- shards ---- */
+
+/* What of input 0 the node has a state of: all, or with attr.ranks a shard. */
+static int64_t kept(const dram_graph *g, const dram_node *node)
+{
+    int64_t n = dram_elements(dram_in_shape(g, node, 0));
+    return node->attr.ranks > 1 ? dram_rank_shard(n, node->attr.ranks) : n;
+}
+
+/* Inputs 0 and 1 are f32 alike, or 1 is a shard; those from 2 to last are what is kept, f32. */
+static dram_status need_shards(dram_graph *g, const dram_node *node, int last)
+{
+    const dram_shape shard = DRAM_SHAPE(kept(g, node));
+    for (int i = 0; i <= last; i++) {
+        const dram_shape *x = dram_in_shape(g, node, i), *whole = dram_in_shape(g, node, 0);
+        bool fits = dram_shape_equal(x, &shard) ? i > 0 : i < 2 && dram_shape_equal(x, whole);
+        if (!is_f32(g, node, i) || !fits) return dram_bad_input(g, node, i, "f32 of input 0's shape, or a shard of it");
+    }
+    return DRAM_OK;
+}
+
+static dram_status rank_shard_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    enum { PIECE = 8192 }; /* a double for each, as in sumsq_workspace_gpu; the CPU's pieces are larger */
+    int64_t n = dram_elements(dram_in_shape(g, node, 0));
+    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    if (node->attr.ranks < 2) return dram_graph_fail(g, "%s: %d ranks have no shards", node->name, node->attr.ranks);
+    out[0]->dtype = DRAM_F32;
+    out[0]->shape = DRAM_SHAPE(dram_rank_shard(n, node->attr.ranks));
+    out[1]->dtype = DRAM_U8;
+    out[1]->shape = DRAM_SHAPE((n + PIECE - 1) / PIECE * (int64_t)sizeof(double));
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_rank_shard = {.shape = rank_shard_shape, .flops_each = 2};
+
 /* Inputs 0..last are f32 of one shape. */
 static dram_status need_alike(dram_graph *g, const dram_node *node, int last)
 {
@@ -27,9 +64,16 @@ static dram_status need_alike(dram_graph *g, const dram_node *node, int last)
 
 /* ---- sumsq ---- */
 
+/* It is given what rank_shard made of the squares. */
+static bool sums_squares(const dram_graph *g, const dram_node *node)
+{
+    const dram_value *x = dram_value_at(g, node->in[0]);
+    return x->dtype == DRAM_U8 && dram_elements(&x->shape) % (int64_t)sizeof(double) == 0;
+}
+
 static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
+    if (!is_f32(g, node, 0) && !sums_squares(g, node)) return dram_bad_input(g, node, 0, "f32, or squares");
     if (dram_given(node, 1)) TRY(need_numbers(g, node, 1, 1, "an f32 scalar"));
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(1);
@@ -40,6 +84,7 @@ static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value 
 static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     (void)profile;
+    if (sums_squares(g, node)) return 0;
     return (dram_elements(dram_in_shape(g, node, 0)) + 32767) / 32768 * (int64_t)sizeof(double);
 }
 
@@ -47,7 +92,7 @@ static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const
 static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     int64_t pieces = (dram_elements(dram_in_shape(g, node, 0)) + 8191) / 8192;
-    return pieces > 1 ? pieces * (int64_t)sizeof(double) : 0;
+    return pieces > 1 && !sums_squares(g, node) ? pieces * (int64_t)sizeof(double) : 0;
 }
 
 const dram_rules dram_rules_sumsq = {
@@ -71,7 +116,7 @@ const dram_rules dram_rules_clip_factor = {.shape = clip_factor_shape};
 /* The moments in 8 bits: both as many bytes as base/state8.h says. */
 static dram_status need_state8(dram_graph *g, const dram_node *node)
 {
-    int64_t bytes = dram_state8_bytes(dram_elements(dram_in_shape(g, node, 0)));
+    int64_t bytes = dram_state8_bytes(kept(g, node));
     for (int i = 2; i <= 3; i++)
         if (dram_value_at(g, node->in[i])->dtype != DRAM_U8 || dram_elements(dram_in_shape(g, node, i)) != bytes)
             return dram_bad_input(g, node, i, "f32 of input 0's shape, or u8 of dram_state8_bytes, both moments alike");
@@ -81,7 +126,7 @@ static dram_status need_state8(dram_graph *g, const dram_node *node)
 static dram_status adamw_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
     bool state8 = dram_value_at(g, node->in[2])->dtype == DRAM_U8;
-    TRY(need_alike(g, node, state8 ? 1 : 3));
+    TRY(node->attr.ranks > 1 ? need_shards(g, node, state8 ? 1 : 3) : need_alike(g, node, state8 ? 1 : 3));
     if (state8) TRY(need_state8(g, node));
     TRY(need_numbers(g, node, 4, 4, "f32 [4]"));
     TRY(need_numbers(g, node, 5, 2, "f32 [2]"));
@@ -94,10 +139,11 @@ const dram_rules dram_rules_adamw = {.shape = adamw_shape, .flops_each = 15};
 
 static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    TRY(need_alike(g, node, 2));
+    TRY(node->attr.ranks > 1 ? need_shards(g, node, 2) : need_alike(g, node, 2));
     TRY(need_numbers(g, node, 3, 4, "f32 [4]"));
     TRY(need_numbers(g, node, 4, 2, "f32 [2]"));
-    for (int o = 0; o < 2; o++) dram_like_input(g, node, 0, out[o]);
+    dram_like_input(g, node, 0, out[0]);
+    dram_like_input(g, node, 2, out[1]);
     return DRAM_OK;
 }
 

@@ -18,8 +18,15 @@ dram_status dram_collect(dram_graph *g, int64_t bytes);
 /* A sum of a weight's gradient over ranks: one with a bucket's number, which may be any until dram_collect. */
 static inline bool dram_is_sum(const dram_node *node)
 {
-    bool sum = node->op == DRAM_OP_all_reduce || node->op == DRAM_OP_all_reduce_into;
+    bool sum =
+        node->op == DRAM_OP_all_reduce || node->op == DRAM_OP_all_reduce_into || node->op == DRAM_OP_reduce_scatter;
     return sum && node->attr.bucket > 0;
+}
+
+/* Such a sum, or one of the gathers that the builder has put in a bucket: they stay where they are. */
+static inline bool dram_is_in_bucket(const dram_node *node)
+{
+    return dram_is_sum(node) || (node->op == DRAM_OP_all_gather && node->attr.bucket > 0);
 }
 
 #endif

@@ -28,16 +28,19 @@ static bool overwrites(const dram_node *node, int input)
     return false;
 }
 
-/* What needs a sum over ranks stands before the next bucket of sums, so that a bucket is under way while one fills;
- * behind the whole bucket where it is the last. */
+/* What needs a sum over ranks, or a gather in a bucket, stands before the next bucket, so that a bucket is under way
+ * while one fills; behind the whole bucket where it is the last. */
 static void ready_sums(const dram_graph *g, place *places)
 {
     int bucket = DRAM_NONE, first = DRAM_NONE;
+    dram_op op = DRAM_OP_COUNT;
     int64_t ready = 0;
     for (int i = g->n_nodes - 1; i >= 0; i--) {
-        if (!dram_is_sum(g->nodes[i])) continue;
-        if (g->nodes[i]->attr.bucket != bucket) ready = first == DRAM_NONE ? (i + 1) * STEP : first * STEP + STEP / 2;
+        if (!dram_is_in_bucket(g->nodes[i])) continue;
+        if (g->nodes[i]->attr.bucket != bucket || g->nodes[i]->op != op)
+            ready = first == DRAM_NONE ? (i + 1) * STEP : first * STEP + STEP / 2;
         bucket = g->nodes[i]->attr.bucket;
+        op = g->nodes[i]->op;
         first = i;
         places[i].ready = ready;
     }

@@ -106,7 +106,8 @@ static dram_status run_passes(dram_session *s, const dram_profile *profile, cons
     if (!s->graphs.io[kind].graph->backward_begin)
         return dram_passes_update(s->graphs.io[kind].graph, cfg->distributed.bucket);
     const dram_passes passes = {.bucket = cfg->distributed.bucket,
-                                .fuse = s->graphs.fused || cfg->train.accumulate > 1,
+                                .fuse = s->graphs.fused || cfg->train.accumulate > 1 ||
+                                        s->graphs.shard == DRAM_OPTIM_SHARD_GRADIENTS,
                                 .recompute = {.norms = cfg->memory.recompute_norms,
                                               .more = cfg->memory.checkpoint == DRAM_CHECKPOINT_OPTIMAL,
                                               .in_place = cfg->memory.in_place},

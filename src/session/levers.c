@@ -141,15 +141,37 @@ static const char *effect_of_placement(const dram_config *cfg)
     return apart ? "rounding" : "exact";
 }
 
-/* Statistics of a micro-batch are not those of the batch: a RegNet has batch norm, a ViT student has none; and losses
- * may be standardised by them. */
-static const char *effect_of_accumulate(const dram_config *cfg)
+/* Whether anything is measured over the batch: a RegNet has batch norm, a ViT student has none; and losses may be
+ * standardised. */
+static bool has_statistics(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
     bool norm_free = student && !student->family->batch_norm;
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
-    return norm_free && !standardized ? "rounding" : "quality";
+    return !norm_free || standardized;
+}
+
+/* Statistics of a micro-batch are not those of the batch. */
+static const char *effect_of_accumulate(const dram_config *cfg)
+{
+    return has_statistics(cfg) ? "quality" : "rounding";
+}
+
+static bool has_ranks(const dram_config *cfg)
+{
+    return dram_machine_ranks(cfg) > 1;
+}
+
+static bool has_shared_statistics(const dram_config *cfg)
+{
+    return has_ranks(cfg) && has_statistics(cfg);
+}
+
+/* A piece of a sum is of all ranks from the first micro-batch on; else each rank adds its own first. */
+static const char *effect_of_shard(const dram_config *cfg)
+{
+    return cfg->optim.shard == DRAM_OPTIM_SHARD_GRADIENTS && cfg->train.accumulate > 1 ? "rounding" : "exact";
 }
 
 static int micro_batch(const dram_config *cfg)

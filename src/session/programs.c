@@ -378,6 +378,7 @@ dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, d
                           .accumulate = cfg->train.accumulate,
                           .ranks = dram_machine_ranks(cfg),
                           .reduce = dram_machine_reduce(cfg),
+                          .shard = dram_machine_ranks(cfg) > 1 ? cfg->optim.shard : DRAM_OPTIM_SHARD_NONE,
                           .scaled = cfg->train.precision == DRAM_PRECISION_FP16,
                           .student_size = set == DRAM_SET_FIDELITY ? dram_teacher_full(cfg) : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);

@@ -6,6 +6,9 @@
  *
  * With R ranks (distributed.ranks) each has A micro-batches of an effective batch of A R. Gradients are those of the
  * losses' sum over A R, and are summed over the ranks right before the update.
+ *
+ * With shards (optim.shard) each rank has a piece of the optimiser's state, updates its piece of a weight, and the
+ * pieces of all are gathered at the end of the update.
  */
 #ifndef DRAM_SESSION_PROGRAMS_H
 #define DRAM_SESSION_PROGRAMS_H
@@ -113,6 +116,7 @@ typedef struct {
     int batch, accumulate;            /* images of a micro-batch; A */
     int ranks;                        /* over which gradients are summed: R; 1: over none */
     dram_reduce_mode reduce;          /* how */
+    dram_optim_shard shard;           /* what each of several ranks has a piece of */
     bool scaled;                      /* fp16: the loss is scaled */
     bool fused;                       /* each weight is updated as soon as its gradient is there */
     int student_size;                 /* S; fidelity: dram_teacher_full(), of the teacher's other image */

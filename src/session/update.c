@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/ranks.h"
 #include "base/state8.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
@@ -17,22 +18,47 @@ typedef struct {
 
 typedef struct {
     dram_val weight, gradient;
-    int32_t made; /* node that completes the gradient */
+    dram_val norm; /* what the norm adds the squares of */
+    int32_t made;  /* node that completes the gradient */
     int place;
 } trained;
+
+/* Whether each rank has a piece of the state that updates this weight. */
+static bool is_sharded(const builder *b, const dram_slot *of)
+{
+    return b->p->shard != DRAM_OPTIM_SHARD_NONE && dram_elements(&of->shape) >= DRAM_SHARDED_LEAST;
+}
+
+/* And of its gradient. */
+static bool is_cut(const builder *b, const dram_slot *of)
+{
+    return b->p->shard == DRAM_OPTIM_SHARD_GRADIENTS && is_sharded(b, of);
+}
+
+/* A slot of one number for each of the weight's, or for each of a piece of them. */
+static dram_slot slot_like(const dram_slot *of, int ranks, bool shard)
+{
+    if (!shard) return (dram_slot){.dtype = DRAM_F32, .shape = of->shape};
+    const int64_t piece = dram_rank_shard(dram_elements(&of->shape), ranks);
+    return (dram_slot){.dtype = DRAM_F32, .shape = DRAM_SHAPE(piece), .whole = of->shape};
+}
 
 static dram_val state_slot(builder *b, const dram_slot *of, const char *which)
 {
     char name[256];
-    int64_t n = dram_elements(&of->shape);
-    bool state8 = b->cfg->optim.state == DRAM_OPTIM_STATE_INT8 && n >= DRAM_STATE8_MIN_ELEMENTS;
+    dram_slot slot = slot_like(of, b->p->ranks, is_sharded(b, of));
     snprintf(name, sizeof name, "%s.%s.%s", which, of->group, of->name);
-    return dram_graph_slot(b->g, &(dram_slot){.name = name,
-                                              .dtype = state8 ? DRAM_U8 : DRAM_F32,
-                                              .shape = state8 ? DRAM_SHAPE(dram_state8_bytes(n)) : of->shape,
-                                              .category = DRAM_CATEGORY_OPTIMIZER,
-                                              .layout = state8 ? DRAM_LAYOUT_SAME : of->layout,
-                                              .group = "optimizer"});
+    slot.name = name;
+    slot.category = DRAM_CATEGORY_OPTIMIZER;
+    slot.layout = of->layout;
+    slot.group = "optimizer";
+    if (b->cfg->optim.state == DRAM_OPTIM_STATE_INT8 && dram_elements(&of->shape) >= DRAM_STATE8_MIN_ELEMENTS) {
+        slot.dtype = DRAM_U8;
+        slot.layout = DRAM_LAYOUT_SAME;
+        if (slot.whole.rank) slot.whole = DRAM_SHAPE(dram_state8_bytes(dram_elements(&of->shape)));
+        slot.shape = DRAM_SHAPE(dram_state8_bytes(dram_elements(&slot.shape)));
+    }
+    return dram_graph_slot(b->g, &slot);
 }
 
 static void name_gradient(const dram_slot *of, char name[256])
@@ -43,12 +69,12 @@ static void name_gradient(const dram_slot *of, char name[256])
 static dram_val gradient_slot(builder *b, const dram_slot *of)
 {
     char name[256];
+    dram_slot slot = slot_like(of, b->p->ranks, is_cut(b, of));
     name_gradient(of, name);
-    return dram_graph_slot(b->g, &(dram_slot){.name = name,
-                                              .dtype = DRAM_F32,
-                                              .shape = of->shape,
-                                              .category = DRAM_CATEGORY_GRADIENTS,
-                                              .group = "gradient"});
+    slot.name = name;
+    slot.category = DRAM_CATEGORY_GRADIENTS;
+    slot.group = "gradient";
+    return dram_graph_slot(b->g, &slot);
 }
 
 static const dram_slot *slot_of(const builder *b, dram_val weight)
@@ -61,17 +87,18 @@ static void update_weight(builder *b, dram_val weight, dram_val gradient, dram_v
     const struct dram_config_optim *optim = &b->cfg->optim;
     const dram_slot *slot = slot_of(b, weight);
     float decay = slot->decays ? (float)optim->weight_decay : 0.0f;
+    int ranks = is_sharded(b, slot) ? b->p->ranks : 0;
     dram_val m = state_slot(b, slot, "m");
     if (optim->type == DRAM_OPTIM_SGD) {
-        DRAM_CALL(b->g, sgd, "sgd", DRAM_ATTR(.momentum = (float)optim->momentum, .decay = decay), weight, gradient, m,
-                  b->io->hyper, clip);
+        DRAM_CALL(b->g, sgd, "sgd", DRAM_ATTR(.ranks = ranks, .momentum = (float)optim->momentum, .decay = decay),
+                  weight, gradient, m, b->io->hyper, clip);
         return;
     }
     dram_val v = state_slot(b, slot, "v");
-    DRAM_CALL(
-        b->g, adamw, "adamw",
-        DRAM_ATTR(.beta1 = (float)optim->beta1, .beta2 = (float)optim->beta2, .eps = (float)optim->eps, .decay = decay),
-        weight, gradient, m, v, b->io->hyper, clip);
+    DRAM_CALL(b->g, adamw, "adamw",
+              DRAM_ATTR(.ranks = ranks, .beta1 = (float)optim->beta1, .beta2 = (float)optim->beta2,
+                        .eps = (float)optim->eps, .decay = decay),
+              weight, gradient, m, v, b->io->hyper, clip);
 }
 
 static void add_inputs(builder *b)
@@ -86,18 +113,70 @@ static int by_time(const void *left, const void *right)
     return a->made != b->made ? (a->made < b->made ? -1 : 1) : a->place - b->place;
 }
 
-/* The gradient's sum over ranks; of a slot in its place. */
-static dram_val over_ranks(const builder *b, dram_val gradient)
+/* A node of a gradient: its value is one too. */
+static void add_to_gradient(const builder *b, dram_op op, const char *name, const dram_attr *attr, dram_val gradient,
+                            dram_val out[DRAM_MAX_OUT])
 {
-    dram_graph *g = b->g;
-    if (b->p->ranks == 1 || g->status != DRAM_OK) return gradient;
-    bool slot = dram_value_at(g, gradient)->slot != DRAM_NONE;
-    dram_category category = g->category;
-    g->category = DRAM_CATEGORY_GRADIENTS;
-    dram_val sum = dram_call(g, slot ? DRAM_OP_all_reduce_into : DRAM_OP_all_reduce, "sum",
-                             DRAM_ATTR(.ranks = b->p->ranks, .mode = b->p->reduce, .bucket = 1), &gradient, 1);
-    g->category = category;
-    return sum;
+    dram_category category = b->g->category;
+    b->g->category = DRAM_CATEGORY_GRADIENTS;
+    dram_graph_add(b->g, op, name, attr, &gradient, 1, out);
+    b->g->category = category;
+}
+
+static dram_val over_ranks(const builder *b, dram_op op, const char *name, dram_val gradient)
+{
+    dram_val out[DRAM_MAX_OUT];
+    add_to_gradient(b, op, name, DRAM_ATTR(.ranks = b->p->ranks, .mode = b->p->reduce, .bucket = 1), gradient, out);
+    return out[0];
+}
+
+/* The gradient's sum over ranks; of a slot in its place. Where the update has to wait, a rank that is to have a piece
+ * of the sum keeps that alone, and what the norm adds up. */
+static void sum_gradient(const builder *b, trained *t)
+{
+    dram_val out[DRAM_MAX_OUT];
+    t->norm = t->gradient;
+    if (b->p->ranks == 1 || b->g->status != DRAM_OK) return;
+    const dram_value *value = dram_value_at(b->g, t->gradient);
+    if (value->slot != DRAM_NONE) {
+        if (is_cut(b, slot_of(b, t->weight))) return; /* a sum already */
+        t->norm = t->gradient = over_ranks(b, DRAM_OP_all_reduce_into, "sum", t->gradient);
+        return;
+    }
+    t->norm = t->gradient = over_ranks(b, DRAM_OP_all_reduce, "sum", t->gradient);
+    if (b->p->fused || !is_cut(b, slot_of(b, t->weight))) return;
+    add_to_gradient(b, DRAM_OP_rank_shard, "shard", DRAM_ATTR(.ranks = b->p->ranks), t->gradient, out);
+    t->gradient = out[0];
+    t->norm = out[1];
+}
+
+/* The norm's bits are those of whole sums, in which squares are added by pieces of their own. So sums of which ranks
+ * have shards come together for it: from t[0] on, as many as a bucket holds; returns how many. */
+static int gather_for_norm(const builder *b, trained *t, int n, int bucket)
+{
+    dram_val out[DRAM_MAX_OUT];
+    int64_t bytes = 0;
+    int i = 0;
+    for (; i < n && bytes < b->cfg->distributed.bucket && b->g->status == DRAM_OK; i++) {
+        const dram_slot *slot = slot_of(b, t[i].weight);
+        if (t[i].norm != t[i].gradient || !is_cut(b, slot)) continue;
+        int64_t whole = dram_elements(&slot->shape);
+        add_to_gradient(b, DRAM_OP_all_gather, "whole",
+                        DRAM_ATTR(.ranks = b->p->ranks, .count = (int)whole, .bucket = bucket), t[i].gradient, out);
+        t[i].norm = out[0];
+        bytes += whole * (int64_t)sizeof(float);
+    }
+    return i;
+}
+
+/* Each rank has updated its piece of a weight. */
+static void gather_weights(builder *b, const trained *t, int n)
+{
+    for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
+        if (!is_sharded(b, slot_of(b, t[i].weight))) continue;
+        dram_val weight = b->g->slot_value[dram_value_at(b->g, t[i].weight)->slot];
+        DRAM_CALL(b->g, all_gather_into, "gather", DRAM_ATTR(.ranks = b->p->ranks), weight);
+    }
 }
 
 /* The norm over all gradients, then one update a weight; fused, a weight's update follows the norm of the gradients so
@@ -108,23 +187,30 @@ static void update_all(builder *b, trained *t, int n)
     dram_val squares = DRAM_NONE, clip = DRAM_NONE;
     if (n == 0) dram_graph_fail(b->g, "nothing is trained");
     if (b->cfg->optim.clip_norm == 0) qsort(t, (size_t)n, sizeof *t, by_time);
-    for (int i = 0; i < n; i++) t[i].gradient = over_ranks(b, t[i].gradient);
+    int gathered = b->p->accumulate > 1 ? 0 : n, bucket = 0;
+    for (int i = 0; i < n; i++) sum_gradient(b, &t[i]);
     for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
-        squares = DRAM_CALL(b->g, sumsq, "squares", NULL, t[i].gradient, squares);
+        if (i == gathered) gathered += gather_for_norm(b, t + i, n - i, ++bucket);
+        squares = DRAM_CALL(b->g, sumsq, "squares", NULL, t[i].norm, squares);
         if (!b->p->fused && i + 1 < n) continue;
         clip = DRAM_CALL(b->g, clip_factor, "clip", DRAM_ATTR(.clip = (float)b->cfg->optim.clip_norm), squares,
                          b->io->unscale);
         for (int k = b->p->fused ? i : 0; k <= i && b->g->status == DRAM_OK; k++)
             update_weight(b, t[k].weight, t[k].gradient, clip);
     }
+    gather_weights(b, t, n);
     b->io->clip = clip;
     dram_graph_output(b->g, clip); /* which looks at the status first */
 }
 
 static void accumulate_all(builder *b, const trained *t, int n)
 {
-    for (int i = 0; i < n && b->g->status == DRAM_OK; i++)
-        DRAM_CALL(b->g, accumulate, "accumulate", NULL, gradient_slot(b, slot_of(b, t[i].weight)), t[i].gradient);
+    for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
+        const dram_slot *slot = slot_of(b, t[i].weight);
+        dram_val gradient = t[i].gradient;
+        if (is_cut(b, slot)) gradient = over_ranks(b, DRAM_OP_reduce_scatter, "sum", gradient);
+        DRAM_CALL(b->g, accumulate, "accumulate", NULL, gradient_slot(b, slot), gradient);
+    }
 }
 
 dram_status dram_backward_append(const dram_config *cfg, dram_graph_set *p, dram_io *io)

@@ -51,7 +51,8 @@ dram_status dram_weights_list_groups(dram_session *session, const char *path, co
                                      bool with_group, dram_precision precision, dram_weights_list *list);
 void dram_weights_list_free(dram_weights_list *list); /* leaves {0} */
 
-/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. */
+/* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. Tensors of
+ * which ranks have shards are asked of them (session/slot_floats.h). */
 dram_status dram_weights_save(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, dram_precision precision);
 

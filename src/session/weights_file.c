@@ -219,8 +219,8 @@ static dram_status read_tensor(const weight_file *f, const dram_slot *slot, cons
     return DRAM_OK;
 }
 
-/* A slot kept in the file's order comes in pieces, a shard in its own alone; one that is permuted needs the whole tensor, which is a convolution
- * and small. */
+/* A slot kept in the file's order comes in pieces, a shard in its own alone; one that is permuted needs the whole
+ * tensor, which is a convolution and small. */
 static dram_status load_slot(const weight_file *f, int index, float *piece)
 {
     char name[NAME_SIZE];
@@ -425,19 +425,22 @@ done:
 typedef struct dram_weights_source {
     dram_session *s;
     int index;
-    float *whole; /* a permuted slot, in the file's order; NULL: read piecewise */
+    float *whole; /* a permuted slot, or one of which ranks have shards, in the file's order; NULL: read piecewise */
 } source;
 
 static dram_status read_source(void *context, int64_t offset, int64_t count, void *out)
 {
     source *from = context;
     const dram_slot *slot = from->s->graphs.slots.at[from->index];
-    if (slot->layout == DRAM_LAYOUT_SAME) return dram_slot_read_floats(from->s, from->index, offset, count, out);
+    const bool shard = slot->whole.rank > 0;
+    const int64_t n = dram_elements(dram_slot_tensor(slot));
+    if (slot->layout == DRAM_LAYOUT_SAME && !shard)
+        return dram_slot_read_floats(from->s, from->index, offset, count, out);
     if (offset == 0) {
-        int64_t n = dram_elements(&slot->shape);
         float *both = dram_alloc((size_t)n * 2 * sizeof *both);
         if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", slot->name);
-        dram_status status = dram_slot_read_floats(from->s, from->index, 0, n, both + n);
+        dram_status status = shard ? dram_slot_gather_floats(from->s, from->index, both + n)
+                                   : dram_slot_read_floats(from->s, from->index, 0, n, both + n);
         if (status != DRAM_OK) {
             dram_free(both);
             return status;
@@ -446,7 +449,7 @@ static dram_status read_source(void *context, int64_t offset, int64_t count, voi
         from->whole = both;
     }
     memcpy(out, from->whole + offset, (size_t)count * 4);
-    if (offset + count == dram_elements(&slot->shape)) {
+    if (offset + count == n) {
         dram_free(from->whole);
         from->whole = NULL;
     }

@@ -9,6 +9,8 @@
 #include "io/json.h"
 #include "io/path.h"
 #include "io/safetensors.h"
+#include "session/schedule.h"
+#include "session/slot_floats.h"
 #include "session/weights.h"
 
 /* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
@@ -29,6 +31,8 @@ const char *dram_checkpoint_file(int i)
 {
     return i < PARTS ? parts[i].file : NULL;
 }
+
+static const char sharded[] = "optimizer"; /* the group of which ranks may have pieces */
 
 static const char target_file[] = "target.safetensors";
 
@@ -79,7 +83,13 @@ static dram_status write_tensors(dram_session *s, const dram_dir *dir, const dra
         dram_free(path);
         TRY(status);
     }
+    TRY(dram_slots_gathered(s, sharded));
     return write_target(s, dir, state);
+}
+
+dram_status dram_checkpoint_lend(dram_session *s)
+{
+    return dram_slots_lend(s, sharded);
 }
 
 /* checkpoint.json: the version, what the run depends on, and the hashes of all that was written before. */
@@ -162,7 +172,7 @@ static dram_status find_room(dram_session *s, const char *directory, int64_t ste
     dram_free(folder);
     TRY(status);
     while (r->there && steps[r->there - 1] > step) r->there--; /* they will be put aside */
-    r->whole = r->there && step >= s->cfg.train.steps;
+    r->whole = r->there && step >= dram_end_step(&s->cfg);
     dram_free(steps);
     TRY(dram_path_free_bytes(directory, &r->free_bytes));
     return count_bytes(s, &r->checkpoint, &r->exported);

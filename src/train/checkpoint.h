@@ -18,6 +18,9 @@ const char *dram_checkpoint_file(int i);
  * first calls it. */
 dram_status dram_checkpoint_save(dram_session *session, const char *folder, const dram_run_state *state);
 
+/* The part of the other ranks in it: rank 0 writes tensors of which all have pieces. */
+dram_status dram_checkpoint_lend(dram_session *session);
+
 /* Whether the checkpoint of a step in DIRECTORY/checkpoints holds the tensors that the session has, in their shapes:
  * DRAM_ERR_FORMAT with their names, where the config has grown a network or changed its size. Tensors of a neck or head
  * that the session has no more are passed over. The session need not be started. */

@@ -43,6 +43,15 @@ static bool parse_name(const char *name, place *p)
     return strcmp(name, name_of(*p, again)) == 0;
 }
 
+bool dram_configs_name(const char *name, int64_t *step, int *again)
+{
+    place p;
+    if (!parse_name(name, &p)) return false;
+    *step = p.step;
+    *again = p.again;
+    return true;
+}
+
 static bool is_later(place a, place b)
 {
     return a.step != b.step ? a.step > b.step : a.again > b.again;

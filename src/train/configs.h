@@ -3,6 +3,7 @@
 #ifndef DRAM_TRAIN_CONFIGS_H
 #define DRAM_TRAIN_CONFIGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -17,5 +18,9 @@ dram_status dram_configs_latest(const char *directory, char **path);
 
 /* Puts those of later steps aside, since the run goes back to `step`: config.step-00000500.yaml.before. */
 dram_status dram_configs_put_aside(const char *directory, int64_t step);
+
+/* Whether the file's name is that of a run's config; if so, the step from which it holds, 0 for config.yaml, and which
+ * of that step it is, from 1. */
+bool dram_configs_name(const char *name, int64_t *step, int *again);
 
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `dram train` by two ranks on simulated GPUs: the weights are those of one rank with two micro-batches, bit for bit, and of
-# a teacher whose weights are spread over them; a rank that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
+# a teacher whose weights, and an optimiser whose state, are spread over them; a rank that hangs, fails, dies or computes wrongly in NCCL ends the job with an exit code and a line that say so.
 # usage: nccl_train.sh DRAM
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
@@ -38,6 +38,10 @@ jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/two/summary.json >/dev/
 # Four channels of a ring, one of a pair, and what ranks tell: of the 92 MiB that are planned for NCCL.
 jq -e '(.gpu_process.measured_bytes - .measured_peak_bytes) / 1048576 | . >= 60 and . < 61' runs/two/summary.json >/dev/null ||
   fail "NCCL takes another part of the GPU's memory"
+jq -e '.distributed | .backend == "nccl" and .channels == 4 and .comm_planned_bytes == 96468992 and .comm_seconds == null
+  and .environment.NCCL_ALGO == "Ring" and .environment.NCCL_NVLS_ENABLE == "0" and .failed_rank == null' \
+  runs/two/summary.json >/dev/null || fail "the job is not summed up: $(jq .distributed runs/two/summary.json)"
+jq -e '.comm_seconds == null and .ranks == 2' runs/two/metrics.jsonl >/dev/null || fail "seconds in queues are none of the host"
 
 teacher=(sam_distill.enabled=true sam_distill.fidelity_images=0 sam_distill.teacher.weights=random
   sam_distill.teacher.model_type=vit_micro sam_distill.sam_input_size=32 train.steps=2)
@@ -46,6 +50,15 @@ for placement in device shard; do
     >"$placement.log" 2>&1 || fail "$(cat "$placement.log")"
 done
 cmp runs/device/student.safetensors runs/shard/student.safetensors || fail "a teacher over ranks gives other weights"
+
+"$here/simrun.sh" 2 "$dram" train t.yaml name=pieces optim.shard=gradients optim.state=int8 train.precision=bf16 \
+  train.steps=2 >pieces.log 2>&1 || fail "$(cat pieces.log)"
+"$dram" train t.yaml name=whole train.batch_size=4 train.accumulate=2 optim.state=int8 train.precision=bf16 train.steps=2 \
+  >whole.log 2>&1 || fail "$(cat whole.log)"
+for file in student.safetensors checkpoints/step-00000002/optimizer.safetensors; do
+  cmp "runs/whole/$file" "runs/pieces/$file" || fail "an optimiser over ranks gives another $file"
+done
+jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/pieces/summary.json >/dev/null || fail "planned is not measured"
 
 # ends NAME EXIT TEXT FAULT [KEY=VALUE ...]
 ends() {

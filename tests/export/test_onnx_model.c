@@ -19,8 +19,9 @@ static void fails_with(dram_status status, dram_status want, const char *text)
 }
 
 /* Tensors of more than 2 GiB: nothing of them is made. */
-static dram_status never(void *context, void *out)
+static dram_status never(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     (void)context;
     (void)out;
     return dram_fail(DRAM_ERR_INTERNAL, "a tensor was made");
@@ -38,8 +39,9 @@ static void a_file_of_2_gib_is_refused_before_it_is_begun(void **state)
     dram_onnx_model_free(m);
 }
 
-static dram_status breaks(void *context, void *out)
+static dram_status breaks(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     (void)out;
     return dram_fail(DRAM_ERR_NUMERIC, "%s cannot be made", (const char *)context);
 }
@@ -78,8 +80,9 @@ static void names_are_given_once(void **state)
 }
 
 /* Tensors of three types, as they come back. */
-static dram_status count_up(void *context, void *out)
+static dram_status count_up(void *context, void *out, void *scratch)
 {
+    (void)scratch;
     (void)context;
     for (int i = 0; i < 3; i++) ((float *)out)[i] = (float)i / 3;
     return DRAM_OK;

@@ -2,12 +2,25 @@
  * that the weight's error shows all of the update's. */
 #include <math.h>
 
+#include <string.h>
+
+#include "base/ranks.h"
 #include "optest.h"
 
 static void sumsq_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     out[0][0] = in[1] ? in[1][0] : 0;
+    if (c->in[0].dtype == DRAM_U8) out[0][0] += 7; /* as `squares` has it */
+    if (c->in[0].dtype == DRAM_U8) return;
     for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) out[0][0] += in[0][i] * in[0][i];
+}
+
+/* Squares as rank_shard leaves them: a double each, of whole numbers, and zeros where a device has no piece. */
+static void squares(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    (void)rng;
+    const double sums[2] = {7, 0};
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) in[0][i] = ((const unsigned char *)sums)[i];
 }
 
 static const optest_case sumsq_cases[] = {
@@ -17,6 +30,11 @@ static const optest_case sumsq_cases[] = {
     {.name = "several pieces, added",
      .in = {{OPTEST_SHAPE(3, 40009)}, {OPTEST_SHAPE(1), .low = 1, .high = 9}},
      .tol = OPTEST_EPSILONS(2)},
+    {.name = "squares of a shard, added",
+     .in = {{OPTEST_SHAPE(16), .dtype = DRAM_U8}, {OPTEST_SHAPE(1), .low = 1, .high = 9}},
+     .fill = squares,
+     .tol = OPTEST_EPSILONS(2)},
+    {.name = "squares, cut off", .in = {{OPTEST_SHAPE(15), .dtype = DRAM_U8}}, .refused = true},
     {.name = "no scalar", .in = {{OPTEST_SHAPE(5)}, {OPTEST_SHAPE(2)}}, .refused = true},
 };
 OPTEST(sumsq, sumsq_ref, sumsq_cases);
@@ -75,10 +93,21 @@ static void not_finite(const optest_case *c, dram_rng *rng, double *const in[])
     for (int64_t i = 0; i < dram_elements(&c->in[1].shape); i++) in[1][i] = i % 2 ? NAN : INFINITY;
 }
 
+/* What rank 0 moves; a shard of the moments is as long as one, but what lies beyond the weight stays. */
+static int64_t moved(const optest_case *c, const double *const in[], double *const out[], int moment)
+{
+    const int64_t n = dram_elements(&c->in[0].shape), kept = dram_elements(&c->in[moment].shape);
+    for (int64_t i = 0; i < n; i++) out[0][i] = in[0][i];
+    for (int64_t i = 0; i < kept; i++) out[1][i] = in[moment][i];
+    return kept < n ? kept : n;
+}
+
 static void adamw_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     double beta1 = (double)c->attr.beta1, beta2 = (double)c->attr.beta2;
-    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
+    const int64_t n = moved(c, in, out, 2);
+    for (int64_t i = n; i < dram_elements(&c->in[3].shape); i++) out[2][i] = in[3][i];
+    for (int64_t i = 0; i < n; i++) {
         double w = in[0][i], g = in[1][i] * in[5][1], m = in[2][i], v = in[3][i];
         if (in[5][1] != 0) {
             w *= 1 - in[4][0] * (double)c->attr.decay;
@@ -96,6 +125,14 @@ static void adamw_ref(const optest_case *c, const double *const in[], double *co
 #define ADAMW_IN(...)                                                                                                  \
     {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(__VA_ARGS__), .low = -2, .high = 2}, {OPTEST_SHAPE(__VA_ARGS__)},       \
         {OPTEST_SHAPE(__VA_ARGS__), .low = 0.1, .high = 2}, {OPTEST_SHAPE(4)},                                         \
+    {                                                                                                                  \
+        OPTEST_SHAPE(2)                                                                                                \
+    }
+
+/* With moments, and perhaps a gradient, of a shard. */
+#define ADAMW_SHARD(ROWS, COLUMNS, GRADIENT, SHARD)                                                                    \
+    {OPTEST_SHAPE(ROWS, COLUMNS)}, {GRADIENT, .low = -2, .high = 2}, {OPTEST_SHAPE(SHARD)},                            \
+        {OPTEST_SHAPE(SHARD), .low = 0.1, .high = 2}, {OPTEST_SHAPE(4)},                                               \
     {                                                                                                                  \
         OPTEST_SHAPE(2)                                                                                                \
     }
@@ -122,6 +159,25 @@ static const optest_case adamw_cases[] = {
             {OPTEST_SHAPE(4)},
             {OPTEST_SHAPE(2)}},
      .refused = true},
+    {.name = "a shard of the state",
+     .attr = {ADAMW, .decay = 0.05f, .ranks = 3},
+     .in = {ADAMW_SHARD(3, 347, OPTEST_SHAPE(3, 347), 512)},
+     .fill = clipped,
+     .tol = OPTEST_EPSILONS(8)},
+    {.name = "a shard of state and gradient",
+     .attr = {ADAMW, .ranks = 3},
+     .in = {ADAMW_SHARD(1500, 1, OPTEST_SHAPE(512), 512)},
+     .fill = clipped,
+     .tol = OPTEST_EPSILONS(8)},
+    {.name = "a shard, longer than the weight",
+     .attr = {ADAMW, .ranks = 2},
+     .in = {ADAMW_SHARD(5, 7, OPTEST_SHAPE(5, 7), 256)},
+     .fill = clipped,
+     .tol = OPTEST_EPSILONS(8)},
+    {.name = "a shard of other ranks",
+     .attr = {ADAMW, .ranks = 2},
+     .in = {ADAMW_SHARD(3, 347, OPTEST_SHAPE(3, 347), 512)},
+     .refused = true},
     {.name = "8 bits, one byte short", /* 12 codes and a maximum would be 16 bytes */
      .attr = {ADAMW},
      .in = {{OPTEST_SHAPE(11)},
@@ -145,7 +201,8 @@ OPTEST(adamw, adamw_ref, adamw_cases); /* its 8-bit moments: tests/train/test_st
 
 static void sgd_ref(const optest_case *c, const double *const in[], double *const out[])
 {
-    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) {
+    const int64_t n = moved(c, in, out, 2);
+    for (int64_t i = 0; i < n; i++) {
         double w = in[0][i], m = in[2][i];
         if (in[4][1] != 0) {
             m = (double)c->attr.momentum * m + in[1][i] * in[4][1] + (double)c->attr.decay * w;
@@ -169,6 +226,10 @@ static const optest_case sgd_cases[] = {
     {.name = "other shape",
      .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(2)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(4)}, {OPTEST_SHAPE(2)}},
      .refused = true},
+    {.name = "a shard",
+     .attr = {.momentum = 0.9f, .decay = 1e-2f, .ranks = 2},
+     .in = {{OPTEST_SHAPE(3, 347)}, {OPTEST_SHAPE(768)}, {OPTEST_SHAPE(768)}, {OPTEST_SHAPE(4)}, {OPTEST_SHAPE(2)}},
+     .fill = clipped},
 };
 OPTEST(sgd, sgd_ref, sgd_cases);
 
@@ -204,3 +265,37 @@ static const optest_case clear_cases[] = {
     {.name = "not floats", .in = {{OPTEST_SHAPE(13), .dtype = DRAM_I32}}, .refused = true},
 };
 OPTEST(clear, clear_ref, clear_cases);
+
+/* Of rank 0; whole numbers, whose squares add up to the same bits in any order. */
+static void whole_numbers(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) in[0][i] = (double)dram_rng_below(rng, 200) - 100;
+}
+
+static void rank_shard_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    const int64_t n = dram_elements(&c->in[0].shape), kept = dram_rank_shard(n, c->attr.ranks);
+    double sum = 0;
+    unsigned char bytes[sizeof sum];
+    for (int64_t i = 0; i < n; i++) sum += in[0][i] * in[0][i];
+    for (int64_t i = 0; i < kept; i++) out[0][i] = i < n ? in[0][i] : 0;
+    memcpy(bytes, &sum, sizeof sum);
+    for (size_t i = 0; i < sizeof sum; i++) out[1][i] = bytes[i];
+}
+
+static const optest_case rank_shard_cases[] = {
+    {.name = "of three",
+     .attr = {.ranks = 3},
+     .in = {{OPTEST_SHAPE(5, 611)}},
+     .fill = whole_numbers,
+     .out_dtype = {DRAM_F32, DRAM_U8}},
+    {.name = "longer than all",
+     .attr = {.ranks = 2},
+     .in = {{OPTEST_SHAPE(13)}},
+     .fill = whole_numbers,
+     .out_dtype = {DRAM_F32, DRAM_U8}},
+    {.name = "of one", .attr = {.ranks = 1}, .in = {{OPTEST_SHAPE(13)}}, .refused = true},
+    {.name = "not floats", .attr = {.ranks = 2}, .in = {{OPTEST_SHAPE(13), .dtype = DRAM_I32}}, .refused = true},
+};
+OPTEST(rank_shard, rank_shard_ref,
+       rank_shard_cases); /* of other ranks, and of several pieces: tests/train/test_shards.c */

@@ -232,6 +232,61 @@ static void the_update_by_itself(void **state)
     destroy(&n);
 }
 
+/* Sums of micro-batches of which a rank keeps a piece are sums as well; they have bytes of their own. */
+static void pieces_of_sums(void **state)
+{
+    (void)state;
+    net n;
+    char name[32];
+    dram_val out[DRAM_MAX_OUT];
+    build_backward(&n);
+    for (int k = LAYERS - 1; k >= 0; k--) {
+        snprintf(name, sizeof name, "g%d", k);
+        dram_val slot = fake_slot(n.g, "gradient", name, BYTES / 4, DRAM_CATEGORY_GRADIENTS);
+        snprintf(name, sizeof name, "sum%d", k);
+        n.sum[k] =
+            fake_node(n.g, DRAM_OP_reduce_scatter, name, BYTES / 4, WORK, 1, n.gradient[k], DRAM_NONE, DRAM_NONE);
+        is_of_a_weight(&n);
+        snprintf(name, sizeof name, "add%d", k);
+        dram_graph_add(n.g, DRAM_OP_accumulate, name, NULL, (dram_val[]){slot, n.sum[k]}, 2, out);
+    }
+    assert_int_equal(dram_collect(n.g, 2 * BYTES), DRAM_OK);
+    assert_int_equal(dram_fuse_updates(n.g), DRAM_OK);
+    assert_order(&n, "wgrad4 dgrad4 wgrad3 sum4 sum3 dgrad3 wgrad2 dgrad2 wgrad1 add4 add3 sum2 sum1 dgrad1 wgrad0 "
+                     "add2 add1 sum0 add0 dgrad0");
+    destroy(&n);
+}
+
+/* What was put into buckets to be gathered stays there: a bucket's squares before the next bucket is gathered. */
+static void gathers_in_buckets(void **state)
+{
+    (void)state;
+    net n = {0};
+    char name[32];
+    assert_int_equal(dram_graph_new("update", &n.slots, &n.g), DRAM_OK);
+    for (int k = 0; k < LAYERS; k++) {
+        snprintf(name, sizeof name, "w%d", k);
+        n.weight[k] = fake_slot(n.g, "student", name, BYTES, DRAM_CATEGORY_STUDENT_WEIGHTS);
+        n.gradient[k] = fake_slot(n.g, "gradient", name, BYTES / 4, DRAM_CATEGORY_GRADIENTS);
+    }
+    n.sum[0] = small(&n, DRAM_OP_all_reduce_into, "sum", 0, &n.gradient[0], 1);
+    is_of_a_weight(&n);
+    dram_val squares = small(&n, DRAM_OP_sumsq, "squares", 0, &n.sum[0], 1);
+    for (int k = 1; k < LAYERS; k += 2) {
+        for (int i = k; i < k + 2; i++) {
+            snprintf(name, sizeof name, "whole%d", i);
+            n.sum[i] = fake_node(n.g, DRAM_OP_all_gather, name, BYTES, 0, 1, n.gradient[i], DRAM_NONE, DRAM_NONE);
+            n.g->nodes[n.g->n_nodes - 1]->attr.bucket = 1 + k / 2;
+        }
+        for (int i = k; i < k + 2; i++)
+            squares = small(&n, DRAM_OP_sumsq, "squares", i, (dram_val[]){n.sum[i], squares}, 2);
+    }
+    small(&n, DRAM_OP_clip_factor, "clip", 0, &squares, 1);
+    assert_int_equal(dram_passes_update(n.g, 1), DRAM_OK);
+    assert_order(&n, "sum0 squares0 whole1 whole2 squares1 squares2 whole3 whole4 squares3 squares4 clip0");
+    destroy(&n);
+}
+
 /* A sum lies where its gradient was, to where the queues join. Workspaces of a bucket lie side by side, those of buckets
  * take turns in the same bytes. */
 static void bytes_are_held_to_the_joins(void **state)
@@ -354,6 +409,8 @@ int main(void)
         cmocka_unit_test(clipping_waits_for_all),
         cmocka_unit_test(gradients_of_one_node),
         cmocka_unit_test(the_update_by_itself),
+        cmocka_unit_test(pieces_of_sums),
+        cmocka_unit_test(gathers_in_buckets),
         cmocka_unit_test(bytes_are_held_to_the_joins),
         cmocka_unit_test(neighbours_have_scratch_of_their_own),
         cmocka_unit_test(a_sum_in_place_has_its_input_alone),

@@ -170,6 +170,94 @@ static void close_plan(dram_session *s, dram_config *cfg)
     dram_config_free(cfg);
 }
 
+/* Rows that only several ranks have, against the plans of who sets the keys. */
+static void an_optimiser_over_ranks(void **state)
+{
+    static const char small[] = "data.size=64 sam_distill.enabled=false student.arch=regnetx_002 distributed.ranks=4 ";
+    static const struct {
+        const char *set, *name, *key, *setting, *effect;
+        bool pulled;
+    } want[] = {
+        {"", "optim_shard", "optim.shard=state", "none", "exact", false},
+        {"", "batch_norm", "distributed.batch_norm=local", "sync", "quality", false},
+        {"optim.shard=gradients distributed.batch_norm=local train.accumulate=2 ", "optim_shard", "optim.shard=none",
+         "gradients", "rounding", true},
+        {"optim.shard=gradients distributed.batch_norm=local train.accumulate=2 ", "batch_norm",
+         "distributed.batch_norm=sync", "local", "quality", true},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i += 2) {
+        char all[900], other[600];
+        dram_session s;
+        dram_lever rows[DRAM_LEVERS];
+        int n;
+        snprintf(all, sizeof all, BASE "%s%s", small, want[i].set);
+        dram_config *cfg = run_config(state, "ranks", all);
+        assert_int_equal(dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &s), DRAM_OK);
+        assert_int_equal(dram_levers(&s, rows, &n), DRAM_OK);
+        for (size_t k = i; k < i + 2; k++) {
+            const dram_lever *row = find(rows, n, want[k].name);
+            if (!row) fail_msg("%s: no row for %s", all, want[k].name);
+            snprintf(other, sizeof other, "%s%s%s", small, want[k].set, want[k].key);
+            int64_t there = arena(state, other), here = s.plan->arena_bytes;
+            assert_string_equal(row->setting, want[k].setting);
+            assert_string_equal(row->effect, want[k].effect);
+            assert_int_equal(row->pulled, want[k].pulled);
+            if (row->saved_bytes != (row->pulled ? there - here : here - there)) fail_msg("%s: %s", all, row->name);
+            if (strcmp(row->name, "optim_shard") == 0) assert_true(row->saved_bytes > 0);
+        }
+        close_plan(&s, cfg);
+    }
+}
+
+/* With one rank there are no such levers, and a shard is the whole. */
+static void one_rank_has_no_shards(void **state)
+{
+    static const char *const names[] = {"optim_shard", "batch_norm"};
+    char setting[DRAM_LEVER_SETTING];
+    bool pulled;
+    for (int ranks = 1; ranks <= 2; ranks++)
+        for (int k = 0; k < 2; k++) {
+            int lever = 0;
+            dram_config *cfg =
+                run_config(state, "alone",
+                           ranks > 1 ? BASE "optim.shard=gradients distributed.ranks=2" : BASE "optim.shard=gradients");
+            while (strcmp(dram_lever_name(lever), names[k]) != 0) lever++;
+            assert_int_equal(dram_lever_read(lever, cfg, &pulled, setting), ranks > 1);
+            if (k == 0) assert_string_equal(dram_lever_effect(lever, cfg), "exact");
+            dram_config_free(cfg);
+        }
+    static const char small[] = "data.size=64 sam_distill.enabled=false ";
+    char set[200];
+    snprintf(set, sizeof set, "%soptim.shard=gradients", small);
+    assert_int_equal(arena(state, set), arena(state, small));
+}
+
+/* The planner cuts the optimiser where it may and has to: the state first, then the gradients. */
+static void an_optimiser_is_cut_for_a_budget(void **state)
+{
+    static const char base[] = "student.arch=vit_tiny distributed.ranks=4 optim.type=sgd train.accumulate=2 "
+                               "memory.checkpoint=none sam_distill.enabled=false data.size=64 ";
+    int64_t bytes[3];
+    static const char *const words[] = {"none", "state", "gradients"};
+    for (int i = 0; i < 3; i++) {
+        char set[300];
+        snprintf(set, sizeof set, "%soptim.shard=%s", base, words[i]);
+        bytes[i] = arena(state, set);
+    }
+    assert_true(bytes[2] < bytes[1] && bytes[1] < bytes[0]);
+    for (int i = 1; i < 3; i++) {
+        char set[300], pulled[40];
+        dram_config *cfg;
+        snprintf(set, sizeof set, "%smemory.may_change=[optim_shard]", base);
+        dram_session *s = plan_within(state, bytes[i], set, &cfg);
+        snprintf(pulled, sizeof pulled, "optim_shard=%s", words[i]);
+        assert_non_null(s->pulled.text);
+        assert_string_equal(s->pulled.text, pulled);
+        assert_int_equal(s->plan->arena_bytes, bytes[i]);
+        close_plan(s, cfg);
+    }
+}
+
 static void exact_levers_come_first(void **state)
 {
     dram_config *cfg;
@@ -272,7 +360,7 @@ static void every_lever_is_pulled_released_and_kept(void **state)
     dram_config *cfg = run_config(state, "kept",
                                   "task.enabled=true sam_distill.teacher.model_type=vit_h train.batch_size=4 "
                                   "sam_distill.sam_input_size=1024 resolution_distill.sr_target_scale=2 "
-                                  "optim.clip_norm=0");
+                                  "optim.clip_norm=0 distributed.ranks=2");
     for (int i = 0; i < DRAM_LEVERS; i++) {
         dram_config other = *cfg, kept = *cfg;
         dram_str names = {0};
@@ -311,13 +399,11 @@ static void every_lever_is_pulled_released_and_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_differences_of_plans),
-        cmocka_unit_test(every_lever_is_pulled_released_and_kept),
-        cmocka_unit_test(what_cannot_be_built_is_no_lever),
-        cmocka_unit_test(what_they_change),
-        cmocka_unit_test(a_teacher_over_ranks),
-        cmocka_unit_test(exact_levers_come_first),
-        cmocka_unit_test(others_need_leave),
+        cmocka_unit_test(rows_are_differences_of_plans),    cmocka_unit_test(every_lever_is_pulled_released_and_kept),
+        cmocka_unit_test(what_cannot_be_built_is_no_lever), cmocka_unit_test(what_they_change),
+        cmocka_unit_test(an_optimiser_over_ranks),          cmocka_unit_test(one_rank_has_no_shards),
+        cmocka_unit_test(an_optimiser_is_cut_for_a_budget), cmocka_unit_test(a_teacher_over_ranks),
+        cmocka_unit_test(exact_levers_come_first),          cmocka_unit_test(others_need_leave),
         cmocka_unit_test(a_fixed_checkpoint_stays),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);

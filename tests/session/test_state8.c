@@ -50,6 +50,16 @@ static double distance_to_nearest(const double *book, double x)
     return best;
 }
 
+/* Where the maxima begin can be told from the bytes: what a shard of a file's tensor goes by. */
+static void layout_of_bytes(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n < 3000; n++)
+        assert_int_equal(dram_state8_maxima_in(dram_state8_bytes(n)), dram_state8_maxima(n));
+    for (int64_t n = (1 << 30) - 700; n < (1 << 30) + 700; n++)
+        assert_int_equal(dram_state8_maxima_in(dram_state8_bytes(n)), dram_state8_maxima(n));
+}
+
 /* ---- one weight tensor and its moments ---- */
 
 typedef struct {
@@ -311,6 +321,7 @@ static void sizes_of_a_state(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layout_of_bytes),
         cmocka_unit_test(follows_the_reference),
         cmocka_unit_test(all_codes),
         cmocka_unit_test(not_finite),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# N ranks of B images train as one rank with N B images in N micro-batches does, and evaluate as one does, bit for bit; a
-# run goes on with another number of ranks. `more` has the slow ones.
+# N ranks of B images train as one rank with N B images in N micro-batches does, and evaluate as one does, bit for bit, with
+# the optimiser in shards too; a run goes on with another number of ranks. `more` has the slow ones.
 # usage: ranks.sh PROGRAM [more]
 set -euo pipefail
 program=$1
@@ -39,6 +39,10 @@ measured() { # NAME 2: planned is measured, on both ranks
   local arena=$(sed -n 's/.*"planned_peak_bytes":[^0-9]*\([0-9]*\).*/\1/p' "runs/$1/summary.json")
   tr -d ' \t\n' <"runs/$1/summary.json" | grep -q "\"arena_bytes\":\[$arena,$arena\]" ||
     fail "$1: a rank has taken another arena than was planned: $(cat "runs/$1/summary.json")"
+  grep -q '"ranks":2,"comm_seconds":[0-9.e-]*,"wait_seconds":[0-9.e-]*,"last_rank":[01]}$' "runs/$1/metrics.jsonl" ||
+    fail "$1: no seconds in collectives: $(tail -n 1 "runs/$1/metrics.jsonl")"
+  tr -d ' \t\n' <"runs/$1/summary.json" | grep -q '"launcher":"OpenMPI",.*"channels":null,"environment":{},"comm_planned_bytes":null,"comm_measured_bytes":null,"comm_seconds":[0-9.e-]*,"wait_seconds":[0-9.e-]*,"failed_rank":null,"failed_text":null' ||
+    fail "$1: the job is not summed up: $(cat "runs/$1/summary.json")"
   for r in $(seq 1 $(($2 - 1))); do
     [ -s "runs/$1/memory.rank-000$r.jsonl" ] || fail "$1: rank $r has kept no log of its memory"
   done
@@ -78,14 +82,14 @@ bad_val=(data.val.images=bad/images data.val.labels=bad/labels)
 one_bad_image
 if [ "${2:-}" != more ]; then
   equal half 2 data.train.label_fraction=0.5 optim.clip_norm=0.5 sam_distill.distill_interval=2 sam_distill.between=reuse \
-    run.save_every=2 run.eval_every=2 "${bad[@]}"
+    run.save_every=2 run.eval_every=2 optim.shard=gradients "${bad[@]}"
   measured half-2 2
   same half half-one half-2 evaluations.jsonl
   evaluated half-2 3 train.batch_size=2 "${bad_val[@]}"
-  equal_but_for_statistics regnet 3 student.arch=regnety_002
+  equal_but_for_statistics regnet 3 student.arch=regnety_002 optim.shard=state optim.state=int8
   # another number of ranks: the same updates
   done_by 1 half-2 data.train.label_fraction=0.5 optim.clip_norm=0.5 sam_distill.distill_interval=2 \
-    sam_distill.between=reuse --resume=step-2 "${bad[@]}"
+    sam_distill.between=reuse optim.shard=gradients --resume=step-2 "${bad[@]}"
   near half-one half-2
   grep -q 'updates stay of 4 images: train.batch_size 4 on each of 1 ranks (2 before), train.accumulate 2' half-2.log ||
     fail "it is not said what batch the run goes on with: $(cat half-2.log)"
@@ -109,6 +113,35 @@ done
 equal cached 2 sam_distill.cache="$work/cache" data.augment.crop=false data.augment.color_jitter=0
 equal mixed 3 data.train.label_fraction=0.5 data.train.labelled_share=0.4 "${bad[@]}"
 equal clip 4 optim.clip_norm=0.1 train.precision=bf16
+for n in 2 3 4; do
+  for shard in state gradients; do
+    for precision in fp32 bf16 fp16; do
+      equal $shard-$precision-$n $n train.precision=$precision optim.shard=$shard sam_distill.teacher.placement=shard
+    done
+    equal $shard-int8-$n $n optim.clip_norm=0.1 optim.shard=$shard optim.state=int8 distributed.bucket=64KiB
+    equal_but_for_statistics $shard-regnet-$n $n student.arch=regnety_002 optim.shard=$shard optim.type=sgd
+  done
+done
+measured gradients-bf16-2-2 2
+# Without clipping, and with micro-batches on each rank, as without shards: each tensor of the optimiser is the same.
+for set in "optim.clip_norm=0" "train.batch_size=4 train.accumulate=2 optim.state=int8"; do
+  done_by 3 "whole-${set%%=*}" $set
+  done_by 3 "state-${set%%=*}" $set optim.shard=state
+  same "$set" "whole-${set%%=*}" "state-${set%%=*}" student.safetensors $last/optimizer.safetensors
+  [ "$(numbers "whole-${set%%=*}")" = "$(numbers "state-${set%%=*}")" ] || fail "$set: metrics differ"
+  compared=$((compared + 1))
+done
+done_by 3 pieces train.batch_size=4 train.accumulate=2 optim.state=int8 optim.shard=gradients
+near whole-train.batch_size pieces
+# What is saved in shards is whole: it goes on without them, and with them where it was saved without.
+done_by 2 cut-1 run.save_every=1 optim.state=int8 optim.shard=gradients
+done_by 2 cut-2 run.save_every=1 optim.state=int8
+same "cut or not" cut-1 cut-2 checkpoints/step-00000001/optimizer.safetensors student.safetensors
+done_by 2 cut-2 run.save_every=1 optim.state=int8 optim.shard=gradients --resume=step-1
+done_by 2 cut-1 run.save_every=1 optim.state=int8 --resume=step-1
+same "gone on, cut or not" cut-1 cut-2 student.safetensors $last/optimizer.safetensors
+done_by 1 one run.save_every=1 optim.state=int8 train.batch_size=6 train.accumulate=2
+same "one rank" one cut-1 student.safetensors $last/optimizer.safetensors
 # Two runs are equal, and so are an unbroken run and one that goes on.
 done_by 2 again-1 run.save_every=1
 done_by 2 again-2 run.save_every=1
@@ -118,8 +151,8 @@ same "gone on" again-1 again-2 student.safetensors $last/optimizer.safetensors
 # 12 images an update, on 4, 2, 3 and 1 ranks.
 done_by 1 whole train.batch_size=12 train.accumulate=4 train.steps=8
 done_by 4 chain train.steps=8 run.save_every=2
-done_by 2 chain train.steps=8 run.save_every=2 --resume=step-2
-done_by 3 chain train.steps=8 run.save_every=2 --resume=step-4
+done_by 2 chain train.steps=8 run.save_every=2 optim.shard=gradients --resume=step-2
+done_by 3 chain train.steps=8 run.save_every=2 optim.shard=state --resume=step-4
 done_by 1 chain train.steps=8 run.save_every=2 --resume=step-6
 near whole chain
 grep -q '"position":[^0-9]*96,' runs/chain/checkpoints/step-00000008/state.json || fail "the samples have shifted"
