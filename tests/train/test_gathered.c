@@ -71,6 +71,21 @@ static float number(bool bytes, int64_t e)
     return bytes ? (float)(e * 7 % 251) * 0x1p-24f : (float)(e % 8191) - 1000.0f;
 }
 
+/* In a shard of 8-bit state codes come before maxima, as in the whole: codes and maxima of this rank's blocks. */
+static void codes_and_maxima(dram_session *s, int slot)
+{
+    static uint8_t mine[1 << 20];
+    const dram_slot *of = s->graphs.slots.at[slot];
+    const int64_t bytes = dram_elements(&of->shape), whole = dram_elements(&of->whole), codes = bytes / 260 * 256;
+    ok(dram_exec_read_slot(s->exec, slot, 0, mine, bytes));
+    for (int64_t i = 0; i < bytes; i++) {
+        const int64_t border = dram_state8_maxima_in(whole), end = i < codes ? border : whole;
+        const int64_t e = i < codes ? rank * codes + i : border + rank * (bytes - codes) + i - codes;
+        if (e < end && mine[i] != e * 7 % 251) fail_msg("%s: byte %lld of a shard", of->name, (long long)i);
+        compared += e < end;
+    }
+}
+
 /* What each takes of a tensor as it would be read is what rank 0 is lent, in any order: codes and maxima too. */
 static void shards_come_and_go(void **state, const char *set, int least)
 {
@@ -86,6 +101,7 @@ static void shards_come_and_go(void **state, const char *set, int least)
         dram_slot_range(s, i, &first, &end);
         for (int64_t e = first; e < end; e++) x[e - first] = number(slots->at[i]->dtype == DRAM_U8, e);
         ok(dram_slot_write_floats(s, i, first, end - first, x));
+        if (slots->at[i]->dtype == DRAM_U8) codes_and_maxima(s, i);
         shards++;
     }
     assert_true(shards > least);
