@@ -40,14 +40,14 @@ export DRAM=$work/bin/dram PATH="$work/bin:$PATH" dram=dram
 not_run=(
   '*scripts/deps.sh*' 'installs packages'
   '*scripts/@(build|nvcc|gpu_bundle).sh*|cmake *|*-B build/*' 'builds'
-  'ctest *|*scripts/@(test|check_all|same|quickstart|teacher).sh*' 'takes minutes'
+  'ctest *|*scripts/@(test|check_all|check_pages|same|quickstart|teacher).sh*' 'takes minutes'
   '*scripts/@(bench|ablation|claims|results).sh*|*bench/*.sh*' 'measures or trains for minutes'
   '*scripts/@(gpu_check|spills).sh*|*gpu-bundle*' 'needs a GPU or its compiler'
   '*scripts/tiers.sh*|*scripts/check_docs.sh*' 'is run below'
   '*build/release/bench_@(conv|attention|gelu|gpu)*|*--calibrate*' 'measures this machine'
   'build/release/tests/*' 'trains'
   'dram train *' 'trains'
-  'dram @(check|eval|features) *' 'needs a folder of images, or a trained student'
+  'dram @(check|eval|features|export|report) *' 'needs a folder of images, a trained student, or a run'
 )
 shopt -s extglob
 
@@ -229,7 +229,7 @@ links_of() {
     if [ "$anchor" ] && ! anchors "$file" | grep -qxF -- "$anchor"; then
       fails "$1" "$target: no heading has this anchor"
     fi
-  done < <(grep -oE '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//')
+  done < <(awk '/^```/ { code = !code } !code' "$1" | grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//')
 }
 
 for page in "${pages[@]}"; do

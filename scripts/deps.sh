@@ -8,7 +8,7 @@ arguments 0 1 "$@"
 
 packages=(gcc g++ libc6-dev cmake ninja-build pkg-config
   libyaml-dev libopenblas-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libcjson-dev libxxhash-dev
-  zlib1g-dev libcmocka-dev jq)
+  zlib1g-dev libprotobuf-c-dev protobuf-c-compiler libonnx-dev libcmocka-dev jq)
 [ $# -eq 0 ] || packages+=(libopenmpi-dev openmpi-bin)
 
 missing=()

@@ -8,6 +8,7 @@
 
 static dram_log_sink log_sink;
 static void *log_context;
+static _Thread_local bool hushed;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void dram_log_set_sink(dram_log_sink sink, void *context)
@@ -27,9 +28,15 @@ static void send(dram_log_level level, const char *format, va_list args)
     pthread_mutex_unlock(&log_lock);
 }
 
+void dram_log_hush(bool hush)
+{
+    hushed = hush;
+}
+
 void dram_info(const char *format, ...)
 {
     va_list args;
+    if (hushed) return;
     va_start(args, format);
     send(DRAM_LOG_INFO, format, args);
     va_end(args);

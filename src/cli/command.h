@@ -69,8 +69,11 @@ dram_status dram_command_train(int argc, char **argv);
 dram_status dram_command_plan(int argc, char **argv);
 dram_status dram_command_eval(int argc, char **argv);
 dram_status dram_command_features(int argc, char **argv);
+dram_status dram_command_export(int argc, char **argv);
+dram_status dram_command_report(int argc, char **argv);
 dram_status dram_command_synth(int argc, char **argv);
 dram_status dram_command_config(int argc, char **argv);
+dram_status dram_command_sweep(int argc, char **argv);
 dram_status dram_command_doctor(int argc, char **argv);
 
 #endif

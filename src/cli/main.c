@@ -21,10 +21,15 @@ const dram_command dram_commands[] = {
      dram_command_eval},
     {"features", "CONFIG --weights FILE --out DIR IMAGE...",
      "a picture of teacher and student embeddings side by side for each image", dram_command_features},
+    {"export", "RUN|WEIGHTS [CONFIG] --onnx FILE ...",
+     "a trained student as others read it: ONNX, timm, a SAM checkpoint", dram_command_export},
+    {"report", "DIR...", "a run, several runs or a sweep as one page for a browser", dram_command_report},
     {"synth", "DIR --count N --seed S", "write synthetic scenes: DIR/images/*.jpg, DIR/labels/*.png",
      dram_command_synth},
     {"config", "CONFIG [key=value ...] | --schema | --keys",
      "the resolved config, the schema editors can use, or all keys", dram_command_config},
+    {"sweep", "FILE|CONFIG [key=a,b,c ...]", "many runs: all planned first, then run side by side, then compared",
+     dram_command_sweep},
     {"doctor", "", "devices, free memory, libraries, and what dram would choose", dram_command_doctor},
 };
 const int dram_commands_count = sizeof dram_commands / sizeof dram_commands[0];

@@ -165,9 +165,8 @@ void dram_progress_data(void *context, const dram_config *cfg, const dram_check 
     dram_str_free(&text);
 }
 
-void dram_progress_step(void *context, const dram_progress *p)
+static void show_step(const dram_progress_view *view, const dram_progress *p)
 {
-    const dram_progress_view *view = context;
     dram_str line = {0};
     bool due = p->done % view->every == 0 || p->done == p->steps || p->done == 1;
     if (view->terminal) draw_step(p);
@@ -204,10 +203,9 @@ void dram_format_cell_note(const dram_eval_result *r, char out[DRAM_NOTE_ROOM])
                  r->without_cell == 1 ? "" : "s");
 }
 
-void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *r)
+static void show_evaluation(const dram_progress_view *view, int64_t step, const dram_eval_result *r)
 {
     char note[DRAM_NOTE_ROOM];
-    const dram_progress_view *view = context;
     dram_progress_clear();
     fprintf(view->out, "step %lld  evaluated %d images:", (long long)step, r->images);
     dram_format_task_note(r, note);
@@ -223,6 +221,17 @@ void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result
     fprintf(view->out, "\n");
     fflush(view->out);
 }
+
+static dram_status show(void *view, const dram_fact *fact)
+{
+    if (fact->kind == DRAM_FACT_STEP)
+        show_step(view, fact->progress);
+    else
+        show_evaluation(view, fact->step, fact->evaluation);
+    return DRAM_OK;
+}
+
+const dram_sink dram_console_sink = {.facts = 1u << DRAM_FACT_STEP | 1u << DRAM_FACT_EVALUATION, .fact = show};
 
 void dram_progress_fidelity(void *context, const dram_fidelity *r)
 {

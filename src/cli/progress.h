@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "check/check.h"
+#include "record/sink.h"
 #include "train/train.h"
 
 /* A log sink: one line on standard error, above the bar if there is one. */
@@ -24,9 +25,10 @@ typedef struct {
 /* The hooks of dram_train; context is a dram_progress_view. */
 void dram_progress_looked(void *context, int done, int all);
 void dram_progress_data(void *context, const dram_config *cfg, const dram_check *check);
-void dram_progress_step(void *context, const dram_progress *progress);
-void dram_progress_evaluated(void *context, int64_t step, const dram_eval_result *result);
 void dram_progress_fidelity(void *context, const dram_fidelity *fidelity);
+
+/* Steps and evaluations as they come; what it is opened as is a dram_progress_view. */
+extern const dram_sink dram_console_sink;
 
 /* "512", "512 padded to 1024": what the teacher sees in training; returns out. */
 char *dram_format_teacher_size(const dram_fidelity *fidelity, char *out, size_t size);

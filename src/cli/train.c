@@ -49,6 +49,10 @@ static void print_summary(const dram_summary *s)
     dram_visible(s->directory, directory, sizeof directory);
     if (s->skipped_images) printf("skipped images: %d (named in the warnings)\n", s->skipped_images);
     printf("student: %s/student.safetensors (timm names), neck and head: %s/heads.safetensors\n", directory, directory);
+    if (s->steps < s->steps_in_all)
+        printf("ended for now, %lld of %lld steps are done (train.stop_at): it goes on with --continue and a larger "
+               "train.stop_at, or 0\n",
+               (long long)s->steps, (long long)s->steps_in_all);
 }
 
 static void speak(void *context)
@@ -80,8 +84,7 @@ static dram_status train(const dram_config *cfg, dram_resume resume, bool json)
     const dram_hooks first = {.context = &view,
                               .planned = show_plan,
                               .fidelity = dram_progress_fidelity,
-                              .progress = dram_progress_step,
-                              .evaluated = dram_progress_evaluated,
+                              .sink = &dram_console_sink,
                               .looked = dram_progress_looked,
                               .data = dram_progress_data,
                               .stop = stop},

@@ -40,13 +40,14 @@ static dram_status tell_failure(dram_comm *c, const words *said, dram_status min
     char text[TEXT_SIZE] = "", *texts = (char *)c->said + (size_t)c->size * sizeof *said;
     int first = 0, others = -1;
     snprintf(text, sizeof text, "%s", *dram_error_text() ? dram_error_text() : dram_status_text(mine));
-    TRY(dram_host_gather(c, "the text of an error", text, TEXT_SIZE, texts));
-    if (mine != DRAM_OK) return mine;
     for (int r = c->size - 1; r >= 0; r--) {
         if (said[r].status == DRAM_OK) continue;
         first = r;
         others++;
     }
+    c->failed_rank = first;
+    TRY(dram_host_gather(c, "the text of an error", text, TEXT_SIZE, texts));
+    if (mine != DRAM_OK) return mine;
     char more[64] = "";
     if (others) snprintf(more, sizeof more, " (and %d more rank%s)", others, others == 1 ? "" : "s");
     return dram_fail(DRAM_ERR_PEER, "rank %d on %s: %.*s%s", first, c->peers[first].host, TEXT_SIZE,

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/ranks.h"
 #include "comm/job.h"
 
@@ -183,6 +184,7 @@ static int alike(const dram_kernel_args *const *args, int n)
 static dram_status run(void *comm, dram_op op, const dram_kernel_args *const *args, int n, void *stream)
 {
     const call c = {comm, op, stream};
+    const double begin = dram_clock();
     char what[64];
     dram_status status = DRAM_OK;
     snprintf(what, sizeof what, "%s, collective", dram_op_rows[op].name);
@@ -192,6 +194,7 @@ static dram_status run(void *comm, dram_op op, const dram_kernel_args *const *ar
         status = run_nodes(&c, args + from, same);
     }
     dram_watch_end(c.comm->watch);
+    c.comm->seconds += dram_clock() - begin;
     return status;
 }
 

@@ -50,6 +50,8 @@ dram_status dram_comm_open(const dram_comm_params *params, dram_comm **out)
     if (!c) return dram_fail(DRAM_ERR_MEMORY, "out of host memory for the ranks of this job");
     c->rank = params->world.rank;
     c->size = params->world.size;
+    c->launcher = params->world.launcher;
+    c->failed_rank = -1;
     dram_status status = c->size > 1 ? open_ranks(c, params) : DRAM_OK;
     if (status == DRAM_OK)
         *out = c;

@@ -8,21 +8,24 @@
 
 struct dram_comm {
     int rank, size;
+    dram_launcher launcher;
     dram_transport *data, *host; /* may be the same; NULL: one rank */
     dram_watch *watch;
     dram_peer *peers; /* by rank */
     void (*leave)(void *context, dram_status status, const char *text);
     void *context;
 
-    void *said;   /* what all ranks say in one exchange (agree.c) */
-    double since; /* when the last exchange was over */
-    double step;  /* when the last one of a step was over; 0: none was, or others came between */
-    bool stop;    /* a rank was asked to stop */
-    bool failed;  /* an exchange has failed, or a rank came to one with an error */
+    void *said;      /* what all ranks say in one exchange (agree.c) */
+    double since;    /* when the last exchange was over */
+    double step;     /* when the last one of a step was over; 0: none was, or others came between */
+    bool stop;       /* a rank was asked to stop */
+    bool failed;     /* an exchange has failed, or a rank came to one with an error */
+    int failed_rank; /* the first that has said so; -1: none */
 
     const dram_kernel *kernels; /* of the device that is attached */
     int64_t *at;                /* size + 1: of the call that is made (collective.c) */
     int64_t collective;         /* how many calls there were */
+    double seconds;             /* in those that were done on return */
 };
 
 #endif

@@ -114,3 +114,26 @@ const char *dram_class_name(const dram_config *cfg, int k, char *out, size_t siz
     snprintf(out, size, "%d", k);
     return out;
 }
+
+dram_config_value dram_config_value_of(const char *path, int *multiple)
+{
+    int index = dram_key_find(path);
+    *multiple = 1;
+    if (index < 0) return DRAM_CONFIG_NO_KEY;
+    const dram_key *key = &dram_keys[index];
+    switch (key->kind) {
+    case DRAM_KEY_SECTION:
+        return DRAM_CONFIG_SECTION;
+    case DRAM_KEY_INT:
+        *multiple = (int)key->multiple;
+        return DRAM_CONFIG_WHOLE;
+    case DRAM_KEY_INT64:
+    case DRAM_KEY_STEPS:
+    case DRAM_KEY_BYTES:
+        return DRAM_CONFIG_WHOLE;
+    case DRAM_KEY_REAL:
+        return DRAM_CONFIG_REAL;
+    default:
+        return DRAM_CONFIG_OTHER;
+    }
+}

@@ -57,6 +57,30 @@ typedef struct dram_config {
  * DRAM_ERR_CONFIG: a key, a value or a file is wrong, or settings contradict each other; the text begins with
  * file:line:column and names the key. DRAM_ERR_IO: there is no working directory. DRAM_ERR_MEMORY. */
 dram_status dram_config_load(const char *file, const char *const *overrides, int n, dram_config **out);
+
+/* The same with overrides that were written in files. */
+typedef struct {
+    const char *text; /* "train.steps=100" */
+    const char *file; /* errors name it, and relative input paths start at its folder; NULL: the command line */
+    int line, column; /* where the value is in it, from 1 */
+} dram_config_override;
+
+dram_status dram_config_load_from(const char *file, const dram_config_override *overrides, int n, dram_config **out);
+
+/* Fails as dram_config_load_from does, but for settings that contradict each other: further overrides may mend them. The
+ * config is to look at; out NULL: not wanted. */
+dram_status dram_config_try(const char *file, const dram_config_override *overrides, int n, dram_config **out);
+
+/* What the value of a key is. */
+typedef enum {
+    DRAM_CONFIG_NO_KEY,
+    DRAM_CONFIG_SECTION, /* it has keys below it */
+    DRAM_CONFIG_WHOLE,   /* a whole number, a size in bytes among them: *multiple is what it must be a multiple of */
+    DRAM_CONFIG_REAL,
+    DRAM_CONFIG_OTHER
+} dram_config_value;
+dram_config_value dram_config_value_of(const char *path, int *multiple);
+
 void dram_config_free(dram_config *cfg); /* NULL is allowed */
 
 /* Says (dram_info, a line for each reason) which keys have no effect because of another key, as scale_min without a
@@ -100,13 +124,26 @@ typedef dram_status dram_config_differs(void *context, const char *key, dram_res
 dram_status dram_config_compare(const dram_config *before, const dram_config *now, dram_config_differs *differs,
                                 void *context);
 
+/* Calls `each` for every key that has a value, in the order of the keys: its value and its default as YAML, and what
+ * --resume does with it. idle: it has no effect beside the others. A status other than DRAM_OK ends it. */
+typedef struct {
+    const char *key, *value, *standard;
+    dram_resume_kind kind;
+    bool idle;
+} dram_config_entry;
+typedef dram_status dram_config_each_entry(void *context, const dram_config_entry *entry);
+dram_status dram_config_each(const dram_config *cfg, dram_config_each_entry *each, void *context);
+
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that
  *       run.dir and the cache stay relative to the working directory).
+ * used: the keys that have an effect (dram_config_tell_idle), but for name, seed and run.dir: two configs of one such
+ *       text are the same but for these. Not `all`: without the FREE keys too.
  * kept: the same without the FREE keys: what the results depend on, for a checkpoint.
  * schema: JSON schema (draft 2020-12) of a config file. markdown: a table of all keys. */
 dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out);
 dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out);
+dram_status dram_config_write_used(const dram_config *cfg, bool all, dram_str *out);
 dram_status dram_config_schema(dram_str *out);
 dram_status dram_config_markdown(dram_str *out);
 

@@ -57,6 +57,7 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
     X(cache, "sam_distill.cache_format", cfg->sam_distill.cache, "sam_distill.cache")                                  \
     X(sgd, "optim.momentum", cfg->optim.type == DRAM_OPTIM_SGD, "optim.type")                                          \
     X(adamw, "optim.beta1|optim.beta2|optim.eps", cfg->optim.type == DRAM_OPTIM_ADAMW, "optim.type")                   \
+    X(stop_at, "train.stop_at", cfg->train.stop_at < cfg->train.steps, "train.steps")                                  \
     X(first_weights, "student.zero_init_last", !cfg->student.weights, "student.weights")                               \
     X(gpu, "cuda.graph", cfg->device != DRAM_RUN_DEVICE_CPU, "device")
 

@@ -159,7 +159,7 @@ dram_status dram_key_unknown(const char *path, const char *shown, const dram_key
 
 /* Reads a file with its bases; reads one override. */
 dram_status dram_config_read_file(dram_config *cfg, const char *file);
-dram_status dram_config_read_override(dram_config *cfg, const char *override);
+dram_status dram_config_read_override(dram_config *cfg, const dram_config_override *override);
 
 /* Contradictions, and settings that this version cannot do yet. */
 dram_status dram_config_check(const dram_config *cfg);

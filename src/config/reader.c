@@ -27,6 +27,7 @@ typedef struct {
     dram_key_place place; /* of the event last looked at */
     const char *override; /* path of the key, on the command line */
     int rank;             /* 0 for the file itself, -1 for its base, ... */
+    bool fixed;           /* it was written in a file, at `place` */
     bool *seen;           /* for each key: it is in this file already */
     char *base;           /* as written; owned */
     dram_key_place base_place;
@@ -34,6 +35,7 @@ typedef struct {
 
 static void look_at(reader *r, const yaml_mark_t *mark)
 {
+    if (r->fixed) return;
     r->place.line = (int)mark->line + 1;
     r->place.column = (int)mark->column + 1;
 }
@@ -53,7 +55,7 @@ static dram_status syntax_error(reader *r, const char *path)
     const yaml_parser_t *p = &r->parser;
     const char *problem = p->problem ? p->problem : "it cannot be read";
     if (p->error == YAML_MEMORY_ERROR) return dram_config_no_memory();
-    r->place.line = 0;
+    if (!r->fixed) r->place.line = 0;
     if (p->error == YAML_READER_ERROR)
         return dram_key_fail(&r->place, r->override, "not valid YAML: %s at byte %zu", problem, p->problem_offset);
     look_at(r, &p->problem_mark);
@@ -381,13 +383,14 @@ static int folder_length(const char *file)
     return slash == file ? 1 : (int)(slash - file);
 }
 
-static dram_status real_folder(const open_file *f, char out[PATH_MAX])
+/* The folder of a file (NULL: the working directory), absolute, into out[PATH_MAX]; false with errno. */
+static bool real_folder(const char *file, char *out)
 {
     char folder[PATH_MAX];
-    int n = folder_length(f->name);
-    if (snprintf(folder, sizeof folder, "%.*s", n ? n : 1, n ? f->name : ".") >= PATH_MAX)
-        return cannot_use(f, strerror(ENAMETOOLONG));
-    return realpath(folder, out) ? DRAM_OK : cannot_use(f, strerror(errno));
+    int n = file ? folder_length(file) : 0;
+    if (snprintf(folder, sizeof folder, "%.*s", n ? n : 1, n ? file : ".") < PATH_MAX) return realpath(folder, out);
+    errno = ENAMETOOLONG;
+    return false;
 }
 
 static dram_status read_file(dram_config *cfg, open_file *f);
@@ -416,8 +419,8 @@ static dram_status read_file(dram_config *cfg, open_file *f)
     size_t length;
     reader r = {.cfg = cfg, .place = {.file = f->name, .folder = folder}, .rank = -f->depth};
     TRY(load_text(f, &text, &length));
-    dram_status status = real_folder(f, folder);
-    if (status == DRAM_OK) status = read_text(&r, text, length, -1);
+    dram_status status =
+        real_folder(f->name, folder) ? read_text(&r, text, length, -1) : cannot_use(f, strerror(errno));
     dram_free(text);
     if (status == DRAM_OK && r.base) status = read_base(cfg, f, &r);
     dram_free(r.base);
@@ -429,18 +432,24 @@ dram_status dram_config_read_file(dram_config *cfg, const char *file)
     return read_file(cfg, &(open_file){.name = file});
 }
 
-dram_status dram_config_read_override(dram_config *cfg, const char *override)
+dram_status dram_config_read_override(dram_config *cfg, const dram_config_override *override)
 {
     char folder[PATH_MAX], path[PATH_ROOM];
-    reader r = {.cfg = cfg, .place = {.folder = folder}, .override = path, .rank = COMMAND_LINE_RANK};
-    const char *equals = strchr(override, '=');
-    if (!equals || equals == override)
-        return dram_key_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override);
-    snprintf(path, sizeof path, "%.*s", (int)(equals - override < PATH_ROOM ? equals - override : PATH_ROOM), override);
+    reader r = {.cfg = cfg,
+                .place = {.file = override->file, .folder = folder, .line = override->line, .column = override->column},
+                .override = path,
+                .fixed = override->file != NULL,
+                .rank = COMMAND_LINE_RANK};
+    const char *equals = strchr(override->text, '=');
+    if (!equals || equals == override->text)
+        return dram_key_fail(&r.place, NULL, "\"%.60s\" is not of the form key=value", override->text);
+    int length = (int)(equals - override->text < PATH_ROOM ? equals - override->text : PATH_ROOM);
+    snprintf(path, sizeof path, "%.*s", length, override->text);
     int index = dram_key_find(path);
     if (index < 0) return dram_key_unknown(path, path, &r.place);
     if (dram_keys[index].kind == DRAM_KEY_BASE) return dram_key_fail(&r.place, path, "works in a file only");
-    if (!getcwd(folder, sizeof folder))
-        return dram_fail(DRAM_ERR_IO, "cannot find the working directory: %s", strerror(errno));
+    if (!real_folder(override->file, folder))
+        return dram_fail(DRAM_ERR_IO, "cannot find the %s: %s",
+                         override->file ? "folder of the file" : "working directory", strerror(errno));
     return read_text(&r, equals + 1, strlen(equals + 1), index);
 }

@@ -22,6 +22,10 @@ struct dram_predictions {
     int room;
     float *row; /* [K] logits at one pixel */
     dram_color color[256];
+    int most;                     /* images that are shown */
+    int64_t pixels;               /* of a picture that is */
+    dram_predictions_shown shown; /* NULL: pictures are written */
+    void *context;
 };
 
 /* ---- the folder ---- */
@@ -95,17 +99,23 @@ static const char *picture_path(const dram_predictions *p, const char *image)
     return p->path;
 }
 
+static dram_status make_room(dram_predictions *p, const dram_config *cfg, size_t folder)
+{
+    p->room = dram_dataset_path_room(p->dataset) + (int)folder;
+    p->path = dram_alloc((size_t)p->room);
+    p->row = dram_alloc((size_t)cfg->data.classes * sizeof *p->row);
+    return p->path && p->row ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory for pictures of predictions");
+}
+
 static dram_status open_folder(dram_predictions *p, const dram_config *cfg, const char *folder)
 {
     TRY(check_stems(cfg, p->dataset));
     TRY(dram_folder_for_output(folder));
     TRY(dram_remove_leftovers(folder));
     TRY(check_folder(cfg, folder));
-    p->room = dram_dataset_path_room(p->dataset) + (int)strlen(folder);
+    TRY(make_room(p, cfg, strlen(folder)));
     p->folder = dram_strdup(folder);
-    p->path = dram_alloc((size_t)p->room);
-    p->row = dram_alloc((size_t)cfg->data.classes * sizeof *p->row);
-    if (!p->folder || !p->path || !p->row) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
+    if (!p->folder) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
     for (int i = 0; i < dram_dataset_count(p->dataset); i++) {
         const char *path = picture_path(p, dram_dataset_name(p->dataset, i));
         TRY(dram_picture_folders(path, strlen(folder)));
@@ -114,8 +124,7 @@ static dram_status open_folder(dram_predictions *p, const dram_config *cfg, cons
     return DRAM_OK;
 }
 
-dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
-                                  dram_predictions **out)
+static dram_status make(const dram_config *cfg, const dram_dataset *dataset, dram_predictions **out)
 {
     *out = NULL;
     if (!cfg->task.enabled)
@@ -124,12 +133,36 @@ dram_status dram_predictions_open(const dram_config *cfg, const char *folder, co
     if (!p) return dram_fail(DRAM_ERR_MEMORY, "no memory to write predictions");
     p->dataset = dataset;
     dram_palette(p->color, cfg->data.classes);
-    dram_status status = open_folder(p, cfg, folder);
-    if (status == DRAM_OK)
-        *out = p;
-    else
-        dram_predictions_close(p);
+    *out = p;
+    return DRAM_OK;
+}
+
+/* Which is closed if it came to an error. */
+static dram_status made(dram_predictions **out, dram_status status)
+{
+    if (status == DRAM_OK) return DRAM_OK;
+    dram_predictions_close(*out);
+    *out = NULL;
     return status;
+}
+
+dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
+                                  dram_predictions **out)
+{
+    TRY(make(cfg, dataset, out));
+    return made(out, open_folder(*out, cfg, folder));
+}
+
+dram_status dram_predictions_show(const dram_config *cfg, const dram_dataset *dataset, int most, int64_t pixels,
+                                  dram_predictions_shown shown, void *context, dram_predictions **out)
+{
+    TRY(make(cfg, dataset, out));
+    dram_predictions *p = *out;
+    p->most = most;
+    p->pixels = pixels;
+    p->shown = shown;
+    p->context = context;
+    return made(out, make_room(p, cfg, 0));
 }
 
 void dram_predictions_close(dram_predictions *p)
@@ -185,7 +218,8 @@ static void lay_over(const dram_predictions *p, picture *q)
 
 static dram_status load_picture(const dram_predictions *p, picture *q)
 {
-    const dram_image_rules how = dram_datasets_image_rules(q->cfg);
+    dram_image_rules how = dram_datasets_image_rules(q->cfg);
+    if (p->shown && (!how.max_pixels || how.max_pixels > p->pixels)) how.max_pixels = p->pixels;
     int index = q->sample->index;
     TRY(dram_image_load(dram_dataset_image_path(p->dataset, index, p->path, p->room), &how, &q->image));
     if (!q->sample->has_label) return DRAM_OK;
@@ -193,14 +227,29 @@ static dram_status load_picture(const dram_predictions *p, picture *q)
     return dram_label_load(dram_dataset_label_path(p->dataset, index, p->path, p->room), &rules, &q->label);
 }
 
+static dram_status show(const dram_predictions *p, const picture *q)
+{
+    void *png;
+    size_t n;
+    const dram_image *image = &q->image;
+    const char *name = q->sample->name;
+    TRY(dram_image_encode_png(name, NULL, image->pixels, image->height, image->width, &png, &n));
+    dram_status status = p->shown(p->context, name, image->height, image->width, png, n);
+    dram_free(png);
+    return status;
+}
+
 dram_status dram_predictions_write(const dram_predictions *p, const dram_config *cfg, const dram_sample *sample,
                                    const float *logits, const dram_shape *shape)
 {
     picture q = {.cfg = cfg, .sample = sample, .logits = dram_logits_of(sample, logits, shape)};
+    if (p->shown && sample->index >= p->most) return DRAM_OK;
     dram_status status = load_picture(p, &q);
     if (status == DRAM_OK) {
         lay_over(p, &q);
-        status = dram_picture_write(picture_path(p, sample->name), q.image.pixels, q.image.height, q.image.width);
+        status = p->shown
+                     ? show(p, &q)
+                     : dram_picture_write(picture_path(p, sample->name), q.image.pixels, q.image.height, q.image.width);
     }
     dram_label_free(&q.label);
     dram_image_free(&q.image);

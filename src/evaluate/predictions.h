@@ -18,9 +18,19 @@ typedef struct dram_predictions dram_predictions;
  * two images of a folder have one stem. The dataset must outlive it. */
 dram_status dram_predictions_open(const dram_config *cfg, const char *folder, const dram_dataset *dataset,
                                   dram_predictions **out);
+
+/* Gets a picture's image and its PNG file, bytes [n]. */
+typedef dram_status (*dram_predictions_shown)(void *context, const char *image, int height, int width, const void *png,
+                                              size_t n);
+
+/* No files: the first `most` images of the data set alone, with `pixels` pixels at most, are handed to `shown` as they are
+ * evaluated. A failure of its is one of the evaluation. DRAM_ERR_CONFIG: there is no task. */
+dram_status dram_predictions_show(const dram_config *cfg, const dram_dataset *dataset, int most, int64_t pixels,
+                                  dram_predictions_shown shown, void *context, dram_predictions **out);
+
 void dram_predictions_close(dram_predictions *predictions); /* NULL is allowed */
 
-/* Writes the picture of one image from its logits, shape [N,h,w,K], of which `logits` are this image's [h,w,K]. */
+/* Writes or shows the picture of one image from its logits, shape [N,h,w,K], of which `logits` are this image's [h,w,K]. */
 dram_status dram_predictions_write(const dram_predictions *predictions, const dram_config *cfg,
                                    const dram_sample *sample, const float *logits, const dram_shape *shape);
 

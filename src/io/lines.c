@@ -57,10 +57,11 @@ dram_status dram_lines_append(const dram_lines *lines, const char *text, size_t 
     return reason ? dram_fail(DRAM_ERR_IO, "%s: cannot write: %s", lines->path, strerror(reason)) : DRAM_OK;
 }
 
-void dram_lines_close(dram_lines *lines)
+int dram_lines_close(dram_lines *lines)
 {
-    if (lines->path) close(lines->fd);
+    int reason = lines->path && close(lines->fd) != 0 && errno != EINTR ? errno : 0; /* EINTR: Linux has closed it */
     *lines = (dram_lines){0};
+    return reason;
 }
 
 /* ---- mending ---- */

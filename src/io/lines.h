@@ -30,7 +30,9 @@ dram_status dram_lines_append(const dram_lines *lines, const char *text, size_t 
 /* The same for a thread whose error text is not its own: 0, or the system's errno. It records no text. */
 int dram_lines_write(const dram_lines *lines, const char *text, size_t bytes);
 
-void dram_lines_close(dram_lines *lines); /* {0} is allowed */
+/* It is closed in any case: 0, or the system's errno, after which the end of what was written may be missing (a full disk
+ * behind a network, a quota). {0} is allowed. */
+int dram_lines_close(dram_lines *lines);
 
 /* Keeps the lines whose "step" is below `step`, and warns once of those among them that are damaged, which are dropped:
  * what is no object with a step, what holds a NUL, and what is out of order. Steps rise from line to line; with `again`

@@ -85,7 +85,7 @@ dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *tensor, in
 dram_status dram_st_hash(const char *path, char out[DRAM_HASH_SIZE]);
 
 /* Gives elements offset .. offset + count - 1 of a tensor that is being written: float for the F types, int64_t for
- * I64. Called with ascending ranges that cover the tensor once. */
+ * I64; those of a raw tensor as they are stored. Called with ascending ranges that cover the tensor once. */
 typedef dram_status (*dram_st_source)(void *context, int64_t offset, int64_t count, void *out);
 
 typedef struct {
@@ -96,6 +96,7 @@ typedef struct {
     const void *data;      /* float or int64_t, the whole tensor; or NULL and */
     dram_st_source source; /* the piecewise source */
     void *context;
+    bool raw; /* data and source give elements as they are stored, little-endian: bits are copied */
 } dram_st_out;
 
 typedef struct {

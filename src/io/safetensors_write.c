@@ -147,21 +147,22 @@ typedef union {
 static dram_status write_data(dram_atomic *file, const entry *e, chunk *in, uint16_t *half)
 {
     const dram_st_out *t = e->out;
-    int64_t wide = t->dtype == DRAM_ST_I64 ? 8 : 4; /* bytes of an element as the caller gives it */
+    bool narrow = !t->raw && (t->dtype == DRAM_ST_F16 || t->dtype == DRAM_ST_BF16);
+    int64_t stored = dram_st_dtype_bytes(t->dtype);
+    int64_t given = narrow ? 4 : stored; /* bytes of an element as the caller has it */
     for (int64_t offset = 0; offset < e->elements; offset += CHUNK) {
         int64_t n = e->elements - offset < CHUNK ? e->elements - offset : CHUNK;
         const void *from = in;
         if (t->data)
-            from = (const char *)t->data + offset * wide;
+            from = (const char *)t->data + offset * given;
         else
             TRY(t->source(t->context, offset, n, in));
         const float *x = from;
-        if (t->dtype == DRAM_ST_F16)
+        if (narrow && t->dtype == DRAM_ST_F16)
             for (int64_t i = 0; i < n; i++) half[i] = dram_f32_to_f16(x[i]);
-        else if (t->dtype == DRAM_ST_BF16)
+        else if (narrow)
             for (int64_t i = 0; i < n; i++) half[i] = dram_f32_to_bf16(x[i]);
-        bool narrow = t->dtype == DRAM_ST_F16 || t->dtype == DRAM_ST_BF16;
-        TRY(dram_atomic_write(file, narrow ? half : from, (size_t)(n * (narrow ? 2 : wide))));
+        TRY(dram_atomic_write(file, narrow ? half : from, (size_t)(n * stored)));
     }
     return DRAM_OK;
 }

@@ -27,6 +27,11 @@ typedef struct {
 /* Whether a file has a tensor for our name with these first dimensions (0: any). `file` is handed through. */
 typedef bool (*dram_file_has)(const void *file, const char *name, int64_t dim0, int64_t dim1);
 
+/* What timm's create_model makes a network of: its name there, and what goes with the name, a JSON object ("": nothing). */
+typedef struct {
+    char name[64], args[256];
+} dram_timm;
+
 typedef struct dram_family {
     const dram_arch *archs; /* its networks */
     int n_archs;
@@ -41,6 +46,8 @@ typedef struct dram_family {
 
     /* Whether a file has the number of blocks and the widths of `arch`. A few tensors are asked for. */
     bool (*matches)(const dram_arch *arch, dram_file_has has, const void *file);
+
+    void (*in_timm)(const dram_arch *arch, dram_timm *out);
 
     const dram_convention *conventions; /* by dram_names; the first is timm's */
     int n_conventions;

@@ -65,11 +65,12 @@ enum { DRAM_ARCHS_MOST = 256 };
 int dram_arch_names(bool teachers, const char **names);
 
 /* What a trunk gives, by increasing stride. tap[i] is [N, H/stride, W/stride, channels] (rounded up). */
+enum { DRAM_TAPS = 5 }; /* at most */
 typedef struct {
     int n;
-    dram_val tap[5];
-    int stride[5];
-    int channels[5];
+    dram_val tap[DRAM_TAPS];
+    int stride[DRAM_TAPS];
+    int channels[DRAM_TAPS];
     bool batch_norm; /* the trunk has batch norms, and so has what stands on it */
 } dram_features;
 

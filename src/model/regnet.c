@@ -5,6 +5,7 @@
 
 #include "model/family.h"
 #include "model/layers.h"
+#include "model/names.h"
 #include "ops/call.h"
 
 enum { STEM_WIDTH = 32 };
@@ -227,14 +228,36 @@ static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
     return has(file, "s1.b1.se.fc1.weight", 0, 0) == (((const width_rule *)arch->numbers)->se_ratio > 0);
 }
 
+/* By itself it has timm's names; as the encoder of a SAM, those of a module `trunk` with a `neck` beside it. */
+static const dram_convention conventions[] = {
+    [DRAM_NAMES_TIMM] = {.prefix = ""},
+    [DRAM_NAMES_META] = {.prefix = "image_encoder.trunk."},
+    [DRAM_NAMES_HF] = {.prefix = "vision_encoder.trunk."},
+};
+
+static const char *const beside[] = {"head.fc.",
+                                     "image_encoder.neck.",
+                                     "vision_encoder.neck.",
+                                     "prompt_encoder.",
+                                     "mask_decoder.",
+                                     "shared_image_embedding.",
+                                     NULL};
+
+static void in_timm(const dram_arch *arch, dram_timm *out)
+{
+    *out = (dram_timm){0};
+    snprintf(out->name, sizeof out->name, "%s", arch->name);
+}
+
 const dram_family dram_family_regnet = {
     .archs = archs,
     .n_archs = sizeof archs / sizeof archs[0],
     .batch_norm = true,
     .build = build,
     .matches = matches,
-    .conventions = &(const dram_convention){.prefix = ""},
-    .n_conventions = 1,
+    .in_timm = in_timm,
+    .conventions = conventions,
+    .n_conventions = sizeof conventions / sizeof conventions[0],
     .probes = (const char *const[]){"stem.conv.weight", NULL},
-    .beside = (const char *const[]){"head.fc.", NULL},
+    .beside = beside,
 };

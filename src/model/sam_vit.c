@@ -17,21 +17,23 @@ static const char position_table[] = "pos_embed";
 typedef struct {
     int dim, heads;
     int global[4]; /* blocks with global attention; -1: none */
+    const char *timm;
 } sizes;
 
 /* clang-format off */
-/*    name          dim heads blocks  global           native */
+/*    name          dim heads blocks  global           native  timm's */
 #define VIT_LIST(X) \
-    X(vit_b,        768,   12,   12,  2,  5,  8, 11,   1024) \
-    X(vit_l,       1024,   16,   24,  5, 11, 17, 23,   1024) \
-    X(vit_h,       1280,   16,   32,  7, 15, 23, 31,   1024) \
-    X(vit_micro,    128,    4,    6,  2,  5, -1, -1,    256) \
-    X(vit_tiny,     192,    3,   12,  2,  5,  8, 11,    256)
+    X(vit_b,        768,   12,   12,  2,  5,  8, 11,   1024,   base) \
+    X(vit_l,       1024,   16,   24,  5, 11, 17, 23,   1024,   large) \
+    X(vit_h,       1280,   16,   32,  7, 15, 23, 31,   1024,   huge) \
+    X(vit_micro,    128,    4,    6,  2,  5, -1, -1,    256,   base) \
+    X(vit_tiny,     192,    3,   12,  2,  5,  8, 11,    256,   base)
 /* clang-format on */
 
 static const dram_arch archs[] = {
-#define X(NAME, DIM, HEADS, BLOCKS, G0, G1, G2, G3, NATIVE)                                                            \
-    {#NAME, &dram_family_sam_vit, BLOCKS, NATIVE, &(const sizes){DIM, HEADS, {G0, G1, G2, G3}}},
+#define X(NAME, DIM, HEADS, BLOCKS, G0, G1, G2, G3, NATIVE, TIMM)                                                      \
+    {#NAME, &dram_family_sam_vit, BLOCKS, NATIVE,                                                                      \
+     &(const sizes){DIM, HEADS, {G0, G1, G2, G3}, "samvit_" #TIMM "_patch16"}},
     VIT_LIST(X)
 #undef X
 };
@@ -348,6 +350,21 @@ static bool matches(const dram_arch *arch, dram_file_has has, const void *file)
            has(file, position_table, 1, 0);
 }
 
+/* Every number that timm's own sizes of the name may not have. Without a norm_layer its norms have SAM's eps of 1e-6, with
+ * its default 1e-5. */
+static void in_timm(const dram_arch *arch, dram_timm *out)
+{
+    const sizes *s = arch->numbers;
+    snprintf(out->name, sizeof out->name, "%s", s->timm);
+    int n =
+        snprintf(out->args, sizeof out->args,
+                 "{\"img_size\": %d, \"embed_dim\": %d, \"depth\": %d, \"num_heads\": %d, \"global_attn_indexes\": [",
+                 arch->native, s->dim, arch->blocks, s->heads);
+    for (int k = 0; k < 4 && s->global[k] >= 0; k++)
+        n += snprintf(out->args + n, sizeof out->args - (size_t)n, "%s%d", k ? ", " : "", s->global[k]);
+    snprintf(out->args + n, sizeof out->args - (size_t)n, "], \"norm_layer\": null}");
+}
+
 static const dram_rename meta[] = {{"mlp.fc", "mlp.lin"}, {NULL, NULL}};
 
 static const dram_rename hugging_face[] = {
@@ -383,6 +400,7 @@ const dram_family dram_family_sam_vit = {
     .build = build,
     .embed = embed,
     .matches = matches,
+    .in_timm = in_timm,
     .conventions = conventions,
     .n_conventions = sizeof conventions / sizeof conventions[0],
     .probes = probes,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/markup.h"
+
 /* The sheet in pixels: the plot, and the legend to the right of it. */
 enum { SHEET_W = 1280, SHEET_H = 720, PLOT_X = 84, PLOT_Y = 76, PLOT_W = 900, PLOT_H = 572, LEGEND_X = 1008 };
 
@@ -24,26 +26,6 @@ static const char *colour_of(dram_category c)
         [DRAM_CATEGORY_ACTIVATIONS] = "#f28e2b",     [DRAM_CATEGORY_TEACHER_ACTIVATIONS] = "#76b7b2",
         [DRAM_CATEGORY_WORKSPACE] = "#9c9590",       [DRAM_CATEGORY_INPUT] = "#edc948"};
     return colour[c];
-}
-
-static void add_escaped(dram_str *out, const char *text)
-{
-    for (; *text; text++) switch (*text) {
-        case '<':
-            dram_str_add(out, "&lt;");
-            break;
-        case '>':
-            dram_str_add(out, "&gt;");
-            break;
-        case '&':
-            dram_str_add(out, "&amp;");
-            break;
-        case '"':
-            dram_str_add(out, "&quot;");
-            break;
-        default:
-            dram_str_add(out, "%c", (unsigned char)*text < ' ' ? ' ' : *text);
-        }
 }
 
 static double x_of(const sheet *s, int32_t node)
@@ -78,7 +60,7 @@ static void add_head(const sheet *s)
                  "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n"
                  "<text x=\"%d\" y=\"32\" font-size=\"20\" font-weight=\"bold\">",
                  SHEET_W, SHEET_H, SHEET_W, SHEET_H, SHEET_W, SHEET_H, PLOT_X);
-    add_escaped(s->out, s->graph->name);
+    dram_markup_add(s->out, s->graph->name);
     dram_str_add(s->out, "</text>\n<text x=\"%d\" y=\"54\" fill=\"#666\">%d nodes, peak %s", PLOT_X, s->graph->n_nodes,
                  dram_format_bytes(top, peak, sizeof peak));
     dram_str_add(s->out, ", %.2f %% above the %s alive at node %d",
@@ -86,7 +68,7 @@ static void add_head(const sheet *s)
                  p->placement.max_live_at);
     if (s->graph->n_nodes) {
         dram_str_add(s->out, ", ");
-        add_escaped(s->out, dram_program_peak_at(p));
+        dram_markup_add(s->out, dram_program_peak_at(p));
     }
     dram_str_add(s->out, "</text>\n");
 }
@@ -139,11 +121,11 @@ static void begin_box(const sheet *s, const box *b)
     if (h >= 13 && (n <= fits || fits >= 12)) {
         dram_str_add(s->out, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"10\" fill=\"%s\">%s", x + 4, y + h / 2 + 3.5,
                      b->category == DRAM_CATEGORY_INPUT ? "#333" : "#fff", n > fits ? ".." : "");
-        add_escaped(s->out, n > fits ? b->label + (n - fits + 2) : b->label);
+        dram_markup_add(s->out, n > fits ? b->label + (n - fits + 2) : b->label);
         dram_str_add(s->out, "</text>");
     }
     dram_str_add(s->out, "<title>");
-    add_escaped(s->out, b->name);
+    dram_markup_add(s->out, b->name);
 }
 
 static void end_box(const sheet *s, const box *b)
@@ -178,7 +160,7 @@ static void add_slots(const sheet *s)
         if (b.bytes) {
             begin_box(s, &b);
             dram_str_add(s->out, "\n%d from ", n);
-            add_escaped(s->out, slots->at[i]->name);
+            dram_markup_add(s->out, slots->at[i]->name);
             end_box(s, &b);
         }
         i += n;
@@ -201,7 +183,7 @@ static void add_values(const sheet *s)
                      dram_format_shape(&value->shape, shape, sizeof shape));
         if (at->alias != DRAM_NONE) {
             dram_str_add(s->out, ", on the bytes of ");
-            add_escaped(s->out, g->values[at->alias]->name);
+            dram_markup_add(s->out, g->values[at->alias]->name);
         }
         end_box(s, &b);
     }

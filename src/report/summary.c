@@ -3,9 +3,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
-#include "base/str.h"
 #include "io/json.h"
-#include "io/lines.h"
 #include "io/path.h"
 
 /* NaN is what was not measured: null in JSON. */
@@ -71,28 +69,6 @@ cJSON *dram_picture_json(const dram_features_picture *p)
     return NULL;
 }
 
-dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result)
-{
-    dram_lines lines;
-    dram_str text = {0};
-    dram_status status;
-    cJSON *object = dram_eval_json(result);
-    char *line = object && add_number(object, "step", (double)step) ? cJSON_PrintUnformatted(object) : NULL;
-    if (line) dram_str_add(&text, "%s\n", line);
-    cJSON_Delete(object);
-    cJSON_free(line);
-    if (!line || text.failed) {
-        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the evaluation");
-        goto done;
-    }
-    TRY_GOTO(dram_lines_open(path, &lines), done);
-    status = dram_lines_append(&lines, text.text, text.length);
-    dram_lines_close(&lines);
-done:
-    dram_str_free(&text);
-    return status;
-}
-
 /* "gpu_process"; null on the CPU, and what the driver does not count is null too. */
 static bool add_process(cJSON *object, const dram_gpu_process *p)
 {
@@ -104,16 +80,36 @@ static bool add_process(cJSON *object, const dram_gpu_process *p)
            dram_json_add_text(o, "counted", dram_counted_word(p->counted));
 }
 
+/* 0 is what nothing is known of. */
+static bool add_bytes(cJSON *object, const char *key, int64_t bytes)
+{
+    return add_number(object, key, bytes ? (double)bytes : NAN);
+}
+
+static bool add_environment(cJSON *object, const dram_summary_ranks *r)
+{
+    cJSON *o = cJSON_AddObjectToObject(object, "environment");
+    for (int i = 0; o && i < r->variables; i++)
+        if (!dram_json_add_text(o, r->environment[i][0], r->environment[i][1])) return false;
+    return o != NULL;
+}
+
 /* "distributed"; null with one rank. */
 static bool add_ranks(cJSON *object, const dram_summary_ranks *r)
 {
     if (!r->ranks) return cJSON_AddNullToObject(object, "distributed") != NULL;
     cJSON *o = cJSON_AddObjectToObject(object, "distributed");
     bool good = o && add_number(o, "ranks", r->ranks) && add_number(o, "nodes", r->nodes) &&
-                dram_json_add_text(o, "backend", r->backend) && dram_json_add_text(o, "library_version", r->version) &&
+                dram_json_add_text(o, "backend", r->backend) && dram_json_add_text(o, "launcher", r->launcher) &&
+                dram_json_add_text(o, "library_version", r->version) &&
                 dram_json_add_text(o, "reduce", r->fast ? "fast" : "ordered") &&
                 dram_json_add_text(o, "batch_norm", r->local ? "local" : "sync") &&
-                add_number(o, "wait_seconds", r->wait_seconds);
+                add_number(o, "channels", r->channels ? r->channels : NAN) && add_environment(o, r) &&
+                add_bytes(o, "comm_planned_bytes", r->planned_bytes) &&
+                add_bytes(o, "comm_measured_bytes", r->taken_bytes) && add_number(o, "comm_seconds", r->comm_seconds) &&
+                add_number(o, "wait_seconds", r->wait_seconds) &&
+                add_number(o, "failed_rank", r->failed_rank >= 0 ? r->failed_rank : NAN) &&
+                dram_json_add_text(o, "failed_text", r->failed_rank >= 0 ? r->failed_text : NULL);
     cJSON *each = good && r->measured ? cJSON_AddArrayToObject(o, "arena_bytes") : NULL;
     for (int i = 0; each && i < r->ranks; i++)
         if (!cJSON_AddItemToArray(each, cJSON_CreateNumber((double)r->arena_bytes[i]))) return false;
@@ -124,6 +120,7 @@ cJSON *dram_summary_json(const dram_summary *s, dram_status status)
 {
     cJSON *object = cJSON_CreateObject();
     bool good = object && add_number(object, "steps", (double)s->steps) &&
+                add_number(object, "steps_in_all", (double)s->steps_in_all) &&
                 add_number(object, "planned_peak_bytes", (double)s->planned_peak_bytes) &&
                 add_number(object, "measured_peak_bytes", (double)s->measured_peak_bytes) &&
                 add_number(object, "process_peak_rss_bytes", (double)s->process_peak_rss_bytes) &&

@@ -1,4 +1,4 @@
-/* summary: what a run came to: summary.json, and the lines of evaluations.jsonl. */
+/* summary: what a run came to: summary.json, and the results in it as JSON. */
 #ifndef DRAM_REPORT_SUMMARY_H
 #define DRAM_REPORT_SUMMARY_H
 
@@ -19,20 +19,30 @@ typedef struct {
 } dram_gpu_process;
 
 /* Of several ranks. */
-enum { DRAM_SUMMARY_RANKS = 4096 };
+enum { DRAM_SUMMARY_RANKS = 4096, DRAM_SUMMARY_VARIABLES = 16 };
 typedef struct {
     int ranks;  /* 0: one alone, and the rest is of no use */
     int nodes;  /* machines */
     bool fast;  /* gradients are added as the library does, else in rank order */
     bool local; /* BatchNorm's statistics are each rank's own */
-    char backend[16], version[96];
-    double wait_seconds;                     /* of the first rank for the others, before steps */
+    char backend[16], version[96], launcher[32];
+    int channels;          /* that NCCL may have; 0: it is another library */
+    int64_t planned_bytes; /* that it is assumed to take of the device; 0: none */
+    int64_t taken_bytes;   /* that it says it has taken on the first rank; 0: it does not tell */
+    const char *environment[DRAM_SUMMARY_VARIABLES][2]; /* [variables] name and value of what dram has set for it */
+    int variables;
+    double comm_seconds; /* of the first rank in collectives of steps; NAN: they ran beside them */
+    double wait_seconds; /* of the first rank for the others, before steps */
+    int failed_rank;     /* whose failure ended the run; -1: nobody's */
+    char failed_text[1024];
     bool measured;                           /* the next is there: all ranks came to the end */
     int64_t arena_bytes[DRAM_SUMMARY_RANKS]; /* measured, of each */
 } dram_summary_ranks;
 
 typedef struct {
-    int64_t steps;
+    int64_t steps; /* done */
+    int64_t
+        steps_in_all; /* train.steps: more than `steps` where the run has ended for now (train.stop_at), or not well */
     int64_t planned_peak_bytes, measured_peak_bytes, process_peak_rss_bytes;
     dram_gpu_process process;
     dram_summary_ranks distributed;
@@ -54,9 +64,6 @@ cJSON *dram_summary_json(const dram_summary *summary, dram_status status);
 cJSON *dram_eval_json(const dram_eval_result *result);
 cJSON *dram_fidelity_json(const dram_fidelity *result);
 cJSON *dram_picture_json(const dram_features_picture *picture);
-
-/* Adds a line to evaluations.jsonl: the fields of dram_eval_json and the step. */
-dram_status dram_eval_append(const char *path, int64_t step, const dram_eval_result *result);
 
 /* Writes DIRECTORY/summary.json. Of a run whose steps were all done before (again), what the file has of as many steps
  * stays, and the evaluation and the exit code are put in. */

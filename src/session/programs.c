@@ -245,6 +245,7 @@ static dram_status build_evaluation(builder *b)
     dram_val target = b->teacher ? sam_target(b, true) : DRAM_NONE;
     dram_val image = student_image(b, student.dtype);
     TRY(dram_trunk_build(&student, b->student, image, &features));
+    for (int i = 0; i < features.n; i++) b->io->tap[i] = features.tap[i];
     dram_val embedding = dram_neck_build(&neck, &features);
     if (b->shows) show_embeddings(b, embedding, target);
     if (b->teacher) {

@@ -76,6 +76,7 @@ static inline int dram_teacher_grid(const dram_config *cfg)
  *  unscale                x      x     x                              as hyper, and fp16
  *  embedding              x                     x       x             distil: reuse, not cached; evaluation: features
  *  student_embedding                            x                     features
+ *  tap                                          x                     from the first on; no outputs
  *  loss, loss_*           x      x                                    a term: where its loss is enabled
  *  logits                                       x                     task
  *  cosine_gap                                   x              x      a teacher
@@ -101,6 +102,7 @@ typedef struct {
     /* read */
     dram_val embedding;                                  /* the teacher's: f32 [N,g,g,256]; cache fill: [N,t,t,256] */
     dram_val student_embedding;                          /* f32 [N,g,g,256] */
+    dram_val tap[DRAM_TAPS];                             /* the student's features, as its trunk gives them */
     dram_val loss, loss_task, loss_sam, loss_resolution; /* f32 [1]; terms not yet weighted */
     dram_val clip;                                       /* f32 [2]: gradient norm, without the loss scale; factor */
     dram_val logits;                                     /* f32 [N,h,w,K] */

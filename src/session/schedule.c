@@ -24,6 +24,12 @@ void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyp
     hyper[3] = 0.0f; /* no kernel reads it; the input keeps its four numbers because every plan shows their bytes */
 }
 
+int64_t dram_end_step(const dram_config *cfg)
+{
+    int64_t steps = cfg->train.steps, stop_at = cfg->train.stop_at;
+    return stop_at && stop_at < steps ? stop_at : steps;
+}
+
 int64_t dram_teacher_step(const dram_config *cfg, int64_t step)
 {
     const dram_steps *interval = &cfg->sam_distill.distill_interval;

@@ -11,6 +11,9 @@
  * made their update (all but the skipped ones). */
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4]);
 
+/* The updates after which a run of this config ends, for good or for now: train.stop_at, or train.steps. */
+int64_t dram_end_step(const dram_config *cfg);
+
 /* The last step not after `step` on which the teacher runs: 0, N, 2N, ... with sam_distill.distill_interval N, counted
  * from where that N begins. */
 int64_t dram_teacher_step(const dram_config *cfg, int64_t step);

@@ -6,6 +6,7 @@
 #ifndef DRAM_SESSION_WEIGHTS_H
 #define DRAM_SESSION_WEIGHTS_H
 
+#include "io/safetensors.h"
 #include "session/session.h"
 
 /* The side of the images that the teacher's weights are of: what sam_distill.teacher.native_size says, else what the
@@ -34,6 +35,21 @@ dram_status dram_weights_resume(dram_session *session, const char *file, const c
 
 /* Loads what a run exports: the student from `file`, neck and head from heads.safetensors beside it. */
 dram_status dram_weights_load_trained(dram_session *session, const char *file);
+
+/* Takes from the front of all names what wrappers of a network put there: "module.", "model.". */
+void dram_weights_unwrap(dram_st *file);
+
+/* Slots as tensors of a file that is written, with the names that dram_weights_load reads, timm's for a trunk; they are read
+ * from the session as the file is written. `path` is for errors. *list is to be freed whatever is returned. */
+typedef struct {
+    dram_st_out *out; /* [n] */
+    int n;
+    struct dram_weights_source *from;
+    char *names;
+} dram_weights_list;
+dram_status dram_weights_list_groups(dram_session *session, const char *path, const char *const *groups, int n,
+                                     bool with_group, dram_precision precision, dram_weights_list *list);
+void dram_weights_list_free(dram_weights_list *list); /* leaves {0} */
 
 /* Writes the slots of the groups with the names that dram_weights_load reads, stored as `precision` says. Tensors of
  * which ranks have shards are asked of them (session/slot_floats.h). */

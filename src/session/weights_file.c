@@ -267,8 +267,7 @@ static void set_arch(weight_file *f, bool detect)
     if (f->arch && detect) dram_names_detect(f->arch, has_tensor, (void *)(uintptr_t)f->file, &f->names);
 }
 
-/* What wrappers of a network put before all its names, one in another. */
-static void strip_wrappers(dram_st *file)
+void dram_weights_unwrap(dram_st *file)
 {
     static const char *const wrappers[] = {"module.", "model.", "module."};
     for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++) dram_st_strip(file, wrappers[i]);
@@ -305,7 +304,7 @@ static dram_status load_file(weight_file f, bool load)
     dram_status status;
     TRY(dram_st_open(f.path, &file));
     f.file = file;
-    strip_wrappers(file);
+    dram_weights_unwrap(file);
     set_arch(&f, true);
     TRY_GOTO(compare_names(&f), done);
     if (!load) goto done;
@@ -348,7 +347,7 @@ static dram_status find_position(const char *path, const dram_arch *arch, dram_s
         dram_error_clear();
         return DRAM_OK;
     }
-    strip_wrappers(file);
+    dram_weights_unwrap(file);
     dram_names_detect(arch, has_tensor, file, &names);
     *found = shape_of(file, dram_names_of(arch, names, arch->family->position, name, sizeof name), shape) &&
              shape->rank == 4 && shape->dim[0] == 1;
@@ -423,7 +422,7 @@ done:
 
 /* ---- saving ---- */
 
-typedef struct {
+typedef struct dram_weights_source {
     dram_session *s;
     int index;
     float *whole; /* a permuted slot, or one of which ranks have shards, in the file's order; NULL: read piecewise */
@@ -471,32 +470,24 @@ static void describe(dram_st_out *out, const dram_slot *slot, const char *name, 
     memcpy(out->dim, shape.dim, (size_t)shape.rank * sizeof shape.dim[0]);
 }
 
-/* The tensors of a file that is written, and where they come from. */
-typedef struct {
-    dram_st_out *out; /* [n] */
-    source *from;
-    char *names;
-    int n;
-} out_list;
-
-static void free_list(out_list *list)
+void dram_weights_list_free(dram_weights_list *list)
 {
     for (int i = 0; list->from && i < list->n; i++) dram_free(list->from[i].whole);
     dram_free(list->out);
     dram_free(list->from);
     dram_free(list->names);
+    *list = (dram_weights_list){0};
 }
 
-/* *list is to be freed whatever is returned. */
-static dram_status list_groups(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
-                               dram_precision precision, out_list *list)
+dram_status dram_weights_list_groups(dram_session *s, const char *path, const char *const *groups, int n,
+                                     bool with_group, dram_precision precision, dram_weights_list *list)
 {
     const dram_slots *slots = &s->graphs.slots;
     weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     size_t room = (size_t)slots->n * 2 + 1;
-    *list = (out_list){.out = dram_calloc(room, sizeof *list->out),
-                       .from = dram_calloc(room, sizeof *list->from),
-                       .names = dram_alloc(room * NAME_SIZE)};
+    *list = (dram_weights_list){.out = dram_calloc(room, sizeof *list->out),
+                                .from = dram_calloc(room, sizeof *list->from),
+                                .names = dram_alloc(room * NAME_SIZE)};
     if (!list->out || !list->from || !list->names) return dram_fail(DRAM_ERR_MEMORY, "no memory to save %s", path);
     set_arch(&f, false);
     for (int i = 0; i < slots->n; i++) {
@@ -517,19 +508,19 @@ static dram_status list_groups(dram_session *s, const char *path, const char *co
 dram_status dram_weights_save(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
                               dram_precision precision)
 {
-    out_list list;
-    dram_status status = list_groups(s, path, groups, n, with_group, precision, &list);
+    dram_weights_list list;
+    dram_status status = dram_weights_list_groups(s, path, groups, n, with_group, precision, &list);
     if (status == DRAM_OK) status = dram_st_write(path, list.out, list.n, NULL, 0);
-    free_list(&list);
+    dram_weights_list_free(&list);
     return status;
 }
 
 dram_status dram_weights_size(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
                               dram_precision precision, int64_t *bytes)
 {
-    out_list list;
-    dram_status status = list_groups(s, path, groups, n, with_group, precision, &list);
+    dram_weights_list list;
+    dram_status status = dram_weights_list_groups(s, path, groups, n, with_group, precision, &list);
     if (status == DRAM_OK) status = dram_st_size(path, list.out, list.n, bytes);
-    free_list(&list);
+    dram_weights_list_free(&list);
     return status;
 }

@@ -14,7 +14,9 @@
 #include "feed/marked.h"
 #include "io/checkpoint.h"
 #include "io/path.h"
+#include "report/plan_text.h"
 #include "session/headroom.h"
+#include "session/schedule.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -67,31 +69,16 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
     return DRAM_OK;
 }
 
-/* A run that came to no checkpoint before begins anew. Its logs stay, under names of their own. */
-static dram_status put_aside(const char *path)
+static void tell_over(const dram_run *r, const char *directory)
 {
-    struct stat info;
-    char *aside;
-    bool there;
-    const char *why = dram_file_look(-1, path, &info, &there);
-    if (why) return dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %s", path, why);
-    if (!there || info.st_size == 0) return DRAM_OK;
-    TRY(dram_path_put_aside(path, &aside));
-    dram_info("%s is of the attempt before, and is kept as %s", path, aside);
-    dram_free(aside);
-    return DRAM_OK;
-}
-
-/* Every step has its line. Some may be lost: a checkpoint is synced to the disk, and a log is not. */
-static dram_status mend_metrics(const dram_run *r, int64_t step)
-{
-    const char *path = r->path[DRAM_RUN_METRICS];
-    int64_t kept;
-    TRY(dram_lines_truncate(path, step, false, &kept));
-    if (kept < step)
-        dram_warn("%s: it has no line of %" PRId64 " of the %" PRId64 " steps before; the run goes on without them",
-                  path, step - kept, step);
-    return DRAM_OK;
+    const struct dram_config_train *train = &r->session.cfg.train;
+    static const char stays[] = "summary.json, config.yaml and the logs stay as they are; the student is exported and "
+                                "evaluated again";
+    if (r->resumed.step >= train->steps)
+        dram_info("%s: this run is finished: %s", directory, stays);
+    else
+        dram_info("%s: train.stop_at is %d, and %" PRId64 " of %d steps are done: %s", directory, train->stop_at,
+                  r->resumed.step, train->steps, stays);
 }
 
 /* What is in the directory of a run that was there is brought to the step from which it goes on. */
@@ -101,60 +88,34 @@ static dram_status cut_logs(dram_run *r)
     const int64_t step = r->resumed.step;
     if (!step) {
         dram_info("%s: there is no checkpoint yet: the run begins with the first step", directory);
-        for (int i = DRAM_RUN_METRICS; i <= DRAM_RUN_MEMORY; i++) TRY(put_aside(r->path[i]));
-        return DRAM_OK;
+        return dram_record_put_aside(directory, 0);
     }
     TRY(dram_resume_put_aside(&r->resumed, directory));
-    if (step >= r->session.cfg.train.steps) {
+    if (step >= dram_end_step(&r->session.cfg)) {
         TRY(dram_summary_done(directory, step, &r->over));
-        if (r->over)
-            dram_info("%s: this run is finished: summary.json, config.yaml and the logs stay as they are; the student "
-                      "is exported and evaluated again",
-                      directory);
+        if (r->over) tell_over(r, directory);
         if (r->over) return DRAM_OK;
     }
-    TRY(mend_metrics(r, step));
-    TRY(dram_lines_truncate(r->path[DRAM_RUN_EVALUATIONS], step, false, NULL));
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], step + 1, true, NULL); /* a line's step is done */
+    return dram_record_cut(directory, 0, step);
 }
 
 /* The texts of the config as it is run: for the directory, and for the checkpoints. */
 static dram_status keep_config(dram_run *r, const char *directory)
 {
-    dram_str yaml = {0};
-    dram_status status;
-    TRY_GOTO(dram_chosen_write(r->loaded, &r->chosen, &r->session, &yaml, &r->kept), done);
+    TRY(dram_chosen_write(r->loaded, &r->chosen, &r->session, &r->yaml, &r->kept));
     r->state.config = &r->kept;
     r->state.depends = &r->depends;
     const struct dram_config_train *train = &r->session.cfg.train;
     const int ranks = dram_comm_size(r->comm);
     r->state.effective =
         (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
-    if (!r->over) status = dram_configs_keep(directory, r->state.step, &yaml);
-done:
-    dram_str_free(&yaml);
-    return status;
-}
-
-static dram_status name_files(dram_run *r)
-{
-    static const char *const files[DRAM_RUN_FILES] = {[DRAM_RUN_CHECKPOINTS] = "checkpoints",
-                                                      [DRAM_RUN_METRICS] = "metrics.jsonl",
-                                                      [DRAM_RUN_EVALUATIONS] = "evaluations.jsonl",
-                                                      [DRAM_RUN_MEMORY] = "memory.jsonl"};
-    char memory[40];
-    const char *directory = dram_rundir_path(r->directory);
-    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
-    snprintf(memory, sizeof memory, "memory.rank-%04d.jsonl", dram_comm_rank(r->comm));
-    for (int i = 0; i < DRAM_RUN_FILES; i++)
-        TRY(dram_path_join(directory, i == DRAM_RUN_MEMORY && !is_first(r) ? memory : files[i], &r->path[i]));
-    return DRAM_OK;
+    return r->over ? DRAM_OK : dram_configs_keep(directory, r->state.step, &r->yaml);
 }
 
 static dram_status load_state(dram_run *r)
 {
     if (!r->resumed.step) return DRAM_OK;
-    TRY(dram_checkpoint_load(&r->session, r->path[DRAM_RUN_CHECKPOINTS], r->resumed.step, &r->state));
+    TRY(dram_checkpoint_load(&r->session, r->checkpoints, r->resumed.step, &r->state));
     r->saved_at = r->resumed.step;
     return DRAM_OK;
 }
@@ -168,16 +129,16 @@ static dram_status open_directory(dram_run *r)
         TRY(load_state(r));
         TRY(cut_logs(r));
     }
-    TRY(keep_config(r, directory));
-    return r->over ? DRAM_OK : dram_lines_open(r->path[DRAM_RUN_METRICS], &r->metrics);
+    return keep_config(r, directory);
 }
 
 /* The other ranks read what the first has found, and write a log of memory alone. */
 static dram_status follow_directory(dram_run *r)
 {
+    const char *directory = dram_rundir_path(r->directory);
+    const int rank = dram_comm_rank(r->comm);
     TRY(load_state(r));
-    if (!r->resumed.step) return put_aside(r->path[DRAM_RUN_MEMORY]);
-    return dram_lines_truncate(r->path[DRAM_RUN_MEMORY], r->resumed.step + 1, true, NULL);
+    return r->resumed.step ? dram_record_cut(directory, rank, r->resumed.step) : dram_record_put_aside(directory, rank);
 }
 
 /* All ranks get what the first has found. */
@@ -189,12 +150,47 @@ static dram_status share_over(dram_run *r)
     return DRAM_OK;
 }
 
+static dram_status tell_text(const dram_run *r, const char *name, const char *text)
+{
+    const dram_fact_text told = {.name = name, .text = text};
+    return dram_record_tell(r->record, &(dram_fact){DRAM_FACT_TEXT, r->state.step, {.text = &told}});
+}
+
+/* Of the first rank. The page of a plan makes others to compare with, so it is made where someone takes it. */
+static dram_status tell_plan(const dram_run *r)
+{
+    dram_plan_facts facts;
+    dram_str page = {0};
+    if (!is_first(r) || !dram_record_takes(r->record, DRAM_FACT_TEXT)) return DRAM_OK;
+    TRY(tell_text(r, "config", r->yaml.text));
+    dram_status status = dram_plan_facts_find(&r->session, &facts);
+    if (status == DRAM_OK) status = dram_plan_text(r->session.plan, &facts, &page);
+    if (status == DRAM_OK) status = tell_text(r, "plan", page.text);
+    dram_str_free(&page);
+    dram_plan_facts_free(&facts);
+    return status;
+}
+
+/* Nothing is written of a run that is over. */
+static dram_status open_record(dram_run *r)
+{
+    const char *directory = dram_rundir_path(r->directory);
+    const int rank = dram_comm_rank(r->comm);
+    TRY(dram_record_open(r->state.step, &r->record));
+    if (!r->over) TRY(dram_record_add_files(r->record, &r->session.cfg, directory, rank));
+    if (r->hooks->sink) TRY(dram_record_listen(r->record, r->hooks->sink, r->hooks->context));
+    return tell_plan(r);
+}
+
 static dram_status enter_directory(dram_run *r)
 {
-    TRY(dram_ranks_together(r->comm, name_files(r)));
+    const char *directory = dram_rundir_path(r->directory);
+    snprintf(r->summary->directory, sizeof r->summary->directory, "%s", directory);
+    TRY(dram_ranks_together(r->comm, dram_path_join(directory, "checkpoints", &r->checkpoints)));
     TRY(dram_ranks_together(r->comm, is_first(r) ? open_directory(r) : DRAM_OK));
     TRY(dram_ranks_together(r->comm, is_first(r) ? DRAM_OK : follow_directory(r)));
-    return share_over(r);
+    TRY(share_over(r));
+    return dram_ranks_together(r->comm, open_record(r));
 }
 
 /* The first rank finds and locks the directory, and says whether there is a run to go on with. */
@@ -380,7 +376,7 @@ static dram_status open_loader_and_guard(dram_run *r)
                                      .interval = 1.0,
                                      .cores = dram_host_cores(),
                                      .step = r->state.step,
-                                     .path = r->over ? NULL : r->path[DRAM_RUN_MEMORY]};
+                                     .record = r->record};
     return dram_guard_open(&guard, &r->guard);
 }
 
@@ -407,7 +403,7 @@ void dram_run_close(dram_run *r)
 {
     dram_guard_close(r->guard, NULL);
     dram_loader_close(r->loader);
-    dram_lines_close(&r->metrics);
+    dram_record_close(r->record, true);
     dram_feed_close(&r->feed);
     dram_targets_close(&r->targets);
     dram_session_close(&r->session);
@@ -415,9 +411,10 @@ void dram_run_close(dram_run *r)
     dram_dataset_close(r->val);
     dram_free(r->state.is_skipped);
     dram_free(r->said);
-    for (int i = 0; i < DRAM_RUN_FILES; i++) dram_free(r->path[i]);
+    dram_free(r->checkpoints);
     dram_chosen_free(&r->chosen);
     dram_resume_close(&r->resumed);
+    dram_str_free(&r->yaml);
     dram_str_free(&r->kept);
     dram_rundir_close(r->directory); /* last: nothing is written after it */
 }

@@ -4,17 +4,14 @@
 
 #include "data/loader.h"
 #include "feed/feed.h"
-#include "io/lines.h"
 #include "io/rundir.h"
+#include "record/record.h"
 #include "session/choose.h"
 #include "train/checkpoint.h"
 #include "train/effective.h"
 #include "train/guard.h"
 #include "train/resume.h"
 #include "train/train.h"
-
-/* What is in a run's directory. */
-enum { DRAM_RUN_CHECKPOINTS, DRAM_RUN_METRICS, DRAM_RUN_EVALUATIONS, DRAM_RUN_MEMORY, DRAM_RUN_FILES };
 
 typedef struct {
     const dram_config *loaded; /* as the user has it */
@@ -23,6 +20,7 @@ typedef struct {
     dram_chosen chosen;        /* what is planned from it; once there is a plan, session.cfg is the config */
     dram_resumed resumed;      /* what it goes on from; {0}: nothing */
     dram_depends depends;      /* what its steps depend on now */
+    dram_str yaml;             /* the config as it is run, for the directory */
     dram_str kept;             /* the config that they are done with, for the checkpoints */
     const dram_hooks *hooks;
     dram_summary *summary;
@@ -32,9 +30,9 @@ typedef struct {
     dram_batch batch; /* of the next step; count 0: it takes a new one */
     dram_feed feed;
     dram_targets targets;
-    dram_lines metrics;
+    dram_record *record; /* NULL: not open, or closed */
     dram_rundir *directory;
-    char *path[DRAM_RUN_FILES];
+    char *checkpoints; /* the folder in it */
     dram_guard *guard;
     dram_run_state state;
     double loop_seconds, device_seconds, step_seconds; /* step: smoothed */
@@ -44,6 +42,7 @@ typedef struct {
     int noted;            /* of the loader's list of skipped images, that the state has */
     int64_t labelled;     /* pixels of the next step's effective batch */
     double waited;        /* seconds for other ranks, all steps together */
+    double joined;        /* seconds in collectives, all steps together */
     dram_status failed;   /* of several ranks: this one's data has failed it, with this text */
     char failure[1024];
     bool told_left_out;

@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "io/path.h"
 #include "io/safetensors.h"
+#include "session/schedule.h"
 #include "session/slot_floats.h"
 #include "session/weights.h"
 
@@ -171,7 +172,7 @@ static dram_status find_room(dram_session *s, const char *directory, int64_t ste
     dram_free(folder);
     TRY(status);
     while (r->there && steps[r->there - 1] > step) r->there--; /* they will be put aside */
-    r->whole = r->there && step >= s->cfg.train.steps;
+    r->whole = r->there && step >= dram_end_step(&s->cfg);
     dram_free(steps);
     TRY(dram_path_free_bytes(directory, &r->free_bytes));
     return count_bytes(s, &r->checkpoint, &r->exported);

@@ -43,6 +43,15 @@ static bool parse_name(const char *name, place *p)
     return strcmp(name, name_of(*p, again)) == 0;
 }
 
+bool dram_configs_name(const char *name, int64_t *step, int *again)
+{
+    place p;
+    if (!parse_name(name, &p)) return false;
+    *step = p.step;
+    *again = p.again;
+    return true;
+}
+
 static bool is_later(place a, place b)
 {
     return a.step != b.step ? a.step > b.step : a.again > b.again;
@@ -66,6 +75,16 @@ static dram_status find_latest(const char *directory, place after, place *latest
     if (errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", directory);
     closedir(dir);
     return status;
+}
+
+dram_status dram_configs_latest(const char *directory, char **path)
+{
+    char name[NAME_SIZE];
+    place latest;
+    bool found;
+    *path = NULL;
+    TRY(find_latest(directory, (place){.step = -1}, &latest, &found));
+    return found ? dram_path_join(directory, name_of(latest, name), path) : DRAM_OK;
 }
 
 /* Whether a file has this very text. What cannot be read has another: it stays, and a file beside it gets the text. */

@@ -3,6 +3,7 @@
 #ifndef DRAM_TRAIN_CONFIGS_H
 #define DRAM_TRAIN_CONFIGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -12,7 +13,14 @@
  * checkpoint is put aside. Else a file beside it, unless the newest file has this text. */
 dram_status dram_configs_keep(const char *directory, int64_t step, const dram_str *yaml);
 
+/* The newest of them: *path is the caller's, NULL where there is none. */
+dram_status dram_configs_latest(const char *directory, char **path);
+
 /* Puts those of later steps aside, since the run goes back to `step`: config.step-00000500.yaml.before. */
 dram_status dram_configs_put_aside(const char *directory, int64_t step);
+
+/* Whether the file's name is that of a run's config; if so, the step from which it holds, 0 for config.yaml, and which
+ * of that step it is, from 1. */
+bool dram_configs_name(const char *name, int64_t *step, int *again);
 
 #endif

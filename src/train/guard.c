@@ -1,19 +1,15 @@
 #include "train/guard.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/thread.h"
-#include "io/lines.h"
 
-/* Every reading of the first EACH is written, later every EACH-th: seconds first, then minutes. */
-enum { EACH = 60, LINE_ROOM = 512 };
+/* Every reading of the first EACH is told, later every EACH-th: seconds first, then minutes. */
+enum { EACH = 60 };
 
 struct dram_guard {
     dram_guard_params params;
@@ -21,10 +17,9 @@ struct dram_guard {
     pthread_mutex_t lock; /* for all below but the step */
     pthread_cond_t wake;
     bool stop;
-    dram_lines lines; /* of params.path */
     double begin;
     dram_guard_peaks peaks;
-    double cpu_seconds, seconds; /* at the last line of the file */
+    double cpu_seconds, seconds; /* when it last told one */
     dram_reading worst;          /* since then */
     bool fresh;                  /* there was no reading since then */
     _Atomic int64_t step;
@@ -76,24 +71,18 @@ static void keep_worst(dram_guard *g, const dram_reading *r)
     p->readings++;
 }
 
-/* The run goes on without the file if it cannot be written. */
-static void write_line(dram_guard *g, double seconds, double cpu_seconds)
+static void tell(dram_guard *g, double seconds, double cpu_seconds)
 {
-    char line[LINE_ROOM], card[64] = "", process[64] = "";
     double past = (seconds - g->seconds) * g->params.cores, busy = past > 0 ? (cpu_seconds - g->cpu_seconds) / past : 0;
-    if (g->worst.card_free) snprintf(card, sizeof card, ",\"device_free_bytes\":%" PRId64, g->worst.card_free);
-    if (g->worst.card_process)
-        snprintf(process, sizeof process, ",\"device_process_bytes\":%" PRId64, g->worst.card_process);
-    int n = snprintf(line, sizeof line,
-                     "{\"seconds\":%.3f,\"step\":%" PRId64 ",\"device_bytes\":%" PRId64
-                     ",\"process_rss_bytes\":%" PRId64 ",\"free_bytes\":%" PRId64 ",\"cpu_utilization\":%.3f%s%s}\n",
-                     seconds, atomic_load(&g->step), g->worst.device_bytes, g->worst.process_bytes, g->worst.free_bytes,
-                     busy, card, process);
-    int reason = dram_lines_write(&g->lines, line, (size_t)n);
-    if (reason) {
-        dram_warn("%s cannot be written: %s; the memory is watched without it", g->params.path, strerror(reason));
-        dram_lines_close(&g->lines);
-    }
+    const dram_memory_reading reading = {.seconds = seconds,
+                                         .device_bytes = g->worst.device_bytes,
+                                         .process_bytes = g->worst.process_bytes,
+                                         .free_bytes = g->worst.free_bytes,
+                                         .cpu_utilization = busy,
+                                         .card_free = g->worst.card_free,
+                                         .card_process = g->worst.card_process};
+    const dram_fact fact = {.kind = DRAM_FACT_MEMORY, .step = atomic_load(&g->step), .memory = &reading};
+    dram_record_tell(g->params.record, &fact); /* a sink says by itself that it could not take it */
     g->seconds = seconds;
     g->cpu_seconds = cpu_seconds;
     g->fresh = true;
@@ -107,8 +96,7 @@ static void look(dram_guard *g, bool last)
     if (g->peaks.readings == 0) g->cpu_seconds = r.cpu_seconds;
     keep_worst(g, &r);
     warn(g, &r);
-    if (g->lines.path && (last || g->peaks.readings <= EACH || g->peaks.readings % EACH == 0))
-        write_line(g, seconds, r.cpu_seconds);
+    if (last || g->peaks.readings <= EACH || g->peaks.readings % EACH == 0) tell(g, seconds, r.cpu_seconds);
 }
 
 static void *watch(void *context)
@@ -131,7 +119,6 @@ static void *watch(void *context)
 
 static void release(dram_guard *g)
 {
-    dram_lines_close(&g->lines);
     pthread_cond_destroy(&g->wake);
     pthread_mutex_destroy(&g->lock);
     dram_free(g);
@@ -152,13 +139,9 @@ dram_status dram_guard_open(const dram_guard_params *params, dram_guard **out)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&g->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    dram_status status = params->path ? dram_lines_open(params->path, &g->lines) : DRAM_OK;
-    if (status != DRAM_OK) {
-        release(g);
-        return status;
-    }
     look(g, false);
-    status = dram_thread_start(&g->thread, watch, g, "the thread that watches the memory", "raise the limit");
+    dram_status status =
+        dram_thread_start(&g->thread, watch, g, "the thread that watches the memory", "raise the limit");
     if (status != DRAM_OK) {
         release(g);
         return status;

@@ -1,19 +1,15 @@
 /* guard: watches the machine's memory while a run goes on.
  *
  * A thread of its own reads, at once and then once in an interval, what the run holds and what the machine has left. It
- * keeps the peaks, writes memory.jsonl, and warns (dram_warn) once when 90 % and once when 95 % of the machine's memory
- * is in use. It takes no memory after it was opened.
- *
- * memory.jsonl has an object a line: seconds (since the loop began, again from 0 when a run goes on), step (updates
- * done), device_bytes, process_rss_bytes, free_bytes (the worst since the line before), cpu_utilization (since then, 0
- * to 1 of the cores) and, on a GPU, device_free_bytes and device_process_bytes (the worst of what it has free, and of
- * what it counts to this process where it does). A line for each reading of the first 60, then for each 60th, and for
- * the last.
+ * keeps the peaks, and warns (dram_warn) once when 90 % and once when 95 % of the machine's memory is in use. The record
+ * is told each reading of the first 60, then for each 60th the worst since the one before, and the last. It takes no
+ * memory after it was opened.
  */
 #ifndef DRAM_TRAIN_GUARD_H
 #define DRAM_TRAIN_GUARD_H
 
 #include "device/device.h"
+#include "record/record.h"
 
 typedef struct {
     int64_t device_bytes;  /* taken from the device, in its own space */
@@ -32,12 +28,12 @@ typedef void (*dram_reader)(void *context, dram_reading *reading);
 void dram_read_host(void *device, dram_reading *reading);
 
 typedef struct {
-    dram_reader read; /* dram_read_host in a run */
-    void *context;    /* must outlive the guard */
-    double interval;  /* seconds between readings */
-    int cores;        /* that 100 % of the processor is */
-    int64_t step;     /* updates done so far */
-    const char *path; /* memory.jsonl, appended to; NULL: none. It must outlive the guard */
+    dram_reader read;    /* dram_read_host in a run */
+    void *context;       /* must outlive the guard */
+    double interval;     /* seconds between readings */
+    int cores;           /* that 100 % of the processor is */
+    int64_t step;        /* updates done so far */
+    dram_record *record; /* what is told the readings; it must outlive the guard. NULL: none */
 } dram_guard_params;
 
 typedef struct {

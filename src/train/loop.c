@@ -5,11 +5,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/str.h"
+#include "comm/facts.h"
 #include "comm/machines.h"
 #include "evaluate/eval.h"
 #include "feed/marked.h"
 #include "io/checkpoint.h"
-#include "report/metrics.h"
 #include "report/summary.h"
 #include "session/schedule.h"
 #include "train/begin.h"
@@ -82,7 +83,7 @@ static void name_the_cause(dram_run *r, const dram_step_order *order, char *text
 /* What can be gone on from, looked at now: numbers that are not finite may have been saved. */
 static const char *newest_sound(const dram_run *r, char *text, size_t size)
 {
-    return dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], true, text, size);
+    return dram_sound_newest(r->checkpoints, true, text, size);
 }
 
 /* An error for a step that cannot be used, and the next loss scale. A skipped step of fp16 is no error. */
@@ -215,7 +216,7 @@ static dram_status save(dram_run *r)
     float *targets = NULL;
     dram_status status = join(r, &targets);
     if (status == DRAM_OK) {
-        status = is_first(r) ? dram_checkpoint_save(&r->session, r->path[DRAM_RUN_CHECKPOINTS], &r->state)
+        status = is_first(r) ? dram_checkpoint_save(&r->session, r->checkpoints, &r->state)
                              : dram_checkpoint_lend(&r->session);
         status = dram_ranks_together(r->comm, status);
     }
@@ -229,7 +230,7 @@ static dram_status save(dram_run *r)
 static dram_status save_and_check(dram_run *r)
 {
     char text[800], sound[200];
-    const char *folder = r->path[DRAM_RUN_CHECKPOINTS];
+    const char *folder = r->checkpoints;
     dram_status status = DRAM_OK;
     if (r->state.step > r->saved_at) TRY(save(r));
     if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL);
@@ -258,7 +259,7 @@ static dram_status give_up(dram_run *r, dram_status status)
     snprintf(why, sizeof why, "%s", dram_error_text());
     dram_error_clear();
     if (r->saved_at == step) return dram_fail(status, "%.700s; %s", text, why);
-    dram_sound_newest(r->path[DRAM_RUN_CHECKPOINTS], false, sound, sizeof sound);
+    dram_sound_newest(r->checkpoints, false, sound, sizeof sound);
     return dram_fail(status, "%.700s; %lld steps cannot be saved: %s%s", text, step - before, why, sound);
 }
 
@@ -283,13 +284,24 @@ static dram_status prepare(dram_run *r, bool *stopped, dram_agreed *agreed)
     return DRAM_OK;
 }
 
-/* One update, from the loader's next batch to a line of metrics, unless the run is to stop. */
-static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
+static dram_status tell_step(const dram_run *r, const dram_metrics *m)
+{
+    int64_t steps = dram_end_step(&r->session.cfg);
+    const dram_progress progress = {.done = r->state.step,
+                                    .steps = steps,
+                                    .seconds_left = r->step_seconds * (double)(steps - r->state.step),
+                                    .skipped_steps = r->state.scaling.skipped,
+                                    .metrics = *m};
+    return dram_record_tell(r->record, &(dram_fact){DRAM_FACT_STEP, r->state.step, {.progress = &progress}});
+}
+
+/* One update, from the loader's next batch to the record, unless the run is to stop. */
+static dram_status step(dram_run *r, bool *stopped)
 {
     dram_session *s = &r->session;
     dram_step_result result;
     dram_agreed agreed;
-    double begin = dram_clock();
+    double begin = dram_clock(), joined = dram_comm_tell(r->comm).seconds;
     bool again = is_reused(r, r->state.step + 1);
     TRY(prepare(r, stopped, &agreed));
     if (*stopped) return DRAM_OK;
@@ -301,8 +313,8 @@ static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
     if (status != DRAM_OK) return result.ran ? status : give_up(r, status);
     if (!again) r->batch.count = 0;
     r->device_seconds += result.device_seconds;
-    *m = metrics_of(r, &order, &result);
-    tell_left_out(r, m, images);
+    dram_metrics m = metrics_of(r, &order, &result);
+    tell_left_out(r, &m, images);
     TRY(judge(r, &order, &result));
     double seconds = dram_clock() - begin;
     r->loop_seconds += seconds;
@@ -312,23 +324,15 @@ static dram_status step(dram_run *r, bool *stopped, dram_metrics *m)
     if (!again) note_position(r);
     dram_guard_step(r->guard, r->state.step);
     s->batches_tracked += s->graphs.accumulate;
-    m->images_per_second = images / seconds;
-    m->wait_seconds = agreed.waited;
-    m->last_rank = agreed.last;
-    if (is_first(r)) status = dram_metrics_append(&r->metrics, m);
+    m.images_per_second = images / seconds;
+    m.device_utilization = result.device_seconds / seconds;
+    m.comm_seconds = dram_comm_tell(r->comm).seconds - joined;
+    m.wait_seconds = agreed.waited;
+    r->joined += m.comm_seconds;
+    m.last_rank = agreed.last;
+    r->summary->final_loss = m.loss;
+    status = tell_step(r, &m);
     return status == DRAM_OK ? DRAM_OK : give_up(r, status);
-}
-
-static void report_progress(const dram_run *r, const dram_metrics *m)
-{
-    if (!r->hooks->progress) return;
-    int64_t steps = r->session.cfg.train.steps;
-    const dram_progress progress = {.done = r->state.step,
-                                    .steps = steps,
-                                    .seconds_left = r->step_seconds * (double)(steps - r->state.step),
-                                    .skipped_steps = r->state.scaling.skipped,
-                                    .metrics = *m};
-    r->hooks->progress(r->hooks->context, &progress);
 }
 
 /* The end of a run that was asked to stop, between two steps or in an evaluation, which is made again on --resume. */
@@ -347,22 +351,44 @@ static dram_status stop(dram_run *r)
                      (long long)r->state.step);
 }
 
+/* What is shown of an evaluation, where someone takes pictures: so many images, with so many pixels each at most. */
+enum { SHOWN_IMAGES = 4, SHOWN_PIXELS = 1 << 17 };
+
+static dram_status show_picture(void *context, const char *image, int height, int width, const void *png, size_t n)
+{
+    const dram_run *r = context;
+    char name[1024], visible[900];
+    dram_visible(image, visible, sizeof visible);
+    snprintf(name, sizeof name, "predictions/%.*s", dram_stem(visible), visible);
+    const dram_fact_picture picture = {.name = name, .height = height, .width = width, .png = png, .bytes = n};
+    return dram_record_tell(r->record, &(dram_fact){DRAM_FACT_PICTURE, r->state.step, {.picture = &picture}});
+}
+
+static dram_status open_shown(dram_run *r, dram_predictions **shown)
+{
+    const dram_config *cfg = &r->session.cfg;
+    *shown = NULL;
+    if (!cfg->task.enabled || !dram_record_takes(r->record, DRAM_FACT_PICTURE)) return DRAM_OK;
+    return dram_predictions_show(cfg, r->val, SHOWN_IMAGES, SHOWN_PIXELS, show_picture, r, shown);
+}
+
 static dram_status evaluate(dram_run *r)
 {
     if (!r->val || !r->session.graphs.io[DRAM_PROGRAM_EVALUATION].graph) return DRAM_OK;
     if (r->evaluated_at == r->state.step) return DRAM_OK;
     dram_eval_result result;
     TRY(dram_together_average(&r->session));
-    dram_status status = dram_evaluate(&r->session, &r->feed, r->val, NULL, r->hooks->stop, &result);
+    dram_predictions *shown;
+    dram_status status = open_shown(r, &shown);
+    if (status == DRAM_OK) status = dram_evaluate(&r->session, &r->feed, r->val, shown, r->hooks->stop, &result);
+    dram_predictions_close(shown);
     if (status == DRAM_INTERRUPTED) return stop(r);
     if (status != DRAM_OK) return give_up(r, status);
     r->evaluated_at = r->state.step;
     r->summary->evaluated = true;
     r->summary->eval = result;
-    if (!r->over && is_first(r)) status = dram_eval_append(r->path[DRAM_RUN_EVALUATIONS], r->state.step, &result);
-    if (status != DRAM_OK) return give_up(r, status);
-    if (r->hooks->evaluated) r->hooks->evaluated(r->hooks->context, r->state.step, &result);
-    return DRAM_OK;
+    status = dram_record_tell(r->record, &(dram_fact){DRAM_FACT_EVALUATION, r->state.step, {.evaluation = &result}});
+    return status == DRAM_OK ? DRAM_OK : give_up(r, status);
 }
 
 static bool is_due(int64_t step, int every)
@@ -375,23 +401,20 @@ static dram_status export_student(const dram_run *r, dram_session *s)
 {
     if (!is_first(r)) return DRAM_OK;
     /* A run that ended as the last one was written may have left one too many. */
-    if (!r->over) TRY(dram_checkpoint_prune(r->path[DRAM_RUN_CHECKPOINTS], s->cfg.run.keep, r->state.step));
+    if (!r->over) TRY(dram_checkpoint_prune(r->checkpoints, s->cfg.run.keep, r->state.step));
     return dram_student_export(s, dram_rundir_path(r->directory));
 }
 
 static dram_status loop(dram_run *r)
 {
-    dram_metrics m = {0};
     const struct dram_config_run *due = &r->session.cfg.run;
-    int64_t steps = r->session.cfg.train.steps;
+    int64_t steps = dram_end_step(&r->session.cfg);
     bool stopped = false;
     /* A run that was stopped at a step with an evaluation has not made it. */
     if (r->state.step < steps && is_due(r->state.step, due->eval_every)) TRY(evaluate(r));
     while (r->state.step < steps) {
-        TRY(step(r, &stopped, &m));
+        TRY(step(r, &stopped));
         if (stopped) return stop(r);
-        r->summary->final_loss = m.loss;
-        report_progress(r, &m);
         bool last = r->state.step == steps;
         /* Several ranks agree on it before the next step. */
         if (is_alone(r) && dram_run_is_stopped(r) && !last) return stop(r);
@@ -415,21 +438,37 @@ static dram_gpu_process process_of(const dram_session *session, const dram_guard
                               .measured_bytes = peaks->card_process};
 }
 
-/* What each rank took is asked where all have come to the end. */
-static void summarise_ranks(dram_run *r, bool all)
+/* What each rank took is asked where all have come to the end. Of a failure the text is held. */
+static void summarise_ranks(dram_run *r, dram_status status)
 {
     dram_summary_ranks *d = &r->summary->distributed;
     const dram_session *s = &r->session;
+    const dram_comm_facts facts = dram_comm_tell(r->comm);
+    const bool failed = status != DRAM_OK && status != DRAM_INTERRUPTED;
     if (is_alone(r)) return;
     *d = (dram_summary_ranks){.ranks = dram_comm_size(r->comm),
                               .nodes = dram_ranks_machines(r->comm),
                               .fast = s->graphs.reduce == DRAM_REDUCE_FAST,
                               .local = s->cfg.distributed.batch_norm == DRAM_BATCH_NORM_LOCAL,
-                              .wait_seconds = r->waited};
+                              .channels = s->plan->profile.comm_bytes ? s->cfg.distributed.nccl_channels : 0,
+                              .planned_bytes = s->plan->profile.comm_bytes,
+                              .taken_bytes = facts.taken_bytes,
+                              .comm_seconds = isfinite(facts.seconds) ? r->joined : NAN,
+                              .wait_seconds = r->waited,
+                              .failed_rank = !failed                 ? -1
+                                             : facts.failed_rank < 0 ? dram_comm_rank(r->comm)
+                                                                     : facts.failed_rank};
+    snprintf(d->launcher, sizeof d->launcher, "%s", facts.launcher);
+    if (failed) snprintf(d->failed_text, sizeof d->failed_text, "%s", dram_error_text());
+    while (d->variables < DRAM_SUMMARY_VARIABLES) {
+        const char **variable = d->environment[d->variables];
+        if (!(variable[0] = dram_comm_environment(r->comm, d->variables, &variable[1]))) break;
+        d->variables++;
+    }
     snprintf(d->backend, sizeof d->backend, "%s", dram_comm_backend(r->comm));
     snprintf(d->version, sizeof d->version, "%s", dram_comm_version(r->comm));
     int64_t mine = r->summary->measured_peak_bytes;
-    d->measured = all && d->ranks <= DRAM_SUMMARY_RANKS &&
+    d->measured = status == DRAM_OK && d->ranks <= DRAM_SUMMARY_RANKS &&
                   dram_comm_gather(r->comm, &mine, sizeof mine, d->arena_bytes) == DRAM_OK;
 }
 
@@ -440,6 +479,7 @@ static void summarise(dram_run *r, double wall, double cpu)
     dram_guard_close(r->guard, &peaks);
     r->guard = NULL;
     s->steps = r->state.step;
+    s->steps_in_all = r->session.cfg.train.steps;
     s->skipped_images = is_alone(r) ? dram_loader_skipped(r->loader) : r->state.skipped;
     s->skipped_steps = r->state.scaling.skipped;
     s->loss_scale = r->session.graphs.scaled ? r->state.scaling.scale : NAN;
@@ -466,7 +506,10 @@ dram_status dram_train(const dram_config *cfg, dram_comm *comm, dram_resume resu
     status = dram_ranks_together(comm, status); /* what this rank alone came to is said to the others */
     if (began) {
         summarise(&r, dram_clock() - wall, dram_process_cpu_seconds() - cpu);
-        summarise_ranks(&r, status == DRAM_OK);
+        summarise_ranks(&r, status);
+        dram_status closed = dram_record_close(r.record, status != DRAM_OK);
+        r.record = NULL;
+        if (status == DRAM_OK) status = closed;
         bool again = r.images == 0 && r.state.step > 0;
         const char *directory = dram_rundir_path(r.directory);
         dram_status written = r.over || !is_first(&r) ? DRAM_OK : dram_summary_write(summary, status, again, directory);

@@ -7,17 +7,9 @@
 #include "check/check.h"
 #include "comm/comm.h"
 #include "evaluate/fidelity.h"
-#include "report/metrics.h"
+#include "record/sink.h"
 #include "report/summary.h"
 #include "session/session.h"
-
-/* How far a run is, handed to the progress hook after a step. */
-typedef struct {
-    int64_t done, steps; /* updates */
-    double seconds_left;
-    int64_t skipped_steps; /* so far: fp16 steps whose gradient was not finite */
-    dram_metrics metrics;  /* of this step */
-} dram_progress;
 
 /* All optional. They are called on the thread that trains. */
 typedef struct {
@@ -28,8 +20,7 @@ typedef struct {
                  const dram_check *check);                          /* before what is wrong is warned of */
     void (*fidelity)(void *context, const dram_fidelity *fidelity); /* before the first step, where it was asked for */
     void (*begins)(void *context);                                  /* the next is the first step */
-    void (*progress)(void *context, const dram_progress *progress);
-    void (*evaluated)(void *context, int64_t step, const dram_eval_result *result);
+    const dram_sink *sink; /* is told the run's facts after the sinks of its directory; its state is `context` */
     const volatile sig_atomic_t *stop; /* non-zero: save, and return DRAM_INTERRUPTED within a batch */
 } dram_hooks;
 

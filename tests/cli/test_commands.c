@@ -35,18 +35,18 @@ static int count(const char *text, const char *what)
 
 static void help(void **state)
 {
-    static const char *const commands[] = {"train", "plan", "eval", "features", "synth", "config", "doctor"};
+    static const char *const commands[] = {"train", "plan", "eval", "features", "export", "synth", "config", "doctor"};
     static const char *const pages[] = {"--help", "-h", "help"};
     char text[64];
     for (int i = 0; i < 3; i++) {
         dram_ok(state, pages[i]);
-        for (int c = 0; c < 7; c++) {
+        for (int c = 0; c < 8; c++) {
             snprintf(text, sizeof text, "  dram %s ", commands[c]);
             assert_int_equal(count(printed, text), 1);
         }
         assert_string_equal(complained, "");
     }
-    for (int c = 0; c < 7; c++) {
+    for (int c = 0; c < 8; c++) {
         snprintf(text, sizeof text, "%s --help", commands[c]);
         dram_ok(state, text);
         snprintf(text, sizeof text, "dram %s ", commands[c]);

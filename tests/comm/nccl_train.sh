@@ -38,6 +38,10 @@ jq -e '.measured_peak_bytes == .planned_peak_bytes' runs/two/summary.json >/dev/
 # Four channels of a ring, one of a pair, and what ranks tell: of the 92 MiB that are planned for NCCL.
 jq -e '(.gpu_process.measured_bytes - .measured_peak_bytes) / 1048576 | . >= 60 and . < 61' runs/two/summary.json >/dev/null ||
   fail "NCCL takes another part of the GPU's memory"
+jq -e '.distributed | .backend == "nccl" and .channels == 4 and .comm_planned_bytes == 96468992 and .comm_seconds == null
+  and .environment.NCCL_ALGO == "Ring" and .environment.NCCL_NVLS_ENABLE == "0" and .failed_rank == null' \
+  runs/two/summary.json >/dev/null || fail "the job is not summed up: $(jq .distributed runs/two/summary.json)"
+jq -e '.comm_seconds == null and .ranks == 2' runs/two/metrics.jsonl >/dev/null || fail "seconds in queues are none of the host"
 
 teacher=(sam_distill.enabled=true sam_distill.fidelity_images=0 sam_distill.teacher.weights=random
   sam_distill.teacher.model_type=vit_micro sam_distill.sam_input_size=32 train.steps=2)

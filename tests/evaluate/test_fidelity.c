@@ -248,11 +248,14 @@ typedef struct {
     dram_fidelity said;
 } listener;
 
-static void hear_step(void *context, const dram_progress *p)
+static dram_status hear_step(void *context, const dram_fact *fact)
 {
     listener *l = context;
-    l->steps = p->done;
+    l->steps = fact->step;
+    return DRAM_OK;
 }
+
+static const dram_sink steps = {.facts = 1u << DRAM_FACT_STEP, .fact = hear_step};
 
 static void hear(void *context, const dram_fidelity *r)
 {
@@ -267,8 +270,9 @@ static listener listen_to(void **state, const char *name, const char *set, bool 
     listener l = {0};
     dram_summary summary;
     dram_config *cfg = run_config(state, name, set);
-    const dram_hooks hooks = {.context = &l, .fidelity = hear, .progress = hear_step};
-    if (dram_train(cfg, NULL, (dram_resume){.on = resume}, &hooks, &summary) != DRAM_OK) fail_msg("%s", dram_error_text());
+    const dram_hooks hooks = {.context = &l, .fidelity = hear, .sink = &steps};
+    if (dram_train(cfg, NULL, (dram_resume){.on = resume}, &hooks, &summary) != DRAM_OK)
+        fail_msg("%s", dram_error_text());
     assert_int_equal(summary.planned_peak_bytes, summary.measured_peak_bytes);
     dram_config_free(cfg);
     return l;

@@ -1,4 +1,5 @@
 /* One call fails, is cut short or is the last: what is said, what is left, and what the next start makes of it. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include "faults/modes.h"
 
 #define CACHED "run.yaml sam_distill.cache=cache data.augment.crop=false data.augment.color_jitter=0"
+
+#define EXPORTED "exported"
 
 /* A command, where it starts from, and what its folder is in the end. */
 typedef struct {
@@ -23,6 +26,7 @@ static const scenario scenarios[] = {
     {"begin again", "bases/begun", "train " CACHED, true, "train"},
     {"eval", "whole/train", "eval " CACHED " --weights runs/net/student.safetensors --save-predictions pictures", false,
      "eval"},
+    {"export", "whole/train", "export runs/net --timm " EXPORTED, false, "export"},
 };
 enum {
     SCENARIOS = sizeof scenarios / sizeof scenarios[0],
@@ -125,11 +129,34 @@ static const char *judge(const fault *f, const scenario *s, const outcome *o, co
     return NULL;
 }
 
+/* An export replaces nothing, and leaves its temporary where it is killed: the user takes both away. A folder of its name
+ * is whole. */
+static const char *take_export_away(void)
+{
+    static const char *const files[] = {"README.md", "config.json", "model.safetensors"};
+    struct dirent *entry;
+    DIR *dir = opendir(in_work("trial"));
+    if (!dir) return "there is no trial";
+    while ((entry = readdir(dir))) {
+        char name[PATH_ROOM];
+        snprintf(name, sizeof name, "trial/%s", entry->d_name);
+        if (strncmp(entry->d_name, ".dram-tmp-", 10) == 0) remove_folder(name);
+    }
+    closedir(dir);
+    if (!is_there(in_work("trial/" EXPORTED))) return NULL;
+    for (int i = 0; i < 3; i++)
+        if (!is_there(in_work("trial/" EXPORTED "/%s", files[i]))) return "half an export is there";
+    remove_folder("trial/" EXPORTED);
+    return NULL;
+}
+
 /* The next start reaches what a run reaches that nothing happened to. */
 static verdict go_on(const scenario *s, int k)
 {
     char args[ARGS_ROOM];
     outcome o;
+    const char *half = strcmp(s->name, "export") == 0 ? take_export_away() : NULL;
+    if (half) return complain("%s", half);
     if (s->trains)
         next_args(s->args, k % 2, args);
     else

@@ -151,6 +151,48 @@ static void all_dtypes_come_back(void **state)
     free(y);
 }
 
+static dram_status give_stored(void *context, int64_t offset, int64_t count, void *out)
+{
+    memcpy(out, (const uint16_t *)context + offset, (size_t)count * sizeof(uint16_t));
+    return DRAM_OK;
+}
+
+/* Every pattern of 16 bits, NaNs with their payloads among them. */
+static void raw_bits_are_copied(void **state)
+{
+    enum { ALL = 1 << 16 };
+    const char *path = in_dir(state, "raw.safetensors");
+    uint16_t *bits = malloc(ALL * sizeof *bits), *back = malloc(ALL * sizeof *back);
+    assert_true(bits && back);
+    for (int i = 0; i < ALL; i++) bits[i] = (uint16_t)i;
+    const dram_st_out out[] = {
+        {.name = "f16", .dtype = DRAM_ST_F16, .rank = 1, .dim = {ALL}, .data = bits, .raw = true},
+        {.name = "bf16",
+         .dtype = DRAM_ST_BF16,
+         .rank = 1,
+         .dim = {ALL},
+         .source = give_stored,
+         .context = bits,
+         .raw = true},
+        {.name = "f32", .dtype = DRAM_ST_F32, .rank = 1, .dim = {ALL / 2}, .data = bits, .raw = true},
+        {.name = "i64", .dtype = DRAM_ST_I64, .rank = 1, .dim = {ALL / 4}, .data = bits, .raw = true},
+    };
+    ok(dram_st_write(path, out, 4, NULL, 0));
+    dram_st *st;
+    ok(dram_st_open(path, &st));
+    for (int k = 0; k < 4; k++) {
+        const dram_st_tensor *t = dram_st_find(st, out[k].name);
+        assert_non_null(t);
+        assert_int_equal(t->dtype, out[k].dtype);
+        assert_int_equal(t->bytes, ALL * sizeof *bits);
+        ok(dram_st_read_raw(st, t, 0, t->elements, back));
+        assert_memory_equal(back, bits, ALL * sizeof *bits);
+    }
+    dram_st_close(st);
+    free(bits);
+    free(back);
+}
+
 static void odd_shapes_come_back(void **state)
 {
     const char *path = in_dir(state, "odd.safetensors");
@@ -324,15 +366,11 @@ static void out_of_memory_at_every_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_hand_made_bytes),
-        cmocka_unit_test(writes_exact_bytes),
-        cmocka_unit_test(all_dtypes_come_back),
-        cmocka_unit_test(odd_shapes_come_back),
-        cmocka_unit_test(mixed_types_are_aligned),
-        cmocka_unit_test(bad_lists_are_not_written),
-        cmocka_unit_test(a_failing_source_keeps_the_old_file),
-        cmocka_unit_test(a_full_disk_keeps_the_old_file),
-        cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(reads_hand_made_bytes),          cmocka_unit_test(writes_exact_bytes),
+        cmocka_unit_test(all_dtypes_come_back),           cmocka_unit_test(raw_bits_are_copied),
+        cmocka_unit_test(odd_shapes_come_back),           cmocka_unit_test(mixed_types_are_aligned),
+        cmocka_unit_test(bad_lists_are_not_written),      cmocka_unit_test(a_failing_source_keeps_the_old_file),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file), cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

@@ -33,6 +33,16 @@ static void registry(void **state)
     assert_null(dram_arch_find("regnety_004 "));
 }
 
+/* A name, and an object or nothing; neither was cut. */
+static void assert_in_timm(const dram_arch *arch)
+{
+    dram_timm timm;
+    arch->family->in_timm(arch, &timm);
+    size_t n = strlen(timm.name), m = strlen(timm.args);
+    assert_true(n > 0 && n < sizeof timm.name - 1);
+    assert_true(m == 0 || (m < sizeof timm.args - 1 && timm.args[0] == '{' && timm.args[m - 1] == '}'));
+}
+
 /* A family that forgot something would fail where a run first asks for it. */
 static void families(void **state)
 {
@@ -49,6 +59,8 @@ static void families(void **state)
         assert_non_null(family->probes[0]);
         assert_non_null(family->beside);
         if (family->embed) assert_true(arch->native > 0);
+        assert_true(family->n_conventions > DRAM_NAMES_HF && family->in_timm);
+        assert_in_timm(arch);
         teachers += family->embed != NULL;
     }
     assert_true(n > 30 && teachers > 0 && teachers < n);

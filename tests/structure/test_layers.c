@@ -26,8 +26,13 @@ static const struct {
     {"check", "base config io data session feed"},
     {"evaluate", "base config io data comm session feed"},
     {"report", "base ir plan io session feed check evaluate"},
-    {"train", "base config ir plan device io data comm session feed check evaluate report"},
-    {"cli", "base config device io comm synth session check evaluate report train"},
+    {"record", "base config io evaluate report"},
+    {"train", "base config ir plan device io data comm session feed check evaluate report record"},
+    {"export", "base io model report session train"},
+    {"sweep", "base config io session feed"},
+    {"launch", "base device io sweep"},
+    {"page", "base config io session report train sweep"},
+    {"cli", "base config device io comm synth session check evaluate report record train export sweep launch page"},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0] };
 

@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "io/json.h"
-#include "report/metrics.h"
 #include "support/device.h"
 #include "support/tempdir.h"
 #include "synth/synth.h"
@@ -78,13 +77,16 @@ static inline void run_planned(void *context, const dram_session *session)
     o->planned++;
 }
 
-static inline void run_progressed(void *context, const dram_progress *p)
+static inline dram_status run_progressed(void *context, const dram_fact *fact)
 {
     run_order *o = context;
     o->progressed++;
-    if (o->stop_at && p->done >= o->stop_at) o->stop = 1;
-    if (o->at_step) o->at_step(p->done);
+    if (o->stop_at && fact->progress->done >= o->stop_at) o->stop = 1;
+    if (o->at_step) o->at_step(fact->progress->done);
+    return DRAM_OK;
 }
+
+static const dram_sink run_steps = {.facts = 1u << DRAM_FACT_STEP, .fact = run_progressed};
 
 /* base.yaml with the overrides of `set`, and results in RUNS/name of the temporary folder. The caller's. */
 static inline dram_config *run_config(void **state, const char *name, const char *set)
@@ -116,7 +118,7 @@ static inline dram_config *run_config(void **state, const char *name, const char
 static inline dram_status run(void **state, run_order *o)
 {
     dram_config *cfg = run_config(state, o->name, o->set);
-    const dram_hooks hooks = {.context = o, .planned = run_planned, .progress = run_progressed, .stop = &o->stop};
+    const dram_hooks hooks = {.context = o, .planned = run_planned, .sink = &run_steps, .stop = &o->stop};
     o->planned = o->progressed = o->stop = 0;
     dram_status status = dram_train(cfg, NULL, (dram_resume){.on = o->resume, .step = o->from}, &hooks, &o->summary);
     dram_config_free(cfg);

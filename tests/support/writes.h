@@ -1,5 +1,5 @@
-/* writes: this program's own write(), of which a test decides what the next calls do. Include after cmocka.h, in one
- * file of a program. */
+/* writes: this program's own write() and close(), of which a test decides what the next calls do. Include after cmocka.h,
+ * in one file of a program. */
 #ifndef DRAM_TESTS_WRITES_H
 #define DRAM_TESTS_WRITES_H
 
@@ -35,6 +35,17 @@ ssize_t write(int fd, const void *data, size_t bytes)
     }
     if (order.most < bytes) write_cuts++;
     return syscall(SYS_write, fd, data, order.most < bytes ? order.most : bytes);
+}
+
+static int close_reason; /* an errno: the next close() of a file says that, and closes it; 0: it does not fail */
+
+int close(int fd)
+{
+    int reason = close_reason, done = (int)syscall(SYS_close, fd);
+    if (fd <= 2 || !reason) return done;
+    close_reason = 0;
+    errno = reason;
+    return -1;
 }
 
 /* All orders were followed, and so many of them cut a text short. */

@@ -75,10 +75,10 @@ for moment in $(seq "$moments"); do
   goes_on $name
 done
 
-# The disk of the first rank is full: files end at a limit.
+# The disk of the first rank is full: files end at a limit, and the first that reaches it ends the job.
 cat >full.sh <<'SH'
 #!/usr/bin/env bash
-[ "$OMPI_COMM_WORLD_RANK" != 0 ] || ulimit -f 10000
+[ "$OMPI_COMM_WORLD_RANK" != 0 ] || ulimit -f "$LIMIT"
 exec "$@"
 SH
 # The second has a config of its own.
@@ -95,30 +95,39 @@ run_through() { # SCRIPT NAME [OPTION ...]
   timeout -s KILL 100 "$here/../comm/mpirun.sh" 2 ./"$script" "$program" train t.yaml name="$name" "$@" >"$name.out" \
     2>"$name.log" || code=$?
 }
-run_through full.sh full "${common[@]}"
-ended full 1 '^dram: rank 0 on .*cannot write: File too large' "$code"
-goes_on full
 run_through other.sh other "${common[@]}"
 ended other 2 'different configs.*nowhere" on rank 1' "$code"
 
-# An image is gone once the first batches were read: who meets it stops the others, all is saved, and its rank is named.
 cp -r scenes gone
 gone=(data.train.images=gone/images data.train.labels=gone/labels data.check=none data.prefetch=3 data.val.images=none data.val.labels=none)
-(
-  for tries in $(seq 600); do
-    [ "$(cat runs/gone/metrics.jsonl 2>/dev/null | wc -l)" -ge 3 ] && break
-    sleep 0.05
-  done
-  mv gone/images/00012.jpg away
-) & mover=$!
-code=0
-train 2 gone "${common[@]}" "${gone[@]}" || code=$?
-wait $mover
-ended gone 1 '^dram: rank [01] on .*00012.jpg: cannot open: .*steps are saved, go on with --resume once that is mended' "$code"
-mv away gone/images/00012.jpg
-done_by 2 gone "${common[@]}" "${gone[@]}" --continue
+for moment in $(seq "$moments"); do
+  name=full-$moment
+  export LIMIT=$((RANDOM % 9000 + 1000)) # of 1024 bytes; the optimiser's state has more
+  run_through full.sh $name "${common[@]}"
+  ended $name 1 '^dram: rank 0 on .*cannot write: File too large' "$code"
+  goes_on $name
 
-code=0
-train 2 nan "${common[@]}" optim.lr=1000 || code=$?
-ended nan 1 'is not finite' "$code"
-echo "$((3 * moments + 4)) jobs ended as they must"
+  # An image is gone once the first batches were read: who meets it stops the others, all is saved, and its rank is named.
+  name=gone-$moment step=$((RANDOM % (steps - 12) + 1)) image=gone/images/000$(printf %02d $((RANDOM % 14))).jpg
+  (
+    for tries in $(seq 600); do
+      [ "$(cat "runs/$name/metrics.jsonl" 2>/dev/null | wc -l)" -ge $step ] && break
+      sleep 0.05
+    done
+    mv "$image" away
+  ) & mover=$!
+  code=0
+  train 2 $name "${common[@]}" "${gone[@]}" || code=$?
+  wait $mover
+  ended $name 1 "^dram: rank [01] on .*$(basename "$image"): cannot open: .*steps are saved, go on with --resume once that is mended" "$code"
+  mv away "$image"
+  tr -d '\t\n' <runs/$name/summary.json | grep -q "\"failed_rank\":[01],.*\"failed_text\":\"[^\"]*$(basename "$image"): cannot open" ||
+    fail "summary.json does not say who failed: $(cat runs/$name/summary.json)"
+  done_by 2 $name "${common[@]}" "${gone[@]}" --continue
+
+  name=nan-$moment
+  code=0
+  train 2 $name "${common[@]}" optim.lr=1000 optim.warmup_steps=$((RANDOM % 15 + 1)) || code=$?
+  ended $name 1 'is not finite' "$code"
+done
+echo "$((6 * moments + 1)) jobs ended as they must"

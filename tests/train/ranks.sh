@@ -39,6 +39,10 @@ measured() { # NAME 2: planned is measured, on both ranks
   local arena=$(sed -n 's/.*"planned_peak_bytes":[^0-9]*\([0-9]*\).*/\1/p' "runs/$1/summary.json")
   tr -d ' \t\n' <"runs/$1/summary.json" | grep -q "\"arena_bytes\":\[$arena,$arena\]" ||
     fail "$1: a rank has taken another arena than was planned: $(cat "runs/$1/summary.json")"
+  grep -q '"ranks":2,"comm_seconds":[0-9.e-]*,"wait_seconds":[0-9.e-]*,"last_rank":[01]}$' "runs/$1/metrics.jsonl" ||
+    fail "$1: no seconds in collectives: $(tail -n 1 "runs/$1/metrics.jsonl")"
+  tr -d ' \t\n' <"runs/$1/summary.json" | grep -q '"launcher":"OpenMPI",.*"channels":null,"environment":{},"comm_planned_bytes":null,"comm_measured_bytes":null,"comm_seconds":[0-9.e-]*,"wait_seconds":[0-9.e-]*,"failed_rank":null,"failed_text":null' ||
+    fail "$1: the job is not summed up: $(cat "runs/$1/summary.json")"
   for r in $(seq 1 $(($2 - 1))); do
     [ -s "runs/$1/memory.rank-000$r.jsonl" ] || fail "$1: rank $r has kept no log of its memory"
   done

@@ -434,14 +434,16 @@ typedef struct {
 } interruption;
 
 /* Once step 2 is saved and evaluated. */
-static void interrupt(void *context, int64_t step, const dram_eval_result *result)
+static dram_status interrupt(void *context, const dram_fact *fact)
 {
-    (void)result;
     interruption *i = context;
-    if (step != 2) return;
+    if (fact->step != 2) return DRAM_OK;
     shell(i->state, i->command);
     i->stop = 1;
+    return DRAM_OK;
 }
+
+static const dram_sink evaluations = {.facts = 1u << DRAM_FACT_EVALUATION, .fact = interrupt};
 
 /* What is said to be saved is read before it is said. */
 static void claims(void **state)
@@ -458,7 +460,7 @@ static void claims(void **state)
         dram_summary summary;
         interruption how = {.state = state, .command = cases[i][0]};
         dram_config *cfg = run_config(state, "claims", ALONE SAVING "train.steps=4 run.eval_every=2");
-        const dram_hooks hooks = {.context = &how, .evaluated = interrupt, .stop = &how.stop};
+        const dram_hooks hooks = {.context = &how, .sink = &evaluations, .stop = &how.stop};
         dram_status status = dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary);
         if (status != (i ? DRAM_ERR_FORMAT : DRAM_INTERRUPTED) || !strstr(dram_error_text(), cases[i][1]))
             fail_msg("%d: %s", (int)status, dram_error_text());

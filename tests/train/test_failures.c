@@ -181,7 +181,7 @@ static void not_finite(void **state)
 static void out_of_memory(void **state)
 {
     run_order o = {.name = "memory", .set = TASK_ONLY "train.steps=1 data.workers=1 optim.type=sgd"};
-    const dram_hooks hooks = {.context = &o, .planned = run_planned, .progress = run_progressed, .stop = &o.stop};
+    const dram_hooks hooks = {.context = &o, .planned = run_planned, .sink = &run_steps, .stop = &o.stop};
     dram_config *cfg = run_config(state, o.name, o.set);
     dram_status status = DRAM_ERR_MEMORY;
     int64_t held = dram_alloc_bytes();

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 
+#include "record/events.h"
 #include "session/budget.h"
 #include "support/runs.h"
 #include "train/train.h"
@@ -57,9 +58,10 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
                                        "distilled",
                                        "teacher_ran",
                                        "images_per_second",
+                                       "device_utilization",
                                        "planned_peak_bytes",
                                        "measured_peak_bytes"};
-    assert_keys(line, keys, 16);
+    assert_keys(line, keys, 17);
     assert_int_equal((int)json_number(line, "step"), step);
     double sum = json_number(line, "loss_task") + 0.5 * json_number(line, "loss_resolution");
     if (distilled) sum += json_number(line, "loss_sam");
@@ -78,6 +80,7 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
 static void check_summary(void **state, const char *name, const dram_summary *summary)
 {
     static const char *const keys[] = {"steps",
+                                       "steps_in_all",
                                        "planned_peak_bytes",
                                        "measured_peak_bytes",
                                        "process_peak_rss_bytes",
@@ -94,7 +97,7 @@ static void check_summary(void **state, const char *name, const dram_summary *su
                                        "data",
                                        "exit"};
     cJSON *root = run_summary(state, name);
-    assert_keys(root, keys, 16);
+    assert_keys(root, keys, 17);
     assert_true(is_null(root, "distributed"));
     assert_int_equal(is_null(root, "gpu_process"), !test_on_gpu());
     assert_true(json_number(root, "steps") == 5);
@@ -257,6 +260,95 @@ static void plan_needs_no_files(void **state)
     assert_false(is_there(run_file(state, "planned", "")));
 }
 
+/* Values of a tag in the event files of the run "board", in their order; returns how many. */
+static int read_tag(void **state, const char *tag, event_seen *found, int room)
+{
+    static event_seen seen[400];
+    struct dirent **entries;
+    char path[5000], folder[4400];
+    snprintf(folder, sizeof folder, "%.4300s", run_file(state, "board", "tb"));
+    int n = 0, all = scandir(folder, &entries, NULL, alphasort);
+    assert_true(all > 2);
+    for (int i = 0; i < all; i++) {
+        snprintf(path, sizeof path, "%.4000s/%.400s", folder, entries[i]->d_name);
+        int values = entries[i]->d_name[0] == '.' ? 0 : event_read(path, seen, 400);
+        for (int k = 0; k < values; k++) {
+            if (strcmp(seen[k].tag, tag) != 0) continue;
+            assert_true(n < room);
+            found[n++] = seen[k];
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return n;
+}
+
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* A run that was stopped and went on: every step once, with the bits of metrics.jsonl. */
+static void tensorboard(void **state)
+{
+    static const char *const tags[][2] = {
+        {"loss/total", "loss"},           {"loss/task", "loss_task"},
+        {"loss/sam", "loss_sam"},         {"optim/lr", "lr"},
+        {"optim/grad_norm", "grad_norm"}, {"throughput/images_per_second", "images_per_second"}};
+    static event_seen seen[16];
+    run_order o = {
+        .name = "board",
+        .set = "run.tensorboard=true train.steps=5 run.save_every=2 run.eval_every=2 run.keep=9 student.arch=vit_micro "
+               "resolution_distill.enabled=false",
+        .stop_at = 3};
+    run_fails(state, &o, DRAM_INTERRUPTED, "3 steps are saved");
+    o.stop_at = 0;
+    o.resume = true;
+    o.from = 2;
+    run_ok(state, &o);
+    for (size_t t = 0; t < sizeof tags / sizeof tags[0]; t++) {
+        char *metrics = get_file(run_file(state, "board", "metrics.jsonl"), NULL);
+        const char *at = metrics;
+        assert_int_equal(read_tag(state, tags[t][0], seen, 16), 5);
+        for (int i = 0; i < 5; i++) {
+            cJSON *line = parse_line(&at);
+            assert_int_equal(seen[i].step, i);
+            double want =
+                json_number(line, tags[t][1]); /* 9 digits: a float comes back the same, and the rate is none */
+            double slack = strcmp(tags[t][1], "images_per_second") == 0 ? 2e-7 * want : 0;
+            assert_true(fabs((double)float_of(seen[i].scalar) - (double)(float)want) <= slack);
+            cJSON_Delete(line);
+        }
+        assert_string_equal(at, "");
+        free(metrics);
+    }
+    assert_int_equal(read_tag(state, "eval/miou", seen, 16), 3); /* 2 again, 4 and the end */
+    for (int i = 0; i < 3; i++) assert_int_equal(seen[i].step, i < 2 ? 2 * i + 2 : 5);
+    assert_true(float_of(seen[2].scalar) == (float)o.summary.eval.miou);
+    for (int k = 0; k < 4; k++) { /* of the first images that are evaluated, as they are in size */
+        char tag[32];
+        snprintf(tag, sizeof tag, "predictions/%05d", k);
+        assert_int_equal(read_tag(state, tag, seen, 16), 3);
+        assert_memory_equal(seen[2].bytes, "\x89PNG\r\n\x1a\n", 8);
+        assert_true(seen[2].step == 5 && seen[2].height == SCENE_HEIGHT && seen[2].width == SCENE_WIDTH);
+    }
+    assert_int_equal(read_tag(state, "predictions/00004", seen, 16), 0);
+    assert_true(read_tag(state, "memory/process", seen, 16) >= 1);
+    assert_int_equal(read_tag(state, "plan", seen, 16), 2); /* of the beginning, and of step 2 */
+    assert_non_null(strstr(seen[1].bytes, "    student  "));
+    assert_int_equal(seen[1].step, 2);
+    assert_int_equal(read_tag(state, "config", seen, 16), 2);
+    assert_non_null(strstr(seen[0].bytes, "\n      tensorboard: true\n"));
+    int files = read_tag(state, "loss/total", seen, 16);
+    o.from = 0;
+    run_ok(state, &o); /* it is over: nothing is written */
+    assert_int_equal(read_tag(state, "loss/total", seen, 16), files);
+    assert_int_equal(read_tag(state, "plan", seen, 16), 2);
+    run_remove(state, "board");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +357,7 @@ int main(void)
         cmocka_unit_test(existing_directory_is_refused),
         cmocka_unit_test(nothing_is_written),
         cmocka_unit_test(plan_needs_no_files),
+        cmocka_unit_test(tensorboard),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }

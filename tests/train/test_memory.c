@@ -197,20 +197,22 @@ static void guard_takes_no_memory(void **state)
     dram_guard *guard;
     dram_guard_peaks peaks;
     assert_int_equal(dram_device_open_cpu(1, &device), DRAM_OK);
-    const dram_guard_params params = {.read = dram_read_host,
-                                      .context = device,
-                                      .interval = 0.001,
-                                      .cores = 1,
-                                      .path = in_dir(state, "readings.jsonl")};
+    const char *path = in_dir(state, "readings.jsonl");
+    dram_record *record;
+    assert_int_equal(dram_record_open(0, &record), DRAM_OK);
+    assert_int_equal(dram_record_add(record, &dram_memory_sink, path), DRAM_OK);
+    const dram_guard_params params = {
+        .read = dram_read_host, .context = device, .interval = 0.001, .cores = 1, .record = record};
     assert_int_equal(dram_guard_open(&params, &guard), DRAM_OK);
     long long before = atomic_load(&requests);
     struct stat info = {0};
     for (int i = 0; i < 10000 && info.st_size < 2000; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        assert_int_equal(stat(params.path, &info), 0);
+        assert_int_equal(stat(path, &info), 0);
     }
     assert_int_equal(atomic_load(&requests) - before, 0);
     dram_guard_close(guard, &peaks);
+    assert_int_equal(dram_record_close(record, false), DRAM_OK);
     assert_true(peaks.readings > 10);
     dram_device_close(device);
 }

@@ -128,6 +128,42 @@ static void while_it_evaluates_last(void **state)
     run_remove(state, "part");
 }
 
+/* Ends for now by train.stop_at, in the midst of an interval whose target is kept: the same run as one that was never
+ * stopped, evaluations and all. */
+static void at_a_step_that_was_set(void **state)
+{
+#define ENDS                                                                                                           \
+    "sam_distill.fidelity_images=0 sam_distill.distill_interval=2 sam_distill.between=reuse " WITHOUT_RESOLUTION
+    static const struct {
+        const char *set;
+        int done, progressed;
+    } parts[] = {
+        {ENDS "train.steps=5 run.eval_every=2 train.stop_at=2", 2, 2},
+        {ENDS "train.steps=5 run.eval_every=2 train.stop_at=2", 2, 0},
+        {ENDS "train.steps=5 run.eval_every=2 train.stop_at=3", 3, 1},
+        {ENDS "train.steps=5 run.eval_every=2 train.stop_at=1", 3, 0},
+        {ENDS "train.steps=5 run.eval_every=2 train.stop_at=9", 5, 2},
+    };
+    run_order whole = {.name = "whole", .set = ENDS "train.steps=5 run.eval_every=2"}, part = {.name = "part"};
+    run_ok(state, &whole);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        part.set = parts[i].set;
+        part.resume = i > 0;
+        run_ok(state, &part);
+        assert_int_equal(part.progressed, parts[i].progressed);
+        assert_true(part.summary.steps == parts[i].done && part.summary.evaluated);
+        cJSON *summary = run_summary(state, "part");
+        assert_true(json_number(summary, "exit") == 0 && json_number(summary, "steps") == parts[i].done);
+        assert_true(json_number(summary, "steps_in_all") == 5);
+        assert_false(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(summary, "eval")));
+        cJSON_Delete(summary);
+        assert_int_equal(lines_of(state, "part", "metrics.jsonl"), parts[i].done);
+    }
+    assert_same_run(state, "whole", "part", 5);
+    run_remove(state, "whole");
+    run_remove(state, "part");
+}
+
 static void ask(void *context, const dram_session *session)
 {
     (void)session;
@@ -329,11 +365,17 @@ static void a_folder_without_a_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(while_it_evaluates),      cmocka_unit_test(while_it_evaluates_last),
-        cmocka_unit_test(before_the_first_step),   cmocka_unit_test(at_an_image_of_fidelity),
-        cmocka_unit_test(at_the_keys_of_a_cache),  cmocka_unit_test(at_a_batch_of_an_evaluation_alone),
-        cmocka_unit_test(at_an_image_of_features), cmocka_unit_test(while_nodes_are_timed),
-        cmocka_unit_test(a_corrected_command),     cmocka_unit_test(a_folder_without_a_step),
+        cmocka_unit_test(while_it_evaluates),
+        cmocka_unit_test(while_it_evaluates_last),
+        cmocka_unit_test(at_a_step_that_was_set),
+        cmocka_unit_test(before_the_first_step),
+        cmocka_unit_test(at_an_image_of_fidelity),
+        cmocka_unit_test(at_the_keys_of_a_cache),
+        cmocka_unit_test(at_a_batch_of_an_evaluation_alone),
+        cmocka_unit_test(at_an_image_of_features),
+        cmocka_unit_test(while_nodes_are_timed),
+        cmocka_unit_test(a_corrected_command),
+        cmocka_unit_test(a_folder_without_a_step),
     };
     return cmocka_run_group_tests(tests, setup, tempdir_remove);
 }

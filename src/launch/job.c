@@ -1,0 +1,131 @@
+#include "launch/job.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "io/atomic.h"
+#include "io/json.h"
+#include "io/path.h"
+
+dram_status dram_job_directory(const dram_sweep *sweep, int run, char **directory)
+{
+    return dram_path_join(sweep->directory, sweep->runs[run].name, directory);
+}
+
+/* What is there stays: it is this run's, and may be what an earlier part of the run has put in its place. */
+static dram_status write_config(const dram_sweep *sweep, int run, const char *directory)
+{
+    char *path;
+    dram_str yaml = {0};
+    dram_status status = DRAM_OK;
+    TRY(dram_path_join(directory, "config.yaml", &path));
+    if (!dram_path_exists(path)) {
+        status = dram_sweep_config(sweep, &sweep->runs[run], &yaml);
+        if (status == DRAM_OK) status = dram_atomic_save(path, yaml.text, yaml.length);
+    }
+    dram_str_free(&yaml);
+    dram_free(path);
+    return status;
+}
+
+dram_status dram_job_start(const dram_sweep *sweep, dram_events *events, dram_job *job, int64_t stop_at,
+                           const char *text)
+{
+    char *directory;
+    dram_status status;
+    TRY(dram_job_directory(sweep, job->run, &directory));
+    const dram_child_order order = {.directory = directory,
+                                    .stop_at = stop_at,
+                                    .ranks = job->item.ranks,
+                                    .cards = job->item.card_bytes ? job->owner.cards : NULL,
+                                    .claim = job->claim.fd};
+    TRY_GOTO(dram_make_folders(directory), done);
+    TRY_GOTO(write_config(sweep, job->run, directory), done);
+    TRY_GOTO(dram_events_add(events, job->run, DRAM_SWEEP_EVENT_STARTED, -1, text), done);
+    TRY_GOTO(dram_child_start(&order, &job->child), done);
+    job->owner.child = job->child.pid;
+    job->owner.child_start = dram_process_start(job->child.pid);
+    status = dram_claim_say(&job->claim, &job->owner);
+done:
+    dram_free(directory);
+    return status;
+}
+
+/* ---- what it came to ---- */
+
+static double number(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+static void read_summary(const dram_sweep_run *run, const cJSON *root, dram_sweep_result *result)
+{
+    const double code = number(root, "exit"), steps = number(root, "steps"), all = number(root, "steps_in_all");
+    const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval");
+    result->state = DRAM_SWEEP_BEGUN;
+    result->steps = steps > 0 ? (int64_t)steps : 0;
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) result->quality[q] = number(eval, dram_quality_name((dram_quality)q));
+    if (code == 0) result->state = run->timed || steps == all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
+}
+
+dram_status dram_job_result(const dram_sweep *sweep, int run, dram_sweep_result *result)
+{
+    char *directory, *path = NULL;
+    cJSON *root = NULL;
+    *result = (dram_sweep_result){.state = DRAM_SWEEP_WAITING, .exit = -1};
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) result->quality[q] = NAN;
+    TRY(dram_job_directory(sweep, run, &directory));
+    dram_status status = dram_path_join(directory, "summary.json", &path);
+    if (status == DRAM_OK && dram_path_exists(directory)) result->state = DRAM_SWEEP_BEGUN;
+    if (status == DRAM_OK && dram_path_exists(path)) {
+        if (dram_json_read(path, &root) == DRAM_OK)
+            read_summary(&sweep->runs[run], root, result);
+        else
+            dram_error_clear(); /* the run writes it anew */
+    }
+    cJSON_Delete(root);
+    dram_free(path);
+    dram_free(directory);
+    return status;
+}
+
+/* ---- how busy it keeps a card ---- */
+
+/* Of the second half of the first steps: the first ones load kernels. */
+static double share_of(FILE *file)
+{
+    char *line = NULL;
+    size_t room = 0;
+    double sum = 0;
+    int n = 0;
+    while (n < DRAM_JOB_SHARE_STEPS && getline(&line, &room, file) > 0) {
+        cJSON *root = NULL;
+        if (dram_json_parse(line, strlen(line), &root, NULL) != DRAM_OK) dram_error_clear();
+        double share = number(root, "device_utilization");
+        cJSON_Delete(root);
+        if (isnan(share)) continue;
+        if (n++ >= DRAM_JOB_SHARE_STEPS / 2) sum += share;
+    }
+    free(line);
+    return n == DRAM_JOB_SHARE_STEPS ? sum / (DRAM_JOB_SHARE_STEPS - DRAM_JOB_SHARE_STEPS / 2) : -1;
+}
+
+double dram_job_share(const dram_sweep *sweep, int run)
+{
+    char *directory, *path = NULL;
+    double share = -1;
+    if (dram_job_directory(sweep, run, &directory) != DRAM_OK) directory = NULL;
+    FILE *file = directory && dram_path_join(directory, "metrics.jsonl", &path) == DRAM_OK ? fopen(path, "re") : NULL;
+    if (file) {
+        share = share_of(file);
+        fclose(file);
+    }
+    dram_error_clear();
+    dram_free(path);
+    dram_free(directory);
+    return share;
+}

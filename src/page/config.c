@@ -1,0 +1,89 @@
+/* The config of a run on its page: what differs from the defaults, what changed on the way, and all of it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "page/html.h"
+#include "page/parts.h"
+#include "report/markup.h"
+
+typedef struct {
+    dram_str *out;
+    int differ, idle; /* keys that have an effect; that have none */
+} listing;
+
+static dram_status add_entry(void *context, const dram_config_entry *e)
+{
+    listing *l = context;
+    if (strcmp(e->value, e->standard) == 0 || strcmp(e->key, "name") == 0) return DRAM_OK;
+    if (e->idle) {
+        l->idle++;
+        return DRAM_OK;
+    }
+    l->differ++;
+    dram_str_add(l->out, "<tr><td class=\"w\"><code>");
+    dram_markup_add(l->out, e->key);
+    dram_str_add(l->out, "</code></td><td class=\"w\"><code>");
+    dram_markup_add(l->out, e->value);
+    dram_str_add(l->out, "</code></td><td class=\"w\"><code>");
+    dram_markup_add(l->out, e->standard);
+    dram_str_add(l->out, "</code></td></tr>\n");
+    return DRAM_OK;
+}
+
+static dram_status add_change(void *context, const char *key, dram_resume_kind kind, const char *values)
+{
+    dram_str *out = context;
+    (void)kind;
+    dram_str_add(out, "<li><code>");
+    dram_markup_add(out, key);
+    dram_str_add(out, ": ");
+    dram_markup_add(out, values);
+    dram_str_add(out, "</code></li>\n");
+    return DRAM_OK;
+}
+
+/* What is another than before at each step from which the run went on with another config. */
+static dram_status add_changes(const dram_history *r, dram_str *out)
+{
+    for (int i = 1; i < r->n_configs; i++) {
+        const dram_config *before = r->configs[i - 1].cfg, *now = r->configs[i].cfg;
+        if (!before || !now) continue;
+        dram_str changes = {0};
+        dram_status status = dram_config_compare(before, now, add_change, &changes);
+        if (status == DRAM_OK && changes.length)
+            dram_str_add(out, "<p>From step %" PRId64 " on it went on with</p>\n<ul>\n%s</ul>\n", r->configs[i].step,
+                         changes.text);
+        dram_str_free(&changes);
+        TRY(status);
+    }
+    return DRAM_OK;
+}
+
+dram_status dram_page_add_config(const dram_history *r, dram_str *out)
+{
+    const dram_config *cfg = dram_history_cfg(r);
+    dram_str rows = {0}, yaml = {0};
+    listing l = {.out = &rows};
+    dram_status status = DRAM_OK;
+    if (!cfg) return DRAM_OK;
+    dram_html_heading("Config", out);
+    TRY_GOTO(add_changes(r, out), done);
+    TRY_GOTO(dram_config_each(cfg, add_entry, &l), done);
+    TRY_GOTO(dram_config_write_yaml(cfg, &yaml), done);
+    dram_str_add(
+        out,
+        "<div class=\"scroll\"><table><thead><tr><th>differs from the default</th><th>value</th><th>default</th>"
+        "</tr></thead><tbody>\n%s</tbody></table></div>\n",
+        rows.text ? rows.text : "");
+    if (l.idle)
+        dram_str_add(out,
+                     "<p class=\"note\">%d more %s set to something else, and %s no effect beside the others.</p>\n",
+                     l.idle, l.idle == 1 ? "key is" : "keys are", l.idle == 1 ? "has" : "have");
+    dram_str_add(out, "<details><summary>All keys, as the run had them in the end</summary><pre>");
+    dram_markup_add(out, yaml.text);
+    dram_str_add(out, "</pre></details>\n");
+done:
+    dram_str_free(&rows);
+    dram_str_free(&yaml);
+    return status;
+}

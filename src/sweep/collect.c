@@ -1,0 +1,255 @@
+/* What is in a sweep's folder, read back: each run by its summary.json and the last line that events.jsonl has of it. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "io/json.h"
+#include "io/path.h"
+#include "sweep/frontier.h"
+
+/* Of a run, by its last event. */
+typedef struct {
+    bool failed; /* it ended badly */
+    bool ended;  /* its directory must be there: it came to something */
+    bool begun;  /* a child was started, and nothing since */
+    int exit;
+    char *text;
+} note;
+
+typedef struct {
+    const dram_sweep *sweep;
+    int *first;  /* [points + 1]: its runs in sweep->runs */
+    note *notes; /* [runs] */
+    dram_sweep_results *results;
+} collection;
+
+static dram_status no_memory(void)
+{
+    return dram_fail(DRAM_ERR_MEMORY, "no memory for the results of a sweep");
+}
+
+/* ---- events ---- */
+
+/* The run of that name, -1: it is none of this sweep. */
+static int find_run(const collection *c, const char *name)
+{
+    int index = atoi(name);
+    if (index < 1 || index > c->sweep->n_points) return -1;
+    for (int i = c->first[index - 1]; i < c->first[index]; i++)
+        if (strcmp(c->sweep->runs[i].name, name) == 0) return i;
+    return -1;
+}
+
+static bool is_word(const cJSON *item, const char *word)
+{
+    return cJSON_IsString(item) && strcmp(item->valuestring, word) == 0;
+}
+
+static dram_status take_event(collection *c, const cJSON *root)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "run"),
+                *event = cJSON_GetObjectItemCaseSensitive(root, "event"),
+                *code = cJSON_GetObjectItemCaseSensitive(root, "exit"),
+                *text = cJSON_GetObjectItemCaseSensitive(root, "text");
+    int run = cJSON_IsString(name) ? find_run(c, name->valuestring) : -1;
+    if (run < 0 || !cJSON_IsString(event)) return DRAM_OK;
+    note *n = &c->notes[run];
+    dram_free(n->text);
+    *n = (note){.failed = is_word(event, "failed"),
+                .ended = is_word(event, "done") || is_word(event, "promoted") || is_word(event, "interrupted"),
+                .begun = is_word(event, "started"),
+                .exit = cJSON_IsNumber(code) ? code->valueint : -1};
+    if (!n->failed || !cJSON_IsString(text)) return DRAM_OK;
+    n->text = dram_strdup(text->valuestring);
+    return n->text ? DRAM_OK : no_memory();
+}
+
+/* A line that is damaged, or still being written, is nothing. */
+static dram_status read_events(collection *c)
+{
+    char *path, *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    dram_status status = DRAM_OK;
+    TRY(dram_path_join(c->sweep->directory, "events.jsonl", &path));
+    FILE *file = dram_path_exists(path) ? fopen(path, "re") : NULL;
+    if (!file && dram_path_exists(path)) status = dram_fail(DRAM_ERR_IO, "%s: cannot open: %m", path);
+    while (file && status == DRAM_OK && (length = getline(&line, &room, file)) > 0) {
+        cJSON *root = NULL;
+        if (dram_json_parse(line, (size_t)length, &root, NULL) == DRAM_OK) status = take_event(c, root);
+        cJSON_Delete(root);
+        dram_error_clear();
+    }
+    if (file) fclose(file);
+    free(line); /* getline's own */
+    dram_free(path);
+    return status;
+}
+
+/* ---- runs ---- */
+
+static double number_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+static int64_t bytes_of(const cJSON *object, const char *key)
+{
+    double value = number_of(object, key);
+    return value > 0 && value < 9e18 ? (int64_t)value : 0;
+}
+
+static void take_summary(const cJSON *root, dram_sweep_result *r)
+{
+    const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval"),
+                *gpu = cJSON_GetObjectItemCaseSensitive(root, "gpu_process");
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) r->quality[q] = number_of(eval, dram_quality_name((dram_quality)q));
+    r->exit = (int)bytes_of(root, "exit");
+    r->steps = bytes_of(root, "steps");
+    r->measured_bytes = bytes_of(root, "measured_peak_bytes");
+    r->process_bytes =
+        bytes_of(cJSON_IsObject(gpu) ? gpu : root, cJSON_IsObject(gpu) ? "measured_bytes" : "process_peak_rss_bytes");
+    r->images_per_second = number_of(root, "images_per_second");
+    r->seconds_per_image = r->images_per_second > 0 ? 1 / r->images_per_second : NAN;
+    r->final_loss = number_of(root, "final_loss");
+}
+
+static dram_sweep_state judge(const note *n, const dram_sweep_run *run, const dram_sweep_result *r, double all,
+                              bool there)
+{
+    bool summary = r->exit >= 0;
+    if (summary && r->exit == 0 && !n->begun)
+        return run->timed || (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
+    if (summary && r->exit == 0) return (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_BEGUN;
+    if (n->failed || (summary && r->exit != 130 && !n->begun)) return DRAM_SWEEP_FAILED;
+    if (!there) return n->ended ? DRAM_SWEEP_GONE : n->begun ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
+    return DRAM_SWEEP_BEGUN;
+}
+
+static dram_status read_run(collection *c, int i)
+{
+    const dram_sweep_run *run = &c->sweep->runs[i];
+    dram_sweep_result *r = &c->results->runs[i];
+    note *n = &c->notes[i];
+    char *directory, *path = NULL;
+    cJSON *root = NULL;
+    *r = (dram_sweep_result){.exit = -1, .seconds_per_image = NAN, .images_per_second = NAN, .final_loss = NAN};
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) r->quality[q] = NAN;
+    TRY(dram_path_join(c->sweep->directory, run->name, &directory));
+    dram_status status = dram_path_join(directory, "summary.json", &path);
+    if (status == DRAM_OK && dram_path_exists(path) && dram_json_read(path, &root) != DRAM_OK) {
+        dram_warn("%s; the run counts as not ended", dram_error_text());
+        dram_error_clear();
+    }
+    if (root) take_summary(root, r);
+    double all = number_of(root, "steps_in_all");
+    r->state = judge(n, run, r, isfinite(all) ? all : c->sweep->points[run->point].steps, dram_path_exists(directory));
+    if (r->exit < 0) r->exit = n->exit;
+    if (r->state == DRAM_SWEEP_FAILED) {
+        r->text = n->text;
+        n->text = NULL;
+    }
+    cJSON_Delete(root);
+    dram_free(path);
+    dram_free(directory);
+    return status;
+}
+
+/* ---- points ---- */
+
+/* The point whose runs have its plan, and that whose runs have its quality: places. */
+static int plan_of(const dram_sweep *sweep, int i)
+{
+    return sweep->points[i].equal_to ? sweep->points[i].equal_to - 1 : i;
+}
+
+static int quality_of(const dram_sweep *sweep, int i)
+{
+    i = plan_of(sweep, i);
+    return sweep->points[i].timed_with ? sweep->points[i].timed_with - 1 : i;
+}
+
+/* Mean and deviation in two passes over runs in their order: the same bits whenever it is done. */
+static void take_quality(const collection *c, int point, dram_sweep_outcome *o)
+{
+    double sum = 0, squares = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = c->first[point]; i < c->first[point + 1]; i++) {
+            const dram_sweep_result *r = &c->results->runs[i];
+            double value = r->quality[c->sweep->quality];
+            if (r->state != DRAM_SWEEP_DONE || c->sweep->runs[i].timed || !isfinite(value)) continue;
+            if (pass == 0) {
+                sum += value;
+                o->n++;
+            } else {
+                squares += (value - sum / o->n) * (value - sum / o->n);
+            }
+        }
+    o->mean = o->n ? sum / o->n : NAN;
+    o->sd = o->n > 1 ? sqrt(squares / (o->n - 1)) : NAN;
+}
+
+static void take_own(const collection *c, int point, dram_sweep_outcome *o)
+{
+    double seconds = 0;
+    int timed = 0;
+    for (int i = c->first[point]; i < c->first[point + 1]; i++) {
+        const dram_sweep_result *r = &c->results->runs[i];
+        o->failed += r->state == DRAM_SWEEP_FAILED;
+        o->gone += r->state == DRAM_SWEEP_GONE;
+        o->waiting += r->state != DRAM_SWEEP_DONE && r->state != DRAM_SWEEP_FAILED;
+        if (r->measured_bytes > o->measured_bytes) o->measured_bytes = r->measured_bytes;
+        if (r->process_bytes > o->process_bytes) o->process_bytes = r->process_bytes;
+        if (r->state != DRAM_SWEEP_DONE || !isfinite(r->seconds_per_image)) continue;
+        seconds += r->seconds_per_image;
+        timed++;
+    }
+    o->seconds_per_image = timed ? seconds / timed : NAN;
+}
+
+static dram_status collect(collection *c)
+{
+    const dram_sweep *sweep = c->sweep;
+    for (int i = 0, run = 0; i < sweep->n_points; i++) {
+        c->first[i] = run;
+        while (run < sweep->n_runs && sweep->runs[run].point == i) run++;
+        c->first[i + 1] = run;
+    }
+    TRY(read_events(c));
+    for (int i = 0; i < sweep->n_runs; i++) TRY(read_run(c, i));
+    for (int i = 0; i < sweep->n_points; i++) {
+        take_quality(c, quality_of(sweep, i), &c->results->points[i]);
+        take_own(c, plan_of(sweep, i), &c->results->points[i]);
+    }
+    dram_sweep_frontier(sweep, c->results->points);
+    return DRAM_OK;
+}
+
+dram_status dram_sweep_collect(const dram_sweep *sweep, dram_sweep_results *results)
+{
+    collection c = {.sweep = sweep, .results = results};
+    size_t points = (size_t)sweep->n_points, runs = (size_t)sweep->n_runs;
+    results->runs = dram_calloc(runs + 1, sizeof *results->runs);
+    results->points = dram_calloc(points + 1, sizeof *results->points);
+    c.first = dram_calloc(points + 1, sizeof *c.first);
+    c.notes = dram_calloc(runs + 1, sizeof *c.notes);
+    dram_status status = results->runs && results->points && c.first && c.notes ? collect(&c) : no_memory();
+    for (size_t i = 0; c.notes && i < runs; i++) dram_free(c.notes[i].text);
+    dram_free(c.notes);
+    dram_free(c.first);
+    if (status != DRAM_OK) dram_sweep_results_free(sweep, results);
+    return status;
+}
+
+void dram_sweep_results_free(const dram_sweep *sweep, dram_sweep_results *results)
+{
+    for (int i = 0; results->runs && i < sweep->n_runs; i++) dram_free(results->runs[i].text);
+    dram_free(results->runs);
+    dram_free(results->points);
+    *results = (dram_sweep_results){0};
+}
