@@ -45,7 +45,7 @@ static void every_key_is_of_the_kind_that_is_meant(void **state)
             fail_msg("%s: src/config/keys.def and the list above do not say the same", key->path);
         }
     }
-    assert_int_equal(n[DRAM_RESUME_FREE], 18);
+    assert_int_equal(n[DRAM_RESUME_FREE], 20);
     assert_int_equal(n[DRAM_RESUME_SAID], 16);
     assert_int_equal(n[DRAM_RESUME_REFUSED], 8);
     assert_true(n[DRAM_RESUME_LISTED] > 50);
