@@ -20,7 +20,7 @@ static const char config[] =
     "name: %s\nseed: 3\ndevice: cpu\nthreads: 1\n"
     "data: {size: 64, classes: 3, class_names: [road, \"<script>alert(1)</script>\", \"a&b\"], "
     "train: {images: /nowhere/\"images, labels: /nowhere/labels}}\n"
-    "student: {arch: regnetx_002}\nmemory: {checkpoint: none}\nsam_distill: {enabled: false}\ntask: {enabled: true}\n"
+    "student: {arch: vit_micro}\nsam_distill: {enabled: false}\ntask: {enabled: true}\n"
     "optim: {lr: %s}\ntrain: {steps: 40, batch_size: 2}\n";
 
 static void put_text(void **state, const char *folder, const char *name, const char *text)
@@ -129,7 +129,7 @@ static void a_run_that_is_done(void **state)
     /* Plan, levers and config are there; what a class or a path is called is text. */
     assert_has(page.text, "The arena of one step");
     assert_has(page.text, "<th scope=\"row\">recompute</th>");
-    assert_has(page.text, "student.stem");
+    assert_has(page.text, "student.patch_embed");
     assert_has(page.text,
                "<code>optim.lr</code></td><td class=\"w\"><code>0.002</code></td><td class=\"w\"><code>0.001</code>");
     assert_has(page.text, "&lt;script&gt;alert(1)&lt;/script&gt;</th>");
@@ -229,7 +229,7 @@ static void how_a_run_ended_is_said(void **state)
         begin(state, run[i].name, run[i].name, "0.002");
         if (i == 2)
             put_text(state, run[i].name, "config.step-00000040.yaml",
-                     "name: paused\nstudent: {arch: regnetx_002}\n"
+                     "name: paused\nstudent: {arch: vit_micro}\n"
                      "sam_distill: {enabled: false}\ntask: {enabled: true}\ndata: {size: 64, "
                      "classes: 3}\ntrain: {steps: 60}\n");
         put_metrics(state, run[i].name, 40, "");
