@@ -31,7 +31,7 @@ static const bad cases[] = {
     {"sweep: {name: s, base: none.yaml, grid: {optim.lr: [0.1]}}\n", "",
      "s.yaml:1:24: sweep.base: none.yaml: No such file"},
     {"sweep: {name: s, base: s.yaml, grid: {optim.lr: [0.1]}}\n", "",
-     "s.yaml:1:24: sweep.base: s.yaml:1:1: sweep: unknown key"},
+     "s.yaml:1:24: sweep.base: s.yaml:1:1: sweep: this file is of many configs"},
     /* grid and set */
     {HEAD "  grid: {}\n", "", "s.yaml:4:9: sweep.grid: it is empty"},
     {HEAD "  grid: {optim.lr: []}\n", "", "s.yaml:4:20: optim.lr: there is no value in the list"},
