@@ -42,3 +42,4 @@ tests/train/rank_faults.sh 20 build/release/dram
 DRAM_SOAK_STEPS=10000 ctest --test-dir build/release --no-tests=error --output-on-failure -L '^soak$'
 DRAM_CPU_ISA=base ctest --test-dir build/release --no-tests=error --output-on-failure -L '^(ops|model)$'
 scripts/faults.sh
+scripts/sweep_faults.sh 20

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # A run is killed, its event file torn, and gone on with, while a TensorBoard watches it: PyPI's tensorboard reads every tag
 # back, the numbers are those of the run's own files, and no step is shown twice, by either of its two readers.
-# usage: check_tensorboard.sh [PROGRAM]     PYTHON: one that has tensorboard (pip install tensorboard)
+# PYTHON names a Python that has tensorboard (pip install tensorboard).
+# usage: check_tensorboard.sh
 set -euo pipefail
-here=$(dirname "$(realpath "$0")")
-dram=$(realpath "${1:-$here/../build/release/dram}") python=${PYTHON:-python3}
+. "$(dirname "$0")/lib.sh"
+arguments 0 0 "$@"
+cd "$(dirname "$0")/.."
+here=$PWD/scripts python=${PYTHON:-python3}
+find_dram
+dram=$(realpath "$dram")
 work=$(mktemp -d)
 servers=()
 trap 'kill "${servers[@]}" 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -38,10 +38,10 @@ typedef struct {
 } facts;
 
 /* The GPU is opened and closed again: that finds a missing library too. */
-static void find_gpu(facts *f)
+static void find_gpu(bool cuda, facts *f)
 {
     dram_device *device = NULL;
-    if (!dram_device_cuda_usable(f->no_gpu, sizeof f->no_gpu)) return;
+    if (!cuda && !dram_device_cuda_usable(f->no_gpu, sizeof f->no_gpu)) return;
     f->gpu = dram_device_cuda_card(0, &f->card) == DRAM_OK && dram_device_open_cuda(0, 1, &device) == DRAM_OK;
     if (!f->gpu) snprintf(f->no_gpu, sizeof f->no_gpu, "%s", dram_error_text());
     dram_error_clear();
@@ -64,7 +64,7 @@ static void find_ranks(facts *f)
 }
 
 /* What a run with the keys' defaults would take. */
-static dram_status find_facts(facts *f)
+static dram_status find_facts(bool cuda, facts *f)
 {
     static const char *const choose[] = {"data.workers=0", "data.prefetch=0"};
     dram_config *cfg;
@@ -80,7 +80,7 @@ static dram_status find_facts(facts *f)
     f->workers = cfg->data.workers;
     f->prefetch = cfg->data.prefetch;
     f->reserve = dram_headroom_reserve(cfg);
-    find_gpu(f);
+    find_gpu(cuda, f);
     find_ranks(f);
     const dram_profile gpu = dram_profile_cuda(f->workers);
     if (f->gpu) f->reserve = dram_machine_overhead(&gpu);
@@ -246,13 +246,17 @@ static cJSON *facts_json(const facts *f)
 
 dram_status dram_command_doctor(int argc, char **argv)
 {
-    bool json = false, help;
-    const dram_option options[] = {{"--json", NULL, "print one JSON object", &json, NULL}};
+    bool json = false, cuda = false, help;
+    const dram_option options[] = {
+        {"--json", NULL, "print one JSON object", &json, NULL},
+        {"--cuda", NULL, "open the GPU as `device: cuda` does, also one that `device: auto` would not take", &cuda,
+         NULL},
+    };
     dram_words words;
     facts f;
-    TRY(dram_parse("doctor", argc, argv, options, 1, 0, &words, &help));
+    TRY(dram_parse("doctor", argc, argv, options, 2, 0, &words, &help));
     if (help) return DRAM_OK;
-    TRY(find_facts(&f));
+    TRY(find_facts(cuda, &f));
     if (json) return dram_print_json(facts_json(&f));
     print_facts(&f);
     return DRAM_OK;

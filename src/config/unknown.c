@@ -62,6 +62,8 @@ dram_status dram_key_unknown(const char *path, const char *shown, const dram_key
     char section[128] = "";
     const char *name = dram_key_name(path);
     if (name > path) snprintf(section, sizeof section, "%.*s", (int)(name - 1 - path), path);
+    if (strcmp(path, "sweep") == 0)
+        return dram_key_fail(place, shown, "this file is of many configs: `dram sweep FILE` plans and runs them");
     const char *meant = same_name(name);
     if (!meant) {
         const char **names = dram_alloc((size_t)dram_n_keys * sizeof *names);

@@ -1,6 +1,7 @@
 #include "export/card.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,11 +30,11 @@ static const cJSON *member(const cJSON *object, const char *key)
     return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-/* What a summary has at KEY, -1 where it has none or null. */
+/* What a summary has at KEY; NAN where it has none, or null. */
 static double number(const cJSON *object, const char *key)
 {
     const cJSON *item = member(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : -1;
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
 /* ---- the head, and how it is used ---- */
@@ -59,10 +60,10 @@ static void add_head(const dram_export *e, const char *name, const char *timm, d
     if (!e->has_config)
         dram_str_add(out, ".");
     else if (sam->enabled)
-        dram_str_add(out, ": a student of SAM's image encoder `%s`.", sam->teacher.model_type);
+        dram_str_add(out, ", distilled from `%s`, an image encoder as SAM's.", sam->teacher.model_type);
     else
-        dram_str_add(out, ": trained without a teacher.");
-    dram_str_add(out, " Trained with dram, exported by dram %s.\n\n", DRAM_VERSION);
+        dram_str_add(out, ", trained without a teacher.");
+    dram_str_add(out, " Exported by dram %s.\n\n", DRAM_VERSION);
     dram_str_add(
         out,
         "**Licence: not filled in.** Who gives these weights away fills it in, here and as `license:` above: what the\n"
@@ -175,9 +176,9 @@ static void add_training(const dram_export *e, const cJSON *summary, dram_str *o
     add_data(cfg, summary, out);
     add_teacher(&cfg->sam_distill, out);
     add_losses(cfg, out);
-    dram_str_add(out, "| updates | %.0f of %d images |\n",
-                 number(summary, "steps") >= 0 ? number(summary, "steps") : (double)cfg->train.steps,
-                 cfg->train.batch_size);
+    double ranks = number(member(summary, "distributed"), "ranks"), steps = number(summary, "steps");
+    dram_str_add(out, "| updates | %.0f of %.0f images |\n", steps >= 0 ? steps : (double)cfg->train.steps,
+                 cfg->train.batch_size * (ranks > 0 ? ranks : 1));
     dram_str_add(out, "| optimiser | %s, lr %g, weight decay %g |\n| precision | %s |\n\n",
                  dram_optim_word(cfg->optim.type), cfg->optim.lr, cfg->optim.weight_decay,
                  dram_precision_word(cfg->train.precision));
@@ -204,10 +205,15 @@ static void add_numbers(const cJSON *summary, dram_str *out)
     }
     dram_str_add(out, "| | | images |\n|---|---|---|\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (number(eval, rows[i].key) >= 0)
+        if (isfinite(number(eval, rows[i].key)))
             dram_str_add(out, "| %s | %.4f | %.0f |\n", rows[i].text, number(eval, rows[i].key),
                          number(eval, rows[i].of));
-    dram_str_add(out, "\nOn the run's own held-out images (`data.val`), by `dram eval`.\n");
+    const cJSON *data = member(summary, "data");
+    double shared = number(member(data, "val_in_train_by_name"), "count") +
+                    number(member(data, "val_in_train_by_content"), "count"); /* under another name */
+    dram_str_add(out, "\nOn `data.val` of the run, as `dram eval` measures.");
+    if (shared > 0) dram_str_add(out, " Of these images %.0f are in `data.train` too.", shared);
+    dram_str_add(out, "\n");
 }
 
 /* Of a run that has come to its end; NULL: of a checkpoint, or of a file. */

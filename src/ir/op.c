@@ -9,7 +9,7 @@ const dram_op_row dram_op_rows[DRAM_OP_COUNT] = {
 #undef X
 };
 
-const dram_rules *const *dram_op_rules;
+const dram_rules *const *_Atomic dram_op_rules;
 
 int dram_op_updates(dram_op op, int o)
 {

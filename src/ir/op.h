@@ -63,7 +63,7 @@ enum { DRAM_TIMED = 7 };
 void dram_node_timed(const dram_node *node, int value[DRAM_TIMED]);
 
 /* src/ops installs its rules here before the first graph is built (dram_ops_init); ir itself knows none of them. */
-extern const dram_rules *const *dram_op_rules;
+extern const dram_rules *const *_Atomic dram_op_rules; /* threads that plan side by side set it to the same */
 
 /* Where a node runs and has its workspace. */
 static inline dram_space dram_node_space(const dram_graph *g, const dram_node *node)

@@ -42,18 +42,22 @@ static bool is_left_out(const char *variable, const char *cards)
     return cards && n == sizeof visible - 1 && strncmp(variable, visible, n) == 0;
 }
 
+/* Open MPI binds the ranks of every job to the first cores, those of a job beside it as well. */
+static const char unbound[] = "OMPI_MCA_hwloc_base_binding_policy=none";
+
 /* The environment of a child; the list alone, and the last text, are new. dram_free both. */
-static char **make_environment(const char *cards, char **last)
+static char **make_environment(const char *cards, bool by_ranks, char **last)
 {
     size_t n = 0;
     dram_str text = {0};
     *last = NULL;
     while (environ[n]) n++;
-    char **out = dram_alloc((n + 2) * sizeof *out);
+    char **out = dram_alloc((n + 3) * sizeof *out);
     if (!out) return NULL;
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
         if (!is_left_out(environ[i], cards)) out[kept++] = environ[i];
+    if (by_ranks && !getenv("OMPI_MCA_hwloc_base_binding_policy")) out[kept++] = (char *)(uintptr_t)unbound;
     if (cards) dram_str_add(&text, "CUDA_VISIBLE_DEVICES=%s", cards);
     if (text.text) out[kept++] = *last = text.text;
     out[kept] = NULL;
@@ -68,25 +72,25 @@ static dram_status find_program(char path[PATH_MAX])
     return DRAM_OK;
 }
 
-/* output: an open file that gets standard output; `errors`: standard error too. */
-static dram_status spawn(char **words, const char *cards, int output, bool errors, bool group, pid_t *pid)
+/* output: an open file that gets standard output, and of a run standard error too, which is in a group of its own. */
+static dram_status spawn(char **words, const char *cards, int output, bool run, bool by_ranks, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t all;
-    char *last, **environment = make_environment(cards, &last);
+    char *last, **environment = make_environment(cards, by_ranks, &last);
     if (!environment) return dram_fail(DRAM_ERR_MEMORY, "no memory to start a run");
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, output, 1);
-    if (errors) posix_spawn_file_actions_adddup2(&actions, output, 2);
+    if (run) posix_spawn_file_actions_adddup2(&actions, output, 2);
     /* What this process ignores its children need not. */
     sigfillset(&all);
     sigdelset(&all, SIGHUP);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, (short)(POSIX_SPAWN_SETSIGDEF | (group ? POSIX_SPAWN_SETPGROUP : 0)));
+    posix_spawnattr_setflags(&attributes, (short)(POSIX_SPAWN_SETSIGDEF | (run ? POSIX_SPAWN_SETPGROUP : 0)));
     int reason = posix_spawnp(pid, words[0], &actions, &attributes, words, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
@@ -134,7 +138,7 @@ dram_status dram_child_start(const dram_child_order *order, dram_child *child)
     int log = open_log(order->directory, &child->log, &status);
     if (log >= 0) {
         fcntl(order->claim, F_SETFD, 0);
-        status = spawn(words, order->cards, log, true, true, &child->pid);
+        status = spawn(words, order->cards, log, true, child->by_ranks, &child->pid);
         fcntl(order->claim, F_SETFD, FD_CLOEXEC);
         close(log);
     }
@@ -166,9 +170,19 @@ bool dram_child_ended(const dram_child *child, int *code)
 
 /* ---- what it said ---- */
 
-/* The last line of a text that is not blank, without its end. */
+static const char own[] = "dram: "; /* begins the line with which dram fails */
+
+/* The last such line, behind its beginning: mpirun says something of its own after it. Else the last that is not blank.
+ * The text is cut behind it. */
 static const char *last_line(char *text)
 {
+    char *failed = NULL;
+    for (char *at = text; (at = strstr(at, own)); at++)
+        if (at == text || at[-1] == '\n') failed = at + strlen(own);
+    if (failed) {
+        failed[strcspn(failed, "\n")] = '\0';
+        return failed;
+    }
     size_t n = strlen(text);
     while (n && strchr("\n\r \t", text[n - 1])) text[--n] = '\0';
     char *line = strrchr(text, '\n');
@@ -178,7 +192,6 @@ static const char *last_line(char *text)
 void dram_child_last_words(const char *directory, const dram_child *child, int code, dram_str *text)
 {
     enum { MOST = 8192 };
-    static const char own[] = "dram: ";
     char said[MOST + 1] = "", *path = NULL;
     struct stat info;
     const char *why;
@@ -192,7 +205,6 @@ void dram_child_last_words(const char *directory, const dram_child *child, int c
     dram_free(path);
     dram_error_clear();
     const char *line = last_line(said);
-    if (strncmp(line, own, sizeof own - 1) == 0) line += sizeof own - 1;
     if (code > 128 && code != 130)
         dram_str_add(text, "ended by signal %d (%s)%s%.1000s", code - 128, strsignal(code - 128),
                      *line ? "; its last line: " : "", line);

@@ -412,9 +412,21 @@ static void leave_out(launch *l)
     }
 }
 
+/* A task of an array may have a point that needs no run. */
+static dram_status check_index(const launch *l)
+{
+    int index = l->options->index, runs = 0;
+    if (index > l->sweep->n_points)
+        return dram_fail(DRAM_ERR_CONFIG, "--index %d: there are %d points, counted from 1", index, l->sweep->n_points);
+    for (int i = 0; i < l->sweep->n_runs; i++) runs += l->sweep->points[l->sweep->runs[i].point].index == index;
+    if (index && !runs) tell(l, "point %d has no run of its own: see the table", index);
+    return DRAM_OK;
+}
+
 static dram_status find_out_all(launch *l)
 {
     const dram_sweep *s = l->sweep;
+    TRY(check_index(l));
     for (int i = 0; i < s->n_runs; i++) {
         l->order[i] = i;
         l->run[i].again = l->options->failed && l->events.of[i].any && l->events.of[i].last == DRAM_SWEEP_EVENT_FAILED;

@@ -48,7 +48,7 @@ static int64_t resident(int64_t pid)
  * of it for as long as the sweep lasts. False: it is none, or it will not do. */
 static bool read_card(const char *name, int64_t *free_bytes)
 {
-    static const char *const words[] = {"doctor", "--json", NULL};
+    static const char *const words[] = {"doctor", "--cuda", "--json", NULL};
     dram_str out = {0};
     cJSON *root = NULL;
     int code = 1;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "io/json.h"
 #include "io/path.h"
+#include "sweep/events.h"
 #include "sweep/frontier.h"
 
 /* Of a run, by its last event. */
@@ -44,24 +45,20 @@ static int find_run(const collection *c, const char *name)
     return -1;
 }
 
-static bool is_word(const cJSON *item, const char *word)
-{
-    return cJSON_IsString(item) && strcmp(item->valuestring, word) == 0;
-}
-
 static dram_status take_event(collection *c, const cJSON *root)
 {
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "run"),
                 *event = cJSON_GetObjectItemCaseSensitive(root, "event"),
                 *code = cJSON_GetObjectItemCaseSensitive(root, "exit"),
                 *text = cJSON_GetObjectItemCaseSensitive(root, "text");
-    int run = cJSON_IsString(name) ? find_run(c, name->valuestring) : -1;
-    if (run < 0 || !cJSON_IsString(event)) return DRAM_OK;
+    int run = cJSON_IsString(name) ? find_run(c, name->valuestring) : -1, kind = dram_sweep_event_of(event);
+    if (run < 0 || kind < 0) return DRAM_OK;
     note *n = &c->notes[run];
     dram_free(n->text);
-    *n = (note){.failed = is_word(event, "failed"),
-                .ended = is_word(event, "done") || is_word(event, "promoted") || is_word(event, "interrupted"),
-                .begun = is_word(event, "started"),
+    *n = (note){.failed = kind == DRAM_SWEEP_EVENT_FAILED,
+                .ended = kind == DRAM_SWEEP_EVENT_DONE || kind == DRAM_SWEEP_EVENT_PROMOTED ||
+                         kind == DRAM_SWEEP_EVENT_INTERRUPTED,
+                .begun = kind == DRAM_SWEEP_EVENT_STARTED,
                 .exit = cJSON_IsNumber(code) ? code->valueint : -1};
     if (!n->failed || !cJSON_IsString(text)) return DRAM_OK;
     n->text = dram_strdup(text->valuestring);

@@ -47,7 +47,7 @@ static int find_run(const dram_events *e, const char *name)
 
 /* ---- reading ---- */
 
-static int event_of(const cJSON *item)
+int dram_sweep_event_of(const cJSON *item)
 {
     for (int i = 0; cJSON_IsString(item) && i < DRAM_SWEEP_EVENT_COUNT; i++)
         if (strcmp(item->valuestring, words[i]) == 0) return i;
@@ -82,7 +82,7 @@ static bool take_line(dram_events *e, const char *line, size_t bytes)
     }
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "run");
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(root, "exit");
-    int event = event_of(cJSON_GetObjectItemCaseSensitive(root, "event"));
+    int event = dram_sweep_event_of(cJSON_GetObjectItemCaseSensitive(root, "event"));
     int run = cJSON_IsString(name) ? find_run(e, name->valuestring) : -1;
     bool good = event >= 0 && cJSON_IsString(name);
     if (good && run >= 0) {

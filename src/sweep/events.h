@@ -21,6 +21,9 @@ typedef enum {
         DRAM_SWEEP_EVENT_COUNT
 } dram_sweep_event;
 
+/* The event that a member "event" of a line names, -1: none. */
+int dram_sweep_event_of(const cJSON *item);
+
 /* What is known of a run by them. */
 typedef struct {
     bool any, begun; /* there is one; it was started once */

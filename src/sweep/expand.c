@@ -265,13 +265,14 @@ static dram_status find_differs(expansion *e)
 /* What all points share is taken of the base. */
 static dram_status take_base(const dram_sweep_spec *spec, dram_sweep *sweep)
 {
-    char place[400];
+    char place[400] = "";
     dram_config *cfg;
     dram_str name = {0};
     dram_status status = dram_config_try(spec->base, spec->set.set, spec->set.n, &cfg);
-    snprintf(place, sizeof place, "%s:%d:%d: sweep.base: ", spec->base_at.file, spec->base_at.line,
-             spec->base_at.column);
-    if (status != DRAM_OK) return spec->file ? dram_error_prefix(status, place) : status;
+    if (status != DRAM_OK && spec->base_at.file)
+        snprintf(place, sizeof place, "%s:%d:%d: sweep.base: ", spec->base_at.file, spec->base_at.line,
+                 spec->base_at.column);
+    if (status != DRAM_OK) return dram_error_prefix(status, place);
     sweep->quality = spec->quality >= 0  ? (dram_quality)spec->quality
                      : cfg->task.enabled ? DRAM_QUALITY_MIOU
                                          : DRAM_QUALITY_EMBEDDING_COSINE;

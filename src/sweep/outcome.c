@@ -275,7 +275,7 @@ static void add_row(const dram_sweep *sweep, const dram_sweep_results *results, 
         snprintf(quality, sizeof quality, "%.4f", o->mean);
     if (isfinite(o->seconds_per_image)) snprintf(time, sizeof time, "%.4g ms", 1e3 * o->seconds_per_image);
     dram_str_add(out, "%5d %s  %11s  %-22s  %11s  %s\n", p->index, o->pareto ? "*" : " ", arena, quality, time,
-                 *p->differs ? p->differs : p->overrides);
+                 dram_sweep_shown(sweep, p));
     if (p->text) dram_str_add(out, "         %s: %s\n", dram_point_status_word(p->status), p->text);
 }
 

@@ -40,6 +40,12 @@ const char *dram_sweep_state_word(dram_sweep_state state)
     return words[state];
 }
 
+const char *dram_sweep_shown(const dram_sweep *sweep, const dram_sweep_point *point)
+{
+    if (*point->differs) return point->differs;
+    return sweep->n_points == 1 && *point->overrides ? point->overrides : "the base";
+}
+
 bool dram_sweep_is_trained(const dram_sweep_point *point)
 {
     return point->status == DRAM_POINT_PLANNED && !point->equal_to && !point->timed_with;

@@ -123,6 +123,9 @@ void dram_sweep_free(dram_sweep *sweep); /* leaves {0} */
  * DRAM_INTERRUPTED. */
 dram_status dram_sweep_plan(dram_sweep *sweep, int threads, bool inputs, const volatile sig_atomic_t *stop);
 
+/* What a person reads of a point: what differs, or where that is nothing, what it is. Its own text, or a static one. */
+const char *dram_sweep_shown(const dram_sweep *sweep, const dram_sweep_point *point);
+
 /* Whether a point is trained: it is planned, and its results are no other's. */
 bool dram_sweep_is_trained(const dram_sweep_point *point);
 

@@ -4,11 +4,6 @@
 
 #include "sweep/sweep.h"
 
-static const char *shown(const dram_sweep_point *p)
-{
-    return *p->differs ? p->differs : *p->overrides ? p->overrides : "the base as it is";
-}
-
 /* What becomes of it, in a word or two. */
 static void describe(const dram_sweep_point *p, char *out, size_t size)
 {
@@ -23,14 +18,15 @@ static void describe(const dram_sweep_point *p, char *out, size_t size)
                                                  : "does not fit");
 }
 
-static void add_row(const dram_sweep_point *p, dram_str *out)
+static void add_row(const dram_sweep *sweep, const dram_sweep_point *p, dram_str *out)
 {
     char arena[32] = "-", process[32] = "-", what[40];
     describe(p, what, sizeof what);
     if (p->planned_bytes) dram_format_bytes(p->planned_bytes, arena, sizeof arena);
     if (p->process_bytes) dram_format_bytes(p->process_bytes, process, sizeof process);
     dram_str_add(out, "%5d  %-12s  %11s  %11s  %9.3g  %s\n", p->index, what, arena, process, (double)p->flops / 1e12,
-                 shown(p));
+                 dram_sweep_shown(sweep, p));
+    if (p->asked > 1) dram_str_add(out, "       asked for %d times\n", p->asked);
     if (p->text) dram_str_add(out, "       %s\n", p->text);
     if (p->floor_bytes)
         dram_str_add(out, "       exact levers alone reach %s%s%s\n",
@@ -68,7 +64,7 @@ static void add_heading(const dram_sweep *sweep, dram_str *out)
 dram_status dram_sweep_table(const dram_sweep *sweep, dram_str *out)
 {
     add_heading(sweep, out);
-    dram_str_add(out, "\n%5s  %-12s  %11s  %11s  %9s  %s\n", "point", "", "arena", "process", "TFLOP", "");
-    for (int i = 0; i < sweep->n_points; i++) add_row(&sweep->points[i], out);
+    dram_str_add(out, "\n%5s  %-12s  %11s  %11s  %9s\n", "point", "", "arena", "process", "TFLOP");
+    for (int i = 0; i < sweep->n_points; i++) add_row(sweep, &sweep->points[i], out);
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the table of a sweep") : DRAM_OK;
 }

@@ -34,12 +34,12 @@ static int setup(void **state)
 /* The file NAME.yaml of a sweep over `n` learning rates, of so many steps. */
 static void write_sweep(void **state, const char *name, int n, int steps, const char *more)
 {
-    static const char *const rates[] = {"[1.0e-3]", "[1.0e-3, 2.0e-3]", "[1.0e-3, 2.0e-3, 3.0e-3, 4.0e-3]"};
+    static const char *const rates[] = {"[1.0e-3]", "[1.0e-3, 2.0e-3]", "[1.0e-3, 2.0e-3, 3.0e-3]"};
     char file[64], text[600];
     snprintf(file, sizeof file, "%s.yaml", name);
     int bytes = snprintf(text, sizeof text,
                          "sweep:\n  name: %s\n  base: base.yaml\n  set: {train.steps: %d}\n  grid: {optim.lr: %s}\n%s",
-                         name, steps, rates[n / 2], more);
+                         name, steps, rates[n - 1], more);
     put_file(in_dir(state, file), text, (size_t)bytes);
 }
 
@@ -188,23 +188,36 @@ static void assert_steps(void **state, const char *name, int steps)
 
 static void two_processes(void **state)
 {
-    write_sweep(state, "shared", 4, 2, "");
+    write_sweep(state, "shared", 3, 2, "");
     pid_t a = start(state, "sweep shared.yaml --jobs 1 --memory " LIMIT, "a.txt");
+    wait_for(state, "shared", "started", 1);
+    char path[200];
+    snprintf(path, sizeof path, "%s/runs/shared/%s/lock", (const char *)*state, find("started")->run);
+    for (int i = 0; i < 3000 && !is_there(path); i++) usleep(10000);
+    kill(a, SIGSTOP); /* so that both have a part in it, whoever gets the processor */
     pid_t b = start(state, "sweep shared.yaml --jobs 1 --memory " LIMIT, "b.txt");
+    for (int i = 1; i < 6000 && (read_events(state, "shared"), count("done") == 0); i++) {
+        usleep(10000);
+        if (i % 200) continue;
+        kill(a, SIGCONT); /* it may hold what the other waits for */
+        usleep(5000);
+        kill(a, SIGSTOP);
+    }
+    kill(a, SIGCONT);
     assert_int_equal(dram_wait(a), 0);
     assert_int_equal(dram_wait(b), 0);
     read_events(state, "shared");
-    assert_once(4, true);
+    assert_once(3, true);
     assert_packed(300 << 20);
     assert_steps(state, "shared", 2);
     char *first = get_file(in_dir(state, "a.txt"), NULL), *second = get_file(in_dir(state, "b.txt"), NULL);
-    assert_true(strstr(first, "\nstarted ") && strstr(second, "\nstarted ")); /* both had a part in it */
+    assert_true(strstr(first, "\nstarted ") && strstr(second, "\nstarted "));
     free(first);
     free(second);
     /* Nothing is left to do, and a folder that was deleted is made again. */
     dram_ok(state, "sweep shared.yaml --memory " LIMIT);
     read_events(state, "shared");
-    assert_once(4, true);
+    assert_once(3, true);
     assert_null(strstr(printed, "started "));
     char command[300];
     snprintf(command, sizeof command, "rm -r '%s/runs/shared/%s'", (const char *)*state, find("done")->run);
@@ -212,20 +225,20 @@ static void two_processes(void **state)
     dram_ok(state, "sweep shared.yaml --memory " LIMIT);
     assert_non_null(strstr(complained, "this run was begun, and its folder is gone: it is made again"));
     read_events(state, "shared");
-    assert_int_equal(count("done"), 5);
+    assert_int_equal(count("done"), 4);
 }
 
 /* SIGKILL: the child goes on, the next sweep waits for it, and nothing is made twice. */
 static void killed(void **state)
 {
-    write_sweep(state, "killed", 2, 20, "");
+    write_sweep(state, "killed", 1, 20, "");
     pid_t a = start(state, "sweep killed.yaml --jobs 1 --memory " LIMIT, "a.txt");
     wait_for(state, "killed", "started", 1);
     kill(a, SIGKILL);
     waitpid(a, NULL, 0);
     dram_ok(state, "sweep killed.yaml --jobs 1 --memory " LIMIT);
     read_events(state, "killed");
-    assert_once(2, false);
+    assert_once(1, false);
     assert_steps(state, "killed", 20);
 }
 

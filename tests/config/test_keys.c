@@ -3,7 +3,7 @@
 
 #include "config/keys.h"
 
-enum { MOST_FILES = 400, MOST_PARTS = 8 };
+enum { MOST_FILES = 800, MOST_PARTS = 8 };
 
 /* ---- sources ---- */
 

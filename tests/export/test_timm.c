@@ -136,6 +136,7 @@ static void card(void **state)
     snprintf(number, sizeof number, "teacher's | %.4f | 8 |", json_number(eval, "embedding_cosine"));
     has(text, number);
     cJSON_Delete(summary);
+    has(text, "Of these images 8 are in `data.train` too.");
     assert_null(strstr(text, *state));
     free(text);
 

@@ -52,8 +52,8 @@ static void an_optimiser_in_shards(void **state)
         int ranks, batch;
         const char *set;
     } jobs[] = {
-        {2, 1, VIT VAL "optim.clip_norm=0 optim.shard=state optim.state=int8 train.precision=bf16"},
-        {3, 1, VIT VAL "optim.clip_norm=0.05 optim.shard=gradients distributed.bucket=64KiB"},
+        {3, 1, VIT VAL "optim.clip_norm=0 optim.shard=state optim.state=int8 train.precision=bf16"},
+        {2, 1, VIT VAL "optim.clip_norm=0.05 optim.shard=gradients distributed.bucket=64KiB"},
         {2, 2,
          VAL "optim.type=sgd optim.shard=gradients optim.clip_norm=0.05 distributed.bucket=300KiB "
              "sam_distill.teacher.placement=shard"},
