@@ -2,8 +2,8 @@
 # Every launcher that is here starts a training of two ranks, whose weights must be those of one process: mpirun; srun and
 # sbatch, by a Slurm that answers or, for root, by one that is started for this machine alone (Debian's slurm-wlm and
 # munge), which makes the runs of a sweep by an array too; torchrun, on simulated GPUs, where one is named (PyPI's torch has
-# it). Prints a line for each, and what was
-# skipped. Not part of the tests: a Slurm is a service of the machine. DRAM_SIM names a program for simulated GPUs.
+# it). Prints a line for each, and what was skipped. Not part of the tests: a Slurm is a service of the machine. DRAM_SIM
+# names a program for simulated GPUs.
 # usage: launchers.sh [TORCHRUN]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
