@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every launcher that is here starts a training of two ranks, whose weights must be those of one process: mpirun; srun and
 # sbatch, by a Slurm that answers or, for root, by one that is started for this machine alone (Debian's slurm-wlm and
-# munge); torchrun, on simulated GPUs, where one is named (PyPI's torch has it). Prints a line for each, and what was
-# skipped. Not part of the tests: a Slurm is a service of the machine. DRAM_SIM names a program for simulated GPUs.
+# munge), which makes the runs of a sweep by an array too; torchrun, on simulated GPUs, where one is named (PyPI's torch has
+# it). Prints a line for each, and what was skipped. Not part of the tests: a Slurm is a service of the machine. DRAM_SIM
+# names a program for simulated GPUs.
 # usage: launchers.sh [TORCHRUN]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -71,6 +72,27 @@ launched() {
   fi
 }
 
+# An array of a sweep: a task for each of three points, all at once; each makes the runs of its own, and the folder has all.
+array() {
+  cat >sweep.yaml <<'END'
+sweep:
+  name: array
+  base: t.yaml
+  set: {device: cpu, data.val.images: scenes/images, data.val.labels: scenes/labels}
+  grid: {optim.lr: [1.0e-3, 2.0e-3, 3.0e-3]}
+END
+  # shellcheck disable=SC2016
+  if timeout 300 sbatch --wait --array=1-3 -o 'array-%a.txt' --wrap "exec $dram"' sweep sweep.yaml --index $SLURM_ARRAY_TASK_ID' >array.log 2>&1 &&
+    [ "$(grep -c '"event":"done"' runs/array/events.jsonl)" = 3 ] && [ "$(grep -c '"event":"started"' runs/array/events.jsonl)" = 3 ] &&
+    "$dram" sweep sweep.yaml --report >>array.log 2>&1 && ! grep -q 'to do' array.log; then
+    echo "sbatch --array: three tasks made the runs of a sweep, each its own"
+  else
+    failed=1
+    echo "sbatch --array: FAILED"
+    tail -n 5 array.log array-*.txt
+  fi
+}
+
 cd "$work"
 "$dram" synth scenes --count 14 --seed 11 >/dev/null
 cat >t.yaml <<'END'
@@ -99,6 +121,7 @@ if slurm >slurm.txt; then
   launched srun one srun --mpi=pmix -n 2 "$dram" train t.yaml device=cpu name=srun
   printf '#!/bin/bash\nsrun --mpi=pmix %q train t.yaml device=cpu name=sbatch\n' "$dram" >job.sh
   launched sbatch one sbatch --wait -n 2 -o job.txt job.sh
+  array
 else
   echo "srun, sbatch: skipped, $(cat slurm.txt)"
 fi

@@ -248,6 +248,24 @@ static dram_status add_all(const dram_history *r, int n, const values *v, dram_s
     return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the page of %d runs", n) : DRAM_OK;
 }
 
+/* Runs that are called the same go by their folders. */
+static dram_status tell_names_apart(dram_history *r, int n)
+{
+    bool *twin = dram_calloc((size_t)n, sizeof *twin);
+    dram_status status = twin ? DRAM_OK : DRAM_ERR_MEMORY;
+    for (int i = 0; i < n && status == DRAM_OK; i++)
+        for (int k = i + 1; k < n; k++)
+            if (strcmp(r[i].name, r[k].name) == 0) twin[i] = twin[k] = true;
+    for (int i = 0; i < n && status == DRAM_OK; i++) {
+        if (!twin[i]) continue;
+        dram_free(r[i].name);
+        r[i].name = dram_strdup(r[i].directory);
+        if (!r[i].name) status = DRAM_ERR_MEMORY;
+    }
+    dram_free(twin);
+    return status == DRAM_OK ? status : dram_fail(status, "no memory for the names of %d runs", n);
+}
+
 dram_status dram_page_runs(const char *const *directories, int n, dram_str *out, int *notes)
 {
     dram_status status = DRAM_OK;
@@ -259,6 +277,7 @@ dram_status dram_page_runs(const char *const *directories, int n, dram_str *out,
         status = dram_history_read(directories[read], &r[read]);
     for (int i = 0; i < read && status == DRAM_OK; i++)
         if (dram_history_cfg(&r[i])) status = dram_config_each(dram_history_cfg(&r[i]), keep_value, &v[i]);
+    if (status == DRAM_OK) status = tell_names_apart(r, n);
     if (status == DRAM_OK) status = add_all(r, n, v, out);
     *notes = 0;
     for (int i = 0; i < read; i++) {

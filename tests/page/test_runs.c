@@ -258,6 +258,12 @@ static void several_runs_are_held_against_each_other(void **state)
     assert_has_not(page.text, "<td><code>train.steps</code></td>");                          /* it is the same */
     assert_int_equal(count_of(page.text, "data-name=\"broken\" data-points=\"1 2.625;"), 2); /* wide and slender */
     dram_str_free(&page);
+    const char *twins[] = {folders[0], folders[1], folders[0]};
+    dram_str_free(&page);
+    ok(dram_page_runs(twins, 3, &page, &notes));
+    assert_has(page.text, "/done</th>"); /* two of one name go by their folder */
+    assert_has_not(page.text, "/resumed</th>");
+    dram_str_free(&page);
     folders[1] = in_dir(state, "nothing");
     assert_int_equal(dram_page_runs(folders, 3, &page, &notes), DRAM_ERR_CONFIG);
     assert_has(dram_error_text(), "nothing: no run's folder: there is no config.yaml in it");
