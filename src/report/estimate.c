@@ -35,6 +35,12 @@ static double share(double part, double whole)
 
 /* ---- for a person ---- */
 
+/* Three digits, and all of those before the point. */
+static int decimals(double number)
+{
+    return number < 1 ? 3 : number < 10 ? 2 : number < 100 ? 1 : 0;
+}
+
 typedef struct {
     dram_kernel_kind kind;
     double seconds;
@@ -64,8 +70,8 @@ static void add_heading(const facts *f, dram_str *out)
 static void add_time(const facts *f, dram_str *out)
 {
     const dram_estimate *e = &f->of;
-    dram_str_add(out, "  time: about %.3g ms an update, %.3g images/s; of it %.3g ms to start kernels\n",
-                 e->seconds * 1e3, f->images_per_second, e->start_seconds * 1e3);
+    dram_str_add(out, "  time: about %.*f ms an update, %.3g images/s; of it %.3g ms to start kernels\n",
+                 decimals(e->seconds * 1e3), e->seconds * 1e3, f->images_per_second, e->start_seconds * 1e3);
     if (e->copy_seconds > 0)
         dram_str_add(out, "  copies from the host: %.3g GB, %.3g ms beside the kernels, at %.3g GB/s\n",
                      e->copy_bytes * 1e-9, e->copy_seconds * 1e3, f->card->link * 1e-9);
@@ -94,14 +100,15 @@ static void add_kinds(const facts *f, dram_str *out)
         all += rows[k].seconds;
     }
     qsort(rows, DRAM_KERNEL_KIND_COUNT, sizeof *rows, by_seconds);
-    dram_str_add(out, "\n%-36s%8s%9s%9s%10s%10s  %-10s%17s%11s\n", "kernels of an update", "nodes", "ms", "share",
+    dram_str_add(out, "\n%-36s%8s%9s%9s%10s%10s  %-10s%17s%10s\n", "kernels of an update", "nodes", "ms", "share",
                  "TFLOP", "GB", "bound by", "assumed: of peak", "of GB/s");
     for (int i = 0; i < DRAM_KERNEL_KIND_COUNT && rows[i].seconds > 0; i++) {
         const dram_kernel_load *l = &f->of.kind[rows[i].kind];
         dram_kernel_limits limits = dram_kernel_limits_of(rows[i].kind, f->card->gpu);
-        dram_str_add(out, "  %-34s%8.0f%9.3g%7.1f %%%10.3g%10.3g  %-10s%15.0f %%%9.0f %%\n", limits.name, l->nodes,
-                     l->seconds * 1e3, share(l->seconds, all), l->flops * 1e-12, l->bytes * 1e-9,
-                     is_bound_by_flops(l) ? "FLOPs" : "bytes", 100 * limits.of_peak, 100 * limits.of_bandwidth);
+        dram_str_add(out, "  %-34s%8.0f%9.*f%7.1f %%%10.3g%10.3g  %-10s%15.0f %%%8.0f %%\n", limits.name, l->nodes,
+                     decimals(l->seconds * 1e3), l->seconds * 1e3, share(l->seconds, all), l->flops * 1e-12,
+                     l->bytes * 1e-9, is_bound_by_flops(l) ? "FLOPs" : "bytes", 100 * limits.of_peak,
+                     100 * limits.of_bandwidth);
     }
 }
 
