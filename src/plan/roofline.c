@@ -61,10 +61,13 @@ static dram_kernel_kind kind_of(const dram_graph *g, const dram_node *node, bool
     }
 }
 
-/* Whether its FLOPs are those of products, which 16-bit units can do. */
-static bool multiplies(dram_kernel_kind kind)
+/* The FLOP/s that bound it. Products of 16 bits have units of their own on a GPU, be they of a convolution or of
+ * attention; on a CPU plain products alone have them. */
+static double peak_of(const dram_graph *g, const dram_node *node, dram_kernel_kind kind, const dram_card *card)
 {
-    return kind <= DRAM_KERNEL_KIND_ATTENTION_GRAD;
+    bool multiplies = card->gpu ? kind <= DRAM_KERNEL_KIND_ATTENTION_GRAD : kind == DRAM_KERNEL_KIND_PRODUCT;
+    bool low = node->n_in > 0 && node->in[0] != DRAM_NONE && dram_dtype_bytes(g->values[node->in[0]]->dtype) == 2;
+    return multiplies && low ? card->flops_low : card->flops_fp32;
 }
 
 /* ---- bytes ---- */
@@ -139,9 +142,8 @@ static void add_node(dram_estimate *e, const dram_plan *plan, int program, int i
     dram_kernel_kind kind = kind_of(g, node, card->gpu);
     dram_kernel_limits limits = dram_kernel_limits_of(kind, card->gpu);
     dram_kernel_load *load = &e->kind[kind];
-    bool low = node->n_in > 0 && node->in[0] != DRAM_NONE && dram_dtype_bytes(g->values[node->in[0]]->dtype) == 2;
     double flops = (double)dram_node_flops(g, node), bytes = dram_node_traffic(plan, program, i);
-    double peak = multiplies(kind) && low ? card->flops_low : card->flops_fp32;
+    double peak = peak_of(g, node, kind, card);
     double by_flops = flops / (peak * limits.of_peak), by_bytes = bytes / (card->bandwidth * limits.of_bandwidth);
     double start = starts(g, i, card->gpu) ? card->gpu ? start_gpu : start_cpu : 0;
     double seconds = (by_flops > by_bytes ? by_flops : by_bytes) + start;
