@@ -45,17 +45,13 @@ static dram_status check_run(const char *run, bool exported)
 /* A run's folder has config.yaml; a checkpoint's state.json too, and its weights are whole. */
 static dram_status find_in_folder(const char *folder, dram_export *e, char **config)
 {
-    char *state;
     TRY(dram_path_join(folder, student_file, &e->weights));
     TRY(dram_configs_latest(folder, config));
     if (!*config)
         return dram_fail(DRAM_ERR_CONFIG, "%s: no run's folder, for it has no config.yaml; name a file of weights",
                          folder);
-    TRY(dram_path_join(folder, "state.json", &state));
-    bool checkpoint = dram_path_exists(state);
-    dram_free(state);
     e->run = folder;
-    return checkpoint ? DRAM_OK : check_run(folder, dram_path_exists(e->weights));
+    return dram_path_has(folder, "state.json") ? DRAM_OK : check_run(folder, dram_path_exists(e->weights));
 }
 
 /* The file of weights, that of the heads beside it if there is one, and the config. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -76,14 +77,29 @@ static dram_status read_summary(dram_history *r)
     return DRAM_OK;
 }
 
+/* A file as lines; a pipe is not waited for. NULL with the reason in *why. */
+static FILE *open_lines(const char *path, const char **why)
+{
+    struct stat info;
+    int fd = dram_file_open(path, &info, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (fd >= 0 && !file) {
+        *why = "out of host memory";
+        close(fd);
+    }
+    return file;
+}
+
 /* log.txt is what the run printed, where a sweep made it, or who started it kept it: its warnings, and why it ended. */
 static dram_status read_printed(dram_history *r)
 {
     enum { MOST = 24 };
     char line[1200], last[1200] = "", *path;
+    const char *why = NULL;
     int warnings = 0;
     TRY(dram_path_join(r->directory, "log.txt", &path));
-    FILE *file = fopen(path, "r");
+    FILE *file = dram_path_exists(path) ? open_lines(path, &why) : NULL;
+    if (why) dram_history_warn(r, "%s cannot be read: %s", path, why);
     dram_free(path);
     while (file && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\r\n")] = '\0';
@@ -149,7 +165,8 @@ static void read_comment(dram_history_config *c)
 {
     char line[1024];
     dram_str text = {0};
-    FILE *file = fopen(c->path, "r");
+    const char *why; /* who loads it says so */
+    FILE *file = open_lines(c->path, &why);
     while (file && fgets(line, sizeof line, file) && line[0] == '#') {
         line[strcspn(line, "\n")] = '\0';
         dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));
@@ -298,14 +315,12 @@ void dram_history_free(dram_history *r)
 
 bool dram_history_is_run(const char *directory)
 {
-    char *path;
-    if (dram_path_join(directory, "config.yaml", &path) != DRAM_OK) {
-        dram_error_clear();
-        return false;
-    }
-    bool there = dram_path_exists(path);
-    dram_free(path);
-    return there;
+    return dram_path_has(directory, "config.yaml") && !dram_path_has(directory, "state.json");
+}
+
+bool dram_history_is_checkpoint(const char *directory)
+{
+    return dram_path_has(directory, "config.yaml") && dram_path_has(directory, "state.json");
 }
 
 const dram_config *dram_history_cfg(const dram_history *r)
