@@ -131,7 +131,8 @@ static dram_status choose_size(int size, dram_export *e)
     snprintf(text, sizeof text, "data.size=%d", size);
     dram_status status = dram_config_load(NULL, overrides, 1, &checked);
     dram_config_free(checked);
-    return status;
+    snprintf(text, sizeof text, "--size %d: ", size);
+    return status == DRAM_OK ? status : dram_error_prefix(status, text);
 }
 
 /* Which parts the file of the heads has. Without a config its classifier says how many classes there are. */
