@@ -105,7 +105,7 @@ typedef struct {
 
 /* Writes path through a temporary name, synced and renamed (io/atomic.h): after an error the old file, if any, is
  * still there. The wider types come first in the data, so that every tensor is aligned; metadata is {"format": "pt"}
- * and the n_pairs given ones. A bad list (two equal names, say) is DRAM_ERR_INTERNAL. */
+ * and the n_pairs given ones. A finite number beyond fp16 in a tensor of F16 is DRAM_ERR_FORMAT. A bad list (two equal names, say) is DRAM_ERR_INTERNAL. */
 dram_status dram_st_write(const char *path, const dram_st_out *tensors, int n, const dram_st_pair *pairs, int n_pairs);
 
 /* Bytes of the file that dram_st_write makes of the same list without pairs. Nothing is read of the tensors' data; path

@@ -1,4 +1,5 @@
 /* The writing half of io/safetensors.h: the header is laid out first, then the data goes out piece by piece. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,7 +145,20 @@ typedef union {
     int64_t i[CHUNK];
 } chunk;
 
-static dram_status write_data(dram_atomic *file, const entry *e, chunk *in, uint16_t *half)
+/* The first finite number that fp16 has none for ends the writing: as infinity it would pass for a weight. */
+static dram_status to_fp16(const char *path, const char *name, const float *x, int64_t n, uint16_t *half)
+{
+    for (int64_t i = 0; i < n; i++) {
+        half[i] = dram_f32_to_f16(x[i]);
+        if ((half[i] & 0x7fff) == 0x7c00 && isfinite(x[i]))
+            return dram_fail(DRAM_ERR_FORMAT,
+                             "%s: %s has the number %g, which is too large for fp16; bf16 and fp32 hold it", path, name,
+                             (double)x[i]);
+    }
+    return DRAM_OK;
+}
+
+static dram_status write_data(const char *path, dram_atomic *file, const entry *e, chunk *in, uint16_t *half)
 {
     const dram_st_out *t = e->out;
     bool narrow = !t->raw && (t->dtype == DRAM_ST_F16 || t->dtype == DRAM_ST_BF16);
@@ -159,7 +173,7 @@ static dram_status write_data(dram_atomic *file, const entry *e, chunk *in, uint
             TRY(t->source(t->context, offset, n, in));
         const float *x = from;
         if (narrow && t->dtype == DRAM_ST_F16)
-            for (int64_t i = 0; i < n; i++) half[i] = dram_f32_to_f16(x[i]);
+            TRY(to_fp16(path, t->name, x, n, half));
         else if (narrow)
             for (int64_t i = 0; i < n; i++) half[i] = dram_f32_to_bf16(x[i]);
         TRY(dram_atomic_write(file, narrow ? half : from, (size_t)(n * stored)));
@@ -188,7 +202,7 @@ dram_status dram_st_write(const char *path, const dram_st_out *tensors, int n, c
     }
     TRY_GOTO(dram_atomic_open(&file, path), done);
     TRY_GOTO(write_header(&file, text), done);
-    for (int i = 0; i < n; i++) TRY_GOTO(write_data(&file, &entries[i], in, half), done);
+    for (int i = 0; i < n; i++) TRY_GOTO(write_data(path, &file, &entries[i], in, half), done);
     status = dram_atomic_commit(&file);
 done:
     dram_atomic_abort(&file);

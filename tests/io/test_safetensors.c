@@ -151,6 +151,24 @@ static void all_dtypes_come_back(void **state)
     free(y);
 }
 
+/* 65519.996 is the last float that rounds to fp16's largest number, 65504; what was infinite stays so. */
+static void what_fp16_has_no_number_for_is_refused(void **state)
+{
+    const char *path = in_dir(state, "narrow.safetensors");
+    float x[] = {1.0f, 65519.996f, INFINITY};
+    const dram_st_out out = {.name = "w", .dtype = DRAM_ST_F16, .rank = 1, .dim = {3}, .data = x};
+    ok(dram_st_write(path, &out, 1, NULL, 0));
+    x[1] = -65520.0f;
+    assert_int_equal(dram_st_write(path, &out, 1, NULL, 0), DRAM_ERR_FORMAT);
+    assert_non_null(strstr(dram_error_text(), "w has the number -65520, which is too large for fp16"));
+    dram_error_clear();
+    dram_st *st;
+    ok(dram_st_open(path, &st)); /* the old file */
+    ok(dram_st_read_f32(st, dram_st_find(st, "w"), 0, 3, x));
+    assert_true(x[1] == 65504.0f && isinf(x[2]));
+    dram_st_close(st);
+}
+
 static dram_status give_stored(void *context, int64_t offset, int64_t count, void *out)
 {
     memcpy(out, (const uint16_t *)context + offset, (size_t)count * sizeof(uint16_t));
@@ -366,11 +384,17 @@ static void out_of_memory_at_every_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_hand_made_bytes),          cmocka_unit_test(writes_exact_bytes),
-        cmocka_unit_test(all_dtypes_come_back),           cmocka_unit_test(raw_bits_are_copied),
-        cmocka_unit_test(odd_shapes_come_back),           cmocka_unit_test(mixed_types_are_aligned),
-        cmocka_unit_test(bad_lists_are_not_written),      cmocka_unit_test(a_failing_source_keeps_the_old_file),
-        cmocka_unit_test(a_full_disk_keeps_the_old_file), cmocka_unit_test(out_of_memory_at_every_request),
+        cmocka_unit_test(reads_hand_made_bytes),
+        cmocka_unit_test(writes_exact_bytes),
+        cmocka_unit_test(all_dtypes_come_back),
+        cmocka_unit_test(raw_bits_are_copied),
+        cmocka_unit_test(odd_shapes_come_back),
+        cmocka_unit_test(mixed_types_are_aligned),
+        cmocka_unit_test(bad_lists_are_not_written),
+        cmocka_unit_test(a_failing_source_keeps_the_old_file),
+        cmocka_unit_test(what_fp16_has_no_number_for_is_refused),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file),
+        cmocka_unit_test(out_of_memory_at_every_request),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }
