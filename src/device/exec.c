@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "device/blas.h"
 #include "device/testing.h"
 
@@ -25,7 +26,7 @@ typedef struct {
     const dram_kernel_args **args; /* theirs, side by side */
     unsigned queues;               /* bit q: it has nodes on queue q, which runs beside compute */
     bool joins;                    /* has a collective: all ranks run it, to its end */
-    bool fixed;                    /* can be recorded: no node of it runs on the host */
+    bool fixed;                    /* can be recorded: no node of it runs on the host, and it has not failed */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
 } bound_program;
@@ -333,6 +334,25 @@ static dram_status record(dram_exec *exec, int program)
     return status;
 }
 
+/* What cannot be recorded is handed to the device node by node, as in its first run: the same numbers, more slowly. Ranks
+ * have to record alike, so what joins them fails. */
+static dram_status record_or_launch(dram_exec *exec, int program)
+{
+    bound_program *bound = &exec->programs[program];
+    const char *name = exec->plan->programs[program].graph->name;
+    dram_status status = record(exec, program);
+    if (status == DRAM_OK) return DRAM_OK;
+    if (bound->joins)
+        return dram_fail(status, "%s cannot be recorded, cuda.graph=false runs without: %s", name,
+                         dram_status_text(status));
+    dram_warn("%s cannot be recorded as a CUDA graph, so its kernels are launched one by one, with the same results "
+              "but more slowly (%s)",
+              name, dram_error_text());
+    dram_error_clear();
+    bound->fixed = false;
+    return DRAM_OK;
+}
+
 dram_status dram_exec_run(dram_exec *exec, int program)
 {
     bound_program *bound = &exec->programs[program];
@@ -340,7 +360,7 @@ dram_status dram_exec_run(dram_exec *exec, int program)
         for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
         return DRAM_OK;
     }
-    if (exec->device->records && bound->fixed && bound->has_run && !bound->record) TRY(record(exec, program));
+    if (exec->device->records && bound->fixed && bound->has_run && !bound->record) TRY(record_or_launch(exec, program));
     if (bound->record)
         TRY(exec->device->ops->replay(exec->device, bound->record));
     else

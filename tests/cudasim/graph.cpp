@@ -1,6 +1,7 @@
 /* graph: capture is recording. While a stream is captured nothing that it is given is done; it becomes a node with what
  * it would have waited for, and a launch of the graph queues all nodes with these dependencies. */
 #include <algorithm>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -9,6 +10,16 @@ namespace
 {
 
 std::vector<std::shared_ptr<cudasim_capture>> &captures = *new std::vector<std::shared_ptr<cudasim_capture>>;
+
+/* Whether CUDASIM_CAPTURE has captures fail in this way. */
+bool fails(const char *how)
+{
+    const char *asked = getenv("CUDASIM_CAPTURE");
+    if (!asked || !*asked) return false;
+    if (strcmp(asked, "forbid") && strcmp(asked, "memory"))
+        cudasim_fault("CUDASIM_CAPTURE is \"%s\": forbid or memory", asked);
+    return !strcmp(asked, how);
+}
 
 void join(std::vector<size_t> *into, const std::vector<size_t> &more)
 {
@@ -85,6 +96,10 @@ cudaError_t cudasim_record(cudaStream_t stream, std::shared_ptr<const cudasim_ta
 {
     cudasim_capture &capture = *stream->capture;
     if (!capture.valid) return cudaErrorStreamCaptureInvalidated;
+    if (capture.graph->nodes.size() == 2 && fails("forbid")) {
+        capture.valid = false;
+        return cudaErrorStreamCaptureUnsupported;
+    }
     capture.graph->nodes.push_back({std::move(task), stream->nodes});
     stream->nodes.assign(1, capture.graph->nodes.size() - 1);
     return cudaSuccess;
@@ -202,6 +217,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *pGraphExec, cudaGraph_t graph,
     CUDASIM_PRESENT;
     cudasim_check_handle(CUDASIM_GRAPH, graph, "cudaGraphInstantiate");
     if (flags) return cudasim_error(cudaErrorInvalidValue);
+    if (fails("memory")) return cudasim_error(cudaErrorMemoryAllocation);
     *pGraphExec = new CUgraphExec_st{graph->nodes, nullptr};
     cudasim_register(CUDASIM_EXEC, *pGraphExec);
     return cudaSuccess;
