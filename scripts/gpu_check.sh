@@ -34,6 +34,7 @@ for program in $(cat scripts/gpu_programs.txt); do
   exit 1
 done
 
+export DRAM_CUDA_SAY=1       # which kernel or library took each product and convolution, in every part's log
 export PATH="$PATH:$PWD/bin" # a bundle's own jq
 command -v jq >/dev/null || { echo "gpu_check: jq is not installed"; exit 1; }
 # CUDA's libraries: the system's; where those do not do, the ones of python3's PyTorch, if it is for the same CUDA. A
@@ -260,7 +261,8 @@ fi
 # ---- the record ----
 
 {
-  for file in machine.txt doctor.txt bench/table.md bench/notes.txt bench/kernels.txt; do
+  cat "$out"/bench/*.log 2>/dev/null | grep -o 'cuda: .*' | sort -u >"$out/choices.txt"
+  for file in machine.txt doctor.txt choices.txt bench/table.md bench/notes.txt bench/kernels.txt; do
     [ -s "$out/$file" ] && { echo; cat "$out/$file"; }
   done
   echo

@@ -2,6 +2,7 @@
  * kernels of kernels/cuda, whole programs as CUDA graphs. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -352,6 +353,7 @@ dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
 
 static dram_status describe(cuda_device *d, int index)
 {
+    const char *says = getenv("DRAM_CUDA_SAY");
     dram_cuda_card card;
     int shared;
     TRY(dram_device_cuda_card(index, &card));
@@ -363,6 +365,7 @@ static dram_status describe(cuda_device *d, int index)
     for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         d->context[q].multiprocessors = card.multiprocessors;
         d->context[q].shared_bytes = shared;
+        d->context[q].says = says && strcmp(says, "1") == 0;
     }
     return DRAM_OK;
 }
@@ -393,9 +396,12 @@ static dram_status open_libraries(cuda_device *d)
                          libs->cublasLt_GetStatusString(blas));
     cudnnStatus_t dnn = libs->cudnn_Create(&context->dnn);
     if (dnn == CUDNN_STATUS_SUCCESS) dnn = libs->cudnn_SetStream(context->dnn, context->stream);
-    if (dnn != CUDNN_STATUS_SUCCESS)
+    if (dnn != CUDNN_STATUS_SUCCESS) {
+        char text[256] = "";
+        libs->cudnn_GetLastErrorString(text, sizeof text);
         return dram_fail(dnn == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ? DRAM_ERR_FIT : DRAM_ERR_RUN,
-                         "cuDNN cannot start: %s", libs->cudnn_GetErrorString(dnn));
+                         "cuDNN cannot start: %s%s%s", libs->cudnn_GetErrorString(dnn), *text ? ": " : "", text);
+    }
     return dram_cuda_choices_open(&context->choices);
 }
 

@@ -4,6 +4,7 @@
  * aligned than the heuristic was told, an algorithm used for another problem, too small a workspace) is a fault. The
  * heuristic offers more than it was asked for: algorithms that will not do come first. */
 #include <cublasLt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "library.h"
@@ -30,6 +31,15 @@ struct cudasim_matmul_preference {
 
 unsigned long long cudasim_heuristics_asked;
 
+bool cudasim_libraries(const char *how)
+{
+    const char *asked = getenv("CUDASIM_LIBRARIES");
+    if (!asked || !*asked) return false;
+    if (strcmp(asked, "none") && strcmp(asked, "poor") && strcmp(asked, "refuse") && strcmp(asked, "fail"))
+        cudasim_fault("CUDASIM_LIBRARIES is \"%s\": none, poor, refuse or fail", asked);
+    return !strcmp(asked, how);
+}
+
 double cudasim_noise()
 {
     static int calls;
@@ -45,6 +55,7 @@ namespace
 {
 
 constexpr uint64_t MAGIC = 0x6375626c61734c74u;
+constexpr uint32_t ID = 66; /* of every algorithm */
 
 /* What an algorithm was made for, in the words of cublasLtMatmulAlgo_t. */
 struct algorithm {
@@ -164,6 +175,8 @@ extern "C" const char *cublasLtGetStatusString(cublasStatus_t status)
         return "the resource allocation failed";
     case CUBLAS_STATUS_INVALID_VALUE:
         return "an unsupported value or parameter was passed to the function";
+    case CUBLAS_STATUS_ARCH_MISMATCH:
+        return "the function requires a feature absent from the device architecture";
     case CUBLAS_STATUS_EXECUTION_FAILED:
         return "the function failed to launch on the GPU";
     case CUBLAS_STATUS_NOT_SUPPORTED:
@@ -283,7 +296,10 @@ extern "C" cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t lightH
                   {CUBLAS_STATUS_SUCCESS, CUBLASLT_REDUCTION_SCHEME_NONE, 0}};
     int n = 0;
     for (const auto &offer : offers) {
-        if (n == requestedAlgoCount) break;
+        if (n == requestedAlgoCount || cudasim_libraries("none")) break;
+        if (cudasim_libraries("poor") && (offer.scheme == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE || !offer.workspace) &&
+            offer.state == CUBLAS_STATUS_SUCCESS)
+            continue;
         algorithm algo = {};
         algo.magic = MAGIC;
         algo.scheme = offer.scheme;
@@ -309,12 +325,15 @@ extern "C" cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMat
                                                                size_t sizeInBytes, size_t *sizeWritten)
 {
     algorithm a;
-    if (!algo || attr != CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME || !buf || sizeInBytes != sizeof a.scheme)
-        return CUBLAS_STATUS_INVALID_VALUE;
+    if (!algo || !buf || sizeInBytes != sizeof a.scheme) return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(&a, algo, sizeof a);
     if (a.magic != MAGIC) cudasim_fault("cublasLtMatmulAlgoConfigGetAttribute: of no algorithm");
-    memcpy(buf, &a.scheme, sizeof a.scheme);
-    if (sizeWritten) *sizeWritten = sizeof a.scheme;
+    uint32_t value = a.scheme;
+    if (attr == CUBLASLT_ALGO_CONFIG_ID) value = ID;
+    if (attr == CUBLASLT_ALGO_CONFIG_TILE_ID || attr == CUBLASLT_ALGO_CONFIG_STAGES_ID) value = 0; /* undefined */
+    if (attr == CUBLASLT_ALGO_CONFIG_SPLITK_NUM) value = a.scheme == CUBLASLT_REDUCTION_SCHEME_NONE ? 1 : 2;
+    memcpy(buf, &value, sizeof value);
+    if (sizeWritten) *sizeWritten = sizeof value;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -350,6 +369,8 @@ extern "C" cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtM
         if (!p.d.bias) return CUBLAS_STATUS_INVALID_VALUE;
         check_aligned("the bias", p.d.bias, p.algo.bias_align);
     }
+    if (cudasim_libraries("refuse")) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (cudasim_libraries("fail")) return CUBLAS_STATUS_EXECUTION_FAILED;
     cudasim_enqueue(stream, "cublasLtMatmul", [p] { run(p); });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -33,6 +33,9 @@ static inline void cudasim_store(void *to, cudasim_number type, int64_t at, doub
 /* What an algorithm that is not deterministic adds to a result: another number each time. */
 double cudasim_noise();
 
+/* Whether CUDASIM_LIBRARIES has them behave so: none, poor, refuse, fail. */
+bool cudasim_libraries(const char *how);
+
 extern unsigned long long cudasim_heuristics_asked;
 
 #endif
