@@ -59,6 +59,14 @@ bool has_task_of(const std::vector<cudasim_node> &nodes, const void *owner)
                        [owner](const cudasim_node &node) { return node.task->owner == owner; });
 }
 
+/* Whether CUDA looks at a function's attribute again when its graph is made or launched is not written down: here both. */
+void check_shared(const std::vector<cudasim_node> &nodes)
+{
+    for (const cudasim_node &node : nodes)
+        if (node.task->kind == CUDASIM_KERNEL)
+            cudasim_check_shared(node.task->code, 0, node.task->shared, node.task->what.c_str());
+}
+
 } // namespace
 
 bool cudasim_is_recorded(const void *owner)
@@ -217,6 +225,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *pGraphExec, cudaGraph_t graph,
     CUDASIM_PRESENT;
     cudasim_check_handle(CUDASIM_GRAPH, graph, "cudaGraphInstantiate");
     if (flags) return cudasim_error(cudaErrorInvalidValue);
+    check_shared(graph->nodes);
     if (fails("memory")) return cudasim_error(cudaErrorMemoryAllocation);
     *pGraphExec = new CUgraphExec_st{graph->nodes, nullptr};
     cudasim_register(CUDASIM_EXEC, *pGraphExec);
@@ -240,6 +249,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graphExec, cudaStream_t handle)
     cudaStream_t stream = cudasim_stream(handle, "cudaGraphLaunch");
     cudaError_t error = cudasim_capture_forbids_on(stream);
     if (error != cudaSuccess) return cudasim_error(error);
+    check_shared(graphExec->nodes);
     std::vector<cudasim_ref> first = cudasim_stream_deps(stream), ops, all;
     first.push_back(graphExec->last);
     for (const cudasim_node &node : graphExec->nodes) {

@@ -98,10 +98,12 @@ cudaError_t cudasim_launch_body(cudaStream_t handle, dim3 grid, dim3 block, size
     cudaError_t error = cudasim_check_grid(grid, block, shared);
     if (error == cudaSuccess && code) error = cudasim_occupy(code, "CUDASIM_KERNEL");
     if (error != cudaSuccess) return cudasim_error(error);
+    if (code && !cudasim_setting("CUDASIM_CODE", 1)) return cudasim_error(cudaErrorNoKernelImageForDevice);
     cudasim_task task;
     char text[128];
     snprintf(text, sizeof text, "kernel %lu (%u x %u x %u blocks of %u x %u x %u threads) on stream %d", ++launched,
              grid.x, grid.y, grid.z, block.x, block.y, block.z, stream->number);
+    cudasim_check_shared(code, 0, shared, text);
     task.kind = CUDASIM_KERNEL;
     task.what = text;
     task.run = std::move(body);
