@@ -23,4 +23,15 @@ typedef struct {
     dram_cuda_choices *choices;
 } dram_cuda_context;
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cudaSuccess: this build's kernels run on the current device. */
+cudaError_t dram_cuda_code(void);
+
+#ifdef __cplusplus
+}
+#endif
+
 #endif

@@ -252,6 +252,21 @@ static const dram_device_ops cuda_ops = {
     .record_free = cuda_record_free,
 };
 
+/* Why CUDA does not find a driver that will do: there is none, or it is for an older CUDA. */
+static void say_driver(char *why, int size)
+{
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+    cudaGetLastError();
+    if (driver)
+        snprintf(why, (size_t)size,
+                 "the NVIDIA driver is for CUDA %d.%d; dram needs one for CUDA %d.0 or newer (580 or newer)",
+                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000);
+    else
+        snprintf(why, (size_t)size, "there is no NVIDIA driver; dram needs one for CUDA %d.0 or newer (580 or newer)",
+                 CUDART_VERSION / 1000);
+}
+
 static int count_devices(char *why, int size)
 {
     int count = 0;
@@ -259,8 +274,7 @@ static int count_devices(char *why, int size)
     if (error == cudaSuccess && count > 0) return count;
     cudaGetLastError();
     if (error == cudaErrorInsufficientDriver)
-        snprintf(why, (size_t)size, "there is no NVIDIA driver, or one too old for CUDA %d.%d", CUDART_VERSION / 1000,
-                 CUDART_VERSION % 1000 / 10);
+        say_driver(why, size);
     else
         snprintf(why, (size_t)size, "there is no CUDA GPU (%s)",
                  error == cudaSuccess ? "none is visible" : cudaGetErrorString(error));
@@ -357,6 +371,15 @@ static dram_status describe(cuda_device *d, int index)
     dram_cuda_card card;
     int shared;
     TRY(dram_device_cuda_card(index, &card));
+    cudaError_t code = dram_cuda_code();
+    if (code != cudaSuccess) {
+        cudaGetLastError();
+        return dram_fail(
+            DRAM_ERR_RUN,
+            "device: cuda: this build has no code for %s, of compute capability %d.%d (CUDA says: %s): build "
+            "with -DCMAKE_CUDA_ARCHITECTURES=%d",
+            card.name, card.capability / 10, card.capability % 10, cudaGetErrorString(code), card.capability);
+    }
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
     d->base.counted = dram_cuda_usage_counted(index);

@@ -116,14 +116,29 @@ static void failing_kernel_is_named(void **state)
     dram_exec_close(e);
 }
 
+/* A build for other GPUs says so when it opens this one, and which build would do. */
+static void no_code_for_the_gpu(void **state)
+{
+    (void)state;
+    dram_device *device = NULL;
+    if (!test_on_simulated_gpu()) skip();
+    setenv("CUDASIM_CODE", "0", 1);
+    assert_int_equal(dram_device_open_cuda(0, 1, &device), DRAM_ERR_RUN);
+    unsetenv("CUDASIM_CODE");
+    assert_string_equal(
+        dram_error_text(),
+        "device: cuda: this build has no code for simulated GPU, of compute capability 9.0 (CUDA says: no "
+        "kernel image is available for execution on the device): build with "
+        "-DCMAKE_CUDA_ARCHITECTURES=90");
+    dram_error_clear();
+}
+
 int main(void)
 {
     test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        TEST(ranges_are_checked),
-        TEST(opening_without_memory),
-        TEST(arena_too_large),
-        TEST(failing_kernel_is_named),
+        TEST(ranges_are_checked),      TEST(opening_without_memory), TEST(arena_too_large),
+        TEST(failing_kernel_is_named), TEST(no_code_for_the_gpu),
     };
     dram_ops_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
