@@ -94,9 +94,18 @@ static void cuda_release(dram_device *device, dram_space space, void *memory, in
         cudaFreeHost(memory);
 }
 
+/* What went wrong in a queue shows here, some time after the node that it happened in. */
 static dram_status cuda_finish(dram_device *device)
 {
-    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) CUDA(cudaStreamSynchronize(of(device)->stream[q]));
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
+        cudaError_t error = cudaStreamSynchronize(of(device)->stream[q]);
+        if (error == cudaSuccess) continue;
+        const char *waits = getenv("CUDA_LAUNCH_BLOCKING");
+        bool named = waits && strcmp(waits, "1") == 0;
+        cudaGetLastError();
+        return dram_fail(DRAM_ERR_RUN, "the GPU failed: CUDA says: %s%s", cudaGetErrorString(error),
+                         named ? "" : "; CUDA_LAUNCH_BLOCKING=1 and cuda.graph=false name the node");
+    }
     return DRAM_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "device/exec.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -282,10 +283,13 @@ static dram_status issue(const dram_exec *exec, const call *c, const dram_kernel
     return device->collectives->run(device->comm, c->op, args, n, stream);
 }
 
-static dram_status name_node(const dram_program *p, int i, dram_status status)
+/* Says which node failed, before what it said itself. A collective names the ranks, which is enough. */
+static dram_status name_node(const dram_program *p, const call *c, int i, dram_status status)
 {
-    return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
-                     dram_status_text(status));
+    char where[256];
+    snprintf(where, sizeof where, "%s: the node %s failed: ", p->graph->name, p->graph->nodes[i]->name);
+    if (*dram_error_text()) return c->collective ? status : dram_error_prefix(status, where);
+    return dram_fail(status, "%s%s", where, dram_status_text(status));
 }
 
 /* The node, done when this returns. */
@@ -297,7 +301,7 @@ static dram_status run_node(dram_exec *exec, int program, int i)
         TRY(fill(exec, dram_node_space(p->graph, p->graph->nodes[i]), c->args.workspace, c->args.workspace_bytes));
     dram_status status = issue(exec, c, exec->programs[program].args + i, 1);
     if (status == DRAM_OK) status = finish(exec);
-    if (status != DRAM_OK) return name_node(p, i, status);
+    if (status != DRAM_OK) return name_node(p, c, i, status);
     return exec->poison ? poison_dead(exec, p, i) : DRAM_OK;
 }
 
@@ -308,7 +312,7 @@ static dram_status issue_all(const dram_exec *exec, int program)
     for (int i = 0; i < p->graph->n_nodes; i += bound->calls[i].together) {
         const call *c = &bound->calls[i];
         dram_status status = issue(exec, c, bound->args + i, c->together);
-        if (status != DRAM_OK) return name_node(p, i, status);
+        if (status != DRAM_OK) return name_node(p, c, i, status);
     }
     return join(exec, bound->queues, DRAM_QUEUE_COMPUTE);
 }
