@@ -17,6 +17,7 @@ STEPS = {  # tag: key of metrics.jsonl, and what it is divided by
     "loss/total": ("loss", 1), "loss/task": ("loss_task", 1), "loss/sam": ("loss_sam", 1),
     "loss/resolution": ("loss_resolution", 1), "optim/lr": ("lr", 1), "optim/grad_norm": ("grad_norm", 1),
     "optim/loss_scale": ("loss_scale", 1), "throughput/images_per_second": ("images_per_second", 1),
+    "throughput/device_utilization": ("device_utilization", 1),
     "memory/planned": ("planned_peak_bytes", 2**20), "memory/arena": ("measured_peak_bytes", 2**20),
     "ranks/comm_seconds": ("comm_seconds", 1), "ranks/wait_seconds": ("wait_seconds", 1)}
 EVALUATIONS = {"eval/miou": ("miou", 1), "eval/pixel_accuracy": ("pixel_accuracy", 1),

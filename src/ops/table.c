@@ -1,4 +1,6 @@
 /* The rules of all ops as one table. */
+#include <pthread.h>
+
 #include "ops/rules.h"
 
 static const dram_rules *const rules[DRAM_OP_COUNT] = {
@@ -7,7 +9,14 @@ static const dram_rules *const rules[DRAM_OP_COUNT] = {
 #undef X
 };
 
-void dram_ops_init(void)
+static void install(void)
 {
     dram_op_rules = rules;
+}
+
+/* Threads that plan side by side each call it. */
+void dram_ops_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install);
 }

@@ -98,6 +98,7 @@ static int append_step(const board *b, const dram_metrics *m)
                               {"optim/grad_norm", m->grad_norm},
                               {"optim/loss_scale", m->loss_scale},
                               {"throughput/images_per_second", m->images_per_second},
+                              {"throughput/device_utilization", m->device_utilization},
                               {"memory/planned", mib(m->planned_peak_bytes)},
                               {"memory/arena", mib(m->measured_peak_bytes)},
                               {"ranks/comm_seconds", m->ranks > 1 ? m->comm_seconds : NAN},

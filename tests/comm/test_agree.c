@@ -149,8 +149,9 @@ static void the_first_failure_is_told(void **state)
     dram_status status = dram_comm_agree(comm, &mine, &agreed);
     snprintf(want, sizeof want, "rank 1 on %s: from 1 (and %d more rank%s)", dram_comm_host(comm, 1), size - 2,
              size == 3 ? "" : "s");
+    if (rank) snprintf(want, sizeof want, "rank %d on %s: from %d", rank, dram_comm_host(comm, rank), rank);
     assert_int_equal(status, rank ? DRAM_ERR_NUMERIC : DRAM_ERR_PEER);
-    if (rank == 0) assert_string_equal(dram_error_text(), want);
+    assert_string_equal(dram_error_text(), want);
 }
 
 static void ranks_that_part_are_found(void **state)

@@ -63,7 +63,8 @@ static inline const char *net_name(const golden_net *net, const char *prefix, in
 {
     static char full[320];
     char name[256];
-    if (!dram_names_of(net->arch, DRAM_NAMES_META, net->slots.at[slot]->name, name, sizeof name)) fail();
+    dram_names names = strncmp(net->arch->name, "regnet", 6) == 0 ? DRAM_NAMES_TIMM : DRAM_NAMES_META; /* as recorded */
+    if (!dram_names_of(net->arch, names, net->slots.at[slot]->name, name, sizeof name)) fail();
     snprintf(full, sizeof full, "%s%s", prefix, name);
     return full;
 }

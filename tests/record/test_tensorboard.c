@@ -114,6 +114,7 @@ static dram_status tell_step(dram_record *record, int64_t step)
                                                 .grad_norm = INFINITY,
                                                 .loss_scale = NAN,
                                                 .images_per_second = 12.5,
+                                                .device_utilization = 0.75,
                                                 .planned_peak_bytes = 3 << 20,
                                                 .measured_peak_bytes = 5 << 19,
                                                 .ranks = step ? 2 : 1,
@@ -199,6 +200,7 @@ static void what_a_run_tells(void **state)
         if (step) assert_scalar(&seen[i++], step, "loss/sam", 1.25f);
         assert_scalar(&seen[i++], step, "optim/lr", 1e-3f);
         assert_scalar(&seen[i++], step, "throughput/images_per_second", 12.5f);
+        assert_scalar(&seen[i++], step, "throughput/device_utilization", 0.75f);
         assert_scalar(&seen[i++], step, "memory/planned", 3.0f);
         assert_scalar(&seen[i++], step, "memory/arena", 2.5f);
         if (step) assert_scalar(&seen[i++], step, "ranks/comm_seconds", 0.25f);
@@ -397,7 +399,7 @@ static void a_full_disk(void **state)
     dram_error_clear();
     assert_int_equal(list_files(folder, paths, 1), 1);
     int n = event_read(paths[0], seen, 40);
-    assert_int_equal(n, 2 + 6 + 9);
+    assert_int_equal(n, 2 + 7 + 10);
     put_file(in_dir(state, "taken"), "", 0);
     ok(dram_record_open(0, &record));
     assert_int_equal(dram_record_add(record, &dram_tensorboard_sink, in_dir(state, "taken")), DRAM_ERR_IO);

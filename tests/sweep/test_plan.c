@@ -22,9 +22,11 @@ static void plan(void **state, const char *text, int threads, dram_sweep *s)
     ok(dram_sweep_plan(s, threads, false, NULL));
 }
 
+/* Of that file, planned once by the first test, on two threads. */
+static dram_sweep s;
+
 static void points_are_judged_before_a_run(void **state)
 {
-    dram_sweep s;
     plan(state, yaml, 2, &s);
     const dram_sweep_point *p = s.points - 1; /* by index */
     assert_int_equal(s.n_points, 11);
@@ -67,59 +69,56 @@ static void points_are_judged_before_a_run(void **state)
     assert_string_equal(s.runs[1].name, name);
     snprintf(name, sizeof name, "0003-%s-time", p[3].hash);
     assert_string_equal(s.runs[4].name, name);
-    dram_sweep_free(&s);
 }
 
 static void threads_change_nothing(void **state)
 {
-    dram_sweep one, many;
+    dram_sweep one;
     plan(state, yaml, 1, &one);
-    plan(state, yaml, 8, &many);
-    cJSON *a = dram_sweep_json(&one), *b = dram_sweep_json(&many);
+    cJSON *a = dram_sweep_json(&one), *b = dram_sweep_json(&s);
     char *x = cJSON_Print(a), *y = cJSON_Print(b);
     assert_string_equal(x, y);
     for (int i = 0; i < one.n_points; i++)
-        if (one.points[i].settled) assert_string_equal(one.points[i].settled, many.points[i].settled);
+        if (one.points[i].settled) assert_string_equal(one.points[i].settled, s.points[i].settled);
     cJSON_free(x);
     cJSON_free(y);
     cJSON_Delete(a);
     cJSON_Delete(b);
     dram_sweep_free(&one);
-    dram_sweep_free(&many);
 }
 
 static void a_stop_ends_planning(void **state)
 {
-    dram_sweep s;
+    dram_sweep o;
     volatile sig_atomic_t stop = 1;
-    ok(read_sweep(state, yaml, "", &s));
-    assert_int_equal(dram_sweep_plan(&s, 2, false, &stop), DRAM_INTERRUPTED);
+    ok(read_sweep(state, yaml, "", &o));
+    assert_int_equal(dram_sweep_plan(&o, 2, false, &stop), DRAM_INTERRUPTED);
     dram_error_clear();
-    dram_sweep_free(&s);
+    dram_sweep_free(&o);
 }
 
 /* Before a run its data must be there, and its quality something that is evaluated. */
 static void inputs_are_asked_for(void **state)
 {
-    dram_sweep s;
+    dram_sweep o;
     ok(read_sweep(state,
                   HEAD "  list: [{}, {data.val.images: none.d, data.train.images: none.d, data.train.labels: "
                        "none.d}]\n  quality: embedding_cosine\n",
-                  "", &s));
-    ok(dram_sweep_plan(&s, 1, true, NULL));
-    assert_int_equal(s.points[0].status, DRAM_POINT_WRONG);
+                  "", &o));
+    ok(dram_sweep_plan(&o, 1, true, NULL));
+    assert_int_equal(o.points[0].status, DRAM_POINT_WRONG);
     assert_non_null(
-        strstr(s.points[0].text, "sam_distill.enabled: the sweep's quality is embedding_cosine, which needs"));
-    dram_sweep_free(&s);
+        strstr(o.points[0].text, "sam_distill.enabled: the sweep's quality is embedding_cosine, which needs"));
+    dram_sweep_free(&o);
     ok(read_sweep(
         state, HEAD "  list: [{}, {data.val.images: none.d, data.train.images: none.d, data.train.labels: none.d}]\n",
-        "", &s));
-    ok(dram_sweep_plan(&s, 1, true, NULL));
-    assert_non_null(strstr(s.points[0].text, "data.val.images: the sweep's quality is miou, and there is nothing"));
-    assert_int_equal(s.points[1].status, DRAM_POINT_WRONG);
-    if (!strstr(s.points[1].text, "none.d")) fail_msg("%s", s.points[1].text);
-    assert_int_equal(s.n_runs, 0);
-    dram_sweep_free(&s);
+        "", &o));
+    ok(dram_sweep_plan(&o, 1, true, NULL));
+    assert_non_null(strstr(o.points[0].text, "data.val.images: the sweep's quality is miou, and there is nothing"));
+    assert_int_equal(o.points[1].status, DRAM_POINT_WRONG);
+    if (!strstr(o.points[1].text, "none.d")) fail_msg("%s", o.points[1].text);
+    assert_int_equal(o.n_runs, 0);
+    dram_sweep_free(&o);
 }
 
 static void compare(const dram_sweep *a, const dram_sweep *b)
@@ -132,9 +131,8 @@ static void compare(const dram_sweep *a, const dram_sweep *b)
 
 static void a_folder_is_made_once_and_found_again(void **state)
 {
-    dram_sweep s, again, loaded;
+    dram_sweep again, loaded;
     bool is_new;
-    plan(state, yaml, 2, &s);
     assert_false(dram_sweep_is_there(&s));
     ok(dram_sweep_open(&s, &is_new));
     assert_true(is_new);
@@ -150,7 +148,6 @@ static void a_folder_is_made_once_and_found_again(void **state)
     compare(&s, &loaded);
     dram_sweep_free(&loaded);
     dram_sweep_free(&again);
-    dram_sweep_free(&s);
 }
 
 typedef struct {
@@ -166,35 +163,35 @@ static void another_sweep_is_refused_with_the_difference(void **state)
          "it has 11 points, and this has 8"},
     };
     for (int i = 0; i < 2; i++) {
-        dram_sweep s;
-        ok(read_sweep(state, others[i].yaml, "", &s));
-        assert_int_equal(dram_sweep_open(&s, NULL), DRAM_ERR_CONFIG);
+        dram_sweep o;
+        ok(read_sweep(state, others[i].yaml, "", &o));
+        assert_int_equal(dram_sweep_open(&o, NULL), DRAM_ERR_CONFIG);
         assert_non_null(strstr(dram_error_text(), "runs/s holds another sweep: "));
         if (!strstr(dram_error_text(), others[i].error)) fail_msg("%s", dram_error_text());
         dram_error_clear();
-        dram_sweep_free(&s);
+        dram_sweep_free(&o);
     }
     char text[sizeof yaml];
     static const char *const changes[][3] = {{"[1, 2]\n", "[1, 3]\n", "its seeds are others"},
                                              {"keep: 0.25", "keep: 0.50", "its halving is another"}};
     for (int i = 0; i < 2; i++) {
-        dram_sweep s;
+        dram_sweep o;
         memcpy(text, yaml, sizeof yaml);
         char *at = strstr(text, changes[i][0]);
         assert_non_null(at);
         memcpy(at, changes[i][1], strlen(changes[i][1]));
-        ok(read_sweep(state, text, "", &s));
-        assert_int_equal(dram_sweep_open(&s, NULL), DRAM_ERR_CONFIG);
+        ok(read_sweep(state, text, "", &o));
+        assert_int_equal(dram_sweep_open(&o, NULL), DRAM_ERR_CONFIG);
         if (!strstr(dram_error_text(), changes[i][2])) fail_msg("%s", dram_error_text());
         dram_error_clear();
-        dram_sweep_free(&s);
+        dram_sweep_free(&o);
     }
 }
 
 /* A base that was changed comes to other settings under the same words. */
 static void a_changed_base_is_noticed(void **state)
 {
-    dram_sweep s;
+    dram_sweep o;
     char text[sizeof base_yaml];
     memcpy(text, base_yaml, sizeof text);
     memcpy(strstr(text, "arch: vit_micro"), "arch: vit_teeny", 15);
@@ -202,46 +199,46 @@ static void a_changed_base_is_noticed(void **state)
     memcpy(strstr(text, "size: 64"), "size: 96", 8);
     memcpy(strstr(text, "warmup_steps: 2"), "warmup_steps: 3", 15);
     put_file("base.yaml", text, sizeof text - 1);
-    ok(read_sweep(state, yaml, "", &s));
-    assert_int_equal(dram_sweep_open(&s, NULL), DRAM_ERR_CONFIG);
+    ok(read_sweep(state, yaml, "", &o));
+    assert_int_equal(dram_sweep_open(&o, NULL), DRAM_ERR_CONFIG);
     assert_non_null(strstr(dram_error_text(), "its base has changed"));
     dram_error_clear();
-    dram_sweep_free(&s);
+    dram_sweep_free(&o);
     put_file("base.yaml", base_yaml, sizeof base_yaml - 1);
 }
 
 static void a_folder_of_something_else_is_refused(void **state)
 {
-    dram_sweep s;
-    plan(state, HEAD "  grid: {optim.lr: [0.1, 0.2]}\n", 2, &s);
-    dram_free(s.directory);
-    s.directory = dram_strdup("other");
+    dram_sweep o;
+    plan(state, HEAD "  grid: {optim.lr: [0.1, 0.2]}\n", 2, &o);
+    dram_free(o.directory);
+    o.directory = dram_strdup("other");
     ok(mkdir("other", 0777) == 0 ? DRAM_OK : DRAM_ERR_IO);
     put_file("other/notes.txt", "x", 1);
-    assert_int_equal(dram_sweep_open(&s, NULL), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_sweep_open(&o, NULL), DRAM_ERR_CONFIG);
     assert_non_null(strstr(dram_error_text(), "other is there, without a plan.json and with notes.txt in it"));
     dram_error_clear();
     assert_int_equal(unlink("other/notes.txt"), 0);
     put_file("other/sweep.yaml", "half", 4); /* of a process that was killed */
-    ok(dram_sweep_open(&s, NULL));
-    dram_sweep_free(&s);
+    ok(dram_sweep_open(&o, NULL));
+    dram_sweep_free(&o);
 }
 
 static void a_damaged_plan_is_refused(void **state)
 {
-    dram_sweep s;
+    dram_sweep o;
     size_t bytes;
     (void)state;
     char *text = get_file("runs/s/plan.json", &bytes), *at = strstr(text, "\"planned_bytes\"");
     at[18] = at[18] == '1' ? '2' : '1';
     put_file("runs/s/plan.json", text, bytes);
-    assert_int_equal(dram_sweep_load("runs/s", &s), DRAM_ERR_FORMAT);
+    assert_int_equal(dram_sweep_load("runs/s", &o), DRAM_ERR_FORMAT);
     assert_non_null(strstr(dram_error_text(), "runs/s/plan.json: damaged"));
     dram_error_clear();
     put_file("runs/s/plan.json", text, bytes / 2);
-    assert_int_equal(dram_sweep_load("runs/s", &s), DRAM_ERR_FORMAT);
+    assert_int_equal(dram_sweep_load("runs/s", &o), DRAM_ERR_FORMAT);
     dram_error_clear();
-    assert_int_equal(dram_sweep_load("runs", &s), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_sweep_load("runs", &o), DRAM_ERR_CONFIG);
     assert_non_null(strstr(dram_error_text(), "runs: there is no plan.json in it"));
     dram_error_clear();
     free(text);
@@ -250,15 +247,15 @@ static void a_damaged_plan_is_refused(void **state)
 /* What a run is given is a whole config with the plan that was made, and nothing left to be chosen. */
 static void a_run_has_its_plan_as_its_budget(void **state)
 {
-    dram_sweep s;
-    ok(read_sweep(state, yaml, "", &s));
-    ok(dram_sweep_open(&s, NULL));
-    for (int i = 0; i < s.n_runs; i++) {
-        const dram_sweep_run *run = &s.runs[i];
-        const dram_sweep_point *p = &s.points[run->point];
+    dram_sweep o;
+    ok(read_sweep(state, yaml, "", &o));
+    ok(dram_sweep_open(&o, NULL));
+    for (int i = 0; i < o.n_runs; i++) {
+        const dram_sweep_run *run = &o.runs[i];
+        const dram_sweep_point *p = &o.points[run->point];
         dram_str text = {0};
         dram_config *cfg;
-        ok(dram_sweep_config(&s, run, &text));
+        ok(dram_sweep_config(&o, run, &text));
         put_file("run.yaml", text.text, text.length);
         ok(dram_config_load("run.yaml", NULL, 0, &cfg));
         assert_string_equal(cfg->name, run->name);
@@ -272,29 +269,28 @@ static void a_run_has_its_plan_as_its_budget(void **state)
         dram_config_free(cfg);
         dram_str_free(&text);
     }
-    assert_true(s.n_runs > 4);
-    dram_sweep_free(&s);
+    assert_true(o.n_runs > 4);
+    dram_sweep_free(&o);
 }
 
 /* A budget above all that there is would be refused where a run begins. */
 static void a_budget_is_never_more_than_the_machine_has(void **state)
 {
-    dram_sweep s;
-    plan(state, HEAD "  grid: {memory.budget: [100TiB, 90TiB]}\n", 1, &s);
-    assert_int_equal(s.n_runs, 1);
+    dram_sweep o;
+    plan(state, HEAD "  grid: {memory.budget: [100TiB, 90TiB]}\n", 1, &o);
+    assert_int_equal(o.n_runs, 1);
     dram_config *cfg;
-    put_file("settled.yaml", s.points[0].settled, strlen(s.points[0].settled));
+    put_file("settled.yaml", o.points[0].settled, strlen(o.points[0].settled));
     ok(dram_config_load("settled.yaml", NULL, 0, &cfg));
-    assert_int_equal(cfg->memory.budget, s.points[0].planned_bytes);
+    assert_int_equal(cfg->memory.budget, o.points[0].planned_bytes);
     dram_config_free(cfg);
-    dram_sweep_free(&s);
+    dram_sweep_free(&o);
 }
 
 static void the_table_says_what_will_be_done(void **state)
 {
-    dram_sweep s;
     dram_str out = {0};
-    plan(state, yaml, 2, &s);
+    (void)state;
     ok(dram_sweep_table(&s, &out));
     static const char *const said[] = {"11 asked for, 11 different: 2 trained, 2 timed",
                                        "4 with the plan of another, 1 wrong, 2 too big",
@@ -306,7 +302,6 @@ static void the_table_says_what_will_be_done(void **state)
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
         if (!strstr(out.text, said[i])) fail_msg("\"%s\" is not in\n%s", said[i], out.text);
     dram_str_free(&out);
-    dram_sweep_free(&s);
 }
 
 int main(void)
