@@ -1,4 +1,5 @@
-/* cublaslt: cuBLASLt on the simulated GPU: slow, sums in double precision, and particular.
+/* cublaslt: cuBLASLt on the simulated GPU: slow, sums in double precision (CUDASIM_SUMS=fp32:
+ * in single, term by term), and particular.
  *
  * It refuses what the real one refuses, by the same status; what the real one would not notice (an address that is less
  * aligned than the heuristic was told, an algorithm used for another problem, too small a workspace) is a fault. The
@@ -38,6 +39,14 @@ bool cudasim_libraries(const char *how)
     if (strcmp(asked, "none") && strcmp(asked, "poor") && strcmp(asked, "refuse") && strcmp(asked, "fail"))
         cudasim_fault("CUDASIM_LIBRARIES is \"%s\": none, poor, refuse or fail", asked);
     return !strcmp(asked, how);
+}
+
+bool cudasim_sums_in_fp32()
+{
+    const char *asked = getenv("CUDASIM_SUMS");
+    if (!asked || !*asked || !strcmp(asked, "double")) return false;
+    if (strcmp(asked, "fp32")) cudasim_fault("CUDASIM_SUMS is \"%s\": double or fp32", asked);
+    return true;
 }
 
 double cudasim_noise()
@@ -131,6 +140,7 @@ void run(const product &p)
     cudasim_number in, out;
     number_of(p.a.type, &in);
     number_of(p.c.type, &out);
+    const bool narrow = cudasim_sums_in_fp32();
     int64_t k_all = (int64_t)(p.d.turn_a ? p.a.rows : p.a.cols);
     int64_t a_row = p.d.turn_a ? p.a.ld : 1, a_k = p.d.turn_a ? 1 : p.a.ld;
     int64_t b_col = p.d.turn_b ? 1 : p.b.ld, b_k = p.d.turn_b ? p.b.ld : 1;
@@ -138,9 +148,11 @@ void run(const product &p)
     for (int64_t col = 0; col < (int64_t)p.c.cols; col++)
         for (int64_t row = 0; row < (int64_t)p.c.rows; row++) {
             double sum = p.algo.noisy ? cudasim_noise() : 0.0;
-            for (int64_t k = 0; k < k_all; k++)
+            for (int64_t k = 0; k < k_all; k++) {
                 sum +=
                     cudasim_load(p.at_a, in, row * a_row + k * a_k) * cudasim_load(p.at_b, in, col * b_col + k * b_k);
+                if (narrow) sum = (double)(float)sum;
+            }
             sum *= (double)p.alpha;
             if (p.beta != 0.0f) sum += (double)p.beta * cudasim_load(p.at_c, out, col * p.c.ld + row);
             if (p.d.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += cudasim_load(p.d.bias, out, row);

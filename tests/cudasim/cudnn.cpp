@@ -1,4 +1,4 @@
-/* cudnn: cuDNN's convolutions on the simulated GPU: slow, sums in double precision, and particular.
+/* cudnn: cuDNN's convolutions on the simulated GPU: slow, sums as cublaslt.cpp does, and particular.
  *
  * NHWC alone. In 16 bits the channels of a group must be multiples of 8, as tensor cores want them, and all types the
  * same; in f32 the channels of groups (of more than one) must be multiples of 4. The offers begin with algorithms that
@@ -134,22 +134,25 @@ struct call {
 
 /* sum[to] += a[from] b[by] along the channels of a group: that of y stays, or is the sum's. Tests spend their time
  * here: without the sanitizers, on memory of this file. */
-__attribute__((no_sanitize("address", "undefined"))) void
-add_products(direction d, double *sum, const double *a, const double *b, int64_t y, int64_t x, int64_t w, int n)
+__attribute__((no_sanitize("address", "undefined"))) void add_products(direction d, double *sum, const double *a,
+                                                                       const double *b, int64_t y, int64_t x, int64_t w,
+                                                                       int n, bool narrow)
 {
+    auto plus = [narrow](double s, double term) { return narrow ? (double)(float)(s + term) : s + term; };
     if (d == FORWARD) {
         double total = sum[y];
-        for (int i = 0; i < n; i++) total += a[x + i] * b[w + i];
+        for (int i = 0; i < n; i++) total = plus(total, a[x + i] * b[w + i]);
         sum[y] = total;
     } else if (d == DATA) {
-        for (int i = 0; i < n; i++) sum[x + i] += a[y] * b[w + i];
+        for (int i = 0; i < n; i++) sum[x + i] = plus(sum[x + i], a[y] * b[w + i]);
     } else {
-        for (int i = 0; i < n; i++) sum[w + i] += a[x + i] * b[y];
+        for (int i = 0; i < n; i++) sum[w + i] = plus(sum[w + i], a[x + i] * b[y]);
     }
 }
 
 void add_all(direction d, const convolution &v, double *sum, const double *a, const double *b)
 {
+    const bool narrow = cudasim_sums_in_fp32();
     int ci = v.w.c, co = v.w.k / v.conv.groups, taps = v.w.h * v.w.w;
     for (int n = 0; n < v.y.n; n++)
         for (int oy = 0; oy < v.y.h; oy++)
@@ -161,7 +164,7 @@ void add_all(direction d, const convolution &v, double *sum, const double *a, co
                     int64_t y = (((int64_t)n * v.y.h + oy) * v.y.w + ox) * v.y.c;
                     int64_t x = (((int64_t)n * v.x.h + iy) * v.x.w + ix) * v.x.c;
                     for (int o = 0; o < v.w.k; o++)
-                        add_products(d, sum, a, b, y + o, x + o / co * ci, ((int64_t)o * taps + tap) * ci, ci);
+                        add_products(d, sum, a, b, y + o, x + o / co * ci, ((int64_t)o * taps + tap) * ci, ci, narrow);
                 }
 }
 

@@ -289,6 +289,31 @@ void test_failed_run_is_explained(void **)
     unsetenv("CUDASIM_LIBRARIES");
 }
 
+/* 2^24 and seven ones: in fp32 each one is lost. */
+void test_sums_in_fp32(void **)
+{
+    for (bool narrow : {false, true}) {
+        const float good = narrow ? 16777216.0f : 16777224.0f;
+        device d;
+        std::vector<float> x(9 * IN, 1.0f);
+        for (size_t i = 0; i < x.size(); i += IN) x[i] = 16777216.0f;
+        if (narrow) setenv("CUDASIM_SUMS", "fp32", 1);
+        put(d.tensor(&d.args.in[0], shape_of({9, IN})), x);
+        put(d.tensor(&d.args.in[1], shape_of({OUT, IN})), std::vector<float>(OUT * IN, 1.0f));
+        float *y = d.tensor(&d.args.out[0], shape_of({9, OUT}));
+        assert_int_equal(asked(dram_cuda_linear, d), 1);
+        for (float number : get(y, 9 * OUT)) assert_true(number == good);
+        d.attr.pad = 0;
+        d.attr.stride = 2; /* so that it is no product */
+        put(d.tensor(&d.args.in[0], shape_of({1, 3, 3, IN})), x);
+        put(d.tensor(&d.args.in[1], shape_of({OUT, 1, 1, IN})), std::vector<float>(OUT * IN, 1.0f));
+        y = d.tensor(&d.args.out[0], shape_of({1, 2, 2, OUT}));
+        assert_int_equal(asked(dram_cuda_conv2d, d), 1);
+        for (float number : get(y, 4 * OUT)) assert_true(number == good);
+        unsetenv("CUDASIM_SUMS");
+    }
+}
+
 void test_many_choices(void **)
 {
     enum { MANY = 1000 };
@@ -381,11 +406,17 @@ void test_cudnn_refuses(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_product_is_chosen_once),  cmocka_unit_test(test_convolution_is_chosen_once),
-        cmocka_unit_test(test_choices_are_said),        cmocka_unit_test(test_refusals_are_said),
-        cmocka_unit_test(test_own_kernels_are_said),    cmocka_unit_test(test_refused_at_the_run),
-        cmocka_unit_test(test_failed_run_is_explained), cmocka_unit_test(test_many_choices),
-        cmocka_unit_test(test_cublaslt_refuses),        cmocka_unit_test(test_cudnn_refuses),
+        cmocka_unit_test(test_product_is_chosen_once),
+        cmocka_unit_test(test_convolution_is_chosen_once),
+        cmocka_unit_test(test_choices_are_said),
+        cmocka_unit_test(test_refusals_are_said),
+        cmocka_unit_test(test_own_kernels_are_said),
+        cmocka_unit_test(test_refused_at_the_run),
+        cmocka_unit_test(test_failed_run_is_explained),
+        cmocka_unit_test(test_sums_in_fp32),
+        cmocka_unit_test(test_many_choices),
+        cmocka_unit_test(test_cublaslt_refuses),
+        cmocka_unit_test(test_cudnn_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
