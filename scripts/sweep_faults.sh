@@ -57,7 +57,7 @@ doubled() { ps -eo args | grep -o "^[^ ]*dram train runs/[^ ]*" | sort | uniq -d
 kill_children() {
   local child
   for child in $(cat runs/"$1"/claims/0* 2>/dev/null | jq .child); do
-    if tr '\0' ' ' <"/proc/$child/cmdline" 2>/dev/null | grep -q "^$dram train runs/$1/"; then kill -9 "$child" || true; fi
+    if tr '\0' ' ' 2>/dev/null <"/proc/$child/cmdline" | grep -q "^$dram train runs/$1/"; then kill -9 "$child" || true; fi
   done
 }
 

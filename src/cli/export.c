@@ -69,6 +69,12 @@ static dram_status check_targets(const targets *t)
     if (t->onnx) TRY(dram_onnx_check(&t->options));
     if (t->onnx) TRY(dram_export_check_target("--onnx", t->onnx));
     if (t->timm) TRY(dram_export_check_target("--timm", t->timm));
+    const char *const path[] = {t->onnx, t->timm, t->sam};
+    for (int i = 1; i < 3; i++)
+        for (int k = 0; k < i; k++)
+            if (path[i] && path[k] && strcmp(path[i], path[k]) == 0)
+                return dram_fail(DRAM_ERR_CONFIG, "export: %s is given twice; each goes to a place of its own",
+                                 path[i]);
     return t->sam ? dram_export_check_target("--sam", t->sam) : DRAM_OK;
 }
 

@@ -1,5 +1,6 @@
 /* The program: finds the command, prints its error, exits with its status. */
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return dram_status_exit(DRAM_ERR_CONFIG);
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error of write(), not the end */
     dram_log_set_sink(dram_progress_log, NULL);
     /* glibc maps 64 MiB of address space for a heap of each thread's own. */
     if (dram_host_to_map().bytes < INT64_MAX) mallopt(M_ARENA_MAX, 1);

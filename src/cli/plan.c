@@ -1,9 +1,12 @@
 /* dram plan: prints, draws or dumps the plan of a run, and says whether it fits. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/str.h"
 #include "cli/command.h"
+#include "device/rate.h"
+#include "report/estimate.h"
 #include "report/plan_dump.h"
 #include "report/plan_json.h"
 #include "report/plan_svg.h"
@@ -32,12 +35,18 @@ static dram_status write_svg(const dram_session *s, const char *path)
     return status;
 }
 
-/* One value of it, or all where `key` is NULL. */
-static dram_status print_json(const dram_session *s, const char *key)
+/* One value of it, or all where `key` is NULL. card: NULL for none. */
+static dram_status print_json(const dram_session *s, const char *key, const dram_card *card)
 {
     dram_plan_facts facts;
     dram_status status = dram_plan_facts_find(s, &facts);
     cJSON *report = status == DRAM_OK ? dram_plan_json(s->plan, &facts) : NULL;
+    cJSON *estimate = report && card ? dram_estimate_json(s, card) : NULL;
+    if (report && card && !cJSON_AddItemToObject(report, "card", estimate)) {
+        cJSON_Delete(estimate);
+        cJSON_Delete(report);
+        report = NULL;
+    }
     if (status == DRAM_OK) status = key ? dram_print_value(report, key) : dram_print_json(report);
     dram_plan_facts_free(&facts);
     return status;
@@ -66,15 +75,76 @@ static void note_machine(const dram_session *s)
                 dram_format_bytes(memory.device_free, have, sizeof have));
 }
 
-static dram_status show(const dram_session *s, bool json, const char *key, const char *dump, const char *svg)
+static dram_status print_estimate(const dram_session *s, const dram_card *card)
 {
-    if (dump) TRY(write_dump(s, dump));
-    if (svg) TRY(write_svg(s, svg));
-    if (json)
-        TRY(print_json(s, key));
-    else
+    dram_str text = {0};
+    dram_status status = dram_estimate_text(s, card, &text);
+    if (status == DRAM_OK) fputs(text.text, stdout);
+    dram_str_free(&text);
+    return status;
+}
+
+/* A card is planned for by its kind of device: `auto` becomes that. */
+static dram_status choose_device(dram_config *cfg, const char *name)
+{
+    bool gpu = strcmp(name, "cpu") != 0;
+    dram_run_device other = gpu ? DRAM_RUN_DEVICE_CPU : DRAM_RUN_DEVICE_CUDA;
+    char shown[64];
+    if (gpu && !dram_card_find(name)) {
+        dram_str names = {0};
+        dram_card_names(&names);
+        dram_fail(DRAM_ERR_CONFIG, "plan: --card %s is unknown; there are %s, and cpu (this machine's)",
+                  dram_visible(name, shown, sizeof shown), names.text ? names.text : "");
+        dram_str_free(&names);
+        return DRAM_ERR_CONFIG;
+    }
+    if (cfg->device == other)
+        return dram_fail(DRAM_ERR_CONFIG, "plan: --card %s is a %s and device is %s: plan with device=%s", name,
+                         gpu ? "GPU" : "CPU", gpu ? "cpu" : "cuda", gpu ? "cuda" : "cpu");
+    cfg->device = gpu ? DRAM_RUN_DEVICE_CUDA : DRAM_RUN_DEVICE_CPU;
+    return DRAM_OK;
+}
+
+/* By its data sheet, or the CPU by a short measurement. */
+static dram_status find_card(const dram_session *s, const char *name, dram_card *card)
+{
+    const dram_config *cfg = &s->cfg;
+    bool f16 =
+        cfg->train.precision == DRAM_PRECISION_FP16 ||
+        (cfg->train.precision == DRAM_PRECISION_FP32 && cfg->sam_distill.teacher.precision == DRAM_PRECISION_FP16);
+    const dram_card *known = dram_card_find(name);
+    dram_machine_memory memory;
+    dram_device *device;
+    if (known) {
+        *card = *known;
+        return DRAM_OK;
+    }
+    TRY(dram_machine_read_memory(&s->plan->profile, &memory));
+    TRY(dram_machine_open(cfg, &s->plan->profile, &device));
+    dram_status status = dram_device_rate(device, f16 ? DRAM_F16 : DRAM_BF16, card);
+    card->memory_bytes = memory.device_total;
+    dram_device_close(device);
+    return status;
+}
+
+typedef struct {
+    bool json;
+    const char *key, *dump, *svg, *card; /* NULL: not asked for */
+} wanted;
+
+static dram_status show(const dram_session *s, const wanted *w)
+{
+    dram_card card;
+    if (w->card) TRY(find_card(s, w->card, &card));
+    if (w->dump) TRY(write_dump(s, w->dump));
+    if (w->svg) TRY(write_svg(s, w->svg));
+    if (w->json) {
+        TRY(print_json(s, w->key, w->card ? &card : NULL));
+    } else {
         TRY(dram_print_page(s, stdout));
-    note_machine(s);
+        if (w->card) TRY(print_estimate(s, &card));
+    }
+    if (!s->plan->profile.gpu || !w->card) note_machine(s); /* a plan for a card is for another machine */
     return s->budget ? dram_budget_check(s, s->budget, "the budget is") : DRAM_OK;
 }
 
@@ -100,29 +170,33 @@ static dram_status calibrate(const dram_config *cfg)
 
 dram_status dram_command_plan(int argc, char **argv)
 {
-    bool json = false, timed = false, help;
-    const char *key = NULL, *dump = NULL, *svg = NULL;
+    bool timed = false, help;
+    wanted w = {0};
     const dram_option options[] = {
-        {"--json", NULL, "print one JSON object", &json, NULL},
-        {"--get", "KEY", "with --json, print one value of it: programs.distil_step.peak_bytes", NULL, &key},
+        {"--json", NULL, "print one JSON object", &w.json, NULL},
+        {"--get", "KEY", "with --json, print one value of it: programs.distil_step.peak_bytes", NULL, &w.key},
         {"--calibrate", NULL, "run the step here to time its nodes, keep the times in memory.profile, plan by them",
          &timed, NULL},
-        {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &dump},
-        {"--svg", "FILE", "draw the arena of the largest program over time", NULL, &svg},
+        {"--dump", "FILE", "write every value's offset, size and lifetime as JSON", NULL, &w.dump},
+        {"--svg", "FILE", "draw the arena of the largest program over time", NULL, &w.svg},
+        {"--card", "NAME", "estimate an update's time on a GPU by its data sheet (h200, 4090, ...), or on this cpu",
+         NULL, &w.card},
     };
     dram_words words;
     dram_config *cfg;
     dram_session session;
-    TRY(dram_parse("plan", argc, argv, options, 5, 1, &words, &help));
+    TRY(dram_parse("plan", argc, argv, options, 6, 1, &words, &help));
     if (help) return DRAM_OK;
-    if (key && !json) return dram_fail(DRAM_ERR_CONFIG, "plan: --get takes a value out of --json, which is missing");
+    if (w.key && !w.json)
+        return dram_fail(DRAM_ERR_CONFIG, "plan: --get takes a value out of --json, which is missing");
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_config_tell_idle(cfg);
-    dram_status status = dram_weights_native(cfg, &cfg->sam_distill.teacher.native_size);
+    dram_status status = w.card ? choose_device(cfg, w.card) : DRAM_OK;
+    if (status == DRAM_OK) status = dram_weights_native(cfg, &cfg->sam_distill.teacher.native_size);
     if (status == DRAM_OK && timed) status = calibrate(cfg);
     if (status == DRAM_OK) status = dram_budget_plan(cfg, DRAM_SET_TRAIN, 0, &session);
     if (status == DRAM_OK) {
-        status = show(&session, json, key, dump, svg);
+        status = show(&session, &w);
         dram_session_close(&session);
     }
     dram_config_free(cfg);

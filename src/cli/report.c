@@ -13,21 +13,12 @@
 #include "page/history.h"
 #include "page/page.h"
 
-static bool has_file(const char *folder, const char *name)
-{
-    char *path;
-    if (dram_path_join(folder, name, &path) != DRAM_OK) return false;
-    bool there = dram_path_exists(path);
-    dram_free(path);
-    return there;
-}
-
 static bool is_sweep(const char *folder)
 {
-    return has_file(folder, "plan.json") && !dram_history_is_run(folder);
+    return dram_path_has(folder, "plan.json") && !dram_history_is_run(folder);
 }
 
-/* What a folder holds that is neither a run's nor a sweep's: the runs in it, by the names of the first. */
+/* What a folder holds that is neither a run's nor a sweep's: the runs in it, by the names of the first; "": others. */
 static void say_content(const char *folder, dram_str *text)
 {
     enum { NAMED = 3 };
@@ -38,13 +29,14 @@ static void say_content(const char *folder, dram_str *text)
         char *path;
         if (entry->d_name[0] == '.' || dram_path_join(folder, entry->d_name, &path) != DRAM_OK) continue;
         n++;
-        if (dram_history_is_run(path) && runs++ < NAMED) dram_str_add(text, "%s%s", runs > 1 ? ", " : "", path);
+        if (dram_history_is_run(path) && runs++ < NAMED)
+            dram_str_add(text, "%s%s", runs > 1 ? ", " : "; runs in it: ", path);
         dram_free(path);
     }
     if (dir) closedir(dir);
     dram_error_clear();
     if (runs > NAMED) dram_str_add(text, " and %d more", runs - NAMED);
-    if (n == 0) dram_str_add(text, "it is empty");
+    if (dir && n == 0) dram_str_add(text, "; it is empty");
 }
 
 /* Refuses what is no folder of dram's before anything is read. */
@@ -57,15 +49,13 @@ static dram_status check_folder(const char *path)
     if (!there) return dram_fail(DRAM_ERR_CONFIG, "report: %s: there is no such folder", path);
     if (!S_ISDIR(info.st_mode)) return dram_fail(DRAM_ERR_CONFIG, "report: %s: a file, not the folder of a run", path);
     if (dram_history_is_run(path) || is_sweep(path)) return DRAM_OK;
+    if (dram_history_is_checkpoint(path))
+        return dram_fail(DRAM_ERR_CONFIG, "report: %s: a checkpoint; name the folder of its run", path);
     dram_str text = {0};
     say_content(path, &text);
-    bool runs = text.text && text.text[0] && text.text[0] != 'i';
-    dram_status status = dram_fail(
-        DRAM_ERR_CONFIG, "report: %s: neither a run's folder (config.yaml) nor a sweep's (plan.json)%s%s", path,
-        !text.text ? ""
-        : runs     ? "; runs in it: "
-                   : "; ",
-        text.text ? text.text : "");
+    dram_status status =
+        dram_fail(DRAM_ERR_CONFIG, "report: %s: neither a run's folder (config.yaml) nor a sweep's (plan.json)%s", path,
+                  text.text ? text.text : "");
     dram_str_free(&text);
     return status;
 }

@@ -34,7 +34,6 @@ const volatile sig_atomic_t *dram_catch_signals(void)
     for (size_t i = 0; i < sizeof caught / sizeof caught[0]; i++) sigaction(caught[i], &action, NULL);
     /* nohup has it ignored: such a command outlives its terminal. */
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error of write(), not the end */
     signal(SIGPIPE, SIG_IGN);
     return &stop_asked;
 }

@@ -48,9 +48,13 @@ static dram_status read_words(int argc, char **argv, asked *a, dram_words *words
     if (a->help) return DRAM_OK;
     if (a->plan && a->report)
         return dram_fail(DRAM_ERR_CONFIG, "sweep: --plan is before runs, --report after: give one");
+    if ((a->plan || a->report) &&
+        (jobs || memory || a->run.devices || share || index || a->run.failed || a->run.stop_on_failure))
+        return dram_fail(DRAM_ERR_CONFIG, "sweep: %s makes no run: of the other options it takes --json alone",
+                         a->plan ? "--plan" : "--report");
     if (share && strcmp(share, "always") != 0)
         return dram_fail(DRAM_ERR_CONFIG, "sweep: --share: \"%s\" is not always", share);
-    if (memory && !dram_parse_bytes(memory, &a->run.memory))
+    if (memory && (!dram_parse_bytes(memory, &a->run.memory) || a->run.memory < 1))
         return dram_fail(DRAM_ERR_CONFIG, "sweep: --memory: \"%s\" is no size, as in 8GiB", memory);
     a->run.share_always = share != NULL;
     TRY(read_number("--jobs", jobs, 1, &a->run.jobs));
@@ -112,6 +116,14 @@ static void tell(void *context, const char *line)
     fflush(context);
 }
 
+/* Whoever has put the missing file in its place since waits in vain for its point. */
+static void tell_planned_before(const dram_sweep *sweep, FILE *out)
+{
+    if (dram_sweep_count(sweep, DRAM_POINT_PLANNED) < sweep->n_points)
+        fprintf(out, "This table is as it was planned at first: what was wrong or too big then stays so here. "
+                     "With another name= all points are planned anew.\n");
+}
+
 /* Runs what is to be run, and reports what there is then, also where some failed or a stop was asked for. */
 static dram_status run(dram_sweep *sweep, asked *a)
 {
@@ -123,7 +135,10 @@ static dram_status run(dram_sweep *sweep, asked *a)
         TRY(check_any(sweep));
     }
     TRY(dram_sweep_open(sweep, &is_new));
-    if (!is_new) TRY(print_table(sweep, out));
+    if (!is_new) {
+        TRY(print_table(sweep, out));
+        tell_planned_before(sweep, out);
+    }
     TRY(check_any(sweep));
     fprintf(out, "\n");
     a->run.context = out;
@@ -145,10 +160,17 @@ dram_status dram_command_sweep(int argc, char **argv)
     dram_sweep sweep;
     TRY(read_words(argc, argv, &a, &words));
     if (a.help) return DRAM_OK;
-    if (a.report && is_folder(words.words[0]))
-        TRY(dram_sweep_load(words.words[0], &sweep));
+    const char *word = words.words[0];
+    const bool folder = is_folder(word);
+    if (folder && (!a.report || words.n_overrides))
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "sweep: %s is a folder, which is for --report, without key=value: give the "
+                         "file or config that the sweep was made of",
+                         word);
+    if (folder)
+        TRY(dram_sweep_load(word, &sweep));
     else
-        TRY(dram_sweep_read(words.words[0], words.overrides, words.n_overrides, &sweep));
+        TRY(dram_sweep_read(word, words.overrides, words.n_overrides, &sweep));
     a.run.stop = dram_catch_signals();
     dram_status status;
     if (a.plan)

@@ -9,10 +9,11 @@
 #include "io/json.h"
 #include "io/path.h"
 #include "model/family.h"
+#include "report/markup.h"
 
 enum { SHOWN = 512 };
 
-/* The file or folder of a path, as Markdown may have it between backquotes. */
+/* The file or folder of a path, as Markdown may have it between backquotes in a table, whose cells end at a bar. */
 static const char *name_of(const char *path, char out[SHOWN])
 {
     char folder[SHOWN];
@@ -21,7 +22,7 @@ static const char *name_of(const char *path, char out[SHOWN])
     snprintf(folder, sizeof folder, "%.*s", (int)(n < sizeof folder ? n : sizeof folder - 1), path);
     dram_visible(dram_path_name(folder), out, SHOWN);
     for (char *c = out; *c; c++)
-        if (*c == '`') *c = '\'';
+        if (*c == '`' || *c == '|') *c = '\'';
     return out;
 }
 
@@ -55,8 +56,9 @@ static void add_head(const dram_export *e, const char *name, const char *timm, d
     const struct dram_config_sam_distill *sam = &e->cfg->sam_distill;
     dram_str_add(out, "---\nlibrary_name: timm\npipeline_tag: image-feature-extraction\n"
                       "tags:\n- image-feature-extraction\n- timm\n- distillation\n---\n\n");
-    dram_str_add(out, "# %s\n\n`%s`, %.2f M parameters, without a classifier", name_of(name, shown), timm,
-                 (double)parameters(e) / 1e6);
+    dram_str_add(out, "# ");
+    dram_markup_add(out, name_of(name, shown));
+    dram_str_add(out, "\n\n`%s`, %.2f M parameters, without a classifier", timm, (double)parameters(e) / 1e6);
     if (!e->has_config)
         dram_str_add(out, ".");
     else if (sam->enabled)
@@ -164,7 +166,8 @@ static void add_losses(const dram_config *cfg, dram_str *out)
     dram_str_add(out, " |\n");
 }
 
-static void add_training(const dram_export *e, const cJSON *summary, dram_str *out)
+/* state: of a checkpoint, whose step it has; NULL: of a run that has come to its end. */
+static void add_training(const dram_export *e, const cJSON *summary, const cJSON *state, dram_str *out)
 {
     const dram_config *cfg = e->cfg;
     dram_str_add(out, "## Training\n\n");
@@ -176,7 +179,8 @@ static void add_training(const dram_export *e, const cJSON *summary, dram_str *o
     add_data(cfg, summary, out);
     add_teacher(&cfg->sam_distill, out);
     add_losses(cfg, out);
-    double ranks = number(member(summary, "distributed"), "ranks"), steps = number(summary, "steps");
+    double ranks = number(member(summary, "distributed"), "ranks");
+    double steps = state ? number(state, "step") : number(summary, "steps");
     dram_str_add(out, "| updates | %.0f of %.0f images |\n", steps >= 0 ? steps : (double)cfg->train.steps,
                  cfg->train.batch_size * (ranks > 0 ? ranks : 1));
     dram_str_add(out, "| optimiser | %s, lr %g, weight decay %g |\n| precision | %s |\n\n",
@@ -216,14 +220,14 @@ static void add_numbers(const cJSON *summary, dram_str *out)
     dram_str_add(out, "\n");
 }
 
-/* Of a run that has come to its end; NULL: of a checkpoint, or of a file. */
-static dram_status read_summary(const dram_export *e, cJSON **summary)
+/* A file of the folder that it is exported from; NULL: it is not there, or a file of weights was named. */
+static dram_status read_json(const dram_export *e, const char *name, cJSON **root)
 {
     char *path;
-    *summary = NULL;
+    *root = NULL;
     if (!e->run) return DRAM_OK;
-    TRY(dram_path_join(e->run, "summary.json", &path));
-    dram_status status = dram_path_exists(path) ? dram_json_read(path, summary) : DRAM_OK;
+    TRY(dram_path_join(e->run, name, &path));
+    dram_status status = dram_path_exists(path) ? dram_json_read(path, root) : DRAM_OK;
     dram_free(path);
     return status;
 }
@@ -231,13 +235,18 @@ static dram_status read_summary(const dram_export *e, cJSON **summary)
 dram_status dram_export_card(const dram_export *e, const char *name, dram_str *out)
 {
     dram_timm timm;
-    cJSON *summary;
+    cJSON *summary, *state = NULL;
     e->arch->family->in_timm(e->arch, &timm);
-    TRY(read_summary(e, &summary));
-    add_head(e, name, timm.name, out);
-    add_use(e, out);
-    add_training(e, summary, out);
-    add_numbers(summary, out);
+    TRY(read_json(e, "summary.json", &summary));
+    dram_status status = read_json(e, "state.json", &state);
+    if (status == DRAM_OK) {
+        add_head(e, name, timm.name, out);
+        add_use(e, out);
+        add_training(e, summary, state, out);
+        add_numbers(summary, out);
+    }
     cJSON_Delete(summary);
-    return out->failed ? dram_fail(DRAM_ERR_MEMORY, "no memory for the model card") : DRAM_OK;
+    cJSON_Delete(state);
+    if (status == DRAM_OK && out->failed) status = dram_fail(DRAM_ERR_MEMORY, "no memory for the model card");
+    return status;
 }

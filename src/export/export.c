@@ -45,17 +45,13 @@ static dram_status check_run(const char *run, bool exported)
 /* A run's folder has config.yaml; a checkpoint's state.json too, and its weights are whole. */
 static dram_status find_in_folder(const char *folder, dram_export *e, char **config)
 {
-    char *state;
     TRY(dram_path_join(folder, student_file, &e->weights));
     TRY(dram_configs_latest(folder, config));
     if (!*config)
         return dram_fail(DRAM_ERR_CONFIG, "%s: no run's folder, for it has no config.yaml; name a file of weights",
                          folder);
-    TRY(dram_path_join(folder, "state.json", &state));
-    bool checkpoint = dram_path_exists(state);
-    dram_free(state);
     e->run = folder;
-    return checkpoint ? DRAM_OK : check_run(folder, dram_path_exists(e->weights));
+    return dram_path_has(folder, "state.json") ? DRAM_OK : check_run(folder, dram_path_exists(e->weights));
 }
 
 /* The file of weights, that of the heads beside it if there is one, and the config. */
@@ -135,7 +131,8 @@ static dram_status choose_size(int size, dram_export *e)
     snprintf(text, sizeof text, "data.size=%d", size);
     dram_status status = dram_config_load(NULL, overrides, 1, &checked);
     dram_config_free(checked);
-    return status;
+    snprintf(text, sizeof text, "--size %d: ", size);
+    return status == DRAM_OK ? status : dram_error_prefix(status, text);
 }
 
 /* Which parts the file of the heads has. Without a config its classifier says how many classes there are. */
@@ -178,7 +175,19 @@ static dram_config config_of(const dram_export *e)
     return cfg;
 }
 
-/* A plan of slots alone: nothing is run, so activations need no bytes. */
+/* A slot of a part that is not there holds zeros. */
+static dram_status read_slot(void *from, int slot, int64_t at, int64_t count, float *out)
+{
+    const dram_export *e = from;
+    const char *group = e->session.graphs.slots.at[slot]->group;
+    bool student = strcmp(group, "student") == 0, there = strcmp(group, "neck") == 0 ? e->neck : e->head;
+    if (student) return dram_weights_read(e->student_file, slot, at, count, out);
+    if (there && e->heads_file) return dram_weights_read(e->heads_file, slot, at, count, out);
+    memset(out, 0, (size_t)count * sizeof *out);
+    return DRAM_OK;
+}
+
+/* A device for the kernels that prepare weights, and no arena: slots are read from their files. */
 static dram_status open_session(dram_export *e)
 {
     dram_session *s = &e->session;
@@ -188,8 +197,9 @@ static dram_status open_session(dram_export *e)
     TRY(dram_graph_set_build(&s->cfg, s->set, &s->graphs));
     TRY(dram_machine_profile(&s->cfg, &profile));
     TRY(dram_plan_make(NULL, 0, &s->graphs.slots, &profile, DRAM_PLAN_USUAL, &s->plan));
-    TRY(dram_machine_open(&s->cfg, &profile, &s->device));
-    return dram_exec_open(s->device, s->plan, &s->exec);
+    s->reader = read_slot;
+    s->reads_from = e;
+    return dram_machine_open(&s->cfg, &profile, &s->device);
 }
 
 static bool has_group(const dram_session *s, const char *group)
@@ -199,18 +209,18 @@ static bool has_group(const dram_session *s, const char *group)
     return false;
 }
 
-static dram_status load_weights(dram_export *e)
+static dram_status open_weights(dram_export *e)
 {
     static const char *const student[] = {"student"};
     const char *groups[2];
     int n = 0;
-    TRY(dram_weights_load(&e->session, e->weights, student, 1, false, ""));
+    TRY(dram_weights_open(&e->session, e->weights, student, 1, false, &e->student_file));
     TRY(dram_st_hash(e->weights, e->weights_hash));
     if (e->neck) groups[n++] = "neck";
     if (e->head) groups[n++] = "head";
     if (!has_group(&e->session, "neck")) e->neck = true; /* it needs no weights */
     if (!n) return DRAM_OK;
-    TRY(dram_weights_load(&e->session, e->heads, groups, n, true, ""));
+    TRY(dram_weights_open(&e->session, e->heads, groups, n, true, &e->heads_file));
     return dram_st_hash(e->heads, e->heads_hash);
 }
 
@@ -235,7 +245,7 @@ dram_status dram_export_open(const dram_export_request *request, dram_export *e)
     TRY_GOTO(choose_size(request->size, e), done);
     TRY_GOTO(find_heads(e), done);
     TRY_GOTO(open_session(e), done);
-    TRY_GOTO(load_weights(e), done);
+    TRY_GOTO(open_weights(e), done);
     e->grid = e->session.graphs.grid;
     e->io = &e->session.graphs.io[DRAM_PROGRAM_EVALUATION];
     find_norm(e);
@@ -246,6 +256,8 @@ done:
 
 void dram_export_close(dram_export *e)
 {
+    dram_weights_close(e->student_file);
+    dram_weights_close(e->heads_file);
     dram_session_close(&e->session);
     dram_config_free(e->cfg);
     dram_free(e->weights);

@@ -50,6 +50,18 @@ bool dram_path_exists(const char *path)
     return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+bool dram_path_has(const char *folder, const char *name)
+{
+    char *path;
+    if (dram_path_join(folder, name, &path) != DRAM_OK) {
+        dram_error_clear();
+        return false;
+    }
+    bool there = dram_path_exists(path);
+    dram_free(path);
+    return there;
+}
+
 dram_status dram_path_free_bytes(const char *path, int64_t *bytes)
 {
     struct statvfs info;

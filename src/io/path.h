@@ -21,6 +21,9 @@ const char *dram_path_name(const char *path);
  * for the one who opens it to say. */
 bool dram_path_exists(const char *path);
 
+/* The same of folder + "/" + name. False where memory is out, too. */
+bool dram_path_has(const char *folder, const char *name);
+
 /* Free bytes, for this user, of the disk that path is on, or would be: what names nothing goes by its folder. */
 dram_status dram_path_free_bytes(const char *path, int64_t *bytes);
 

@@ -554,6 +554,8 @@ static dram_status conclude(launch *l)
 dram_status dram_sweep_launch(const dram_sweep *sweep, const dram_sweep_options *options)
 {
     launch l = {.sweep = sweep, .options = options};
+    /* Where it is ignored, as by some who start processes, the system throws away how children end. */
+    void (*before)(int) = signal(SIGCHLD, SIG_DFL);
     dram_status status = open_launch(&l);
     if (status == DRAM_OK) status = loop(&l);
     if (l.n_jobs) stop_children(&l);
@@ -562,5 +564,6 @@ dram_status dram_sweep_launch(const dram_sweep *sweep, const dram_sweep_options 
     if (status == DRAM_OK) status = ended;
     if (status == DRAM_OK) status = conclude(&l);
     close_launch(&l);
+    if (before != SIG_ERR) signal(SIGCHLD, before);
     return status;
 }

@@ -11,7 +11,7 @@ int dram_pack_compare(const dram_pack_item *a, const dram_pack_item *b)
     const int64_t a_host = a->host_bytes * a->ranks, b_host = b->host_bytes * b->ranks;
     int order = compare(a_cards, b_cards);
     if (!order) order = compare(a_host, b_host);
-    return order ? order : compare(a->flops, b->flops);
+    return order ? order : (a->flops < b->flops) - (a->flops > b->flops);
 }
 
 static bool has_cores(const dram_pack_room *room, const dram_pack_item *item)

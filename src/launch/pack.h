@@ -11,7 +11,7 @@ enum { DRAM_PACK_CARDS = 64 };
 typedef struct {
     int64_t card_bytes; /* of a GPU; 0 on the CPU */
     int64_t host_bytes; /* of RAM */
-    int64_t flops;      /* of the whole run */
+    double flops;       /* of the whole run */
     int cores, ranks;
 } dram_pack_item;
 
@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     int64_t host_bytes; /* may be below 0 */
     int cores;
-    int running; /* runs of this process */
+    int running; /* runs of this process, and those that a process which is gone has left to it */
     int others;  /* runs that other processes make here */
     int jobs;    /* of the first, at most, and then cores do not count; 0: as many as there are cores for */
     bool always; /* a card is shared whatever its share */

@@ -14,9 +14,10 @@
 dram_pack_item dram_room_item(const dram_sweep *sweep, const dram_sweep_run *run)
 {
     const dram_sweep_point *p = &sweep->points[run->point];
+    const bool shorter = run->timed && p->steps > DRAM_SWEEP_TIMED_STEPS;
     return (dram_pack_item){.card_bytes = p->gpu ? p->process_bytes : 0,
                             .host_bytes = p->gpu ? p->host_bytes + p->reserve_bytes : p->process_bytes,
-                            .flops = run->timed ? p->flops / (p->steps > 0 ? p->steps : 1) : p->flops,
+                            .flops = shorter ? p->flops * DRAM_SWEEP_TIMED_STEPS / p->steps : p->flops,
                             .cores = p->cores,
                             .ranks = p->ranks > 1 ? p->ranks : 1};
 }
@@ -79,6 +80,14 @@ static bool add_card(dram_room *room, const char *name, size_t length)
     return true;
 }
 
+/* Twice in a list its bytes would be promised twice. */
+static bool has_card(const dram_room *room, const char *name, size_t length)
+{
+    for (int i = 0; i < room->all.n_cards; i++)
+        if (strlen(room->card[i]) == length && strncmp(room->card[i], name, length) == 0) return true;
+    return false;
+}
+
 /* The cards of a list, "0,1", all of which must be there; without one those numbers that are. */
 static dram_status find_cards(const char *devices, dram_room *room)
 {
@@ -88,6 +97,9 @@ static dram_status find_cards(const char *devices, dram_room *room)
         if (!add_card(room, number, (size_t)snprintf(number, sizeof number, "%d", i))) break;
     for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',') {
         int length = (int)strcspn(at, ",");
+        if (has_card(room, at, (size_t)length))
+            return dram_fail(DRAM_ERR_CONFIG, "%s: %.*s is there twice", devices ? "--devices" : "CUDA_VISIBLE_DEVICES",
+                             length, at);
         if (!add_card(room, at, (size_t)length))
             return dram_fail(DRAM_ERR_CONFIG,
                              "%s: there is no GPU %.*s that runs can be made on; `dram doctor` says why",
@@ -130,6 +142,9 @@ dram_status dram_room_open(const dram_sweep *sweep, const dram_sweep_options *op
     room->all.always = options->share_always;
     for (int i = 0; i < sweep->n_runs; i++) room->gpu = room->gpu || sweep->points[sweep->runs[i].point].gpu;
     if (room->gpu) TRY(find_cards(options->devices, room));
+    if (!room->gpu && (options->devices || options->share_always))
+        dram_warn("%s means nothing here: no run of this sweep is for a GPU",
+                  options->devices ? "--devices" : "--share");
     add_taken(sweep, claims, !options->memory, room);
     if (!options->memory) room->all.host_bytes -= room->all.host_bytes / 50;
     for (int i = 0; i < room->all.n_cards; i++) room->all.card[i].free_bytes -= room->all.card[i].free_bytes / 50;
@@ -141,7 +156,10 @@ void dram_room_take_claim(const dram_room *room, const dram_claim_owner *owner, 
     if (!is_here(owner)) return;
     left->host_bytes -= owner->bytes;
     left->cores -= owner->cores;
-    left->others++;
+    if (dram_process_start(owner->pid) == owner->start)
+        left->others++;
+    else
+        left->running++; /* a child of a sweep that is gone: this one has its place */
     for (int i = 0; i < left->n_cards; i++) {
         if (!names(owner->cards, room->card[i])) continue;
         left->card[i].free_bytes -= owner->card_bytes;

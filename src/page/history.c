@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -76,14 +77,29 @@ static dram_status read_summary(dram_history *r)
     return DRAM_OK;
 }
 
+/* A file as lines; a pipe is not waited for. NULL with the reason in *why. */
+static FILE *open_lines(const char *path, const char **why)
+{
+    struct stat info;
+    int fd = dram_file_open(path, &info, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (fd >= 0 && !file) {
+        *why = "out of host memory";
+        close(fd);
+    }
+    return file;
+}
+
 /* log.txt is what the run printed, where a sweep made it, or who started it kept it: its warnings, and why it ended. */
 static dram_status read_printed(dram_history *r)
 {
     enum { MOST = 24 };
     char line[1200], last[1200] = "", *path;
+    const char *why = NULL;
     int warnings = 0;
     TRY(dram_path_join(r->directory, "log.txt", &path));
-    FILE *file = fopen(path, "r");
+    FILE *file = dram_path_exists(path) ? open_lines(path, &why) : NULL;
+    if (why) dram_history_warn(r, "%s cannot be read: %s", path, why);
     dram_free(path);
     while (file && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\r\n")] = '\0';
@@ -123,8 +139,18 @@ static int by_step(const void *a, const void *b)
     return x->again - y->again;
 }
 
+static dram_history_config *earliest(dram_history *r)
+{
+    dram_history_config *first = r->configs;
+    for (int i = 1; i < r->n_configs; i++)
+        if (by_step(&r->configs[i], first) < 0) first = &r->configs[i];
+    return first;
+}
+
+/* Of too many the last are kept: the one in force is among them. */
 static dram_status list_configs(dram_history *r)
 {
+    int left_out = 0;
     const struct dirent *entry;
     dram_history_config c = {0};
     dram_status status = DRAM_OK;
@@ -132,15 +158,19 @@ static dram_status list_configs(dram_history *r)
     if (!dir) return dram_fail(DRAM_ERR_CONFIG, "%s: cannot open this folder: %m", r->directory);
     while (status == DRAM_OK && (entry = dram_folder_next(dir)) != NULL) {
         if (!dram_configs_name(entry->d_name, &c.step, &c.again)) continue;
-        if (r->n_configs == DRAM_HISTORY_CONFIGS) {
-            dram_history_warn(r, "only %d of its configs are read", DRAM_HISTORY_CONFIGS);
-            break;
-        }
+        dram_history_config *at = r->n_configs < DRAM_HISTORY_CONFIGS ? &r->configs[r->n_configs] : earliest(r);
+        if (at < &r->configs[r->n_configs]) left_out++;
+        if (at < &r->configs[r->n_configs] && by_step(&c, at) < 0) continue;
+        char *before = at->path;
         status = dram_path_join(r->directory, entry->d_name, &c.path);
-        if (status == DRAM_OK) r->configs[r->n_configs++] = c;
+        if (status != DRAM_OK) break;
+        dram_free(before);
+        *at = c;
+        if (at == &r->configs[r->n_configs]) r->n_configs++;
     }
     closedir(dir);
     qsort(r->configs, (size_t)r->n_configs, sizeof r->configs[0], by_step);
+    if (left_out) dram_history_warn(r, "only the last %d of its configs are read", DRAM_HISTORY_CONFIGS);
     return status;
 }
 
@@ -149,7 +179,8 @@ static void read_comment(dram_history_config *c)
 {
     char line[1024];
     dram_str text = {0};
-    FILE *file = fopen(c->path, "r");
+    const char *why; /* who loads it says so */
+    FILE *file = open_lines(c->path, &why);
     while (file && fgets(line, sizeof line, file) && line[0] == '#') {
         line[strcspn(line, "\n")] = '\0';
         dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));
@@ -203,7 +234,7 @@ static void judge(dram_history *r)
     double all = dram_history_number(r, "steps_in_all");
     if (!isfinite(all)) all = cfg ? cfg->train.steps : steps;
     double done = (double)dram_history_steps(r);
-    r->exit = isfinite(code) ? (int)code : 0;
+    r->exit = fabs(code) <= 255 ? (int)code : 0;
     /* A step that failed may be in the log. */
     if (!r->summary || done > steps + (r->exit != 0))
         r->state = DRAM_HISTORY_BROKEN_OFF;
@@ -236,12 +267,9 @@ static void warn_of_summary(dram_history *r)
 static void warn_of_metrics(dram_history *r)
 {
     const dram_log *m = &r->metrics;
-    int missing = 0;
-    for (int i = 0; i < m->n; i++) {
-        double before = i ? m->column[DRAM_METRIC_STEP][i - 1] : -1;
-        missing += (int)(m->column[DRAM_METRIC_STEP][i] - before - 1);
-    }
-    if (missing) dram_history_warn(r, "metrics.jsonl has no line of %d steps", missing);
+    /* Each step has one line at most, and they rise. */
+    double missing = m->n ? m->column[DRAM_METRIC_STEP][m->n - 1] + 1 - m->n : 0;
+    if (missing > 0) dram_history_warn(r, "metrics.jsonl has no line of %.0f steps", missing);
     if (!m->there) dram_history_warn(r, "there is no metrics.jsonl: no step was written down");
 }
 
@@ -298,14 +326,12 @@ void dram_history_free(dram_history *r)
 
 bool dram_history_is_run(const char *directory)
 {
-    char *path;
-    if (dram_path_join(directory, "config.yaml", &path) != DRAM_OK) {
-        dram_error_clear();
-        return false;
-    }
-    bool there = dram_path_exists(path);
-    dram_free(path);
-    return there;
+    return dram_path_has(directory, "config.yaml") && !dram_path_has(directory, "state.json");
+}
+
+bool dram_history_is_checkpoint(const char *directory)
+{
+    return dram_path_has(directory, "config.yaml") && dram_path_has(directory, "state.json");
 }
 
 const dram_config *dram_history_cfg(const dram_history *r)
@@ -351,7 +377,7 @@ double dram_history_number(const dram_history *r, const char *path)
         at = cJSON_GetObjectItemCaseSensitive(at, part);
         p += n + (p[n] == '.');
     }
-    return cJSON_IsNumber(at) ? at->valuedouble : NAN;
+    return cJSON_IsNumber(at) && fabs(at->valuedouble) <= 0x1p53 ? at->valuedouble : NAN; /* counts are cast */
 }
 
 double dram_history_quality(const dram_history *r, const char *field)

@@ -90,8 +90,10 @@ typedef struct {
     int n_warnings;
 } dram_history;
 
-/* Whether the folder is that of a run: it has a config.yaml. */
+/* Whether the folder is that of a run, which has a config.yaml; or that of one of its checkpoints, which has a
+ * state.json too. */
 bool dram_history_is_run(const char *directory);
+bool dram_history_is_checkpoint(const char *directory);
 
 /* Reads the run. DRAM_ERR_CONFIG: the folder is no run's, or cannot be read; DRAM_ERR_MEMORY. *history is to be freed
  * after success, and {0} after a failure. */

@@ -65,7 +65,8 @@ static bool take(dram_log *log, const cJSON *line, const char *const *keys, int 
 {
     double first = number_of(cJSON_GetObjectItemCaseSensitive(line, keys[0]));
     double before = log->n ? log->column[0][log->n - 1] : -INFINITY;
-    if (!cJSON_IsObject(line) || !isfinite(first) || first < before || (rises && first == before)) return false;
+    if (!cJSON_IsObject(line) || !(first >= 0 && first <= 0x1p53) || first < before || (rises && first == before))
+        return false;
     for (int k = 0; k < n_keys; k++) {
         /* Objects of dram have their keys in one order, but few enough that this needs no use of it. */
         log->column[k][log->n] = number_of(cJSON_GetObjectItemCaseSensitive(line, keys[k]));

@@ -20,7 +20,7 @@ typedef struct {
 
 /* Reads the numbers of keys[0..n_keys). true is 1, false 0; null is an infinity; a key that a line does not have, or
  * that is none of these, is NAN. keys[0] never falls from line to line, and where `rises` it rises: a line that has
- * none, or a lower one, is damaged, as is what is no JSON object. A file that is not there is no error: there is false.
+ * none, or a lower one, or one that is no count, is damaged, as is what is no JSON object. A file that is not there is no error: there is false.
  * DRAM_ERR_IO: it cannot be read. *log is to be freed after success, and {0} after a failure. */
 dram_status dram_log_read(const char *path, const char *const *keys, int n_keys, bool rises, dram_log *log);
 void dram_log_free(dram_log *log); /* leaves {0} */

@@ -77,14 +77,17 @@ static const column columns[] = {{"updates", "steps", DRAM_UNIT_NUMBER, 0, steps
                                  {"time", "seconds", DRAM_UNIT_SECONDS, 0, dram_history_seconds}};
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
-static double best_of(const dram_history *r, int n, const column *c)
+/* The best of each column, NAN where there is none. */
+static void find_best(const dram_history *r, int n, double best[COLUMNS])
 {
-    double best = NAN;
-    for (int i = 0; i < n && c->better; i++) {
-        double v = c->of(&r[i]);
-        if (isfinite(v) && !(c->better * best >= c->better * v)) best = v;
+    for (int k = 0; k < COLUMNS; k++) {
+        int better = columns[k].better;
+        best[k] = NAN;
+        for (int i = 0; i < n && better; i++) {
+            double v = columns[k].of(&r[i]);
+            if (isfinite(v) && !(better * best[k] >= better * v)) best[k] = v;
+        }
     }
-    return best;
 }
 
 static void add_swatch(int style, dram_str *out)
@@ -98,6 +101,8 @@ static void add_swatch(int style, dram_str *out)
 
 static void add_results(const dram_history *r, int n, dram_str *out)
 {
+    double best[COLUMNS];
+    find_best(r, n, best);
     dram_html_heading("What came out", out);
     dram_str_add(out, "<div class=\"scroll\"><table><thead><tr><th>run</th><th>state</th>");
     for (int k = 0; k < COLUMNS; k++) dram_str_add(out, "<th class=\"n\">%s</th>", columns[k].title);
@@ -116,7 +121,7 @@ static void add_results(const dram_history *r, int n, dram_str *out)
             char key[64];
             double v = columns[k].of(&r[i]);
             snprintf(key, sizeof key, "run.%d.%s", i, columns[k].key);
-            dram_str_add(out, "<td class=\"n%s\">", isfinite(v) && v == best_of(r, n, &columns[k]) ? " best" : "");
+            dram_str_add(out, "<td class=\"n%s\">", isfinite(v) && v == best[k] ? " best" : "");
             dram_html_number(v, columns[k].unit, key, out);
             dram_str_add(out, "</td>");
         }

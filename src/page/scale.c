@@ -185,6 +185,8 @@ char *dram_format_unit(double value, dram_unit unit, char *out, size_t size)
         snprintf(out, size, "-");
     else if (isinf(value))
         snprintf(out, size, "not finite");
+    else if (fabs(value) >= 0x1p62)
+        snprintf(out, size, "%.3e", value);
     else if (unit == DRAM_UNIT_BYTES)
         dram_format_bytes((int64_t)value, out, size);
     else if (unit == DRAM_UNIT_SECONDS)

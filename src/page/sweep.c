@@ -229,7 +229,7 @@ static void add_point(const sheet *s, int i)
     add_number(s, p->index, "mean", o->n ? o->mean : NAN, s->unit);
     add_number(s, p->index, "sd", o->n ? o->sd : NAN, s->unit);
     dram_str_add(s->out, "<td class=\"n\">%d</td>", o->n);
-    add_number(s, p->index, "tflop", (double)p->flops * 1e-12, DRAM_UNIT_NUMBER);
+    add_number(s, p->index, "tflop", p->flops * 1e-12, DRAM_UNIT_NUMBER);
     add_verdict(s, i);
     dram_str_add(s->out, "</tr>\n");
 }

@@ -190,6 +190,17 @@ void dram_session_traffic(const dram_session *s, dram_traffic *traffic)
     }
 }
 
+void dram_session_estimate(const dram_session *s, const dram_card *card, dram_estimate *estimate)
+{
+    *estimate = (dram_estimate){0};
+    for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) {
+        double one[DRAM_PROGRAM_COUNT] = {0}, step;
+        one[k] = 1;
+        double runs = per_update(s, one, &step);
+        if (s->graphs.io[k].graph && runs > 0) dram_estimate_add(estimate, s->plan, s->graphs.io[k].index, runs, card);
+    }
+}
+
 bool dram_session_joins(const dram_session *s, dram_program_kind kind)
 {
     return dram_program_joins(&s->plan->programs[s->graphs.io[kind].index]);

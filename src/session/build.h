@@ -3,6 +3,7 @@
 #ifndef DRAM_SESSION_BUILD_H
 #define DRAM_SESSION_BUILD_H
 
+#include "plan/roofline.h"
 #include "plan/traffic.h"
 #include "session/session.h"
 
@@ -26,6 +27,9 @@ int64_t dram_session_flops(const dram_session *session);
 
 /* What an update sends to other ranks, the mean over an interval. */
 void dram_session_traffic(const dram_session *session, dram_traffic *traffic);
+
+/* How long an update would take on a card of the plan's kind, the mean over an interval. */
+void dram_session_estimate(const dram_session *session, const dram_card *card, dram_estimate *estimate);
 
 /* Whether a run of that program, which the session has, joins the ranks: all must make it, as often and in one order. */
 bool dram_session_joins(const dram_session *session, dram_program_kind kind);

@@ -13,6 +13,9 @@
 #include "plan/plan.h"
 #include "session/programs.h"
 
+/* Reads elements at .. at + count - 1 of a slot, in its own order. */
+typedef dram_status dram_slot_reader(void *from, int slot, int64_t at, int64_t count, float *out);
+
 /* Once built it must not be moved: its graphs point to its slots. */
 typedef struct {
     dram_config cfg; /* as it is run: the config that was planned, and the levers that the planner pulled. Its strings
@@ -28,7 +31,9 @@ typedef struct {
     dram_comm *comm;     /* the ranks that it is run with; NULL: this one alone. Not owned */
     dram_device *device; /* NULL until started */
     dram_exec *exec;     /* NULL until started */
-    int64_t batches_tracked; /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
+    dram_slot_reader *reader; /* NULL but where slots are read from elsewhere, and there is no exec: an export */
+    void *reads_from;         /* what it is called with; not owned */
+    int64_t batches_tracked;  /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
 } dram_session;
 
 /* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config

@@ -28,6 +28,15 @@ dram_status dram_weights_load_config(dram_session *session);
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
 
+/* The same file held open, compared but not loaded: an export moves weights alone and takes no memory for them. `file` and
+ * `session` outlive it. *out is the caller's, NULL after a failure to open. dram_weights_read is a dram_slot_reader but
+ * for its first argument: fp32, in the slot's order; DRAM_ERR_FORMAT: a number is not finite. */
+typedef struct dram_weights_file dram_weights_file;
+dram_status dram_weights_open(dram_session *session, const char *file, const char *const *groups, int n,
+                              bool with_group, dram_weights_file **out);
+dram_status dram_weights_read(const dram_weights_file *from, int slot, int64_t at, int64_t count, float *out);
+void dram_weights_close(dram_weights_file *file); /* NULL is allowed */
+
 /* Loads a file of a checkpoint, or, without `load`, holds its names and shapes against the session's slots, which need
  * not be there yet. Tensors of a neck or head that the session has not are passed over: their loss was switched off. */
 dram_status dram_weights_resume(dram_session *session, const char *file, const char *const *groups, int n,

@@ -219,8 +219,19 @@ static dram_status read_tensor(const weight_file *f, const dram_slot *slot, cons
     return DRAM_OK;
 }
 
-/* A slot kept in the file's order comes in pieces, a shard in its own alone; one that is permuted needs the whole
- * tensor, which is a convolution and small. */
+/* The whole of a slot that is permuted, [elements]. It is a convolution and small. */
+static dram_status read_permuted(const weight_file *f, const dram_slot *slot, const dram_st_tensor *tensor, float *to)
+{
+    int64_t n = dram_elements(&slot->shape);
+    float *as_filed = dram_alloc((size_t)n * sizeof *as_filed);
+    if (!as_filed) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", slot->name);
+    dram_status status = read_tensor(f, slot, tensor, 0, n, as_filed);
+    if (status == DRAM_OK) dram_from_file_order(slot, 4, as_filed, to);
+    dram_free(as_filed);
+    return status;
+}
+
+/* A slot kept in the file's order comes in pieces, a shard in its own alone. */
 static dram_status load_slot(const weight_file *f, int index, float *piece)
 {
     char name[NAME_SIZE];
@@ -236,14 +247,11 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
         }
         return DRAM_OK;
     }
-    dram_status status;
-    float *both = dram_alloc((size_t)n * 2 * sizeof *both);
-    if (!both) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
-    TRY_GOTO(read_tensor(f, slot, tensor, 0, n, both), done);
-    dram_from_file_order(slot, 4, both, both + n);
-    status = dram_slot_write_floats(f->s, index, 0, n, both + n);
-done:
-    dram_free(both);
+    float *whole = dram_alloc((size_t)n * sizeof *whole);
+    if (!whole) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", name);
+    dram_status status = read_permuted(f, slot, tensor, whole);
+    if (status == DRAM_OK) status = dram_slot_write_floats(f->s, index, 0, n, whole);
+    dram_free(whole);
     return status;
 }
 
@@ -297,20 +305,24 @@ static dram_status load_slots(const weight_file *f)
     return status;
 }
 
-/* f has what is wanted; the file is opened and closed here. */
+/* f has what is wanted; *file is the caller's after success. */
+static dram_status open_file(weight_file *f, dram_st **file)
+{
+    TRY(dram_st_open(f->path, file));
+    f->file = *file;
+    dram_weights_unwrap(*file);
+    set_arch(f, true);
+    dram_status status = compare_names(f);
+    if (status != DRAM_OK) dram_st_close(*file);
+    return status;
+}
+
 static dram_status load_file(weight_file f, bool load)
 {
     dram_st *file;
-    dram_status status;
-    TRY(dram_st_open(f.path, &file));
-    f.file = file;
-    dram_weights_unwrap(file);
-    set_arch(&f, true);
-    TRY_GOTO(compare_names(&f), done);
-    if (!load) goto done;
-    tell_choice(&f);
-    status = load_slots(&f);
-done:
+    TRY(open_file(&f, &file));
+    if (load) tell_choice(&f);
+    dram_status status = load ? load_slots(&f) : DRAM_OK;
     dram_st_close(file);
     return status;
 }
@@ -329,6 +341,54 @@ dram_status dram_weights_resume(dram_session *s, const char *path, const char *c
     const weight_file f = {
         .s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group, .of_checkpoint = true};
     return load_file(f, load);
+}
+
+/* ---- reading without a session's memory ---- */
+
+struct dram_weights_file {
+    weight_file of;
+    dram_st *file;
+};
+
+dram_status dram_weights_open(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
+                              dram_weights_file **out)
+{
+    dram_weights_file *w = dram_calloc(1, sizeof *w);
+    *out = NULL;
+    if (!w) return dram_fail(DRAM_ERR_MEMORY, "no memory to open %s", path);
+    w->of = (weight_file){.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
+    dram_status status = open_file(&w->of, &w->file);
+    if (status != DRAM_OK) {
+        dram_free(w);
+        return status;
+    }
+    tell_choice(&w->of);
+    for (int i = 0; i < s->graphs.slots.n && status == DRAM_OK; i++)
+        if (in_groups(&w->of, s->graphs.slots.at[i])) status = load_counter(&w->of, s->graphs.slots.at[i]);
+    *out = w;
+    return status;
+}
+
+dram_status dram_weights_read(const dram_weights_file *w, int index, int64_t at, int64_t count, float *out)
+{
+    char name[NAME_SIZE];
+    const dram_slot *slot = w->of.s->graphs.slots.at[index];
+    const dram_st_tensor *tensor = dram_st_find(w->file, file_name(&w->of, slot, name));
+    if (!tensor) return dram_fail(DRAM_ERR_INTERNAL, "%s: %s is read from it", w->of.path, name);
+    if (slot->layout == DRAM_LAYOUT_SAME) return read_tensor(&w->of, slot, tensor, at, count, out);
+    float *whole = dram_alloc((size_t)dram_elements(&slot->shape) * sizeof *whole);
+    if (!whole) return dram_fail(DRAM_ERR_MEMORY, "no memory to read %s", name);
+    dram_status status = read_permuted(&w->of, slot, tensor, whole);
+    if (status == DRAM_OK) memcpy(out, whole + at, (size_t)count * sizeof *out);
+    dram_free(whole);
+    return status;
+}
+
+void dram_weights_close(dram_weights_file *w)
+{
+    if (!w) return;
+    dram_st_close(w->file);
+    dram_free(w);
 }
 
 /* ---- the teacher's native size ---- */

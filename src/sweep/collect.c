@@ -116,6 +116,35 @@ static void take_summary(const cJSON *root, dram_sweep_result *r)
     r->final_loss = number_of(root, "final_loss");
 }
 
+/* A run that was killed between its last step and its summary goes on with no step, so its summary has no time and no
+ * loss. Its metrics.jsonl has those of all steps. */
+static dram_status take_steps(const char *directory, dram_sweep_result *r)
+{
+    char *path, *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    double seconds = 0;
+    int n = 0;
+    TRY(dram_path_join(directory, "metrics.jsonl", &path));
+    FILE *file = fopen(path, "re");
+    while (file && (length = getline(&line, &room, file)) > 0) {
+        cJSON *root = NULL;
+        if (dram_json_parse(line, (size_t)length, &root, NULL) != DRAM_OK) dram_error_clear();
+        double speed = number_of(root, "images_per_second"), loss = number_of(root, "loss");
+        if (isfinite(loss)) r->final_loss = loss;
+        if (speed > 0) seconds += 1 / speed, n++;
+        cJSON_Delete(root);
+    }
+    if (n) {
+        r->seconds_per_image = seconds / n;
+        r->images_per_second = 1 / r->seconds_per_image;
+    }
+    if (file) fclose(file);
+    free(line); /* getline's own */
+    dram_free(path);
+    return DRAM_OK;
+}
+
 static dram_sweep_state judge(const note *n, const dram_sweep_run *run, const dram_sweep_result *r, double all,
                               bool there)
 {
@@ -144,6 +173,8 @@ static dram_status read_run(collection *c, int i)
         dram_error_clear();
     }
     if (root) take_summary(root, r);
+    if (status == DRAM_OK && r->exit == 0 && r->steps && !isfinite(r->seconds_per_image))
+        status = take_steps(directory, r);
     double all = number_of(root, "steps_in_all");
     r->state = judge(n, run, r, isfinite(all) ? all : c->sweep->points[run->point].steps, dram_path_exists(directory));
     if (r->exit < 0) r->exit = n->exit;

@@ -149,7 +149,7 @@ static void write_points(const dram_sweep *sweep, const dram_sweep_results *resu
         add_number(out, o->mean);
         add_number(out, o->sd);
         dram_str_add(out, ",%d", o->n);
-        add_bytes(out, p->flops);
+        dram_str_add(out, p->flops > 0 ? ",%.0f" : ",", p->flops);
         dram_str_add(out, o->known ? ",%d," : ",,", o->pareto);
         for (int k = 0; k < o->n_dominated_by; k++) dram_str_add(out, "%s%d", k ? " " : "", o->dominated_by[k]);
         add_index(out, p->equal_to);

@@ -111,6 +111,13 @@ dram_status dram_sweep_check_twice(const dram_sweep_spec *spec)
     return DRAM_OK;
 }
 
+bool dram_sweep_is_name(const char *text)
+{
+    bool good = *text && strlen(text) <= 200 && *text != '.';
+    for (const char *c = text; good && *c; c++) good = *c != '/' && !iscntrl((unsigned char)*c);
+    return good;
+}
+
 bool dram_sweep_parse_seed(const char *text, int64_t *seed)
 {
     char *end;

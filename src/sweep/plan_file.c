@@ -37,12 +37,14 @@ static bool add_index(cJSON *object, const char *key, int index)
     return index ? add_number(object, key, index) : cJSON_AddNullToObject(object, key) != NULL;
 }
 
-/* A seed may have more digits than a double. */
+static const double EXACT = 999999999999999; /* numbers of JSON are written with 15 digits (cJSON) */
+
+/* A seed may have more digits. */
 static bool add_integer(cJSON *array, int64_t value)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)value);
-    cJSON *item = value > (int64_t)1 << 53 ? cJSON_CreateString(text) : cJSON_CreateNumber((double)value);
+    cJSON *item = value > (int64_t)EXACT ? cJSON_CreateString(text) : cJSON_CreateNumber((double)value);
     if (item && cJSON_AddItemToArray(array, item)) return true;
     cJSON_Delete(item);
     return false;
@@ -58,7 +60,7 @@ static bool add_point(cJSON *o, const dram_sweep_point *p)
            add_number(o, "planned_bytes", (double)p->planned_bytes) &&
            add_number(o, "host_bytes", (double)p->host_bytes) &&
            add_number(o, "reserve_bytes", (double)p->reserve_bytes) &&
-           add_number(o, "process_bytes", (double)p->process_bytes) && add_number(o, "flops", (double)p->flops) &&
+           add_number(o, "process_bytes", (double)p->process_bytes) && add_number(o, "flops", p->flops) &&
            cJSON_AddBoolToObject(o, "gpu", p->gpu) && add_number(o, "cores", p->cores) &&
            add_number(o, "ranks", p->ranks) && add_number(o, "steps", p->steps) &&
            add_index(o, "equal_to", p->equal_to) && add_index(o, "timed_with", p->timed_with);
@@ -128,14 +130,10 @@ static dram_status read_count(const cJSON *o, const char *path, const char *key,
     return DRAM_OK;
 }
 
-/* FLOPs of a long run are more than a double counts one by one. */
-static dram_status read_flops(const cJSON *o, const char *path, int64_t *out)
+static dram_status read_flops(const cJSON *o, const char *path, double *out)
 {
-    double value;
-    TRY(dram_json_number(o, path, "flops", &value));
-    if (!(value >= 0 && value < 9e18)) return dram_fail(DRAM_ERR_FORMAT, "%s: flops: %g is out of range", path, value);
-    *out = (int64_t)value;
-    return DRAM_OK;
+    TRY(dram_json_number(o, path, "flops", out));
+    return *out >= 0 ? DRAM_OK : dram_fail(DRAM_ERR_FORMAT, "%s: flops: %g is out of range", path, *out);
 }
 
 static dram_status read_index(const cJSON *o, const char *path, const char *key, int n, int *out)
@@ -229,7 +227,7 @@ static dram_status read_integers(const cJSON *array, const char *path, const cha
     {
         if (cJSON_IsString(item))
             *out = strtoll(item->valuestring, NULL, 10);
-        else if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 9e15)
+        else if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= EXACT)
             *out = (int64_t)item->valuedouble;
         else
             return no_list(path, key);

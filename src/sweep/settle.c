@@ -1,9 +1,11 @@
 /* Points settled as a run settles its config, planned side by side, and held against each other. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "feed/targets.h"
@@ -31,7 +33,11 @@ typedef struct {
     int64_t total[2];    /* bytes of the host and of a GPU; 0: not known */
     bool inputs;
     const volatile sig_atomic_t *stop;
+    atomic_int done; /* points */
+    double told;     /* when it was said how many, by dram_clock; of worker 0 */
 } planning;
+
+static const double TELL_SECONDS = 10;
 
 static dram_status no_memory(void)
 {
@@ -48,7 +54,7 @@ static dram_status is_wrong(dram_sweep_point *p, dram_status status)
     return p->text ? DRAM_OK : no_memory();
 }
 
-/* ---- what only a run needs ---- */
+/* ---- what a run needs ---- */
 
 /* Without labels there is no mIoU, without a teacher no embedding to be near to. */
 static dram_status check_quality(const dram_sweep *sweep, const dram_config *cfg)
@@ -59,9 +65,6 @@ static dram_status check_quality(const dram_sweep *sweep, const dram_config *cfg
         return dram_config_fail(cfg, "task.enabled", "the sweep's quality is %s, which needs the task", name);
     if (!of_task && !cfg->sam_distill.enabled)
         return dram_config_fail(cfg, "sam_distill.enabled", "the sweep's quality is %s, which needs the teacher", name);
-    if (!cfg->data.val.images)
-        return dram_config_fail(cfg, "data.val.images",
-                                "the sweep's quality is %s, and there is nothing to evaluate on", name);
     return DRAM_OK;
 }
 
@@ -70,8 +73,12 @@ static dram_status check_run(const planning *all, const dram_config *cfg)
     if (cfg->distributed.ranks > 1 && cfg->memory.budget == DRAM_BYTES_AUTO)
         return dram_config_fail(cfg, "memory.budget", "auto is of one process, and a run has %d: give a number",
                                 cfg->distributed.ranks);
-    if (!all->inputs) return DRAM_OK;
     TRY(check_quality(all->sweep, cfg));
+    if (!all->inputs) return DRAM_OK;
+    if (!cfg->data.val.images)
+        return dram_config_fail(cfg, "data.val.images",
+                                "the sweep's quality is %s, and there is nothing to evaluate on",
+                                dram_quality_name(all->sweep->quality));
     return dram_config_check_inputs(cfg, true);
 }
 
@@ -93,6 +100,14 @@ static dram_status find_largest(const dram_session *s, int64_t *arena, int64_t *
     return DRAM_OK;
 }
 
+/* With the 15 digits that plan.json keeps: what is written of a sweep is the same before and after it is read back. */
+static double kept(double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", value);
+    return strtod(text, NULL);
+}
+
 static dram_status take_bytes(const dram_session *s, dram_sweep_point *p)
 {
     const dram_profile *profile = &s->plan->profile;
@@ -104,7 +119,7 @@ static dram_status take_bytes(const dram_session *s, dram_sweep_point *p)
     p->reserve_bytes = dram_headroom_reserve(&s->cfg);
     p->process_bytes =
         p->gpu ? dram_plan_process(s->plan) - s->plan->arena_bytes + arena : arena + host + p->reserve_bytes;
-    p->flops = dram_session_flops(s) * s->cfg.train.steps;
+    p->flops = kept((double)dram_session_flops(s) * s->cfg.train.steps);
     p->cores = (p->gpu ? 1 : profile->workers) + s->cfg.data.workers;
     if (!s->pulled.length) return DRAM_OK;
     p->pulled = dram_strdup(s->pulled.text);
@@ -205,11 +220,19 @@ static dram_status plan_point(const planning *all, dram_sweep_point *p, likeness
     return is_wrong(p, status);
 }
 
+/* Thousands of points take minutes. */
+static void tell_progress(planning *all, int worker)
+{
+    int done = atomic_fetch_add(&all->done, 1) + 1;
+    if (worker || dram_clock() - all->told < TELL_SECONDS) return;
+    all->told = dram_clock();
+    dram_info("%d of %d points are planned", done, all->sweep->n_points);
+}
+
 static void run_task(void *context, int64_t task, int worker)
 {
     planning *all = context;
     dram_sweep_point *p = &all->sweep->points[task];
-    (void)worker;
     if (p->status != DRAM_POINT_PLANNED) return;
     if (all->stop && *all->stop) {
         all->status[task] = DRAM_INTERRUPTED;
@@ -218,6 +241,7 @@ static void run_task(void *context, int64_t task, int worker)
     dram_log_hush(true);
     all->status[task] = plan_point(all, p, &all->like[task]);
     dram_log_hush(false);
+    tell_progress(all, worker);
     if (all->status[task] == DRAM_OK) return;
     snprintf(all->text[task], sizeof all->text[task], "%s", dram_error_text());
     dram_error_clear();
@@ -316,7 +340,7 @@ static dram_status first_failure(const planning *all)
 dram_status dram_sweep_plan(dram_sweep *sweep, int threads, bool inputs, const volatile sig_atomic_t *stop)
 {
     size_t n = (size_t)sweep->n_points;
-    planning all = {.sweep = sweep, .inputs = inputs, .stop = stop};
+    planning all = {.sweep = sweep, .inputs = inputs, .stop = stop, .told = dram_clock()};
     dram_pool *pool = NULL;
     dram_status status = DRAM_OK;
     all.like = dram_calloc(n, sizeof *all.like);

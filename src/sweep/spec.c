@@ -244,9 +244,7 @@ static dram_status read_random(dram_sweep_reader *r, const yaml_node_t *node)
 static dram_status read_name(dram_sweep_reader *r, const yaml_node_t *node)
 {
     const char *text = dram_node_text(node);
-    bool good = text && *text && strlen(text) <= 200 && *text != '.';
-    for (const char *c = text; good && *c; c++) good = *c != '/' && !iscntrl((unsigned char)*c);
-    if (!good)
+    if (!text || !dram_sweep_is_name(text))
         FAIL(node, "sweep.name", "names a folder inside run.dir: 1 to 200 characters, no / among them, no . first");
     r->spec->name = dram_sweep_keep_text(r->spec, text, strlen(text));
     return r->spec->name ? DRAM_OK : DRAM_ERR_MEMORY;

@@ -75,6 +75,9 @@ dram_status dram_sweep_check_twice(const dram_sweep_spec *spec);
 dram_status dram_sweep_fail(const dram_config_override *at, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether it names a folder: 1 to 200 characters, no / and no control character among them, no . first. */
+bool dram_sweep_is_name(const char *text);
+
 /* A seed, a whole number of 0 or more; false: it is none. */
 bool dram_sweep_parse_seed(const char *text, int64_t *seed);
 

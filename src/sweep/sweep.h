@@ -76,7 +76,7 @@ typedef struct {
     int64_t reserve_bytes; /* host memory for code, loader and decoding (session/headroom.h) */
     int64_t process_bytes; /* what a run takes of its card; on the CPU, of RAM: arena, host and reserve. With a cache
                                  * to fill: the larger of filling and training */
-    int64_t flops;         /* of a whole run and rank */
+    double flops;          /* of a whole run and rank: a long one has more than 2^63 */
     bool gpu;              /* it is planned for one */
     int cores;             /* that a run keeps busy on the host: threads (1 on a GPU) and data.workers; of a rank */
     int ranks;             /* processes of a run, 1 or more; bytes, FLOPs and cores are those of each */

@@ -24,7 +24,7 @@ static void add_row(const dram_sweep *sweep, const dram_sweep_point *p, dram_str
     describe(p, what, sizeof what);
     if (p->planned_bytes) dram_format_bytes(p->planned_bytes, arena, sizeof arena);
     if (p->process_bytes) dram_format_bytes(p->process_bytes, process, sizeof process);
-    dram_str_add(out, "%5d  %-12s  %11s  %11s  %9.3g  %s\n", p->index, what, arena, process, (double)p->flops / 1e12,
+    dram_str_add(out, "%5d  %-12s  %11s  %11s  %9.3g  %s\n", p->index, what, arena, process, p->flops / 1e12,
                  dram_sweep_shown(sweep, p));
     if (p->asked > 1) dram_str_add(out, "       asked for %d times\n", p->asked);
     if (p->text) dram_str_add(out, "       %s\n", p->text);

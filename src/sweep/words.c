@@ -61,7 +61,7 @@ static dram_status take_seeds(dram_sweep_spec *spec, const char *text)
 
 static dram_status take_name(dram_sweep_spec *spec, const char *text)
 {
-    if (!*text || *text == '.' || strlen(text) > 200 || strchr(text, '/'))
+    if (!dram_sweep_is_name(text))
         return dram_sweep_fail(&here, "name",
                                "names a folder inside run.dir: 1 to 200 characters, no / among them, no . first");
     spec->name = dram_sweep_keep_text(spec, text, strlen(text));

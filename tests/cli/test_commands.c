@@ -169,11 +169,13 @@ static void plan(void **state)
                                        "levers",         "programs"};
     dram_ok(state, "plan plan.yaml");
     assert_true(count(printed, "teacher_weights") >= 1 && count(printed, "distil_step") >= 1);
+    assert_int_equal(count(printed, "estimate"), 0); /* which --card asks for */
     dram_ok(state, "plan plan.yaml --json --dump dump.json --svg plan.svg");
     cJSON *root = printed_json();
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!cJSON_GetObjectItemCaseSensitive(root, keys[i])) fail_msg("%s is missing", keys[i]);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "fits")));
+    assert_null(cJSON_GetObjectItemCaseSensitive(root, "card"));
     double arena = number_of(root, "arena_bytes"), sum = 0;
     assert_true(arena == number_of(root, "planned_peak_bytes"));
     assert_true(arena >= number_of(root, "max_live_bytes") && number_of(root, "max_live_bytes") > 1e7);

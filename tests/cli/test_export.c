@@ -44,7 +44,8 @@ static void words_that_mean_nothing_are_refused(void **state)
     refuses(state, "export net/student.safetensors --onnx x.onnx --output mask", 2,
             "--output mask: it is one of features, embedding, logits");
     refuses(state, "export net/student.safetensors --timm x.onnx --size big", 2, "--size big: a side in pixels");
-    refuses(state, "export net/student.safetensors --timm x.onnx --size 100", 2, "data.size");
+    refuses(state, "export net/student.safetensors --timm x.onnx --size 100", 2, "--size 100: ");
+    refuses(state, "export net/student.safetensors --timm x.onnx --onnx x.onnx", 2, "export: x.onnx is given twice");
     refuses(state, "export nothing --timm x.onnx", 2, "nothing: there is no such run or file");
 }
 

@@ -30,6 +30,10 @@ static int setup(void **state)
     assert_int_equal(mkdir(in_dir(state, "runs"), 0777), 0);
     make_run(state, "runs/a");
     make_run(state, "runs/b");
+    assert_int_equal(mkdir(in_dir(state, "images"), 0777), 0);
+    make_run(state, "images/a");
+    make_run(state, "saved");
+    put_file(in_dir(state, "saved/state.json"), "{}", 2);
     put_file(in_dir(state, "file"), "x", 1);
     return 0;
 }
@@ -69,9 +73,22 @@ static void what_is_no_run_is_refused_in_one_line(void **state)
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) dram_fails(state, row[i].args, row[i].code, row[i].text);
     dram_fails(state, "report runs", 2, "; runs in it: runs/");
+    dram_fails(state, "report images", 2, "; runs in it: images/a"); /* whatever their names begin with */
+    dram_fails(state, "report saved", 2, "report: saved: a checkpoint; name the folder of its run");
     put_file(in_dir(state, "none/plan.json"), "{", 1);
     dram_fails(state, "report none", 2, "plan.json");
     dram_fails(state, "report one none", 2, "report: none: a sweep has a page of its own; give it alone");
+}
+
+/* It is neither waited for nor passed over in silence. */
+static void a_pipe_in_the_place_of_a_log_is_a_note(void **state)
+{
+    make_run(state, "piped");
+    assert_int_equal(mkfifo(in_dir(state, "piped/log.txt"), 0666), 0);
+    dram_ok(state, "report piped");
+    char *page = get_file(in_dir(state, "piped/report.html"), NULL);
+    assert_non_null(strstr(page, "log.txt cannot be read: not a file: a pipe"));
+    free(page);
 }
 
 static void a_full_disk_leaves_what_was_there(void **state)
@@ -79,6 +96,7 @@ static void a_full_disk_leaves_what_was_there(void **state)
     static const char before[] = "what was there";
     put_file(in_dir(state, "two/report.html"), before, sizeof before - 1);
     file_limit limit = limit_files(2000);
+    signal(SIGXFSZ, SIG_DFL); /* as a shell leaves it: it would end the command, and a temporary would stay */
     dram_fails(state, "report two", 1, "two/report.html");
     unlimit_files(limit);
     assert_file_is(in_dir(state, "two/report.html"), before, sizeof before - 1);
@@ -90,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_go_where_they_are_said_to_go),
         cmocka_unit_test(what_is_no_run_is_refused_in_one_line),
+        cmocka_unit_test(a_pipe_in_the_place_of_a_log_is_a_note),
         cmocka_unit_test(a_full_disk_leaves_what_was_there),
     };
     return cmocka_run_group_tests(tests, setup, tempdir_remove);

@@ -61,6 +61,11 @@ static void what_is_typed_wrongly(void **state)
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --jobs 0", 2, "--jobs: \"0\" is no whole number of 1 or more");
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --index x", 2, "--index: \"x\"");
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --memory much", 2, "--memory: \"much\" is no size");
+    dram_fails(state, "sweep base.yaml optim.lr=1,2 --memory 0", 2, "--memory: \"0\" is no size");
+    dram_fails(state, "sweep base.yaml optim.lr=1,2 --plan --jobs 2", 2, "--plan makes no run");
+    dram_fails(state, "sweep base.yaml optim.lr=1,2 --report --failed", 2, "--report makes no run");
+    dram_fails(state, "sweep .", 2, ". is a folder, which is for --report");
+    dram_fails(state, "sweep . optim.lr=1 --report", 2, ". is a folder, which is for --report");
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --share never", 2, "--share: \"never\" is not always");
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --plna", 2, "did you mean --plan?");
     dram_fails(state, "sweep base.yaml optim.lr=1,2 --report", 2, "runs/base-sweep: this sweep has not begun");

@@ -146,6 +146,21 @@ static void card(void **state)
     free(text);
 }
 
+/* It was made after fewer updates than the config asks for, and Markdown takes no part of a name for its own. */
+static void card_of_a_checkpoint(void **state)
+{
+    static const char saved[] = "{\"step\": 3}";
+    put_file(run_file(state, "regnet", "state.json"), saved, sizeof saved - 1);
+    dram_export *e = open_run(state, "regnet");
+    ok(dram_export_timm(e, in_dir(state, "<b>a|b`")));
+    dram_export_close(e);
+    assert_int_equal(unlink(run_file(state, "regnet", "state.json")), 0);
+    char *text = get_file(in_dir(state, "<b>a|b`/README.md"), NULL);
+    has(text, "| updates | 3 of 2 images |");
+    has(text, "\n# &lt;b&gt;a'b'\n");
+    free(text);
+}
+
 /* A file of weights without its run: nothing is made up. */
 static void of_a_file(void **state)
 {
@@ -217,6 +232,7 @@ int main(void)
         cmocka_unit_test(regnet),
         cmocka_unit_test(vit),
         cmocka_unit_test(card),
+        cmocka_unit_test(card_of_a_checkpoint),
         cmocka_unit_test(of_a_file),
         cmocka_unit_test(nothing_is_replaced),
         cmocka_unit_test(a_full_disk_leaves_nothing),

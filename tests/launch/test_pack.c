@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "launch/pack.h"
+#include "launch/room.h"
 
 static dram_pack_item on_cpu(int64_t bytes, int cores)
 {
@@ -137,9 +137,28 @@ static void at_random(void **state)
         assert_true(room.card[c].free_bytes == all.card[c].free_bytes && room.card[c].running == 0);
 }
 
+/* What a sweep that is gone has left running takes the place of a run of this one; what another makes does not. */
+static void children_of_a_dead_sweep(void **state)
+{
+    (void)state;
+    const dram_room machine = {0};
+    dram_claim_owner owner = dram_claim_self();
+    dram_pack_room room = {.host_bytes = 100, .cores = 4, .jobs = 1};
+    owner.bytes = 10;
+    dram_room_take_claim(&machine, &owner, &room);
+    assert_true(fits(&room, on_cpu(90, 1)));
+    owner.start++; /* its number is another process's by now */
+    dram_room_take_claim(&machine, &owner, &room);
+    assert_false(fits(&room, on_cpu(1, 1)));
+    room.jobs = 2;
+    assert_true(fits(&room, on_cpu(80, 1)));
+    assert_false(fits(&room, on_cpu(81, 1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_largest_first), cmocka_unit_test(bytes_and_cores),
-                                       cmocka_unit_test(cards), cmocka_unit_test(at_random)};
+                                       cmocka_unit_test(children_of_a_dead_sweep), cmocka_unit_test(cards),
+                                       cmocka_unit_test(at_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,29 @@ static void states(void **state)
     dram_free(s.runs);
 }
 
+/* Killed between its last step and its summary, it went on with none: the summary has no time. */
+static void a_time_is_that_of_all_steps(void **state)
+{
+    dram_sweep s = make(state);
+    dram_sweep_results r;
+    static const char summary[] = "{\"steps\": 40, \"steps_in_all\": 40, \"exit\": 0, \"images_per_second\": null, "
+                                  "\"final_loss\": null, \"eval\": {\"miou\": 0.5}}";
+    static const char metrics[] = "{\"step\": 0, \"loss\": 3, \"images_per_second\": 2}\n"
+                                  "{\"step\": 1, \"loss\": 0.25, \"images_per_second\": 4}\n"
+                                  "{\"step\": 2, \"loss\": null, \"images_per_second\": null}\n{\"st";
+    put_summary(&s, 0, 0, 40, 40, 0.5);
+    put_file(path_of(&s, 0, "summary.json"), summary, sizeof summary - 1);
+    ok(dram_sweep_collect(&s, &r));
+    assert_true(isnan(r.runs[0].seconds_per_image)); /* there is no file of metrics */
+    dram_sweep_results_free(&s, &r);
+    put_file(path_of(&s, 0, "metrics.jsonl"), metrics, sizeof metrics - 1);
+    ok(dram_sweep_collect(&s, &r));
+    assert_true(r.runs[0].seconds_per_image == 0.375 && r.runs[0].final_loss == 0.25);
+    assert_true(r.points[0].known && r.points[0].pareto);
+    dram_sweep_results_free(&s, &r);
+    dram_free(s.runs);
+}
+
 static const char runs_csv[] =
     "run,point,hash,seed,timed,state,exit,text,steps,miou,pixel_accuracy,embedding_cosine,embedding_mse,planned_bytes,"
     "measured_bytes,process_bytes,seconds_per_image,images_per_second,final_loss,overrides\n"
@@ -214,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_yet),
         cmocka_unit_test(states),
+        cmocka_unit_test(a_time_is_that_of_all_steps),
         cmocka_unit_test(files_to_the_byte),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);

@@ -150,6 +150,24 @@ static void a_folder_is_made_once_and_found_again(void **state)
     dram_sweep_free(&again);
 }
 
+static void large_numbers_are_found_again(void **state)
+{
+    dram_sweep large, loaded;
+    plan(state,
+         "sweep:\n  name: large\n  base: base.yaml\n  set: {train.steps: 2000000000, train.batch_size: 64}\n"
+         "  seeds: [999999999999999, 1000000000000001, 9007199254740992, 9007199254740993, 9223372036854775807]\n",
+         1, &large);
+    assert_true(large.points[0].flops > 9.3e18); /* more than 2^63 */
+    ok(dram_sweep_open(&large, NULL));
+    ok(dram_sweep_load("runs/large", &loaded));
+    compare(&large, &loaded);
+    assert_true(large.points[0].flops == loaded.points[0].flops);
+    assert_int_equal(loaded.n_seeds, 5);
+    assert_memory_equal(large.seeds, loaded.seeds, 5 * sizeof *large.seeds);
+    dram_sweep_free(&loaded);
+    dram_sweep_free(&large);
+}
+
 typedef struct {
     const char *yaml, *error;
 } other;
@@ -312,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_stop_ends_planning),
         cmocka_unit_test(inputs_are_asked_for),
         cmocka_unit_test(a_folder_is_made_once_and_found_again),
+        cmocka_unit_test(large_numbers_are_found_again),
         cmocka_unit_test(another_sweep_is_refused_with_the_difference),
         cmocka_unit_test(a_changed_base_is_noticed),
         cmocka_unit_test(a_folder_of_something_else_is_refused),
