@@ -25,6 +25,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "bench.h"
 #include "session/calibrate.h"
@@ -329,7 +330,7 @@ static dram_status with_session(const char *what, const dram_config *cfg)
     dram_session s;
     if (kernels) {
         if (!cfg->memory.profile) return dram_fail(DRAM_ERR_CONFIG, "bench_gpu kernels wants memory.profile=FILE");
-        TRY(dram_calibrate(cfg, cfg->memory.profile, &found));
+        TRY(dram_calibrate(cfg, cfg->memory.profile, NULL, &found));
         stored.memory.checkpoint = DRAM_CHECKPOINT_NONE; /* the nodes that were timed */
     }
     TRY(dram_budget_plan(&stored, teacher ? DRAM_SET_CACHE_FILL : DRAM_SET_TRAIN, 0, &s));
@@ -389,8 +390,16 @@ static dram_status command(int argc, char **argv)
     return status;
 }
 
+/* What dram says beside its results, such as which kernel was chosen (DRAM_CUDA_SAY=1). */
+static void print_line(void *context, dram_log_level level, const char *message)
+{
+    (void)context;
+    fprintf(stderr, "bench_gpu: %s%s\n", level == DRAM_LOG_WARNING ? "warning: " : "", message);
+}
+
 int main(int argc, char **argv)
 {
+    dram_log_set_sink(print_line, NULL);
     dram_status status = command(argc, argv);
     if (status != DRAM_OK) fprintf(stderr, "bench_gpu: %s\n", dram_error_text());
     return dram_status_exit(status);

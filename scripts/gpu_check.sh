@@ -34,13 +34,15 @@ for program in $(cat scripts/gpu_programs.txt); do
   exit 1
 done
 
+export DRAM_CUDA_SAY=1       # which kernel or library took each product and convolution, in every part's log
 export PATH="$PATH:$PWD/bin" # a bundle's own jq
 command -v jq >/dev/null || { echo "gpu_check: jq is not installed"; exit 1; }
 # CUDA's libraries: the system's; where those do not do, the ones of python3's PyTorch, if it is for the same CUDA. A
-# bundle's own stand behind.
+# bundle's own stand behind. PyTorch has libraries of its own and is run without these (bench/gpu.sh).
+export DRAM_BENCH_LIBRARY_PATH=${LD_LIBRARY_PATH-}
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$PWD/lib"
 if ! card=$("$bench" device 2>&1); then
-  torch=$(python3 -c 'import glob, os, sysconfig
+  torch=$(LD_LIBRARY_PATH=$DRAM_BENCH_LIBRARY_PATH python3 -c 'import glob, os, sysconfig
 files = glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/*.so.*")
 if any(f.endswith("/libcublasLt.so.13") for f in files): print(":".join(sorted(set(map(os.path.dirname, files)))))' 2>/dev/null)
   LD_LIBRARY_PATH="$LD_LIBRARY_PATH${torch:+:$torch}"
@@ -260,7 +262,8 @@ fi
 # ---- the record ----
 
 {
-  for file in machine.txt doctor.txt bench/table.md bench/notes.txt bench/kernels.txt; do
+  cat "$out"/bench/*.log 2>/dev/null | grep -o 'cuda: .*' | sort -u >"$out/choices.txt"
+  for file in machine.txt doctor.txt choices.txt bench/table.md bench/notes.txt bench/kernels.txt; do
     [ -s "$out/$file" ] && { echo; cat "$out/$file"; }
   done
   echo

@@ -15,7 +15,14 @@ extern "C" {
 #include "base/status.h"
 #include "base/tensor.h"
 
-typedef enum { DRAM_CHOICE_PRODUCT, DRAM_CHOICE_FORWARD, DRAM_CHOICE_DGRAD, DRAM_CHOICE_WGRAD } dram_choice_kind;
+/* OWN + FORWARD and so on: that dram's own kernel took it has been said (conv.h). */
+typedef enum {
+    DRAM_CHOICE_PRODUCT,
+    DRAM_CHOICE_FORWARD,
+    DRAM_CHOICE_DGRAD,
+    DRAM_CHOICE_WGRAD,
+    DRAM_CHOICE_OWN
+} dram_choice_kind;
 
 enum { DRAM_CHOICE_NUMBERS = 14, DRAM_CHOICE_POINTERS = 5 };
 

@@ -16,10 +16,22 @@ typedef struct {
     cudaStream_t stream;             /* of the node that is being launched */
     int multiprocessors;             /* of the device */
     int shared_bytes;                /* of memory that a block may have, asked for */
+    int says;                        /* a line for each choice of a library or an own kernel (say.h) */
     const dram_cuda_libraries *libs; /* cuBLASLt and cuDNN, opened */
     cublasLtHandle_t blas;
     cudnnHandle_t dnn; /* bound to `stream` */
     dram_cuda_choices *choices;
 } dram_cuda_context;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cudaSuccess: this build's kernels run on the current device. */
+cudaError_t dram_cuda_code(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,8 +9,11 @@
  * A library's algorithm is the first of its offers that is deterministic and fits the workspace (choices.h). */
 #include "kernels/cuda/conv.h"
 
+#include <stdio.h>
+
 #include "kernels/cuda/choices.h"
 #include "kernels/cuda/product.h"
+#include "kernels/cuda/say.h"
 
 static dram_cuda_conv describe(const dram_kernel_args *args, const dram_shape *x, const dram_shape *y,
                                const dram_shape *w)
@@ -44,8 +47,23 @@ static bool is_product(const dram_cuda_conv *v)
 
 static dram_status check(const dram_kernel_args *args, cudnnStatus_t error, const char *what)
 {
+    char text[DRAM_CUDA_TEXT];
     if (error == CUDNN_STATUS_SUCCESS) return DRAM_OK;
-    return dram_fail(DRAM_ERR_RUN, "%s: cuDNN says: %s", what, dram_context(args)->libs->cudnn_GetErrorString(error));
+    return dram_fail(DRAM_ERR_RUN, "%s: cuDNN says: %s", what,
+                     dram_cuda_dnn_text(dram_context(args)->libs, error, text));
+}
+
+/* What comes of running a choice. That cuDNN does not support what it has offered is no failure: from now on the choice is
+ * not possible, and *done = false. */
+static dram_status ran(const dram_kernel_args *args, dram_cuda_choice *c, cudnnStatus_t error, const char *what,
+                       bool *done)
+{
+    char text[DRAM_CUDA_TEXT];
+    *done = error == CUDNN_STATUS_SUCCESS;
+    if (CUDNN_STATUS_CATEGORY(error) != CUDNN_STATUS_NOT_SUPPORTED) return check(args, error, what);
+    c->possible = 0;
+    dram_cuda_say_refused(&c->problem, dram_cuda_dnn_text(dram_context(args)->libs, error, text));
+    return DRAM_OK;
 }
 
 static cudnnDataType_t data_type(dram_dtype dtype)
@@ -74,27 +92,64 @@ static dram_status describe_for_cudnn(const dram_kernel_args *args, const dram_c
     return check(args, libs->cudnn_SetConvolutionMathType(c->conv, math), what);
 }
 
-/* Takes the first offer that will do, of those of a kind's own type. `good` has a bit for each algorithm that sums in
- * fp32 as dram does: products of what lies under the filter, not transforms of it, whose rounding is another. */
+/* Of the offers, how many will not do, by why. */
+struct refusals {
+    int status, order, rounding, math, room;
+};
+
+/* Whether an offer will do, and the bytes that it takes. `good` has a bit for each algorithm that sums in fp32 as dram
+ * does: products of what lies under the filter, not transforms of it, whose rounding is another. */
 template <typename Offer, typename Bytes>
-static void take_first(const dram_kernel_args *args, const dram_cuda_conv *v, const Offer *offers, int n, unsigned good,
-                       Bytes bytes_of, dram_cuda_choice *c)
+static bool will_do(const dram_kernel_args *args, const dram_cuda_conv *v, const Offer *offer, unsigned good,
+                    Bytes bytes_of, const dram_cuda_choice *c, size_t *bytes, refusals *refused)
 {
     const dram_cuda_libraries *libs = dram_context(args)->libs;
-    for (int i = 0; i < n; i++) {
-        const Offer *offer = &offers[i];
-        size_t bytes = 0;
-        if (offer->status != CUDNN_STATUS_SUCCESS || offer->determinism != CUDNN_DETERMINISTIC) continue;
-        if (!(good >> offer->algo & 1u)) continue;
-        /* f32 stays with fused multiply-adds, whatever the offer says: the descriptor decides. */
-        cudnnMathType_t math = v->dtype == DRAM_F32 ? CUDNN_FMA_MATH : offer->mathType;
-        if (libs->cudnn_SetConvolutionMathType(c->conv, math) != CUDNN_STATUS_SUCCESS) continue;
-        if (bytes_of(offer->algo, &bytes) != CUDNN_STATUS_SUCCESS || (int64_t)bytes > args->workspace_bytes) continue;
-        c->possible = 1;
-        c->bytes = (int64_t)bytes;
-        c->conv_algo = (int)offer->algo;
+    /* f32 stays with fused multiply-adds, whatever the offer says: the descriptor decides. */
+    cudnnMathType_t math = v->dtype == DRAM_F32 ? CUDNN_FMA_MATH : offer->mathType;
+    int *why = NULL;
+    if (offer->status != CUDNN_STATUS_SUCCESS)
+        why = &refused->status;
+    else if (offer->determinism != CUDNN_DETERMINISTIC)
+        why = &refused->order;
+    else if (!(good >> offer->algo & 1u))
+        why = &refused->rounding;
+    else if (libs->cudnn_SetConvolutionMathType(c->conv, math) != CUDNN_STATUS_SUCCESS)
+        why = &refused->math;
+    else if (bytes_of(offer->algo, bytes) != CUDNN_STATUS_SUCCESS || (int64_t)*bytes > args->workspace_bytes)
+        why = &refused->room;
+    if (why) ++*why;
+    return !why;
+}
+
+/* Takes the first offer that will do, of those of a kind's own type; `answer` is how cuDNN gave them. */
+template <typename Offer, typename Bytes>
+static void take_first(const dram_kernel_args *args, const dram_cuda_conv *v, cudnnStatus_t answer, const Offer *offers,
+                       int n, unsigned good, Bytes bytes_of, dram_cuda_choice *c)
+{
+    const dram_cuda_context *context = dram_context(args);
+    char text[DRAM_CUDA_TEXT];
+    refusals refused = {};
+    size_t bytes = 0;
+    if (answer != CUDNN_STATUS_SUCCESS) {
+        dram_cuda_say(context, &c->problem, "cuDNN offers nothing: %s",
+                      dram_cuda_dnn_text(context->libs, answer, text));
         return;
     }
+    for (int i = 0; i < n && !c->possible; i++) {
+        if (!will_do(args, v, &offers[i], good, bytes_of, c, &bytes, &refused)) continue;
+        c->possible = 1;
+        c->bytes = (int64_t)bytes;
+        c->conv_algo = (int)offers[i].algo;
+    }
+    if (c->possible)
+        snprintf(text, sizeof text, "cuDNN's algorithm %d, %lld bytes; before it of", c->conv_algo,
+                 (long long)c->bytes);
+    dram_cuda_say(
+        context, &c->problem,
+        "%s %d offers: %d not supported, %d not deterministic, %d that round otherwise, %d of other arithmetic, %d "
+        "of more workspace",
+        c->possible ? text : "cuDNN has nothing that will do; of", n, refused.status, refused.order, refused.rounding,
+        refused.math, refused.room);
 }
 
 enum { OFFERS = 16 };
@@ -106,11 +161,10 @@ static void choose_forward(const dram_kernel_args *args, const dram_cuda_conv *v
     unsigned good = 1u << CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM |
                     1u << CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM | 1u << CUDNN_CONVOLUTION_FWD_ALGO_GEMM;
     int n = 0;
-    if (x->libs->cudnn_GetConvolutionForwardAlgorithm_v7(x->dnn, c->x, c->w, c->conv, c->y, OFFERS, &n, offers) !=
-        CUDNN_STATUS_SUCCESS)
-        return;
+    cudnnStatus_t answer =
+        x->libs->cudnn_GetConvolutionForwardAlgorithm_v7(x->dnn, c->x, c->w, c->conv, c->y, OFFERS, &n, offers);
     take_first(
-        args, v, offers, n, good,
+        args, v, answer, offers, n, good,
         [=](cudnnConvolutionFwdAlgo_t algo, size_t *bytes) {
             return x->libs->cudnn_GetConvolutionForwardWorkspaceSize(x->dnn, c->x, c->w, c->conv, c->y, algo, bytes);
         },
@@ -122,11 +176,10 @@ static void choose_dgrad(const dram_kernel_args *args, const dram_cuda_conv *v, 
     const dram_cuda_context *x = dram_context(args);
     cudnnConvolutionBwdDataAlgoPerf_t offers[OFFERS];
     int n = 0;
-    if (x->libs->cudnn_GetConvolutionBackwardDataAlgorithm_v7(x->dnn, c->w, c->y, c->conv, c->x, OFFERS, &n, offers) !=
-        CUDNN_STATUS_SUCCESS)
-        return;
+    cudnnStatus_t answer =
+        x->libs->cudnn_GetConvolutionBackwardDataAlgorithm_v7(x->dnn, c->w, c->y, c->conv, c->x, OFFERS, &n, offers);
     take_first(
-        args, v, offers, n, 1u << CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+        args, v, answer, offers, n, 1u << CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
         [=](cudnnConvolutionBwdDataAlgo_t algo, size_t *bytes) {
             return x->libs->cudnn_GetConvolutionBackwardDataWorkspaceSize(x->dnn, c->w, c->y, c->conv, c->x, algo,
                                                                           bytes);
@@ -139,11 +192,10 @@ static void choose_wgrad(const dram_kernel_args *args, const dram_cuda_conv *v, 
     const dram_cuda_context *x = dram_context(args);
     cudnnConvolutionBwdFilterAlgoPerf_t offers[OFFERS];
     int n = 0;
-    if (x->libs->cudnn_GetConvolutionBackwardFilterAlgorithm_v7(x->dnn, c->x, c->y, c->conv, c->w, OFFERS, &n,
-                                                                offers) != CUDNN_STATUS_SUCCESS)
-        return;
+    cudnnStatus_t answer =
+        x->libs->cudnn_GetConvolutionBackwardFilterAlgorithm_v7(x->dnn, c->x, c->y, c->conv, c->w, OFFERS, &n, offers);
     take_first(
-        args, v, offers, n, 1u << CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+        args, v, answer, offers, n, 1u << CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
         [=](cudnnConvolutionBwdFilterAlgo_t algo, size_t *bytes) {
             return x->libs->cudnn_GetConvolutionBackwardFilterWorkspaceSize(x->dnn, c->x, c->y, c->conv, c->w, algo,
                                                                             bytes);
@@ -151,14 +203,11 @@ static void choose_wgrad(const dram_kernel_args *args, const dram_cuda_conv *v, 
         c);
 }
 
-/* The choice for this convolution, made at its first time; its pointers in the order that the kind takes them. */
-static dram_status find_choice(const dram_kernel_args *args, const dram_cuda_conv *v, dram_choice_kind kind,
-                               const void *from, const void *by, const void *to, dram_cuda_choice **choice)
+static dram_cuda_problem problem_of(const dram_kernel_args *args, const dram_cuda_conv *v, int kind, const void *from,
+                                    const void *by, const void *to)
 {
-    const dram_cuda_context *context = dram_context(args);
     const int numbers[] = {v->n, v->h, v->w, v->c, v->oh, v->ow, v->o, v->kh, v->kw, v->stride_y, v->pad, v->groups};
     dram_cuda_problem problem;
-    int fresh;
     memset(&problem, 0, sizeof problem);
     problem.kind = kind;
     problem.in = problem.out = v->dtype;
@@ -167,10 +216,23 @@ static dram_status find_choice(const dram_kernel_args *args, const dram_cuda_con
     problem.align[1] = dram_cuda_alignment(by);
     problem.align[2] = dram_cuda_alignment(to);
     problem.workspace_bytes = args->workspace_bytes;
+    return problem;
+}
+
+/* The choice for this convolution, made at its first time; its pointers in the order that the kind takes them. */
+static dram_status find_choice(const dram_kernel_args *args, const dram_cuda_conv *v, dram_choice_kind kind,
+                               const void *from, const void *by, const void *to, dram_cuda_choice **choice)
+{
+    const dram_cuda_context *context = dram_context(args);
+    const dram_cuda_problem problem = problem_of(args, v, kind, from, by, to);
+    int fresh;
     TRY(dram_cuda_choices_find(context->choices, &problem, choice, &fresh));
     if (!fresh) return DRAM_OK;
     for (int i = 0; i < 3; i++)
-        if (problem.align[i] < 16) return DRAM_OK; /* cuDNN counts on it, and cannot be told */
+        if (problem.align[i] < 16) { /* cuDNN counts on it, and cannot be told */
+            dram_cuda_say(context, &problem, "cuDNN is not asked: it takes addresses that are multiples of 16");
+            return DRAM_OK;
+        }
     dram_status status = describe_for_cudnn(args, v, *choice);
     if (status != DRAM_OK) {
         dram_cuda_choices_drop(context->choices, context->libs);
@@ -179,6 +241,29 @@ static dram_status find_choice(const dram_kernel_args *args, const dram_cuda_con
     if (kind == DRAM_CHOICE_FORWARD) choose_forward(args, v, *choice);
     if (kind == DRAM_CHOICE_DGRAD) choose_dgrad(args, v, *choice);
     if (kind == DRAM_CHOICE_WGRAD) choose_wgrad(args, v, *choice);
+    return DRAM_OK;
+}
+
+/* Why dram's own kernel takes a convolution: the ops below say when a library is asked. */
+static const char *why_own(const dram_cuda_conv *v, dram_choice_kind kind, bool bias)
+{
+    if (v->dtype != DRAM_F32 && kind == DRAM_CHOICE_FORWARD && bias) return "no library adds an f32 bias to 16 bits";
+    if (v->dtype == DRAM_F32 || is_product(v)) return "the library refused";
+    if (v->groups > 1) return "no library is asked for groups in 16 bits";
+    return kind == DRAM_CHOICE_WGRAD ? "no library gives an f32 gradient of 16-bit weights" : "the library refused";
+}
+
+dram_status dram_cuda_conv_say_own(const dram_kernel_args *args, const dram_cuda_conv *v, dram_choice_kind kind,
+                                   bool bias, const char *file)
+{
+    const dram_cuda_context *context = dram_context(args);
+    dram_cuda_problem problem = problem_of(args, v, DRAM_CHOICE_OWN + kind, NULL, NULL, NULL);
+    dram_cuda_choice *choice;
+    int fresh;
+    if (!context->says) return DRAM_OK;
+    problem.number[12] = bias;
+    TRY(dram_cuda_choices_find(context->choices, &problem, &choice, &fresh));
+    if (fresh) dram_cuda_say(context, &problem, "%s, since %s", file, why_own(v, kind, bias));
     return DRAM_OK;
 }
 
@@ -215,9 +300,8 @@ DRAM_CUDA_KERNEL(conv2d)
     const void *x = args->in[0].data, *w = args->in[1].data;
     const float *bias = (const float *)args->in[2].data, one = 1.0f, zero = 0.0f;
     void *y = args->out[0].data;
-    bool wide = v.dtype == DRAM_F32;
+    bool wide = v.dtype == DRAM_F32, done;
     if (is_product(&v) && (wide || !bias)) {
-        bool done;
         dram_cuda_product p = {};
         p.m = (int64_t)v.n * v.h * v.w;
         p.n = v.o;
@@ -234,20 +318,20 @@ DRAM_CUDA_KERNEL(conv2d)
         dram_cuda_choice *c;
         TRY(find_choice(args, &v, DRAM_CHOICE_FORWARD, x, w, y, &c));
         if (c->possible) {
-            TRY(check(args,
-                      context->libs->cudnn_ConvolutionForward(context->dnn, &one, c->x, x, c->w, w, c->conv,
-                                                              (cudnnConvolutionFwdAlgo_t)c->conv_algo, args->workspace,
-                                                              (size_t)c->bytes, &zero, c->y, y),
-                      "a convolution cannot be run"));
-            return bias ? run_bias(args, &v, bias, (float *)y) : DRAM_OK;
+            TRY(ran(args, c,
+                    context->libs->cudnn_ConvolutionForward(context->dnn, &one, c->x, x, c->w, w, c->conv,
+                                                            (cudnnConvolutionFwdAlgo_t)c->conv_algo, args->workspace,
+                                                            (size_t)c->bytes, &zero, c->y, y),
+                    "a convolution cannot be run", &done));
+            if (done) return bias ? run_bias(args, &v, bias, (float *)y) : DRAM_OK;
         }
     }
     return dram_cuda_conv_forward(args, &v, x, w, bias, y);
 }
 
 /* cuDNN adds to what lies in dx: acc goes there first, where it does not lie there already. */
-static dram_status run_dgrad(const dram_kernel_args *args, const dram_cuda_conv *v, const dram_cuda_choice *c,
-                             const void *dy, const void *w, const void *acc, void *dx)
+static dram_status run_dgrad(const dram_kernel_args *args, const dram_cuda_conv *v, dram_cuda_choice *c, const void *dy,
+                             const void *w, const void *acc, void *dx, bool *done)
 {
     const dram_cuda_context *context = dram_context(args);
     const float one = 1.0f, beta = acc ? 1.0f : 0.0f;
@@ -257,11 +341,11 @@ static dram_status run_dgrad(const dram_kernel_args *args, const dram_cuda_conv 
                                                 (size_t)dram_dtype_bytes(v->dtype),
                                             cudaMemcpyDeviceToDevice, context->stream),
                             "a gradient cannot be copied"));
-    return check(args,
-                 context->libs->cudnn_ConvolutionBackwardData(context->dnn, &one, c->w, w, c->y, dy, c->conv,
-                                                              (cudnnConvolutionBwdDataAlgo_t)c->conv_algo,
-                                                              args->workspace, (size_t)c->bytes, &beta, c->x, dx),
-                 "a convolution's gradient cannot be run");
+    return ran(args, c,
+               context->libs->cudnn_ConvolutionBackwardData(context->dnn, &one, c->w, w, c->y, dy, c->conv,
+                                                            (cudnnConvolutionBwdDataAlgo_t)c->conv_algo,
+                                                            args->workspace, (size_t)c->bytes, &beta, c->x, dx),
+               "a convolution's gradient cannot be run", done);
 }
 
 DRAM_CUDA_KERNEL(conv2d_dgrad)
@@ -269,8 +353,8 @@ DRAM_CUDA_KERNEL(conv2d_dgrad)
     dram_cuda_conv v = describe(args, &args->out[0].shape, &args->in[0].shape, &args->in[1].shape);
     const void *dy = args->in[0].data, *w = args->in[1].data, *acc = args->in[2].data;
     void *dx = args->out[0].data;
+    bool done;
     if (is_product(&v)) {
-        bool done;
         dram_cuda_product p = {};
         p.m = (int64_t)v.n * v.h * v.w;
         p.n = v.c;
@@ -285,7 +369,10 @@ DRAM_CUDA_KERNEL(conv2d_dgrad)
     } else if (v.dtype == DRAM_F32 || v.groups == 1) {
         dram_cuda_choice *c;
         TRY(find_choice(args, &v, DRAM_CHOICE_DGRAD, dy, w, dx, &c));
-        if (c->possible) return run_dgrad(args, &v, c, dy, w, acc, dx);
+        if (c->possible) {
+            TRY(run_dgrad(args, &v, c, dy, w, acc, dx, &done));
+            if (done) return DRAM_OK;
+        }
     }
     return dram_cuda_conv_dgrad(args, &v, dy, w, acc, dx);
 }
@@ -297,8 +384,8 @@ DRAM_CUDA_KERNEL(conv2d_wgrad)
     const void *x = args->in[0].data, *dy = args->in[1].data;
     const float one = 1.0f, zero = 0.0f;
     float *dw = (float *)args->out[0].data;
+    bool done;
     if (is_product(&v)) {
-        bool done;
         dram_cuda_product p = {};
         p.m = v.o;
         p.n = v.c;
@@ -314,13 +401,14 @@ DRAM_CUDA_KERNEL(conv2d_wgrad)
     } else if (v.dtype == DRAM_F32) {
         dram_cuda_choice *c;
         TRY(find_choice(args, &v, DRAM_CHOICE_WGRAD, x, dy, dw, &c));
-        if (c->possible)
-            return check(args,
-                         context->libs->cudnn_ConvolutionBackwardFilter(context->dnn, &one, c->x, x, c->y, dy, c->conv,
-                                                                        (cudnnConvolutionBwdFilterAlgo_t)c->conv_algo,
-                                                                        args->workspace, (size_t)c->bytes, &zero, c->w,
-                                                                        dw),
-                         "a weight's gradient cannot be run");
+        if (c->possible) {
+            TRY(ran(args, c,
+                    context->libs->cudnn_ConvolutionBackwardFilter(context->dnn, &one, c->x, x, c->y, dy, c->conv,
+                                                                   (cudnnConvolutionBwdFilterAlgo_t)c->conv_algo,
+                                                                   args->workspace, (size_t)c->bytes, &zero, c->w, dw),
+                    "a weight's gradient cannot be run", &done));
+            if (done) return DRAM_OK;
+        }
     }
     return dram_cuda_conv_wgrad(args, &v, x, dy, dw);
 }

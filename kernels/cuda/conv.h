@@ -7,6 +7,7 @@
 #ifndef DRAM_KERNELS_CUDA_CONV_H
 #define DRAM_KERNELS_CUDA_CONV_H
 
+#include "kernels/cuda/choices.h"
 #include "kernels/cuda/cuda.cuh"
 
 /* x [n,h,w,c], weight [o,kh,kw,ci], y [n,oh,ow,o]; c = groups ci, o = groups co. Rows are as many images of one pixel,
@@ -54,32 +55,47 @@ static inline dram_cuda_conv dram_cuda_conv_folded(const dram_cuda_conv *given)
     return v;
 }
 
+/* Says which file of dram's own kernels took a convolution, and why no library did (say.h). `bias`: it has one. */
+dram_status dram_cuda_conv_say_own(const dram_kernel_args *args, const dram_cuda_conv *v, dram_choice_kind kind,
+                                   bool bias, const char *file);
+
+static inline const char *dram_cuda_conv_file(bool grouped, bool done)
+{
+    return grouped ? "conv_group.cu" : done ? "conv_tile.cu" : "conv_any.cu";
+}
+
 /* The first of the three that takes it. */
 static inline dram_status dram_cuda_conv_forward(const dram_kernel_args *args, const dram_cuda_conv *given,
                                                  const void *x, const void *weight, const float *bias, void *y)
 {
-    bool done;
+    bool grouped, done;
     dram_cuda_conv v = dram_cuda_conv_folded(given);
-    TRY(dram_cuda_conv_group_forward(args, &v, x, weight, bias, y, &done));
+    TRY(dram_cuda_conv_group_forward(args, &v, x, weight, bias, y, &grouped));
+    done = grouped;
     if (!done) TRY(dram_cuda_conv_tile_forward(args, &v, x, weight, bias, y, &done));
+    TRY(dram_cuda_conv_say_own(args, given, DRAM_CHOICE_FORWARD, bias, dram_cuda_conv_file(grouped, done)));
     return done ? DRAM_OK : dram_cuda_conv_any_forward(args, &v, x, weight, bias, y);
 }
 static inline dram_status dram_cuda_conv_dgrad(const dram_kernel_args *args, const dram_cuda_conv *given, const void *y,
                                                const void *weight, const void *acc, void *dx)
 {
-    bool done;
+    bool grouped, done;
     dram_cuda_conv v = dram_cuda_conv_folded(given);
-    TRY(dram_cuda_conv_group_dgrad(args, &v, y, weight, acc, dx, &done));
+    TRY(dram_cuda_conv_group_dgrad(args, &v, y, weight, acc, dx, &grouped));
+    done = grouped;
     if (!done) TRY(dram_cuda_conv_tile_dgrad(args, &v, y, weight, acc, dx, &done));
+    TRY(dram_cuda_conv_say_own(args, given, DRAM_CHOICE_DGRAD, false, dram_cuda_conv_file(grouped, done)));
     return done ? DRAM_OK : dram_cuda_conv_any_dgrad(args, &v, y, weight, acc, dx);
 }
 static inline dram_status dram_cuda_conv_wgrad(const dram_kernel_args *args, const dram_cuda_conv *given, const void *x,
                                                const void *y, float *dw)
 {
-    bool done;
+    bool grouped, done;
     dram_cuda_conv v = dram_cuda_conv_folded(given);
-    TRY(dram_cuda_conv_group_wgrad(args, &v, x, y, dw, &done));
+    TRY(dram_cuda_conv_group_wgrad(args, &v, x, y, dw, &grouped));
+    done = grouped;
     if (!done) TRY(dram_cuda_conv_tile_wgrad(args, &v, x, y, dw, &done));
+    TRY(dram_cuda_conv_say_own(args, given, DRAM_CHOICE_WGRAD, false, dram_cuda_conv_file(grouped, done)));
     return done ? DRAM_OK : dram_cuda_conv_any_wgrad(args, &v, x, y, dw);
 }
 

@@ -207,6 +207,23 @@ static inline dram_status dram_cuda_check(cudaError_t error, const char *what)
     return dram_fail(DRAM_ERR_RUN, "%s: CUDA says: %s", what, cudaGetErrorString(error));
 }
 
+/* Lets a kernel have `shared` bytes for DRAM_SHARED_DYNAMIC. What it may have belongs to the kernel and not to a launch,
+ * and graphs may look at it again: it is set once, to the most that a block can have beside the kernel's own. */
+static inline dram_status dram_allow_shared(const dram_cuda_context *context, const void *kernel, size_t shared)
+{
+    enum { WITHOUT_ASKING = 48 * 1024 };
+    struct cudaFuncAttributes has;
+    if (!shared) return DRAM_OK;
+    TRY(dram_cuda_check(cudaFuncGetAttributes(&has, kernel), "a kernel does not say what it takes"));
+    size_t most = (size_t)context->shared_bytes - has.sharedSizeBytes;
+    if (shared + has.sharedSizeBytes > (size_t)context->shared_bytes)
+        return dram_fail(DRAM_ERR_RUN, "a kernel needs %zu bytes of shared memory; a block of this GPU has %d",
+                         shared + has.sharedSizeBytes, context->shared_bytes);
+    if (shared + has.sharedSizeBytes <= WITHOUT_ASKING || has.maxDynamicSharedSizeBytes >= (int)most) return DRAM_OK;
+    return dram_cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+                           "a kernel cannot have its shared memory");
+}
+
 /* kernel<<<grid, block, shared>>>(given...) on the context's stream; `shared` bytes for DRAM_SHARED_DYNAMIC. */
 template <typename... P, typename... G>
 static dram_status dram_launch(const dram_kernel_args *args, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
@@ -214,19 +231,13 @@ static dram_status dram_launch(const dram_kernel_args *args, void (*kernel)(P...
 {
     static_assert(sizeof...(P) == sizeof...(G), "a kernel is given what it takes");
     const dram_cuda_context *context = dram_context(args);
-    if (shared > (size_t)context->shared_bytes)
-        return dram_fail(DRAM_ERR_RUN, "a kernel needs %zu bytes of shared memory; a block of this GPU has %d", shared,
-                         context->shared_bytes);
+    TRY(dram_allow_shared(context, (const void *)kernel, shared));
 #ifdef DRAM_CUDA_SIM
     return dram_cuda_check(
         cudasim_launch(
             context->stream, grid, block, shared, [=] { kernel(static_cast<P>(given)...); }, (const void *)kernel),
         "a kernel cannot be launched");
 #else
-    if (shared > 48 * 1024)
-        TRY(dram_cuda_check(
-            cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
-            "a kernel cannot have its shared memory"));
     kernel<<<grid, block, shared, context->stream>>>(static_cast<P>(given)...);
     return dram_cuda_check(cudaGetLastError(), "a kernel cannot be launched");
 #endif

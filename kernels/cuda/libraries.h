@@ -29,6 +29,7 @@
     X(cudnn, Destroy) \
     X(cudnn, SetStream) \
     X(cudnn, GetErrorString) \
+    X(cudnn, GetLastErrorString) \
     X(cudnn, CreateTensorDescriptor) \
     X(cudnn, DestroyTensorDescriptor) \
     X(cudnn, SetTensor4dDescriptor) \

@@ -3,6 +3,7 @@
 #include "kernels/cuda/product.h"
 
 #include "kernels/cuda/choices.h"
+#include "kernels/cuda/say.h"
 
 static dram_status check(const dram_kernel_args *args, cublasStatus_t error, const char *what)
 {
@@ -57,17 +58,60 @@ enum {
     SPLIT_IN_FP32 = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
 };
 
+/* Of the offers, how many will not do, by why. */
+struct refusals {
+    int state, room, scheme;
+};
+
 /* Whether an offer will do: it fits the workspace, and where it splits the sum over k, the parts are kept in fp32 and
  * added in one order. */
-static bool will_do(const dram_kernel_args *args, const cublasLtMatmulHeuristicResult_t *offer)
+static bool will_do(const dram_kernel_args *args, const cublasLtMatmulHeuristicResult_t *offer, refusals *refused)
 {
     const dram_cuda_libraries *libs = dram_context(args)->libs;
     uint32_t scheme = 0;
-    if (offer->state != CUBLAS_STATUS_SUCCESS || (int64_t)offer->workspaceSize > args->workspace_bytes) return false;
-    if (libs->cublasLt_MatmulAlgoConfigGetAttribute(&offer->algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
-                                                    sizeof scheme, NULL) != CUBLAS_STATUS_SUCCESS)
+    if (offer->state != CUBLAS_STATUS_SUCCESS) {
+        refused->state++;
         return false;
-    return scheme == NEVER_SPLIT || scheme == SPLIT_IN_FP32;
+    }
+    if ((int64_t)offer->workspaceSize > args->workspace_bytes) {
+        refused->room++;
+        return false;
+    }
+    bool known = libs->cublasLt_MatmulAlgoConfigGetAttribute(&offer->algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+                                                             &scheme, sizeof scheme, NULL) == CUBLAS_STATUS_SUCCESS;
+    if (known && (scheme == NEVER_SPLIT || scheme == SPLIT_IN_FP32)) return true;
+    refused->scheme++;
+    return false;
+}
+
+/* What an algorithm is by one of its numbers, -1 where the library does not tell. */
+static int number_of(const dram_kernel_args *args, const dram_cuda_choice *choice,
+                     cublasLtMatmulAlgoConfigAttributes_t name)
+{
+    int32_t number = 0;
+    bool known = dram_context(args)->libs->cublasLt_MatmulAlgoConfigGetAttribute(
+                     &choice->product_algo, name, &number, sizeof number, NULL) == CUBLAS_STATUS_SUCCESS;
+    return known ? number : -1;
+}
+
+static void say(const dram_kernel_args *args, const dram_cuda_choice *choice, int n, const refusals *refused)
+{
+    if (!dram_context(args)->says) return;
+    if (choice->possible)
+        dram_cuda_say(dram_context(args), &choice->problem,
+                      "cuBLASLt's algorithm %d, tile %d, stages %d, split-k %d, %lld bytes; before it of %d offers: %d "
+                      "not supported, %d of more workspace, %d that sum otherwise",
+                      number_of(args, choice, CUBLASLT_ALGO_CONFIG_ID),
+                      number_of(args, choice, CUBLASLT_ALGO_CONFIG_TILE_ID),
+                      number_of(args, choice, CUBLASLT_ALGO_CONFIG_STAGES_ID),
+                      number_of(args, choice, CUBLASLT_ALGO_CONFIG_SPLITK_NUM), (long long)choice->bytes, n,
+                      refused->state, refused->room, refused->scheme);
+    else
+        dram_cuda_say(
+            dram_context(args), &choice->problem,
+            "cuBLASLt has nothing that will do; of %d offers: %d not supported, %d of more workspace, %d that "
+            "sum otherwise",
+            n, refused->state, refused->room, refused->scheme);
 }
 
 /* The first that will do is the fastest: they come in that order. */
@@ -75,17 +119,22 @@ static void take_first(const dram_kernel_args *args, cublasLtMatmulPreference_t 
 {
     const dram_cuda_context *context = dram_context(args);
     cublasLtMatmulHeuristicResult_t offers[OFFERS];
+    refusals refused = {};
     int n = 0;
-    if (context->libs->cublasLt_MatmulAlgoGetHeuristic(context->blas, choice->product, choice->b, choice->a, choice->c,
-                                                       choice->c, preference, OFFERS, offers,
-                                                       &n) != CUBLAS_STATUS_SUCCESS)
-        return; /* none at all */
+    cublasStatus_t error = context->libs->cublasLt_MatmulAlgoGetHeuristic(
+        context->blas, choice->product, choice->b, choice->a, choice->c, choice->c, preference, OFFERS, offers, &n);
+    if (error != CUBLAS_STATUS_SUCCESS) {
+        dram_cuda_say(context, &choice->problem, "cuBLASLt offers nothing: %s",
+                      context->libs->cublasLt_GetStatusString(error));
+        return;
+    }
     for (int i = 0; i < n && !choice->possible; i++) {
-        if (!will_do(args, &offers[i])) continue;
+        if (!will_do(args, &offers[i], &refused)) continue;
         choice->possible = 1;
         choice->bytes = (int64_t)offers[i].workspaceSize;
         choice->product_algo = offers[i].algo;
     }
+    say(args, choice, n, &refused);
 }
 
 static dram_status choose(const dram_kernel_args *args, const dram_cuda_product *p, dram_cuda_choice *choice)
@@ -148,11 +197,14 @@ dram_status dram_cuda_multiply(const dram_kernel_args *args, const dram_cuda_pro
     }
     if (!choice->possible) return DRAM_OK;
     if (p->bias) TRY(set(args, choice, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias));
-    *done = true;
-    return check(args,
-                 context->libs->cublasLt_Matmul(context->blas, choice->product, &one, p->b, choice->b, p->a, choice->a,
-                                                &beta, p->acc ? p->acc : p->c, choice->c, p->c, choice->c,
-                                                &choice->product_algo, args->workspace, (size_t)args->workspace_bytes,
-                                                context->stream),
-                 "a product cannot be run");
+    cublasStatus_t error =
+        context->libs->cublasLt_Matmul(context->blas, choice->product, &one, p->b, choice->b, p->a, choice->a, &beta,
+                                       p->acc ? p->acc : p->c, choice->c, p->c, choice->c, &choice->product_algo,
+                                       args->workspace, (size_t)args->workspace_bytes, context->stream);
+    *done = error == CUBLAS_STATUS_SUCCESS;
+    if (error != CUBLAS_STATUS_NOT_SUPPORTED && error != CUBLAS_STATUS_ARCH_MISMATCH)
+        return check(args, error, "a product cannot be run");
+    choice->possible = 0;
+    dram_cuda_say_refused(&choice->problem, context->libs->cublasLt_GetStatusString(error));
+    return DRAM_OK;
 }

@@ -2,6 +2,7 @@
  * kernels of kernels/cuda, whole programs as CUDA graphs. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -93,9 +94,18 @@ static void cuda_release(dram_device *device, dram_space space, void *memory, in
         cudaFreeHost(memory);
 }
 
+/* What went wrong in a queue shows here, some time after the node that it happened in. */
 static dram_status cuda_finish(dram_device *device)
 {
-    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) CUDA(cudaStreamSynchronize(of(device)->stream[q]));
+    for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
+        cudaError_t error = cudaStreamSynchronize(of(device)->stream[q]);
+        if (error == cudaSuccess) continue;
+        const char *waits = getenv("CUDA_LAUNCH_BLOCKING");
+        bool named = waits && strcmp(waits, "1") == 0;
+        cudaGetLastError();
+        return dram_fail(DRAM_ERR_RUN, "the GPU failed: CUDA says: %s%s", cudaGetErrorString(error),
+                         named ? "" : "; CUDA_LAUNCH_BLOCKING=1 and cuda.graph=false name the node");
+    }
     return DRAM_OK;
 }
 
@@ -251,6 +261,21 @@ static const dram_device_ops cuda_ops = {
     .record_free = cuda_record_free,
 };
 
+/* Why CUDA does not find a driver that will do: there is none, or it is for an older CUDA. */
+static void say_driver(char *why, int size)
+{
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+    cudaGetLastError();
+    if (driver)
+        snprintf(why, (size_t)size,
+                 "the NVIDIA driver is for CUDA %d.%d; dram needs one for CUDA %d.0 or newer (580 or newer)",
+                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000);
+    else
+        snprintf(why, (size_t)size, "there is no NVIDIA driver; dram needs one for CUDA %d.0 or newer (580 or newer)",
+                 CUDART_VERSION / 1000);
+}
+
 static int count_devices(char *why, int size)
 {
     int count = 0;
@@ -258,8 +283,7 @@ static int count_devices(char *why, int size)
     if (error == cudaSuccess && count > 0) return count;
     cudaGetLastError();
     if (error == cudaErrorInsufficientDriver)
-        snprintf(why, (size_t)size, "there is no NVIDIA driver, or one too old for CUDA %d.%d", CUDART_VERSION / 1000,
-                 CUDART_VERSION % 1000 / 10);
+        say_driver(why, size);
     else
         snprintf(why, (size_t)size, "there is no CUDA GPU (%s)",
                  error == cudaSuccess ? "none is visible" : cudaGetErrorString(error));
@@ -352,9 +376,19 @@ dram_status dram_device_cuda_card(int index, dram_cuda_card *card)
 
 static dram_status describe(cuda_device *d, int index)
 {
+    const char *says = getenv("DRAM_CUDA_SAY");
     dram_cuda_card card;
     int shared;
     TRY(dram_device_cuda_card(index, &card));
+    cudaError_t code = dram_cuda_code();
+    if (code != cudaSuccess) {
+        cudaGetLastError();
+        return dram_fail(
+            DRAM_ERR_RUN,
+            "device: cuda: this build has no code for %s, of compute capability %d.%d (CUDA says: %s): build "
+            "with -DCMAKE_CUDA_ARCHITECTURES=%d",
+            card.name, card.capability / 10, card.capability % 10, cudaGetErrorString(code), card.capability);
+    }
     CUDA(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
     snprintf(d->base.name, sizeof d->base.name, "%s", card.name);
     d->base.counted = dram_cuda_usage_counted(index);
@@ -363,6 +397,7 @@ static dram_status describe(cuda_device *d, int index)
     for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         d->context[q].multiprocessors = card.multiprocessors;
         d->context[q].shared_bytes = shared;
+        d->context[q].says = says && strcmp(says, "1") == 0;
     }
     return DRAM_OK;
 }
@@ -393,9 +428,12 @@ static dram_status open_libraries(cuda_device *d)
                          libs->cublasLt_GetStatusString(blas));
     cudnnStatus_t dnn = libs->cudnn_Create(&context->dnn);
     if (dnn == CUDNN_STATUS_SUCCESS) dnn = libs->cudnn_SetStream(context->dnn, context->stream);
-    if (dnn != CUDNN_STATUS_SUCCESS)
+    if (dnn != CUDNN_STATUS_SUCCESS) {
+        char text[256] = "";
+        libs->cudnn_GetLastErrorString(text, sizeof text);
         return dram_fail(dnn == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ? DRAM_ERR_FIT : DRAM_ERR_RUN,
-                         "cuDNN cannot start: %s", libs->cudnn_GetErrorString(dnn));
+                         "cuDNN cannot start: %s%s%s", libs->cudnn_GetErrorString(dnn), *text ? ": " : "", text);
+    }
     return dram_cuda_choices_open(&context->choices);
 }
 

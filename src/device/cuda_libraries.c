@@ -27,9 +27,11 @@ void dram_cuda_libraries_close(dram_cuda_opened *opened)
 static const char blas_file[] = "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR);
 static const char dnn_file[] = "libcudnn.so." TEXT(CUDNN_MAJOR);
 
+/* Once open, a library stays: some have crashed others, or the driver, when they were taken out of a process that had used
+ * them. Closing gives the handle back, and opening again finds the library there. */
 static dram_status open_file(const char *file, const char *whose, void **library)
 {
-    *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    *library = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (*library) return DRAM_OK;
     return dram_fail(DRAM_ERR_RUN, "%s is missing: install %s, or put its folder into LD_LIBRARY_PATH (%s)", file,
                      whose, dlerror());

@@ -1,10 +1,12 @@
 #include "device/exec.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "device/blas.h"
 #include "device/testing.h"
 
@@ -25,7 +27,7 @@ typedef struct {
     const dram_kernel_args **args; /* theirs, side by side */
     unsigned queues;               /* bit q: it has nodes on queue q, which runs beside compute */
     bool joins;                    /* has a collective: all ranks run it, to its end */
-    bool fixed;                    /* can be recorded: no node of it runs on the host */
+    bool fixed;                    /* can be recorded: no node of it runs on the host, and it has not failed */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
 } bound_program;
@@ -281,10 +283,13 @@ static dram_status issue(const dram_exec *exec, const call *c, const dram_kernel
     return device->collectives->run(device->comm, c->op, args, n, stream);
 }
 
-static dram_status name_node(const dram_program *p, int i, dram_status status)
+/* Says which node failed, before what it said itself. A collective names the ranks, which is enough. */
+static dram_status name_node(const dram_program *p, const call *c, int i, dram_status status)
 {
-    return dram_fail(status, "%s: the node %s failed: %s", p->graph->name, p->graph->nodes[i]->name,
-                     dram_status_text(status));
+    char where[256];
+    snprintf(where, sizeof where, "%s: the node %s failed: ", p->graph->name, p->graph->nodes[i]->name);
+    if (*dram_error_text()) return c->collective ? status : dram_error_prefix(status, where);
+    return dram_fail(status, "%s%s", where, dram_status_text(status));
 }
 
 /* The node, done when this returns. */
@@ -296,7 +301,7 @@ static dram_status run_node(dram_exec *exec, int program, int i)
         TRY(fill(exec, dram_node_space(p->graph, p->graph->nodes[i]), c->args.workspace, c->args.workspace_bytes));
     dram_status status = issue(exec, c, exec->programs[program].args + i, 1);
     if (status == DRAM_OK) status = finish(exec);
-    if (status != DRAM_OK) return name_node(p, i, status);
+    if (status != DRAM_OK) return name_node(p, c, i, status);
     return exec->poison ? poison_dead(exec, p, i) : DRAM_OK;
 }
 
@@ -307,7 +312,7 @@ static dram_status issue_all(const dram_exec *exec, int program)
     for (int i = 0; i < p->graph->n_nodes; i += bound->calls[i].together) {
         const call *c = &bound->calls[i];
         dram_status status = issue(exec, c, bound->args + i, c->together);
-        if (status != DRAM_OK) return name_node(p, i, status);
+        if (status != DRAM_OK) return name_node(p, c, i, status);
     }
     return join(exec, bound->queues, DRAM_QUEUE_COMPUTE);
 }
@@ -333,6 +338,25 @@ static dram_status record(dram_exec *exec, int program)
     return status;
 }
 
+/* What cannot be recorded is handed to the device node by node, as in its first run: the same numbers, more slowly. Ranks
+ * have to record alike, so what joins them fails. */
+static dram_status record_or_launch(dram_exec *exec, int program)
+{
+    bound_program *bound = &exec->programs[program];
+    const char *name = exec->plan->programs[program].graph->name;
+    dram_status status = record(exec, program);
+    if (status == DRAM_OK) return DRAM_OK;
+    if (bound->joins)
+        return dram_fail(status, "%s cannot be recorded, cuda.graph=false runs without: %s", name,
+                         dram_status_text(status));
+    dram_warn("%s cannot be recorded as a CUDA graph, so its kernels are launched one by one, with the same results "
+              "but more slowly (%s)",
+              name, dram_error_text());
+    dram_error_clear();
+    bound->fixed = false;
+    return DRAM_OK;
+}
+
 dram_status dram_exec_run(dram_exec *exec, int program)
 {
     bound_program *bound = &exec->programs[program];
@@ -340,7 +364,7 @@ dram_status dram_exec_run(dram_exec *exec, int program)
         for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) TRY(run_node(exec, program, i));
         return DRAM_OK;
     }
-    if (exec->device->records && bound->fixed && bound->has_run && !bound->record) TRY(record(exec, program));
+    if (exec->device->records && bound->fixed && bound->has_run && !bound->record) TRY(record_or_launch(exec, program));
     if (bound->record)
         TRY(exec->device->ops->replay(exec->device, bound->record));
     else

@@ -69,7 +69,8 @@ static void no_gpu_that_would_do(void **state)
     static const struct {
         const char *variable, *value, *why;
     } cases[] = {
-        {"CUDASIM_DRIVER", "0", "there is no NVIDIA driver, or one too old for CUDA "},
+        {"CUDASIM_DRIVER", "0", "there is no NVIDIA driver; dram needs one for CUDA 13.0 or newer"},
+        {"CUDASIM_DRIVER", "12080", "the NVIDIA driver is for CUDA 12.8; dram needs one for CUDA 13.0 or newer"},
         {"CUDASIM_DEVICES", "0", "there is no CUDA GPU (no CUDA-capable device is detected)"},
         {"CUDASIM_CAPABILITY", "7.5", "simulated GPU has compute capability 7.5; dram needs 8.0 (Ampere) or newer"},
     };

@@ -1,9 +1,11 @@
-/* cublaslt: cuBLASLt on the simulated GPU: slow, sums in double precision, and particular.
+/* cublaslt: cuBLASLt on the simulated GPU: slow, sums in double precision (CUDASIM_SUMS=fp32:
+ * in single, term by term), and particular.
  *
  * It refuses what the real one refuses, by the same status; what the real one would not notice (an address that is less
  * aligned than the heuristic was told, an algorithm used for another problem, too small a workspace) is a fault. The
  * heuristic offers more than it was asked for: algorithms that will not do come first. */
 #include <cublasLt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "library.h"
@@ -30,6 +32,23 @@ struct cudasim_matmul_preference {
 
 unsigned long long cudasim_heuristics_asked;
 
+bool cudasim_libraries(const char *how)
+{
+    const char *asked = getenv("CUDASIM_LIBRARIES");
+    if (!asked || !*asked) return false;
+    if (strcmp(asked, "none") && strcmp(asked, "poor") && strcmp(asked, "refuse") && strcmp(asked, "fail"))
+        cudasim_fault("CUDASIM_LIBRARIES is \"%s\": none, poor, refuse or fail", asked);
+    return !strcmp(asked, how);
+}
+
+bool cudasim_sums_in_fp32()
+{
+    const char *asked = getenv("CUDASIM_SUMS");
+    if (!asked || !*asked || !strcmp(asked, "double")) return false;
+    if (strcmp(asked, "fp32")) cudasim_fault("CUDASIM_SUMS is \"%s\": double or fp32", asked);
+    return true;
+}
+
 double cudasim_noise()
 {
     static int calls;
@@ -45,6 +64,7 @@ namespace
 {
 
 constexpr uint64_t MAGIC = 0x6375626c61734c74u;
+constexpr uint32_t ID = 66; /* of every algorithm */
 
 /* What an algorithm was made for, in the words of cublasLtMatmulAlgo_t. */
 struct algorithm {
@@ -120,6 +140,7 @@ void run(const product &p)
     cudasim_number in, out;
     number_of(p.a.type, &in);
     number_of(p.c.type, &out);
+    const bool narrow = cudasim_sums_in_fp32();
     int64_t k_all = (int64_t)(p.d.turn_a ? p.a.rows : p.a.cols);
     int64_t a_row = p.d.turn_a ? p.a.ld : 1, a_k = p.d.turn_a ? 1 : p.a.ld;
     int64_t b_col = p.d.turn_b ? 1 : p.b.ld, b_k = p.d.turn_b ? p.b.ld : 1;
@@ -127,9 +148,11 @@ void run(const product &p)
     for (int64_t col = 0; col < (int64_t)p.c.cols; col++)
         for (int64_t row = 0; row < (int64_t)p.c.rows; row++) {
             double sum = p.algo.noisy ? cudasim_noise() : 0.0;
-            for (int64_t k = 0; k < k_all; k++)
+            for (int64_t k = 0; k < k_all; k++) {
                 sum +=
                     cudasim_load(p.at_a, in, row * a_row + k * a_k) * cudasim_load(p.at_b, in, col * b_col + k * b_k);
+                if (narrow) sum = (double)(float)sum;
+            }
             sum *= (double)p.alpha;
             if (p.beta != 0.0f) sum += (double)p.beta * cudasim_load(p.at_c, out, col * p.c.ld + row);
             if (p.d.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += cudasim_load(p.d.bias, out, row);
@@ -164,6 +187,8 @@ extern "C" const char *cublasLtGetStatusString(cublasStatus_t status)
         return "the resource allocation failed";
     case CUBLAS_STATUS_INVALID_VALUE:
         return "an unsupported value or parameter was passed to the function";
+    case CUBLAS_STATUS_ARCH_MISMATCH:
+        return "the function requires a feature absent from the device architecture";
     case CUBLAS_STATUS_EXECUTION_FAILED:
         return "the function failed to launch on the GPU";
     case CUBLAS_STATUS_NOT_SUPPORTED:
@@ -283,7 +308,10 @@ extern "C" cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t lightH
                   {CUBLAS_STATUS_SUCCESS, CUBLASLT_REDUCTION_SCHEME_NONE, 0}};
     int n = 0;
     for (const auto &offer : offers) {
-        if (n == requestedAlgoCount) break;
+        if (n == requestedAlgoCount || cudasim_libraries("none")) break;
+        if (cudasim_libraries("poor") && (offer.scheme == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE || !offer.workspace) &&
+            offer.state == CUBLAS_STATUS_SUCCESS)
+            continue;
         algorithm algo = {};
         algo.magic = MAGIC;
         algo.scheme = offer.scheme;
@@ -309,12 +337,15 @@ extern "C" cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMat
                                                                size_t sizeInBytes, size_t *sizeWritten)
 {
     algorithm a;
-    if (!algo || attr != CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME || !buf || sizeInBytes != sizeof a.scheme)
-        return CUBLAS_STATUS_INVALID_VALUE;
+    if (!algo || !buf || sizeInBytes != sizeof a.scheme) return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(&a, algo, sizeof a);
     if (a.magic != MAGIC) cudasim_fault("cublasLtMatmulAlgoConfigGetAttribute: of no algorithm");
-    memcpy(buf, &a.scheme, sizeof a.scheme);
-    if (sizeWritten) *sizeWritten = sizeof a.scheme;
+    uint32_t value = a.scheme;
+    if (attr == CUBLASLT_ALGO_CONFIG_ID) value = ID;
+    if (attr == CUBLASLT_ALGO_CONFIG_TILE_ID || attr == CUBLASLT_ALGO_CONFIG_STAGES_ID) value = 0; /* undefined */
+    if (attr == CUBLASLT_ALGO_CONFIG_SPLITK_NUM) value = a.scheme == CUBLASLT_REDUCTION_SCHEME_NONE ? 1 : 2;
+    memcpy(buf, &value, sizeof value);
+    if (sizeWritten) *sizeWritten = sizeof value;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -350,6 +381,8 @@ extern "C" cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtM
         if (!p.d.bias) return CUBLAS_STATUS_INVALID_VALUE;
         check_aligned("the bias", p.d.bias, p.algo.bias_align);
     }
+    if (cudasim_libraries("refuse")) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (cudasim_libraries("fail")) return CUBLAS_STATUS_EXECUTION_FAILED;
     cudasim_enqueue(stream, "cublasLtMatmul", [p] { run(p); });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,11 +1,13 @@
-/* cudnn: cuDNN's convolutions on the simulated GPU: slow, sums in double precision, and particular.
+/* cudnn: cuDNN's convolutions on the simulated GPU: slow, sums as cublaslt.cpp does, and particular.
  *
  * NHWC alone. In 16 bits the channels of a group must be multiples of 8, as tensor cores want them, and all types the
  * same; in f32 the channels of groups (of more than one) must be multiples of 4. The offers begin with algorithms that
  * will not do: one that fails, one that is not deterministic (and gives wrong numbers), one of too large a workspace,
  * one that rounds otherwise, one of TF32. */
 #include <cudnn.h>
+#include <stdio.h>
 #include <string.h>
+#include <string>
 
 #include "library.h"
 
@@ -31,6 +33,8 @@ namespace
 enum direction { FORWARD, DATA, FILTER };
 const char *const function[] = {"cudnnConvolutionForward", "cudnnConvolutionBackwardData",
                                 "cudnnConvolutionBackwardFilter"};
+
+std::string last_error; /* told once */
 
 constexpr size_t SMALL = 2048, HUGE_BYTES = (size_t)1 << 40;
 
@@ -86,7 +90,7 @@ cudnnStatus_t offer(direction d, const convolution &v, int most, int *n, Offer *
     if (status == CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH) return status;
     cudasim_heuristics_asked++;
     auto add = [&](int algo, cudnnStatus_t as, cudnnDeterminism_t determinism, cudnnMathType_t math) {
-        if (*n == most || algo < 0) return;
+        if (*n == most || algo < 0 || cudasim_libraries("none")) return;
         Offer *o = &offers[(*n)++];
         memset(o, 0, sizeof *o);
         o->algo = (Algo)algo;
@@ -101,8 +105,10 @@ cudnnStatus_t offer(direction d, const convolution &v, int most, int *n, Offer *
     add(a.good, CUDNN_STATUS_NOT_SUPPORTED, CUDNN_DETERMINISTIC, CUDNN_FMA_MATH);
     add(a.noisy, status, CUDNN_NON_DETERMINISTIC, math);
     add(a.other, status, CUDNN_DETERMINISTIC, math);
-    if (v.x.type == CUDNN_DATA_FLOAT) add(a.good, status, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION);
+    if (v.x.type == CUDNN_DATA_FLOAT && !cudasim_libraries("poor"))
+        add(a.good, status, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION);
     if (d == FORWARD) add(CUDNN_CONVOLUTION_FWD_ALGO_GEMM, status, CUDNN_DETERMINISTIC, math);
+    if (cudasim_libraries("poor")) return CUDNN_STATUS_SUCCESS;
     add(a.good, status, CUDNN_DETERMINISTIC, math);
     if (d == FORWARD) add(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, status, CUDNN_DETERMINISTIC, math);
     return CUDNN_STATUS_SUCCESS;
@@ -128,22 +134,25 @@ struct call {
 
 /* sum[to] += a[from] b[by] along the channels of a group: that of y stays, or is the sum's. Tests spend their time
  * here: without the sanitizers, on memory of this file. */
-__attribute__((no_sanitize("address", "undefined"))) void
-add_products(direction d, double *sum, const double *a, const double *b, int64_t y, int64_t x, int64_t w, int n)
+__attribute__((no_sanitize("address", "undefined"))) void add_products(direction d, double *sum, const double *a,
+                                                                       const double *b, int64_t y, int64_t x, int64_t w,
+                                                                       int n, bool narrow)
 {
+    auto plus = [narrow](double s, double term) { return narrow ? (double)(float)(s + term) : s + term; };
     if (d == FORWARD) {
         double total = sum[y];
-        for (int i = 0; i < n; i++) total += a[x + i] * b[w + i];
+        for (int i = 0; i < n; i++) total = plus(total, a[x + i] * b[w + i]);
         sum[y] = total;
     } else if (d == DATA) {
-        for (int i = 0; i < n; i++) sum[x + i] += a[y] * b[w + i];
+        for (int i = 0; i < n; i++) sum[x + i] = plus(sum[x + i], a[y] * b[w + i]);
     } else {
-        for (int i = 0; i < n; i++) sum[w + i] += a[x + i] * b[y];
+        for (int i = 0; i < n; i++) sum[w + i] = plus(sum[w + i], a[x + i] * b[y]);
     }
 }
 
 void add_all(direction d, const convolution &v, double *sum, const double *a, const double *b)
 {
+    const bool narrow = cudasim_sums_in_fp32();
     int ci = v.w.c, co = v.w.k / v.conv.groups, taps = v.w.h * v.w.w;
     for (int n = 0; n < v.y.n; n++)
         for (int oy = 0; oy < v.y.h; oy++)
@@ -155,7 +164,7 @@ void add_all(direction d, const convolution &v, double *sum, const double *a, co
                     int64_t y = (((int64_t)n * v.y.h + oy) * v.y.w + ox) * v.y.c;
                     int64_t x = (((int64_t)n * v.x.h + iy) * v.x.w + ix) * v.x.c;
                     for (int o = 0; o < v.w.k; o++)
-                        add_products(d, sum, a, b, y + o, x + o / co * ci, ((int64_t)o * taps + tap) * ci, ci);
+                        add_products(d, sum, a, b, y + o, x + o / co * ci, ((int64_t)o * taps + tap) * ci, ci, narrow);
                 }
 }
 
@@ -204,6 +213,14 @@ cudnnStatus_t queue(cudnnHandle_t handle, call c, const void *alpha, const void 
             cudasim_fault("%s: an address that is not a multiple of 16", function[c.d]);
     memcpy(&c.alpha, alpha, sizeof c.alpha);
     memcpy(&c.beta, beta, sizeof c.beta);
+    if (cudasim_libraries("refuse")) {
+        last_error = std::string(function[c.d]) + ": no kernel for this device";
+        return CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH;
+    }
+    if (cudasim_libraries("fail")) {
+        last_error = std::string(function[c.d]) + ": cudaErrorLaunchFailure != cudaSuccess";
+        return CUDNN_STATUS_EXECUTION_FAILED;
+    }
     cudasim_enqueue(handle->stream, function[c.d], [c] { run(c); });
     return CUDNN_STATUS_SUCCESS;
 }
@@ -232,6 +249,8 @@ extern "C" const char *cudnnGetErrorString(cudnnStatus_t status)
         return "CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH";
     case CUDNN_STATUS_NOT_SUPPORTED:
         return "CUDNN_STATUS_NOT_SUPPORTED";
+    case CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH:
+        return "CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH";
     case CUDNN_STATUS_EXECUTION_FAILED:
         return "CUDNN_STATUS_EXECUTION_FAILED";
     case CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED:
@@ -240,11 +259,20 @@ extern "C" const char *cudnnGetErrorString(cudnnStatus_t status)
     return "CUDNN_UNKNOWN_STATUS";
 }
 
+extern "C" void cudnnGetLastErrorString(char *message, size_t max_size)
+{
+    if (!message || !max_size) return;
+    snprintf(message, max_size, "%s", last_error.c_str());
+    last_error.clear();
+}
+
 extern "C" cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
     static const char key = 0;
-    if (cudasim_occupy(&key, "CUDASIM_LIBRARY") != cudaSuccess)
+    if (cudasim_occupy(&key, "CUDASIM_LIBRARY") != cudaSuccess) {
+        last_error = "cudnnCreate: cudaMalloc(&workspace) != cudaSuccess";
         return CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
+    }
     return make(handle);
 }
 extern "C" cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)

@@ -1,6 +1,8 @@
 /* device: what the simulated GPU says of itself, and errors. By environment: CUDASIM_DEVICES (1), CUDA_VISIBLE_DEVICES
- * (all), CUDASIM_DRIVER (13000; 0: none), CUDASIM_CAPABILITY (9.0). */
+ * (all), CUDASIM_DRIVER (13000; 0: none), CUDASIM_CAPABILITY (9.0),
+ * CUDASIM_CODE (1; 0: the program has no code for it). */
 #include <algorithm>
+#include <map>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +15,12 @@ constexpr int MULTIPROCESSORS = 4;
 
 thread_local cudaError_t last = cudaSuccess;
 thread_local int device = 0;
+
+/* A kernel's shared memory: what it declares, and the most that a launch may ask for. */
+struct function {
+    size_t statics = 0, most = CUDASIM_STATIC_SHARED;
+};
+std::map<const void *, function> &functions = *new std::map<const void *, function>;
 
 void capability(int *major, int *minor)
 {
@@ -121,7 +129,8 @@ cudaError_t cudasim_error(cudaError_t error)
 
 cudaError_t cudasim_present()
 {
-    if (!cudasim_setting("CUDASIM_DRIVER", CUDART_VERSION)) return cudasim_error(cudaErrorInsufficientDriver);
+    if (cudasim_setting("CUDASIM_DRIVER", CUDART_VERSION) / 1000 < CUDART_VERSION / 1000)
+        return cudasim_error(cudaErrorInsufficientDriver);
     if (visible().empty()) return cudasim_error(cudaErrorNoDevice);
     return cudaSuccess;
 }
@@ -276,13 +285,45 @@ cudaError_t cudaRuntimeGetVersion(int *runtimeVersion)
     return cudaSuccess;
 }
 
-/* A launch is told its shared memory by itself; here the value is only checked. */
+/* ---- functions ---- */
+
+/* Known from a function's first block on. */
+void cudasim_has_static_shared(const void *code, size_t bytes)
+{
+    if (code && functions[code].statics < bytes) functions[code].statics = bytes;
+}
+
+void cudasim_check_shared(const void *code, size_t statics, size_t shared, const char *what)
+{
+    if (!code) return; /* no function, but a test's own lines */
+    size_t most = functions[code].most;
+    if (shared > most || (statics + shared > CUDASIM_STATIC_SHARED && most == CUDASIM_STATIC_SHARED))
+        cudasim_fault(
+            "%s: %zu bytes of static and %zu of dynamic shared memory, where cudaFuncSetAttribute was last told "
+            "%zu",
+            what, statics, shared, most);
+}
+
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attr, const void *func)
+{
+    CUDASIM_HOLD;
+    CUDASIM_PRESENT;
+    if (!attr || !func) return cudasim_error(cudaErrorInvalidValue);
+    if (!cudasim_setting("CUDASIM_CODE", 1)) return cudasim_error(cudaErrorNoKernelImageForDevice);
+    attr->sharedSizeBytes = functions[func].statics;
+    attr->maxDynamicSharedSizeBytes = (int)functions[func].most;
+    return cudaSuccess;
+}
+
+/* It belongs to the function: the last value holds, for launches to come and for those in graphs. */
 cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute attr, int value)
 {
+    CUDASIM_HOLD;
     CUDASIM_PRESENT;
-    if (!func || value < 0 ||
-        (attr == cudaFuncAttributeMaxDynamicSharedMemorySize && (size_t)value > CUDASIM_BLOCK_SHARED))
-        return cudasim_error(cudaErrorInvalidValue);
+    if (!func || value < 0) return cudasim_error(cudaErrorInvalidValue);
+    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+    if ((size_t)value + functions[func].statics > CUDASIM_BLOCK_SHARED) return cudasim_error(cudaErrorInvalidValue);
+    functions[func].most = (size_t)value;
     return cudaSuccess;
 }
 

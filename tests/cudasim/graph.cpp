@@ -1,6 +1,7 @@
 /* graph: capture is recording. While a stream is captured nothing that it is given is done; it becomes a node with what
  * it would have waited for, and a launch of the graph queues all nodes with these dependencies. */
 #include <algorithm>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -9,6 +10,16 @@ namespace
 {
 
 std::vector<std::shared_ptr<cudasim_capture>> &captures = *new std::vector<std::shared_ptr<cudasim_capture>>;
+
+/* Whether CUDASIM_CAPTURE has captures fail in this way. */
+bool fails(const char *how)
+{
+    const char *asked = getenv("CUDASIM_CAPTURE");
+    if (!asked || !*asked) return false;
+    if (strcmp(asked, "forbid") && strcmp(asked, "memory"))
+        cudasim_fault("CUDASIM_CAPTURE is \"%s\": forbid or memory", asked);
+    return !strcmp(asked, how);
+}
 
 void join(std::vector<size_t> *into, const std::vector<size_t> &more)
 {
@@ -48,6 +59,14 @@ bool has_task_of(const std::vector<cudasim_node> &nodes, const void *owner)
                        [owner](const cudasim_node &node) { return node.task->owner == owner; });
 }
 
+/* Whether CUDA looks at a function's attribute again when its graph is made or launched is not written down: here both. */
+void check_shared(const std::vector<cudasim_node> &nodes)
+{
+    for (const cudasim_node &node : nodes)
+        if (node.task->kind == CUDASIM_KERNEL)
+            cudasim_check_shared(node.task->code, 0, node.task->shared, node.task->what.c_str());
+}
+
 } // namespace
 
 bool cudasim_is_recorded(const void *owner)
@@ -85,6 +104,10 @@ cudaError_t cudasim_record(cudaStream_t stream, std::shared_ptr<const cudasim_ta
 {
     cudasim_capture &capture = *stream->capture;
     if (!capture.valid) return cudaErrorStreamCaptureInvalidated;
+    if (capture.graph->nodes.size() == 2 && fails("forbid")) {
+        capture.valid = false;
+        return cudaErrorStreamCaptureUnsupported;
+    }
     capture.graph->nodes.push_back({std::move(task), stream->nodes});
     stream->nodes.assign(1, capture.graph->nodes.size() - 1);
     return cudaSuccess;
@@ -202,6 +225,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *pGraphExec, cudaGraph_t graph,
     CUDASIM_PRESENT;
     cudasim_check_handle(CUDASIM_GRAPH, graph, "cudaGraphInstantiate");
     if (flags) return cudasim_error(cudaErrorInvalidValue);
+    check_shared(graph->nodes);
+    if (fails("memory")) return cudasim_error(cudaErrorMemoryAllocation);
     *pGraphExec = new CUgraphExec_st{graph->nodes, nullptr};
     cudasim_register(CUDASIM_EXEC, *pGraphExec);
     return cudaSuccess;
@@ -224,6 +249,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graphExec, cudaStream_t handle)
     cudaStream_t stream = cudasim_stream(handle, "cudaGraphLaunch");
     cudaError_t error = cudasim_capture_forbids_on(stream);
     if (error != cudaSuccess) return cudasim_error(error);
+    check_shared(graphExec->nodes);
     std::vector<cudasim_ref> first = cudasim_stream_deps(stream), ops, all;
     first.push_back(graphExec->last);
     for (const cudasim_node &node : graphExec->nodes) {

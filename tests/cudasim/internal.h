@@ -54,6 +54,11 @@ cudaError_t cudasim_present();
     } while (0)
 size_t cudasim_setting(const char *variable, size_t otherwise); /* from the environment */
 
+/* What a function declares of shared memory; and a fault if a launch of it has more than its attribute allows now. code
+ * NULL: nothing is known. */
+void cudasim_has_static_shared(const void *code, size_t bytes);
+void cudasim_check_shared(const void *code, size_t statics, size_t shared, const char *what);
+
 /* ---- launch.cpp ---- */
 
 struct cudasim_task;

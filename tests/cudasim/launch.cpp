@@ -291,6 +291,8 @@ void *cudasim_shared(const void *key, size_t bytes, size_t align)
     if (pieces_bytes + launch->shared > CUDASIM_BLOCK_SHARED)
         cudasim_fault("%s: a block has %zu bytes of static and %zu of dynamic shared memory, and at most %zu may be",
                       cudasim_name(*launch).c_str(), pieces_bytes, launch->shared, CUDASIM_BLOCK_SHARED);
+    cudasim_has_static_shared(launch->code, pieces_bytes);
+    cudasim_check_shared(launch->code, pieces_bytes, launch->shared, launch->what.c_str());
     pieces.push_back({key, at, bytes});
     pieces_end = at + bytes;
     cudasim_unpoison(statics + at, bytes);

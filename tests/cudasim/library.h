@@ -33,6 +33,12 @@ static inline void cudasim_store(void *to, cudasim_number type, int64_t at, doub
 /* What an algorithm that is not deterministic adds to a result: another number each time. */
 double cudasim_noise();
 
+/* Whether CUDASIM_LIBRARIES has them behave so: none, poor, refuse, fail. */
+bool cudasim_libraries(const char *how);
+
+/* Whether sums are rounded to fp32 after each term (CUDASIM_SUMS), as the real ones' are, and not at the end alone. */
+bool cudasim_sums_in_fp32();
+
 extern unsigned long long cudasim_heuristics_asked;
 
 #endif

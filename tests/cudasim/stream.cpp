@@ -13,6 +13,14 @@ std::vector<cudaStream_t> &streams = *new std::vector<cudaStream_t>; /* that wer
 CUstream_st &legacy = *new CUstream_st{0, true, {}, nullptr, {}};
 int made;               /* streams, for their numbers */
 unsigned long launched; /* kernels, for theirs */
+bool broken;            /* by one of them (CUDASIM_ILLEGAL) */
+
+/* Whether kernels touch memory that is none: who launches one hears of it under CUDA_LAUNCH_BLOCKING, else who waits. */
+bool illegal()
+{
+    if (!cudasim_setting("CUDASIM_ILLEGAL", 0)) broken = false;
+    return broken;
+}
 
 const char *const handle_name[] = {"a stream", "an event", "a graph", "an instantiated graph"};
 
@@ -98,10 +106,12 @@ cudaError_t cudasim_launch_body(cudaStream_t handle, dim3 grid, dim3 block, size
     cudaError_t error = cudasim_check_grid(grid, block, shared);
     if (error == cudaSuccess && code) error = cudasim_occupy(code, "CUDASIM_KERNEL");
     if (error != cudaSuccess) return cudasim_error(error);
+    if (code && !cudasim_setting("CUDASIM_CODE", 1)) return cudasim_error(cudaErrorNoKernelImageForDevice);
     cudasim_task task;
     char text[128];
     snprintf(text, sizeof text, "kernel %lu (%u x %u x %u blocks of %u x %u x %u threads) on stream %d", ++launched,
              grid.x, grid.y, grid.z, block.x, block.y, block.z, stream->number);
+    cudasim_check_shared(code, 0, shared, text);
     task.kind = CUDASIM_KERNEL;
     task.what = text;
     task.run = std::move(body);
@@ -109,7 +119,9 @@ cudaError_t cudasim_launch_body(cudaStream_t handle, dim3 grid, dim3 block, size
     task.block = block;
     task.shared = shared;
     task.code = code;
-    return cudasim_issue(stream, std::move(task));
+    error = cudasim_issue(stream, std::move(task));
+    broken = cudasim_setting("CUDASIM_ILLEGAL", 0);
+    return broken && cudasim_setting("CUDA_LAUNCH_BLOCKING", 0) ? cudasim_error(cudaErrorIllegalAddress) : error;
 }
 
 unsigned long cudasim_launched(void)
@@ -190,6 +202,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle)
     cudaError_t error = cudasim_capture_forbids_on(stream);
     if (error != cudaSuccess) return cudasim_error(error);
     cudasim_finish(stream == &legacy ? cudasim_stream_deps(stream) : stream->tail);
+    if (illegal()) return cudasim_error(cudaErrorIllegalAddress);
     return cudaSuccess;
 }
 

@@ -5,6 +5,7 @@
 #include "device/queued.h"
 #include "device/testing.h"
 #include "support/run_graph.h"
+#include "support/warnings.h"
 
 /* What the host stages for a step, and what it reads back. */
 typedef struct {
@@ -277,6 +278,37 @@ static void queues_keep_what_the_plan_counts_on(void **state)
     net_close(&n);
 }
 
+/* A capture that fails is said, once for each program, and nothing else is different. */
+static void what_is_not_recorded_is_launched(void **state)
+{
+    (void)state;
+    static const char *const ways[][2] = {{"forbid", "not permitted"}, {"memory", "out of memory"}};
+    static record apart, planned;
+    if (!test_on_simulated_gpu()) skip();
+    net n;
+    net_open(&n, false);
+    run_apart(&n, &apart);
+    scatter(n.step, 1);
+    dram_plan *plan = plan_of(&n, usual);
+    dram_log_set_sink(keep_warning, NULL);
+    for (int k = 0; k < 2; k++) {
+        warnings = 0;
+        setenv("CUDASIM_CAPTURE", ways[k][0], 1);
+        run_plan(&n, plan, false, &planned);
+        unsetenv("CUDASIM_CAPTURE");
+        assert_int_equal(warnings, 2);
+        assert_non_null(strstr(last_warning, "eval cannot be recorded as a CUDA graph"));
+        assert_non_null(strstr(last_warning, ways[k][1]));
+        assert_string_equal(dram_error_text(), "");
+        assert_int_equal(differing(&apart, &planned, &n.slots), 0);
+        record_free(&planned);
+    }
+    dram_log_set_sink(NULL, NULL);
+    record_free(&apart);
+    dram_plan_free(plan);
+    net_close(&n);
+}
+
 /* The comparison would see a wrong plan: two values that are alive together, on the same bytes. */
 static void wrong_plan_is_seen(void **state)
 {
@@ -307,6 +339,7 @@ int main(void)
         cmocka_unit_test(levers_change_no_bit),
         cmocka_unit_test(three_queues_change_no_bit),
         cmocka_unit_test(queues_keep_what_the_plan_counts_on),
+        cmocka_unit_test(what_is_not_recorded_is_launched),
         cmocka_unit_test(wrong_plan_is_seen),
     };
     dram_ops_init();

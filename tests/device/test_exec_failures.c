@@ -116,14 +116,75 @@ static void failing_kernel_is_named(void **state)
     dram_exec_close(e);
 }
 
+/* What a kernel says itself comes behind its node's name. */
+static dram_status refuse_with_words(const dram_kernel_args *args)
+{
+    (void)args;
+    return dram_fail(DRAM_ERR_RUN, "no words");
+}
+
+static void failing_kernel_is_heard(void **state)
+{
+    fixture *f = *state;
+    dram_exec *e;
+    static dram_kernel kernels[DRAM_OP_COUNT];
+    memcpy(kernels, f->device->kernels, sizeof kernels);
+    kernels[DRAM_OP_gelu] = refuse_with_words;
+    f->device->kernels = kernels;
+    ok(dram_exec_open(f->device, f->plan, &e));
+    assert_int_equal(dram_exec_run(e, 1), DRAM_ERR_RUN);
+    assert_string_equal(dram_error_text(), "eval: the node gelu failed: no words");
+    dram_error_clear();
+    dram_exec_close(e);
+}
+
+/* A fault on the GPU shows late, and what to set so that it shows at its node is said; with that it does. */
+static void fault_on_the_gpu(void **state)
+{
+    fixture *f = *state;
+    dram_exec *e;
+    if (!test_on_simulated_gpu()) skip();
+    ok(dram_exec_open(f->device, f->plan, &e));
+    setenv("CUDASIM_ILLEGAL", "1", 1);
+    assert_int_equal(dram_exec_run(e, 1), DRAM_ERR_RUN);
+    assert_string_equal(dram_error_text(), "the GPU failed: CUDA says: an illegal memory access was encountered; "
+                                           "CUDA_LAUNCH_BLOCKING=1 and cuda.graph=false name the node");
+    dram_error_clear();
+    setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+    assert_int_equal(dram_exec_run(e, 1), DRAM_ERR_RUN);
+    assert_string_equal(dram_error_text(),
+                        "eval: the node norm failed: a kernel cannot be launched: CUDA says: an illegal "
+                        "memory access was encountered");
+    dram_error_clear();
+    unsetenv("CUDA_LAUNCH_BLOCKING");
+    unsetenv("CUDASIM_ILLEGAL");
+    dram_exec_close(e);
+}
+
+/* A build for other GPUs says so when it opens this one, and which build would do. */
+static void no_code_for_the_gpu(void **state)
+{
+    (void)state;
+    dram_device *device = NULL;
+    if (!test_on_simulated_gpu()) skip();
+    setenv("CUDASIM_CODE", "0", 1);
+    assert_int_equal(dram_device_open_cuda(0, 1, &device), DRAM_ERR_RUN);
+    unsetenv("CUDASIM_CODE");
+    assert_string_equal(
+        dram_error_text(),
+        "device: cuda: this build has no code for simulated GPU, of compute capability 9.0 (CUDA says: no "
+        "kernel image is available for execution on the device): build with "
+        "-DCMAKE_CUDA_ARCHITECTURES=90");
+    dram_error_clear();
+}
+
 int main(void)
 {
     test_device_or_skip();
     const struct CMUnitTest tests[] = {
-        TEST(ranges_are_checked),
-        TEST(opening_without_memory),
-        TEST(arena_too_large),
-        TEST(failing_kernel_is_named),
+        TEST(ranges_are_checked),      TEST(opening_without_memory),  TEST(arena_too_large),
+        TEST(failing_kernel_is_named), TEST(failing_kernel_is_heard), TEST(fault_on_the_gpu),
+        TEST(no_code_for_the_gpu),
     };
     dram_ops_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,14 @@ static inline dram_status test_device_open(int workers, dram_device **device)
                          : dram_device_open_cpu(workers, device);
 }
 
+/* Whether that is the GPU in software, which fails as its settings say (tests/cudasim/README.md). */
+static inline bool test_on_simulated_gpu(void)
+{
+    dram_cuda_card card;
+    return test_on_gpu() && dram_device_cuda_card(dram_device_cuda_chosen(), &card) == DRAM_OK &&
+           strncmp(card.name, "simulated", 9) == 0;
+}
+
 static inline dram_profile test_profile(int workers)
 {
     return test_on_gpu() ? dram_profile_cuda(workers) : dram_profile_cpu(workers);

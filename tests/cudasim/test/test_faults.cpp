@@ -250,6 +250,48 @@ void test_limits(void **)
            [] { run_kernel([] { cudasim_shared(&shared_key, 16, 16); }, 232440); });
 }
 
+/* What a kernel may have of shared memory is the kernel's: a smaller number takes it from larger launches, a graph's too. */
+void test_shared_attribute(void **)
+{
+    static const char kernel = 0;
+    auto launch_of = [](cudaStream_t stream, size_t shared) {
+        OK(cudasim_launch(
+            stream, dim3(1), dim3(N), shared, [] {}, &kernel));
+    };
+    auto allow = [](int most) { OK(cudaFuncSetAttribute(&kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most)); };
+    auto graph_of = [=](cudaStream_t stream) {
+        cudaGraph_t graph;
+        OK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+        allow(60000);
+        launch_of(stream, 60000);
+        allow(50000);
+        launch_of(stream, 50000);
+        OK(cudaStreamEndCapture(stream, &graph));
+        return graph;
+    };
+    caught("49153 of dynamic shared memory, where cudaFuncSetAttribute was last told 49152",
+           [=] { launch_of(nullptr, 49153); });
+    caught("60000 of dynamic shared memory, where cudaFuncSetAttribute was last told 50000", [=] {
+        cudaGraphExec_t ready;
+        OK(cudaGraphInstantiate(&ready, graph_of(new_stream()), 0));
+    });
+    caught("60000 of dynamic shared memory, where cudaFuncSetAttribute was last told 4", [=] {
+        cudaGraphExec_t ready;
+        cudaStream_t stream = new_stream();
+        cudaGraph_t graph = graph_of(stream);
+        allow(60000);
+        OK(cudaGraphInstantiate(&ready, graph, 0));
+        OK(cudaGraphLaunch(ready, stream));
+        allow(4);
+        OK(cudaGraphLaunch(ready, stream));
+    });
+    caught("32 bytes of static and 49152 of dynamic shared memory", [] {
+        OK(cudasim_launch(
+            nullptr, dim3(1), dim3(N), 49152, [] { cudasim_shared(&shared_key, 32, 16); }, &kernel));
+        OK(cudaDeviceSynchronize());
+    });
+}
+
 void test_shared_range(void **)
 {
     caught_by_asan("AddressSanitizer: use-after-poison", [] {
@@ -386,13 +428,21 @@ void test_nothing_left(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_out_of_range),        cmocka_unit_test(test_uninitialised),
-        cmocka_unit_test(test_misaligned),          cmocka_unit_test(test_host_access),
-        cmocka_unit_test(test_copy_ranges),         cmocka_unit_test(test_unequal_barriers),
-        cmocka_unit_test(test_missing_barrier),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_shared_range),        cmocka_unit_test(test_compute_before_copy),
-        cmocka_unit_test(test_copy_before_compute), cmocka_unit_test(test_missing_wait),
-        cmocka_unit_test(test_two_streams),         cmocka_unit_test(test_handles),
+        cmocka_unit_test(test_out_of_range),
+        cmocka_unit_test(test_uninitialised),
+        cmocka_unit_test(test_misaligned),
+        cmocka_unit_test(test_host_access),
+        cmocka_unit_test(test_copy_ranges),
+        cmocka_unit_test(test_unequal_barriers),
+        cmocka_unit_test(test_missing_barrier),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_shared_attribute),
+        cmocka_unit_test(test_shared_range),
+        cmocka_unit_test(test_compute_before_copy),
+        cmocka_unit_test(test_copy_before_compute),
+        cmocka_unit_test(test_missing_wait),
+        cmocka_unit_test(test_two_streams),
+        cmocka_unit_test(test_handles),
         cmocka_unit_test(test_nothing_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,12 @@
 #include "kernels/cuda/context.h"
 extern "C" {
 #include "base/kernel.h"
+#include "base/log.h"
 dram_status dram_cuda_linear(const dram_kernel_args *args);
+dram_status dram_cuda_linear_wgrad(const dram_kernel_args *args);
 dram_status dram_cuda_conv2d(const dram_kernel_args *args);
+dram_status dram_cuda_conv2d_dgrad(const dram_kernel_args *args);
+dram_status dram_cuda_conv2d_wgrad(const dram_kernel_args *args);
 }
 
 namespace
@@ -54,6 +58,7 @@ struct device {
     }
     float *tensor(dram_tensor *t, dram_shape shape)
     {
+        if (t->data) OK(cudaFree(t->data));
         float *data = on_device<float>((size_t)dram_elements(&shape));
         t->data = data;
         t->dtype = DRAM_F32;
@@ -113,6 +118,199 @@ void test_convolution_is_chosen_once(void **)
         std::vector<float> got = get(y, 9 * OUT);
         assert_true(got[4 * OUT] == 9 * IN);
         assert_true(got[0] == 4 * IN);
+    }
+}
+
+/* ---- libraries that do not want to ---- */
+
+std::vector<std::string> lines; /* of the log */
+
+void keep(void *, dram_log_level, const char *message)
+{
+    lines.push_back(message);
+}
+
+int lines_with(const char *text)
+{
+    int n = 0;
+    for (const std::string &line : lines) n += line.find(text) != std::string::npos;
+    return n;
+}
+
+/* A kernel with inputs and an output of these shapes, of 0.5s and 2s; each number of its result is one of `good`. */
+struct problem {
+    dram_status (*kernel)(const dram_kernel_args *);
+    std::vector<int64_t> a, b, out;
+    std::vector<float> good;
+};
+const problem problems[] = {
+    {dram_cuda_linear, {ROWS, IN}, {OUT, IN}, {ROWS, OUT}, {IN}},
+    {dram_cuda_linear_wgrad, {ROWS, IN}, {ROWS, OUT}, {OUT, IN}, {ROWS}},
+    {dram_cuda_conv2d, {1, 3, 3, IN}, {OUT, 3, 3, IN}, {1, 3, 3, OUT}, {4 * IN, 6 * IN, 9 * IN}},
+    {dram_cuda_conv2d_dgrad, {1, 3, 3, OUT}, {OUT, 3, 3, IN}, {1, 3, 3, IN}, {4 * OUT, 6 * OUT, 9 * OUT}},
+    {dram_cuda_conv2d_wgrad, {1, 3, 3, IN}, {1, 3, 3, OUT}, {OUT, 3, 3, IN}, {4, 6, 9}},
+};
+
+size_t count_of(const std::vector<int64_t> &sizes)
+{
+    size_t n = 1;
+    for (int64_t size : sizes) n *= (size_t)size;
+    return n;
+}
+
+dram_status run(device &d, const problem &p)
+{
+    put(d.tensor(&d.args.in[0], shape_of(p.a)), std::vector<float>(count_of(p.a), 0.5f));
+    put(d.tensor(&d.args.in[1], shape_of(p.b)), std::vector<float>(count_of(p.b), 2.0f));
+    d.tensor(&d.args.out[0], shape_of(p.out));
+    dram_status status = p.kernel(&d.args);
+    OK(cudaStreamSynchronize(d.context.stream));
+    return status;
+}
+
+void check(device &d, const problem &p)
+{
+    size_t n = count_of(p.out);
+    assert_true(n > 0);
+    for (float number : get(static_cast<const float *>(d.args.out[0].data), n)) {
+        bool good = false;
+        for (float one : p.good) good |= number == one;
+        if (!good) fail_msg("%g", (double)number);
+    }
+}
+
+/* Runs all problems twice under a setting of the libraries; the log's lines are those of both times. */
+void run_all(const char *how, int says)
+{
+    lines.clear();
+    setenv("CUDASIM_LIBRARIES", how, 1);
+    dram_log_set_sink(keep, nullptr);
+    for (const problem &p : problems) {
+        device d;
+        d.context.says = says;
+        for (int time = 0; time < 2; time++) {
+            assert_int_equal(run(d, p), DRAM_OK);
+            check(d, p);
+        }
+    }
+    dram_log_set_sink(nullptr, nullptr);
+    unsetenv("CUDASIM_LIBRARIES");
+}
+
+/* A library's algorithm is named, once for a problem. */
+void test_choices_are_said(void **)
+{
+    run_all("", 1);
+    assert_int_equal(lines.size(), 5);
+    assert_int_equal(
+        lines_with("product m 5, n 8, k 8, b transposed, f32 to f32, aligned 256 256 256, workspace 65536: "
+                   "cuBLASLt's algorithm 66, tile 0, stages 0, split-k 2, 4096 bytes; before it of 6 offers: "
+                   "1 not supported, 1 of more workspace, 2 that sum otherwise"),
+        1);
+    assert_int_equal(lines_with("conv2d 1x3x3x8 to 3x3x8 by 3x3, stride 1, pad 1, groups 1, f32 to f32"), 1);
+    assert_int_equal(lines_with("cuDNN's algorithm 1, "), 3);
+    run_all("", 0);
+    assert_int_equal(lines.size(), 0);
+}
+
+/* So is the kernel of dram's own that has to do it, and why. */
+void test_refusals_are_said(void **)
+{
+    run_all("none", 1);
+    assert_int_equal(lines.size(), 10);
+    assert_int_equal(lines_with("cuBLASLt has nothing that will do; of 0 offers"), 2);
+    assert_int_equal(lines_with("cuDNN has nothing that will do; of 0 offers"), 3);
+    assert_int_equal(lines_with("conv_any.cu, since the library refused"), 5);
+    run_all("poor", 1);
+    assert_int_equal(lines.size(), 10);
+    assert_int_equal(lines_with("of 4 offers: 1 not supported, 1 of more workspace, 2 that sum otherwise"), 2);
+    assert_int_equal(lines_with("of 3 offers: 1 not supported, 0 not deterministic, 1 that round otherwise, 0 of other "
+                                "arithmetic, 1 of more workspace"),
+                     1);
+}
+
+/* What 16 bits keep from the libraries. */
+void test_own_kernels_are_said(void **)
+{
+    device d;
+    lines.clear();
+    d.context.says = 1;
+    dram_log_set_sink(keep, nullptr);
+    auto half = [&](dram_tensor *t, std::vector<int64_t> sizes) {
+        if (t->data) OK(cudaFree(t->data));
+        t->shape = shape_of(sizes);
+        t->dtype = DRAM_BF16;
+        uint16_t *data = on_device<uint16_t>(count_of(sizes));
+        put(data, std::vector<uint16_t>(count_of(sizes)));
+        t->data = data;
+    };
+    d.args.n_in = 3;
+    half(&d.args.in[0], {ROWS, IN});
+    half(&d.args.in[1], {OUT, IN});
+    put(d.tensor(&d.args.in[2], shape_of({OUT})), std::vector<float>(OUT));
+    half(&d.args.out[0], {ROWS, OUT});
+    assert_int_equal(dram_cuda_linear(&d.args), DRAM_OK);
+    half(&d.args.in[0], {1, 3, 3, IN});
+    half(&d.args.in[1], {1, 3, 3, OUT});
+    d.tensor(&d.args.out[0], shape_of({OUT, 3, 3, IN}));
+    assert_int_equal(dram_cuda_conv2d_wgrad(&d.args), DRAM_OK);
+    OK(cudaStreamSynchronize(d.context.stream));
+    dram_log_set_sink(nullptr, nullptr);
+    assert_int_equal(lines.size(), 2);
+    assert_int_equal(lines_with("with a bias, bf16 to bf16, workspace 65536: conv_tile.cu, since no library adds "
+                                "an f32 bias to 16 bits"),
+                     1);
+    assert_int_equal(lines_with("conv_tile.cu, since no library gives an f32 gradient of 16-bit weights"), 1);
+}
+
+/* An algorithm that was offered and is then not supported: dram's own kernel, and a warning, once. */
+void test_refused_at_the_run(void **)
+{
+    run_all("refuse", 0);
+    assert_int_equal(lines.size(), 5);
+    assert_int_equal(lines_with("does not run it (the functionality requested is not supported)"), 2);
+    assert_int_equal(lines_with("does not run it (CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH: cudnnConvolution"), 3);
+}
+
+/* Any other failure is one, in the library's own words. */
+void test_failed_run_is_explained(void **)
+{
+    setenv("CUDASIM_LIBRARIES", "fail", 1);
+    for (const problem &p : problems) {
+        device d;
+        assert_int_equal(run(d, p), DRAM_ERR_RUN);
+        bool product = p.kernel == dram_cuda_linear || p.kernel == dram_cuda_linear_wgrad;
+        assert_non_null(strstr(dram_error_text(), product
+                                                      ? "cuBLASLt says: the function failed to launch on the GPU"
+                                                      : "cuDNN says: CUDNN_STATUS_EXECUTION_FAILED: cudnnConvolution"));
+        if (!product) assert_non_null(strstr(dram_error_text(), "cudaErrorLaunchFailure != cudaSuccess"));
+        dram_error_clear();
+    }
+    unsetenv("CUDASIM_LIBRARIES");
+}
+
+/* 2^24 and seven ones: in fp32 each one is lost. */
+void test_sums_in_fp32(void **)
+{
+    for (bool narrow : {false, true}) {
+        const float good = narrow ? 16777216.0f : 16777224.0f;
+        device d;
+        std::vector<float> x(9 * IN, 1.0f);
+        for (size_t i = 0; i < x.size(); i += IN) x[i] = 16777216.0f;
+        if (narrow) setenv("CUDASIM_SUMS", "fp32", 1);
+        put(d.tensor(&d.args.in[0], shape_of({9, IN})), x);
+        put(d.tensor(&d.args.in[1], shape_of({OUT, IN})), std::vector<float>(OUT * IN, 1.0f));
+        float *y = d.tensor(&d.args.out[0], shape_of({9, OUT}));
+        assert_int_equal(asked(dram_cuda_linear, d), 1);
+        for (float number : get(y, 9 * OUT)) assert_true(number == good);
+        d.attr.pad = 0;
+        d.attr.stride = 2; /* so that it is no product */
+        put(d.tensor(&d.args.in[0], shape_of({1, 3, 3, IN})), x);
+        put(d.tensor(&d.args.in[1], shape_of({OUT, 1, 1, IN})), std::vector<float>(OUT * IN, 1.0f));
+        y = d.tensor(&d.args.out[0], shape_of({1, 2, 2, OUT}));
+        assert_int_equal(asked(dram_cuda_conv2d, d), 1);
+        for (float number : get(y, 4 * OUT)) assert_true(number == good);
+        unsetenv("CUDASIM_SUMS");
     }
 }
 
@@ -208,8 +406,16 @@ void test_cudnn_refuses(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_product_is_chosen_once), cmocka_unit_test(test_convolution_is_chosen_once),
-        cmocka_unit_test(test_many_choices),           cmocka_unit_test(test_cublaslt_refuses),
+        cmocka_unit_test(test_product_is_chosen_once),
+        cmocka_unit_test(test_convolution_is_chosen_once),
+        cmocka_unit_test(test_choices_are_said),
+        cmocka_unit_test(test_refusals_are_said),
+        cmocka_unit_test(test_own_kernels_are_said),
+        cmocka_unit_test(test_refused_at_the_run),
+        cmocka_unit_test(test_failed_run_is_explained),
+        cmocka_unit_test(test_sums_in_fp32),
+        cmocka_unit_test(test_many_choices),
+        cmocka_unit_test(test_cublaslt_refuses),
         cmocka_unit_test(test_cudnn_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
