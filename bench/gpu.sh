@@ -4,7 +4,8 @@
 #
 # The table is printed last, as Markdown; FOLDER (build/gpu-bench) keeps what each program said; exit status 1 says that
 # dram failed somewhere. PyTorch is whatever python3, or DRAM_BENCH_PYTHON, has; without it its columns are empty and a note
-# says why; it is run with DRAM_BENCH_LIBRARY_PATH, where that is set, as its LD_LIBRARY_PATH. DRAM_BENCH_SECONDS (220) is the time for it all: what does not fit the time or the GPU is left out and named.
+# says why; it is run with DRAM_BENCH_LIBRARY_PATH, where that is set, as its LD_LIBRARY_PATH. DRAM_BENCH_SECONDS (220) is
+# the time for it all: what does not fit the time or the GPU is left out and named.
 # --small: tiny shapes and no PyTorch, for the simulated GPU.
 # usage: gpu.sh [--small] [FOLDER]
 set -euo pipefail
@@ -73,7 +74,8 @@ run_case() {
   elif [ -n "$small" ]; then
     echo "skipped: PyTorch: --small" >"$file"
   else
-    timed "$file" env "LD_LIBRARY_PATH=${DRAM_BENCH_LIBRARY_PATH-${LD_LIBRARY_PATH-}}" "$python" bench/torch_gpu.py "$what" --batch "$batch" --teacher "$teacher" \
+    timed "$file" env "LD_LIBRARY_PATH=${DRAM_BENCH_LIBRARY_PATH-${LD_LIBRARY_PATH-}}" \
+      "$python" bench/torch_gpu.py "$what" --batch "$batch" --teacher "$teacher" \
       ${student:+--student "$student"} "${options[@]}"
   fi
   reason=$(why "$file")

@@ -219,10 +219,10 @@ static dram_status read_tensor(const weight_file *f, const dram_slot *slot, cons
     return DRAM_OK;
 }
 
-/* The whole of a slot that is permuted, [elements]. It is a convolution and small. */
+/* The whole tensor of a slot that is permuted, [elements of the tensor]. It is a convolution and small. */
 static dram_status read_permuted(const weight_file *f, const dram_slot *slot, const dram_st_tensor *tensor, float *to)
 {
-    int64_t n = dram_elements(&slot->shape);
+    int64_t n = dram_elements(dram_slot_tensor(slot));
     float *as_filed = dram_alloc((size_t)n * sizeof *as_filed);
     if (!as_filed) return dram_fail(DRAM_ERR_MEMORY, "no memory to load %s", slot->name);
     dram_status status = read_tensor(f, slot, tensor, 0, n, as_filed);
@@ -376,7 +376,7 @@ dram_status dram_weights_read(const dram_weights_file *w, int index, int64_t at,
     const dram_st_tensor *tensor = dram_st_find(w->file, file_name(&w->of, slot, name));
     if (!tensor) return dram_fail(DRAM_ERR_INTERNAL, "%s: %s is read from it", w->of.path, name);
     if (slot->layout == DRAM_LAYOUT_SAME) return read_tensor(&w->of, slot, tensor, at, count, out);
-    float *whole = dram_alloc((size_t)dram_elements(&slot->shape) * sizeof *whole);
+    float *whole = dram_alloc((size_t)dram_elements(dram_slot_tensor(slot)) * sizeof *whole);
     if (!whole) return dram_fail(DRAM_ERR_MEMORY, "no memory to read %s", name);
     dram_status status = read_permuted(&w->of, slot, tensor, whole);
     if (status == DRAM_OK) memcpy(out, whole + at, (size_t)count * sizeof *out);
