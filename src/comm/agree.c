@@ -47,11 +47,7 @@ static dram_status tell_failure(dram_comm *c, const words *said, dram_status min
     }
     c->failed_rank = first;
     TRY(dram_host_gather(c, "the text of an error", text, TEXT_SIZE, texts));
-    if (mine != DRAM_OK && others) { /* each is told by its own line alone: whose it is must stand there */
-        char where[DRAM_HOST_SIZE + 32];
-        snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->peers[c->rank].host);
-        dram_error_prefix(mine, where);
-    }
+    if (mine != DRAM_OK && others) dram_comm_prefix_rank(c, mine); /* its own line alone says whose it is */
     if (mine != DRAM_OK) return mine;
     char more[64] = "";
     if (others) snprintf(more, sizeof more, " (and %d more rank%s)", others, others == 1 ? "" : "s");

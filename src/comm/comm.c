@@ -91,11 +91,9 @@ void dram_comm_attach(dram_comm *c, dram_device *device)
 
 dram_status dram_comm_fail(dram_comm *c, dram_status status)
 {
-    char where[DRAM_HOST_SIZE + 32];
     if (dram_comm_size(c) == 1) return status;
     dram_fail(status, "%s", dram_status_text(status));
-    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->peers[c->rank].host);
-    dram_error_prefix(status, where);
+    dram_comm_prefix_rank(c, status);
     c->leave(c->context, status, dram_error_text());
     return status;
 }

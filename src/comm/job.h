@@ -2,6 +2,8 @@
 #ifndef DRAM_COMM_JOB_H
 #define DRAM_COMM_JOB_H
 
+#include <stdio.h>
+
 #include "comm/comm.h"
 #include "comm/transport.h"
 #include "comm/watch.h"
@@ -27,5 +29,13 @@ struct dram_comm {
     int64_t collective;         /* how many calls there were */
     double seconds;             /* in those that were done on return */
 };
+
+/* "rank 1 on node3: " before the error's text. */
+static inline void dram_comm_prefix_rank(const dram_comm *c, dram_status status)
+{
+    char where[DRAM_HOST_SIZE + 32];
+    snprintf(where, sizeof where, "rank %d on %s: ", c->rank, c->peers[c->rank].host);
+    dram_error_prefix(status, where);
+}
 
 #endif

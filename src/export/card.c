@@ -31,13 +31,6 @@ static const cJSON *member(const cJSON *object, const char *key)
     return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-/* What a summary has at KEY; NAN where it has none, or null. */
-static double number(const cJSON *object, const char *key)
-{
-    const cJSON *item = member(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
 /* ---- the head, and how it is used ---- */
 
 static int64_t parameters(const dram_export *e)
@@ -122,8 +115,9 @@ static void add_data(const dram_config *cfg, const cJSON *summary, dram_str *out
     char shown[SHOWN];
     const cJSON *set = member(member(summary, "data"), "train");
     if (cfg->data.train.images) dram_str_add(out, "| images | `%s`", name_of(cfg->data.train.images, shown));
-    if (cfg->data.train.images && number(set, "images") >= 0)
-        dram_str_add(out, ", %.0f of them, %.0f with labels", number(set, "images"), number(set, "pairs"));
+    if (cfg->data.train.images && dram_json_number_or_nan(set, "images") >= 0)
+        dram_str_add(out, ", %.0f of them, %.0f with labels", dram_json_number_or_nan(set, "images"),
+                     dram_json_number_or_nan(set, "pairs"));
     if (cfg->data.train.images) dram_str_add(out, " |\n");
     dram_str_add(out, "| side in training | %d |\n", cfg->data.size);
     if (cfg->task.enabled) dram_str_add(out, "| classes | %d |\n", cfg->data.classes);
@@ -179,8 +173,8 @@ static void add_training(const dram_export *e, const cJSON *summary, const cJSON
     add_data(cfg, summary, out);
     add_teacher(&cfg->sam_distill, out);
     add_losses(cfg, out);
-    double ranks = number(member(summary, "distributed"), "ranks");
-    double steps = state ? number(state, "step") : number(summary, "steps");
+    double ranks = dram_json_number_or_nan(member(summary, "distributed"), "ranks");
+    double steps = state ? dram_json_number_or_nan(state, "step") : dram_json_number_or_nan(summary, "steps");
     dram_str_add(out, "| updates | %.0f of %.0f images |\n", steps >= 0 ? steps : (double)cfg->train.steps,
                  cfg->train.batch_size * (ranks > 0 ? ranks : 1));
     dram_str_add(out, "| optimiser | %s, lr %g, weight decay %g |\n| precision | %s |\n\n",
@@ -209,12 +203,12 @@ static void add_numbers(const cJSON *summary, dram_str *out)
     }
     dram_str_add(out, "| | | images |\n|---|---|---|\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (isfinite(number(eval, rows[i].key)))
-            dram_str_add(out, "| %s | %.4f | %.0f |\n", rows[i].text, number(eval, rows[i].key),
-                         number(eval, rows[i].of));
+        if (isfinite(dram_json_number_or_nan(eval, rows[i].key)))
+            dram_str_add(out, "| %s | %.4f | %.0f |\n", rows[i].text, dram_json_number_or_nan(eval, rows[i].key),
+                         dram_json_number_or_nan(eval, rows[i].of));
     const cJSON *data = member(summary, "data");
-    double shared = number(member(data, "val_in_train_by_name"), "count") +
-                    number(member(data, "val_in_train_by_content"), "count"); /* under another name */
+    double shared = dram_json_number_or_nan(member(data, "val_in_train_by_name"), "count") +
+                    dram_json_number_or_nan(member(data, "val_in_train_by_content"), "count"); /* under another name */
     dram_str_add(out, "\nOn `data.val` of the run, as `dram eval` measures.");
     if (shared > 0) dram_str_add(out, " Of these images %.0f are in `data.train` too.", shared);
     dram_str_add(out, "\n");

@@ -257,6 +257,12 @@ dram_status dram_json_int(const cJSON *object, const char *path, const char *key
     return DRAM_OK;
 }
 
+double dram_json_number_or_nan(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
 dram_status dram_json_number(const cJSON *object, const char *path, const char *key, double *value)
 {
     const cJSON *item;

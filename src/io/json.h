@@ -44,6 +44,9 @@ bool dram_json_add_text(cJSON *object, const char *key, const char *text);
 /* A member that is the list of n texts, all UTF-8; false when memory is out. */
 bool dram_json_add_texts(cJSON *object, const char *key, const char *const *texts, int n);
 
+/* A number of an object; NAN where it has none there, null, or is no object. */
+double dram_json_number_or_nan(const cJSON *object, const char *key);
+
 /* Members of an object that was read from the file `path`. DRAM_ERR_FORMAT names file and key if the member is absent,
  * of another type, not an integer or out of range. Text belongs to the tree. */
 dram_status dram_json_int(const cJSON *object, const char *path, const char *key, int64_t low, int64_t high,

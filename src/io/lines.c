@@ -214,14 +214,14 @@ static void tell(const char *path, const dram_lines_mended *found)
         dram_warn("%s:%d: this line is damaged (%s); it is left out%s", path, found->first, found->wrong, others);
 }
 
-static dram_status open_log(const char *path, FILE **from)
+dram_status dram_lines_open_to_mend(const char *path, FILE **file)
 {
     struct stat info;
     const char *why = dram_file_link(path);
     int fd = why ? -1 : dram_file_open(path, &info, &why);
     if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
-    *from = fdopen(fd, "r");
-    if (*from) return DRAM_OK;
+    *file = fdopen(fd, "r");
+    if (*file) return DRAM_OK;
     close(fd);
     return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
 }
@@ -234,7 +234,7 @@ dram_status dram_lines_truncate(const char *path, int64_t step, bool again, int6
     FILE *from;
     if (kept) *kept = 0;
     if (!dram_path_exists(path)) return DRAM_OK;
-    TRY(open_log(path, &from));
+    TRY(dram_lines_open_to_mend(path, &from));
     TRY_GOTO(dram_atomic_open(&file, path), done);
     TRY_GOTO(dram_lines_mend(from, &file, step, again, &found), done);
     TRY_GOTO(dram_atomic_commit(&file), done);

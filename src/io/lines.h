@@ -34,6 +34,9 @@ int dram_lines_write(const dram_lines *lines, const char *text, size_t bytes);
  * behind a network, a quota). {0} is allowed. */
 int dram_lines_close(dram_lines *lines);
 
+/* Opens a log for reading, as what is mended is: no link, no pipe. The caller's. */
+dram_status dram_lines_open_to_mend(const char *path, FILE **file);
+
 /* Keeps the lines whose "step" is below `step`, and warns once of those among them that are damaged, which are dropped:
  * what is no object with a step, what holds a NUL, and what is out of order. Steps rise from line to line; with `again`
  * lines may have the step of the line before. Atomic. No file is no error; what is no file, or a link, is DRAM_ERR_IO

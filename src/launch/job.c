@@ -56,19 +56,15 @@ done:
 
 /* ---- what it came to ---- */
 
-static double number(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
 static void read_summary(const dram_sweep_run *run, const cJSON *root, dram_sweep_result *result)
 {
-    const double code = number(root, "exit"), steps = number(root, "steps"), all = number(root, "steps_in_all");
+    const double code = dram_json_number_or_nan(root, "exit"), steps = dram_json_number_or_nan(root, "steps"),
+                 all = dram_json_number_or_nan(root, "steps_in_all");
     const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval");
     result->state = DRAM_SWEEP_BEGUN;
     result->steps = steps > 0 ? (int64_t)steps : 0;
-    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) result->quality[q] = number(eval, dram_quality_name((dram_quality)q));
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++)
+        result->quality[q] = dram_json_number_or_nan(eval, dram_quality_name((dram_quality)q));
     if (code == 0) result->state = run->timed || steps == all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
 }
 
@@ -105,7 +101,7 @@ static double share_of(FILE *file)
     while (n < DRAM_JOB_SHARE_STEPS && getline(&line, &room, file) > 0) {
         cJSON *root = NULL;
         if (dram_json_parse(line, strlen(line), &root, NULL) != DRAM_OK) dram_error_clear();
-        double share = number(root, "device_utilization");
+        double share = dram_json_number_or_nan(root, "device_utilization");
         cJSON_Delete(root);
         if (isnan(share)) continue;
         if (n++ >= DRAM_JOB_SHARE_STEPS / 2) sum += share;

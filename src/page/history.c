@@ -77,19 +77,6 @@ static dram_status read_summary(dram_history *r)
     return DRAM_OK;
 }
 
-/* A file as lines; a pipe is not waited for. NULL with the reason in *why. */
-static FILE *open_lines(const char *path, const char **why)
-{
-    struct stat info;
-    int fd = dram_file_open(path, &info, why);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-    if (fd >= 0 && !file) {
-        *why = "out of host memory";
-        close(fd);
-    }
-    return file;
-}
-
 /* log.txt is what the run printed, where a sweep made it, or who started it kept it: its warnings, and why it ended. */
 static dram_status read_printed(dram_history *r)
 {
@@ -98,7 +85,7 @@ static dram_status read_printed(dram_history *r)
     const char *why = NULL;
     int warnings = 0;
     TRY(dram_path_join(r->directory, "log.txt", &path));
-    FILE *file = dram_path_exists(path) ? open_lines(path, &why) : NULL;
+    FILE *file = dram_path_exists(path) ? dram_log_open(path, &why) : NULL;
     if (why) dram_history_warn(r, "%s cannot be read: %s", path, why);
     dram_free(path);
     while (file && fgets(line, sizeof line, file)) {
@@ -180,7 +167,7 @@ static void read_comment(dram_history_config *c)
     char line[1024];
     dram_str text = {0};
     const char *why; /* who loads it says so */
-    FILE *file = open_lines(c->path, &why);
+    FILE *file = dram_log_open(c->path, &why);
     while (file && fgets(line, sizeof line, file) && line[0] == '#') {
         line[strcspn(line, "\n")] = '\0';
         dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));

@@ -100,21 +100,27 @@ static dram_status read_lines(reader *r, const char *const *keys, int n_keys, bo
     }
 }
 
-dram_status dram_log_read(const char *path, const char *const *keys, int n_keys, bool rises, dram_log *log)
+FILE *dram_log_open(const char *path, const char **why)
 {
     struct stat info;
+    int fd = dram_file_open(path, &info, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (fd >= 0 && !file) {
+        *why = "out of host memory";
+        close(fd);
+    }
+    return file;
+}
+
+dram_status dram_log_read(const char *path, const char *const *keys, int n_keys, bool rises, dram_log *log)
+{
     const char *why;
     reader r = {.path = path};
     *log = (dram_log){0};
     if (n_keys > DRAM_LOG_KEYS) return dram_fail(DRAM_ERR_INTERNAL, "%d keys of a log", n_keys);
     if (!dram_path_exists(path)) return DRAM_OK;
-    int fd = dram_file_open(path, &info, &why);
-    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s cannot be read: %s", path, why);
-    r.file = fdopen(fd, "r");
-    if (!r.file) {
-        close(fd);
-        return dram_fail(DRAM_ERR_IO, "%s cannot be read: %m", path);
-    }
+    r.file = dram_log_open(path, &why);
+    if (!r.file) return dram_fail(DRAM_ERR_IO, "%s cannot be read: %s", path, why);
     log->there = true;
     dram_status status = read_lines(&r, keys, n_keys, rises, log);
     fclose(r.file);

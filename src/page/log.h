@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/status.h"
 
@@ -17,6 +18,9 @@ typedef struct {
     int damaged, first_damaged;    /* lines that were left out, and the number of the first in the file, from 1 */
     bool torn;                     /* the last line has no end: it was being written. It is not among the damaged */
 } dram_log;
+
+/* A file that is read by its lines; a pipe is not waited for. NULL with the reason in *why. */
+FILE *dram_log_open(const char *path, const char **why);
 
 /* Reads the numbers of keys[0..n_keys). true is 1, false 0; null is an infinity; a key that a line does not have, or
  * that is none of these, is NAN. keys[0] never falls from line to line, and where `rises` it rises: a line that has

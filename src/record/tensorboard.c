@@ -324,14 +324,14 @@ static dram_status cut_file(const char *path, const char *name, void *step)
 {
     struct stat info;
     dram_status status;
-    const char *why = dram_file_link(path);
-    int fd = why ? -1 : dram_file_open(path, &info, &why);
-    (void)name;
-    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
     dram_atomic file = {0};
-    cutting c = {.from = fdopen(fd, "r"), .to = &file, .step = *(const int64_t *)step, .damaged = -1};
-    if (!c.from) close(fd);
-    if (!c.from) return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+    cutting c = {.to = &file, .step = *(const int64_t *)step, .damaged = -1};
+    (void)name;
+    TRY(dram_lines_open_to_mend(path, &c.from));
+    if (fstat(fileno(c.from), &info) != 0) {
+        status = dram_fail(DRAM_ERR_IO, "%s: cannot look at it: %m", path);
+        goto done;
+    }
     TRY_GOTO(dram_atomic_open(&file, path), done);
     TRY_GOTO(copy_records(&c, path, (int64_t)info.st_size), done);
     if (c.later || c.damaged >= 0) TRY_GOTO(dram_atomic_commit(&file), done);

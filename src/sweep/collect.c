@@ -12,19 +12,10 @@
 #include "sweep/events.h"
 #include "sweep/frontier.h"
 
-/* Of a run, by its last event. */
-typedef struct {
-    bool failed; /* it ended badly */
-    bool ended;  /* its directory must be there: it came to something */
-    bool begun;  /* a child was started, and nothing since */
-    int exit;
-    char *text;
-} note;
-
 typedef struct {
     const dram_sweep *sweep;
-    int *first;  /* [points + 1]: its runs in sweep->runs */
-    note *notes; /* [runs] */
+    int *first; /* [points + 1]: its runs in sweep->runs */
+    dram_events events;
     dram_sweep_results *results;
 } collection;
 
@@ -33,71 +24,11 @@ static dram_status no_memory(void)
     return dram_fail(DRAM_ERR_MEMORY, "no memory for the results of a sweep");
 }
 
-/* ---- events ---- */
-
-/* The run of that name, -1: it is none of this sweep. */
-static int find_run(const collection *c, const char *name)
-{
-    int index = atoi(name);
-    if (index < 1 || index > c->sweep->n_points) return -1;
-    for (int i = c->first[index - 1]; i < c->first[index]; i++)
-        if (strcmp(c->sweep->runs[i].name, name) == 0) return i;
-    return -1;
-}
-
-static dram_status take_event(collection *c, const cJSON *root)
-{
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "run"),
-                *event = cJSON_GetObjectItemCaseSensitive(root, "event"),
-                *code = cJSON_GetObjectItemCaseSensitive(root, "exit"),
-                *text = cJSON_GetObjectItemCaseSensitive(root, "text");
-    int run = cJSON_IsString(name) ? find_run(c, name->valuestring) : -1, kind = dram_sweep_event_of(event);
-    if (run < 0 || kind < 0) return DRAM_OK;
-    note *n = &c->notes[run];
-    dram_free(n->text);
-    *n = (note){.failed = kind == DRAM_SWEEP_EVENT_FAILED,
-                .ended = kind == DRAM_SWEEP_EVENT_DONE || kind == DRAM_SWEEP_EVENT_PROMOTED ||
-                         kind == DRAM_SWEEP_EVENT_INTERRUPTED,
-                .begun = kind == DRAM_SWEEP_EVENT_STARTED,
-                .exit = cJSON_IsNumber(code) ? code->valueint : -1};
-    if (!n->failed || !cJSON_IsString(text)) return DRAM_OK;
-    n->text = dram_strdup(text->valuestring);
-    return n->text ? DRAM_OK : no_memory();
-}
-
-/* A line that is damaged, or still being written, is nothing. */
-static dram_status read_events(collection *c)
-{
-    char *path, *line = NULL;
-    size_t room = 0;
-    ssize_t length;
-    dram_status status = DRAM_OK;
-    TRY(dram_path_join(c->sweep->directory, "events.jsonl", &path));
-    FILE *file = dram_path_exists(path) ? fopen(path, "re") : NULL;
-    if (!file && dram_path_exists(path)) status = dram_fail(DRAM_ERR_IO, "%s: cannot open: %m", path);
-    while (file && status == DRAM_OK && (length = getline(&line, &room, file)) > 0) {
-        cJSON *root = NULL;
-        if (dram_json_parse(line, (size_t)length, &root, NULL) == DRAM_OK) status = take_event(c, root);
-        cJSON_Delete(root);
-        dram_error_clear();
-    }
-    if (file) fclose(file);
-    free(line); /* getline's own */
-    dram_free(path);
-    return status;
-}
-
 /* ---- runs ---- */
-
-static double number_of(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
 
 static int64_t bytes_of(const cJSON *object, const char *key)
 {
-    double value = number_of(object, key);
+    double value = dram_json_number_or_nan(object, key);
     return value > 0 && value < 9e18 ? (int64_t)value : 0;
 }
 
@@ -105,15 +36,16 @@ static void take_summary(const cJSON *root, dram_sweep_result *r)
 {
     const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval"),
                 *gpu = cJSON_GetObjectItemCaseSensitive(root, "gpu_process");
-    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) r->quality[q] = number_of(eval, dram_quality_name((dram_quality)q));
+    for (int q = 0; q < DRAM_QUALITY_COUNT; q++)
+        r->quality[q] = dram_json_number_or_nan(eval, dram_quality_name((dram_quality)q));
     r->exit = (int)bytes_of(root, "exit");
     r->steps = bytes_of(root, "steps");
     r->measured_bytes = bytes_of(root, "measured_peak_bytes");
     r->process_bytes =
         bytes_of(cJSON_IsObject(gpu) ? gpu : root, cJSON_IsObject(gpu) ? "measured_bytes" : "process_peak_rss_bytes");
-    r->images_per_second = number_of(root, "images_per_second");
+    r->images_per_second = dram_json_number_or_nan(root, "images_per_second");
     r->seconds_per_image = r->images_per_second > 0 ? 1 / r->images_per_second : NAN;
-    r->final_loss = number_of(root, "final_loss");
+    r->final_loss = dram_json_number_or_nan(root, "final_loss");
 }
 
 /* A run that was killed between its last step and its summary goes on with no step, so its summary has no time and no
@@ -130,7 +62,7 @@ static dram_status take_steps(const char *directory, dram_sweep_result *r)
     while (file && (length = getline(&line, &room, file)) > 0) {
         cJSON *root = NULL;
         if (dram_json_parse(line, (size_t)length, &root, NULL) != DRAM_OK) dram_error_clear();
-        double speed = number_of(root, "images_per_second"), loss = number_of(root, "loss");
+        double speed = dram_json_number_or_nan(root, "images_per_second"), loss = dram_json_number_or_nan(root, "loss");
         if (isfinite(loss)) r->final_loss = loss;
         if (speed > 0) seconds += 1 / speed, n++;
         cJSON_Delete(root);
@@ -145,15 +77,19 @@ static dram_status take_steps(const char *directory, dram_sweep_result *r)
     return DRAM_OK;
 }
 
-static dram_sweep_state judge(const note *n, const dram_sweep_run *run, const dram_sweep_result *r, double all,
-                              bool there)
+static dram_sweep_state judge(const dram_sweep_event_state *e, const dram_sweep_run *run, const dram_sweep_result *r,
+                              double all, bool there)
 {
-    bool summary = r->exit >= 0;
-    if (summary && r->exit == 0 && !n->begun)
+    const bool summary = r->exit >= 0, begun = e->any && e->last == DRAM_SWEEP_EVENT_STARTED; /* and nothing since */
+    const bool failed = e->any && e->last == DRAM_SWEEP_EVENT_FAILED;
+    /* It came to something, so that its directory must be there. */
+    const bool ended = e->any && (e->last == DRAM_SWEEP_EVENT_DONE || e->last == DRAM_SWEEP_EVENT_PROMOTED ||
+                                  e->last == DRAM_SWEEP_EVENT_INTERRUPTED);
+    if (summary && r->exit == 0 && !begun)
         return run->timed || (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
     if (summary && r->exit == 0) return (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_BEGUN;
-    if (n->failed || (summary && r->exit != 130 && !n->begun)) return DRAM_SWEEP_FAILED;
-    if (!there) return n->ended ? DRAM_SWEEP_GONE : n->begun ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
+    if (failed || (summary && r->exit != 130 && !begun)) return DRAM_SWEEP_FAILED;
+    if (!there) return ended ? DRAM_SWEEP_GONE : begun ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
     return DRAM_SWEEP_BEGUN;
 }
 
@@ -161,7 +97,7 @@ static dram_status read_run(collection *c, int i)
 {
     const dram_sweep_run *run = &c->sweep->runs[i];
     dram_sweep_result *r = &c->results->runs[i];
-    note *n = &c->notes[i];
+    dram_sweep_event_state *e = &c->events.of[i];
     char *directory, *path = NULL;
     cJSON *root = NULL;
     *r = (dram_sweep_result){.exit = -1, .seconds_per_image = NAN, .images_per_second = NAN, .final_loss = NAN};
@@ -175,12 +111,12 @@ static dram_status read_run(collection *c, int i)
     if (root) take_summary(root, r);
     if (status == DRAM_OK && r->exit == 0 && r->steps && !isfinite(r->seconds_per_image))
         status = take_steps(directory, r);
-    double all = number_of(root, "steps_in_all");
-    r->state = judge(n, run, r, isfinite(all) ? all : c->sweep->points[run->point].steps, dram_path_exists(directory));
-    if (r->exit < 0) r->exit = n->exit;
+    double all = dram_json_number_or_nan(root, "steps_in_all");
+    r->state = judge(e, run, r, isfinite(all) ? all : c->sweep->points[run->point].steps, dram_path_exists(directory));
+    if (r->exit < 0) r->exit = e->any ? e->exit : 0;
     if (r->state == DRAM_SWEEP_FAILED) {
-        r->text = n->text;
-        n->text = NULL;
+        r->text = e->text;
+        e->text = NULL;
     }
     cJSON_Delete(root);
     dram_free(path);
@@ -248,7 +184,7 @@ static dram_status collect(collection *c)
         while (run < sweep->n_runs && sweep->runs[run].point == i) run++;
         c->first[i + 1] = run;
     }
-    TRY(read_events(c));
+    TRY(dram_events_look(sweep, &c->events));
     for (int i = 0; i < sweep->n_runs; i++) TRY(read_run(c, i));
     for (int i = 0; i < sweep->n_points; i++) {
         take_quality(c, quality_of(sweep, i), &c->results->points[i]);
@@ -265,10 +201,8 @@ dram_status dram_sweep_collect(const dram_sweep *sweep, dram_sweep_results *resu
     results->runs = dram_calloc(runs + 1, sizeof *results->runs);
     results->points = dram_calloc(points + 1, sizeof *results->points);
     c.first = dram_calloc(points + 1, sizeof *c.first);
-    c.notes = dram_calloc(runs + 1, sizeof *c.notes);
-    dram_status status = results->runs && results->points && c.first && c.notes ? collect(&c) : no_memory();
-    for (size_t i = 0; c.notes && i < runs; i++) dram_free(c.notes[i].text);
-    dram_free(c.notes);
+    dram_status status = results->runs && results->points && c.first ? collect(&c) : no_memory();
+    dram_events_close(&c.events);
     dram_free(c.first);
     if (status != DRAM_OK) dram_sweep_results_free(sweep, results);
     return status;

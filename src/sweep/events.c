@@ -47,7 +47,7 @@ static int find_run(const dram_events *e, const char *name)
 
 /* ---- reading ---- */
 
-int dram_sweep_event_of(const cJSON *item)
+static int event_of(const cJSON *item)
 {
     for (int i = 0; cJSON_IsString(item) && i < DRAM_SWEEP_EVENT_COUNT; i++)
         if (strcmp(item->valuestring, words[i]) == 0) return i;
@@ -73,43 +73,53 @@ static void take_rung(const dram_sweep *sweep, const cJSON *text, dram_sweep_eve
 }
 
 /* Events of runs that are not of this sweep are nothing to it. */
-static bool take_line(dram_events *e, const char *line, size_t bytes)
+static dram_status take_line(dram_events *e, const char *line, size_t bytes, bool *good)
 {
     cJSON *root;
+    *good = false;
     if (dram_json_parse(line, bytes, &root, NULL) != DRAM_OK) {
         dram_error_clear();
-        return false;
+        return DRAM_OK;
     }
+    dram_status status = DRAM_OK;
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(root, "run");
     const cJSON *code = cJSON_GetObjectItemCaseSensitive(root, "exit");
-    int event = dram_sweep_event_of(cJSON_GetObjectItemCaseSensitive(root, "event"));
+    const cJSON *text = cJSON_GetObjectItemCaseSensitive(root, "text");
+    int event = event_of(cJSON_GetObjectItemCaseSensitive(root, "event"));
     int run = cJSON_IsString(name) ? find_run(e, name->valuestring) : -1;
-    bool good = event >= 0 && cJSON_IsString(name);
-    if (good && run >= 0) {
+    *good = event >= 0 && cJSON_IsString(name);
+    if (*good && run >= 0) {
         dram_sweep_event_state *s = &e->of[run];
         s->any = true;
         s->begun = s->begun || event == DRAM_SWEEP_EVENT_STARTED;
         s->last = (dram_sweep_event)event;
         s->exit = cJSON_IsNumber(code) ? code->valueint : -1;
         s->promoted += event == DRAM_SWEEP_EVENT_PROMOTED;
-        if (event == DRAM_SWEEP_EVENT_DONE) take_rung(e->sweep, cJSON_GetObjectItemCaseSensitive(root, "text"), s);
+        if (event == DRAM_SWEEP_EVENT_DONE) take_rung(e->sweep, text, s);
+        dram_free(s->text);
+        s->text = event == DRAM_SWEEP_EVENT_FAILED && cJSON_IsString(text) ? dram_strdup(text->valuestring) : NULL;
+        if (event == DRAM_SWEEP_EVENT_FAILED && cJSON_IsString(text) && !s->text)
+            status = dram_fail(DRAM_ERR_MEMORY, "%s: no memory for a line", e->path);
     }
     cJSON_Delete(root);
-    return good;
+    return status;
 }
 
-static void take_lines(dram_events *e, char *text, size_t bytes)
+static dram_status take_lines(dram_events *e, char *text, size_t bytes)
 {
     char *line = text, *end;
     while ((end = memchr(line, '\n', bytes - (size_t)(line - text)))) {
+        bool good = true;
         *end = '\0';
-        if (end > line && !take_line(e, line, (size_t)(end - line)) && !e->warned) {
+        if (end > line) TRY(take_line(e, line, (size_t)(end - line), &good));
+        if (!good && !e->warned) {
             dram_warn("%s: a damaged line in it is left out", e->path);
             e->warned = true;
         }
         e->place += end + 1 - line;
         line = end + 1;
     }
+    return DRAM_OK;
 }
 
 dram_status dram_events_read(dram_events *e)
@@ -127,7 +137,7 @@ dram_status dram_events_read(dram_events *e)
     close(fd);
     if (n > 0) {
         text[n] = '\0';
-        take_lines(e, text, (size_t)n);
+        status = take_lines(e, text, (size_t)n);
     }
     dram_free(text);
     return status;
@@ -185,7 +195,7 @@ dram_status dram_events_add(dram_events *e, int run, dram_sweep_event event, int
     return status == DRAM_OK ? dram_events_read(e) : status;
 }
 
-dram_status dram_events_open(const dram_sweep *sweep, dram_events *e)
+static dram_status prepare(const dram_sweep *sweep, dram_events *e)
 {
     dram_status status;
     *e = (dram_events){.sweep = sweep};
@@ -198,8 +208,23 @@ dram_status dram_events_open(const dram_sweep *sweep, dram_events *e)
         for (int k = 0; k < DRAM_SWEEP_RUNGS; k++) e->of[i].rung[k] = NAN;
     }
     if (status == DRAM_OK) qsort_r(e->by_name, (size_t)sweep->n_runs, sizeof *e->by_name, compare_names, (void *)sweep);
+    return status;
+}
+
+dram_status dram_events_open(const dram_sweep *sweep, dram_events *e)
+{
+    dram_status status = prepare(sweep, e);
     if (status == DRAM_OK) status = dram_lines_open(e->path, &e->lines);
     if (status == DRAM_OK) status = dram_events_read(e);
+    if (status != DRAM_OK) dram_events_close(e);
+    return status;
+}
+
+dram_status dram_events_look(const dram_sweep *sweep, dram_events *e)
+{
+    dram_status status = prepare(sweep, e);
+    e->warned = true; /* who runs the sweep has said it */
+    if (status == DRAM_OK && dram_path_exists(e->path)) status = dram_events_read(e);
     if (status != DRAM_OK) dram_events_close(e);
     return status;
 }
@@ -207,6 +232,7 @@ dram_status dram_events_open(const dram_sweep *sweep, dram_events *e)
 void dram_events_close(dram_events *e)
 {
     dram_lines_close(&e->lines);
+    for (int i = 0; e->of && i < e->sweep->n_runs; i++) dram_free(e->of[i].text);
     dram_free(e->path);
     dram_free(e->of);
     dram_free(e->by_name);

@@ -21,14 +21,12 @@ typedef enum {
         DRAM_SWEEP_EVENT_COUNT
 } dram_sweep_event;
 
-/* The event that a member "event" of a line names, -1: none. */
-int dram_sweep_event_of(const cJSON *item);
-
 /* What is known of a run by them. */
 typedef struct {
     bool any, begun; /* there is one; it was started once */
     dram_sweep_event last;
     int exit;                      /* with the last; -1: none */
+    char *text;                    /* of the last, where it failed; NULL: none */
     int promoted;                  /* rungs that it was let past */
     double rung[DRAM_SWEEP_RUNGS]; /* of halving: its quality there; NAN: none, or it has not come to it */
 } dram_sweep_event_state;
@@ -45,6 +43,10 @@ typedef struct {
 
 /* Opens the file, which is made if it is not there, and reads it. The sweep outlives it. */
 dram_status dram_events_open(const dram_sweep *sweep, dram_events *events);
+
+/* Reads the file, if it is there, and changes nothing: nothing can be added. A damaged line is nothing, as is one that
+ * is still being written. */
+dram_status dram_events_look(const dram_sweep *sweep, dram_events *events);
 
 /* Reads what others have written since. A damaged line is left out, and warned of once. */
 dram_status dram_events_read(dram_events *events);

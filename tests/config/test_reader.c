@@ -158,10 +158,12 @@ static void wrong_types_say_what_was_found(void **state)
          "c.yaml:1:26: data.max_decode_bytes: expected a size such as 7GiB or a number of bytes of 1048576 or more, "
          "found text"},
         {"memory: {may_change: precision}\n",
-         "c.yaml:1:22: memory.may_change: expected a list of any of precision, accumulate, teacher_group, optim_state, optim_shard, "
+         "c.yaml:1:22: memory.may_change: expected a list of any of precision, accumulate, teacher_group, optim_state, "
+         "optim_shard, "
          "sam_input_size, model_type, distill_interval, sr_target_scale, found a single value (write it in [ ])"},
         {"memory: {may_change: [[precision]]}\n",
-         "c.yaml:1:23: memory.may_change: expected a list of any of precision, accumulate, teacher_group, optim_state, optim_shard, "
+         "c.yaml:1:23: memory.may_change: expected a list of any of precision, accumulate, teacher_group, optim_state, "
+         "optim_shard, "
          "sam_input_size, model_type, distill_interval, sr_target_scale, found a list or a mapping inside the list"},
         {"- a\n", "c.yaml:1:1: expected keys and values at the top, found a list"},
         {"hello\n", "c.yaml:1:1: expected keys and values at the top, found a single value"},
@@ -239,7 +241,8 @@ static void unknown_words_name_the_nearest_and_all(void **state)
         {"train: {loss_scale: 1024}\n", "c.yaml:1:21: train.loss_scale: expected one of dynamic, found a whole number"},
         {"memory: {may_change: [precision, acumulate]}\n",
          "c.yaml:1:34: memory.may_change: unknown value, did you mean accumulate? It may be: precision, "
-         "accumulate, teacher_group, optim_state, optim_shard, sam_input_size, model_type, distill_interval, sr_target_scale"},
+         "accumulate, teacher_group, optim_state, optim_shard, sam_input_size, model_type, distill_interval, "
+         "sr_target_scale"},
     };
     check_bad(cases, COUNT(cases));
 }

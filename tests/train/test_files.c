@@ -79,23 +79,11 @@ static void check_line(const cJSON *line, int step, bool distilled, const dram_s
 
 static void check_summary(void **state, const char *name, const dram_summary *summary)
 {
-    static const char *const keys[] = {"steps",
-                                       "steps_in_all",
-                                       "planned_peak_bytes",
-                                       "measured_peak_bytes",
-                                       "process_peak_rss_bytes",
-                                       "gpu_process",
-                                       "distributed",
-                                       "images_per_second",
-                                       "device_utilization",
-                                       "cpu_utilization",
-                                       "skipped_images",
-                                       "skipped_steps",
-                                       "loss_scale",
-                                       "final_loss",
-                                       "eval",
-                                       "data",
-                                       "exit"};
+    static const char *const keys[] = {
+        "steps",          "steps_in_all",  "planned_peak_bytes", "measured_peak_bytes", "process_peak_rss_bytes",
+        "gpu_process",    "distributed",   "images_per_second",  "device_utilization",  "cpu_utilization",
+        "skipped_images", "skipped_steps", "loss_scale",         "final_loss",          "eval",
+        "data",           "exit"};
     cJSON *root = run_summary(state, name);
     assert_keys(root, keys, 17);
     assert_true(is_null(root, "distributed"));
