@@ -124,6 +124,7 @@ for moment in $(seq "$moments"); do
   tr -d '\t\n' <runs/$name/summary.json | grep -q "\"failed_rank\":[01],.*\"failed_text\":\"[^\"]*$(basename "$image"): cannot open" ||
     fail "summary.json does not say who failed: $(cat runs/$name/summary.json)"
   done_by 2 $name "${common[@]}" "${gone[@]}" --continue
+  same $name whole $name student.safetensors checkpoints/step-000000$steps/optimizer.safetensors
 
   name=nan-$moment
   code=0
