@@ -34,6 +34,10 @@
     X(DRAM_PLACEMENT_SHARD, "shard")                                                                                   \
     X(DRAM_PLACEMENT_HOST, "host")
 
+#define DRAM_TRAINABLE_LIST(X)                                                                                         \
+    X(DRAM_TRAINABLE_ALL, "all")                                                                                       \
+    X(DRAM_TRAINABLE_HEADS, "heads")
+
 #define DRAM_BETWEEN_LIST(X)                                                                                           \
     X(DRAM_BETWEEN_NONE, "none")                                                                                       \
     X(DRAM_BETWEEN_REUSE, "reuse")
@@ -113,6 +117,7 @@
     X(dram_orientation, DRAM_ORIENTATION_LIST)                                                                         \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
+    X(dram_trainable, DRAM_TRAINABLE_LIST)                                                                             \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \

@@ -91,11 +91,11 @@ dram_val dram_layer_cast(const dram_layers *l, dram_val x)
     return DRAM_CALL(l->g, cast, "cast", DRAM_ATTR(.dtype = (int)l->b->dtype), x);
 }
 
-/* A weight that meets activations: kept in their type, or in f32 if it is trained. */
+/* A weight that meets activations: kept in their type, or in f32 if it is trained or to be saved. */
 static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, float std)
 {
     return add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "weight",
-                                   .dtype = l->b->trainable ? DRAM_F32 : l->b->dtype,
+                                   .dtype = l->b->trainable || l->b->keep_f32 ? DRAM_F32 : l->b->dtype,
                                    .shape = shape,
                                    .layout = shape.rank == 4 ? DRAM_LAYOUT_OIHW : DRAM_LAYOUT_SAME,
                                    .init = init,

@@ -255,15 +255,22 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     return status;
 }
 
+/* A batch norm's own count of batches. */
+static int64_t *counter_of(dram_session *s, const dram_slot *slot)
+{
+    bool frozen = s->cfg.student.trainable == DRAM_TRAINABLE_HEADS && strcmp(slot->group, "student") == 0;
+    return frozen ? &s->batches_frozen : &s->batches_tracked;
+}
+
 static dram_status load_counter(const weight_file *f, const dram_slot *slot)
 {
     char name[NAME_SIZE], counter[NAME_SIZE];
-    int64_t value;
+    int64_t value, *counted = counter_of(f->s, slot);
     if (!dram_names_bn_counter(file_name(f, slot, name), counter, sizeof counter)) return DRAM_OK;
     const dram_st_tensor *tensor = dram_st_find(f->file, counter);
     if (!tensor || tensor->dtype != DRAM_ST_I64 || tensor->elements != 1) return DRAM_OK;
     TRY(dram_st_read_raw(f->file, tensor, 0, 1, &value));
-    if (value > f->s->batches_tracked) f->s->batches_tracked = value;
+    if (value > *counted) *counted = value;
     return DRAM_OK;
 }
 
@@ -560,7 +567,7 @@ dram_status dram_weights_list_groups(dram_session *s, const char *path, const ch
         char *counter = list->names + (size_t)list->n * NAME_SIZE;
         if (!dram_names_bn_counter(name, counter, NAME_SIZE)) continue;
         list->out[list->n++] =
-            (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = &s->batches_tracked};
+            (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = counter_of(s, slots->at[i])};
     }
     return DRAM_OK;
 }
