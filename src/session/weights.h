@@ -18,6 +18,9 @@ dram_status dram_weights_native(const dram_config *cfg, int *native);
  * others there are. The teacher's come from sam_distill.teacher.seed. */
 dram_status dram_weights_draw(dram_session *session);
 
+/* A mean of weights begins as what it is a mean of, which is there already. */
+dram_status dram_weights_begin_mean(dram_session *session);
+
 /* Loads the files that the config names, the teacher's weights and the student's trunk, as far as the session has slots
  * of them. */
 dram_status dram_weights_load_config(dram_session *session);
