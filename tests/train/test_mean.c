@@ -273,8 +273,8 @@ static void a_skipped_step(void **state)
 /* Two passes of one trunk with a gradient are one chain: blocks of both are made again, and no bit moves. */
 static void recompute_of_two_passes(void **state)
 {
-    static const char *const sets[] = {"memory.checkpoint=blocks", "memory.checkpoint=sqrt",
-                                       "memory.budget=21MiB", "memory.recompute_norms=false"};
+    static const char *const sets[] = {"memory.checkpoint=blocks", "memory.checkpoint=sqrt", "memory.budget=21MiB",
+                                       "memory.recompute_norms=false"};
     trainer stored, t;
     dram_step_result result;
     open_on(state, &stored, MEAN, 2);
@@ -345,9 +345,12 @@ int main(void)
 {
     make_samples();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_mean_follows_the_weights), cmocka_unit_test(it_trains_by_the_low_image),
-        cmocka_unit_test(without_decay_it_is_now),      cmocka_unit_test(a_skipped_step),
-        cmocka_unit_test(recompute_of_two_passes),      cmocka_unit_test(the_same_on_every_rank),
+        cmocka_unit_test(the_mean_follows_the_weights),
+        cmocka_unit_test(it_trains_by_the_low_image),
+        cmocka_unit_test(without_decay_it_is_now),
+        cmocka_unit_test(a_skipped_step),
+        cmocka_unit_test(recompute_of_two_passes),
+        cmocka_unit_test(the_same_on_every_rank),
         cmocka_unit_test(where_it_is_kept),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
