@@ -57,7 +57,11 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
                                     .scale_max = cfg->data.augment.scale_max,
                                     .crop = cfg->data.augment.crop,
                                     .flip = cfg->data.augment.flip,
-                                    .jitter = cfg->data.augment.color_jitter};
+                                    .jitter = cfg->data.augment.color_jitter,
+                                    .hue = cfg->data.augment.hue,
+                                    .gray = cfg->data.augment.gray,
+                                    .blur = cfg->data.augment.blur,
+                                    .cutout = cfg->data.augment.cutout};
     /* The task alone has no use for images without labels. */
     bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
     params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
