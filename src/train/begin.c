@@ -17,6 +17,7 @@
 #include "report/plan_text.h"
 #include "session/headroom.h"
 #include "session/schedule.h"
+#include "session/weights.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -395,6 +396,7 @@ dram_status dram_run_start(dram_run *r, dram_resume resume)
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->comm, r->hooks->stop));
     TRY(go_on(r, DRAM_OK));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    if (is_first(r) && !r->resumed.step) dram_weights_tell(&r->session);
     TRY(go_on(r, open_feed(r)));
     TRY(join_said(r));
     TRY(enter_directory(r));
