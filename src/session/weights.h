@@ -18,6 +18,9 @@ dram_status dram_weights_native(const dram_config *cfg, int *native);
  * others there are. The teacher's come from sam_distill.teacher.seed. */
 dram_status dram_weights_draw(dram_session *session);
 
+/* A mean of weights begins as what it is a mean of, which is there already. */
+dram_status dram_weights_begin_mean(dram_session *session);
+
 /* Loads the files that the config names: the teacher's weights and the student's trunk, as far as the session has slots
  * of them; for training, neck and task head, as far as session and file have them. A task head of other classes stays
  * drawn. DRAM_ERR_CONFIG: the file of heads has nothing that the session has. */

@@ -92,7 +92,7 @@ bool dram_weights_has(const dram_session *s, const char *group)
 /* A tensor of a group beside the student that is not wanted: "neck.NAME", or the optimiser's "exp_avg.neck.NAME". */
 static bool is_left_out(const weight_file *f, const char *tensor)
 {
-    static const char *const beside[] = {"neck", "head", "sr"};
+    static const char *const beside[] = {"neck", "head", "sr", "mean"};
     const char *name = f->with_group ? tensor : strchr(tensor, '.') ? strchr(tensor, '.') + 1 : "";
     for (size_t i = 0; !f->arch && i < sizeof beside / sizeof beside[0]; i++) {
         size_t n = strlen(beside[i]);
@@ -107,7 +107,8 @@ static bool is_known(const weight_file *f, const char *tensor)
     char name[NAME_SIZE];
     const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
-    if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
+    if (f->with_group && (strncmp(tensor, "sr.", 3) == 0 || strncmp(tensor, "mean.", 5) == 0))
+        return true; /* for training only: not always wanted */
     if (dram_names_is_bn_counter(tensor) || is_left_out(f, tensor)) return true;
     for (int i = 0; i < slots->n; i++)
         if (in_groups(f, slots->at[i]) && strcmp(file_name(f, slots->at[i], name), tensor) == 0) return true;

@@ -1,4 +1,5 @@
-/* The weights that a session begins with: random numbers, and then what the files that its config names have. */
+/* The weights that a session begins with: random numbers, then what the files that its config names have, and a mean's
+ * from what it is a mean of. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,4 +181,33 @@ void dram_weights_tell(const dram_session *s)
                      s->graphs.classes);
     if (!text.failed) dram_info("%s", text.text);
     dram_str_free(&text);
+}
+
+/* ---- a mean of weights ---- */
+
+static dram_status copy_slot(dram_session *s, int from, int to, float *piece)
+{
+    const int64_t n = dram_elements(&s->graphs.slots.at[to]->shape);
+    for (int64_t at = 0; at < n; at += DRAM_SLOT_PIECE) {
+        const int64_t count = n - at < DRAM_SLOT_PIECE ? n - at : DRAM_SLOT_PIECE;
+        TRY(dram_slot_read_floats(s, from, at, count, piece));
+        TRY(dram_slot_write_floats(s, to, at, count, piece));
+    }
+    return DRAM_OK;
+}
+
+dram_status dram_weights_begin_mean(dram_session *s)
+{
+    const dram_slots *slots = &s->graphs.slots;
+    dram_status status = DRAM_OK;
+    float *piece = dram_alloc(DRAM_SLOT_PIECE * sizeof *piece);
+    if (!piece) return dram_fail(DRAM_ERR_MEMORY, "no memory to begin a mean of weights");
+    for (int i = 0; i < slots->n && status == DRAM_OK; i++) {
+        if (strcmp(slots->at[i]->group, "mean") != 0) continue;
+        int from = dram_slots_find(slots, "student", slots->at[i]->name);
+        status = from == DRAM_NONE ? dram_fail(DRAM_ERR_INTERNAL, "%s: nothing has this mean", slots->at[i]->name)
+                                   : copy_slot(s, from, i, piece);
+    }
+    dram_free(piece);
+    return status;
 }

@@ -143,8 +143,8 @@ static dram_status refuse(void *context, const char *key, dram_resume_kind kind,
     if (kind != DRAM_RESUME_REFUSED || is_moved(c, key)) return DRAM_OK;
     return dram_config_fail(
         c->now, key,
-        "%.600s: a run keeps its student, classes, seed and kind of optimiser; resume it with what it "
-        "had, or begin another run",
+        "%.600s: a run keeps its student, classes, seed, kind of optimiser and resolution_distill.target; resume it "
+        "with what it had, or begin another run",
         values);
 }
 
