@@ -149,6 +149,7 @@ static void wrong_commands(void **state)
         {"synth s --count 99999999999999999999", "synth: --count is 99999999999999999999"},
         {"synth s --count 2 --seed x", "synth: --seed is x"},
         {"synth s --count 2 --seed -1", "synth: --seed is -1"},
+        {"synth s --count 2 --style Dusk", "synth: --style is Dusk, but must be one of plain, varied, dusk"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) dram_fails(state, cases[i].args, 2, cases[i].text);
     assert_false(is_there(in_dir(state, "runs")));

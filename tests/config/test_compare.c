@@ -35,8 +35,8 @@ static const char *const of_kind[][MOST] = {
                           "memory.may_change", "distributed.backend"},
     [DRAM_RESUME_LISTED] = {NULL},
     [DRAM_RESUME_REFUSED] = {"seed", "data.classes", "data.class_map", "data.reduce_zero_label", "student.arch",
-                             "student.weights", "student.trainable", "student.zero_init_last", "optim.type",
-                             "resolution_distill.target"},
+                             "student.weights", "student.heads", "student.trainable", "student.zero_init_last",
+                             "optim.type", "resolution_distill.target"},
 };
 
 static bool is_named(dram_resume_kind kind, const char *path)
