@@ -35,6 +35,8 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
 #define EFFECT_LIST(X)                                                                                                 \
     X(sam, "sam_distill.|memory.share_teacher", cfg->sam_distill.enabled, "sam_distill.enabled")                       \
     X(resolution, "resolution_distill.", cfg->resolution_distill.enabled, "resolution_distill.enabled")                \
+    X(mean, "resolution_distill.mean_decay", cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN,                   \
+      "resolution_distill.target")                                                                                     \
     X(train_labels, "data.train.labels", uses_labels(cfg, cfg->data.train.images, cfg->data.train.labels),             \
       "task.enabled")                                                                                                  \
     X(val_labels, "data.val.labels", uses_labels(cfg, cfg->data.val.images, cfg->data.val.labels), "task.enabled")     \

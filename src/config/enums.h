@@ -42,6 +42,10 @@
     X(DRAM_BETWEEN_NONE, "none")                                                                                       \
     X(DRAM_BETWEEN_REUSE, "reuse")
 
+#define DRAM_RESOLUTION_TARGET_LIST(X)                                                                                 \
+    X(DRAM_RESOLUTION_NOW, "now")                                                                                      \
+    X(DRAM_RESOLUTION_MEAN, "mean")
+
 #define DRAM_CACHE_FORMAT_LIST(X)                                                                                      \
     X(DRAM_CACHE_FORMAT_FP16, "fp16")                                                                                  \
     X(DRAM_CACHE_FORMAT_INT8, "int8")
@@ -119,6 +123,7 @@
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
     X(dram_trainable, DRAM_TRAINABLE_LIST)                                                                             \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
+    X(dram_resolution_target, DRAM_RESOLUTION_TARGET_LIST)                                                             \
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \

@@ -161,7 +161,10 @@ static void add_losses(const dram_config *cfg, dram_str *out)
         between = "; ";
     }
     if (cfg->resolution_distill.enabled) {
-        dram_str_add(out, "%sof resolutions, weight %g", between, cfg->resolution_distill.weight);
+        dram_str_add(out, "%sof resolutions", between);
+        if (cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN)
+            dram_str_add(out, " to a mean of weights (%g)", cfg->resolution_distill.mean_decay);
+        dram_str_add(out, ", weight %g", cfg->resolution_distill.weight);
         between = "; ";
     }
     if (cfg->task.enabled)

@@ -206,11 +206,12 @@ dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x)
 }
 
 /* A running statistic: kept in the table in every mode, so that all programs have the same one; its value in this graph
- * only where something reads it. */
+ * only where something reads it. A frozen network that is run with the batch's statistics has none. */
 static dram_val running(const dram_layers *l, const char *name, int channels, dram_init init)
 {
     dram_slot slot = {.name = (char *)(uintptr_t)name, .shape = DRAM_SHAPE(channels), .init = init};
     if (l->b->bn != DRAM_BN_BATCH) return add_slot(l, slot);
+    if (!l->b->trainable) return DRAM_NONE;
     char full[256];
     int index;
     slot = finish(l, slot, full, sizeof full);

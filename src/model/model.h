@@ -24,7 +24,7 @@ typedef enum {
 /* How a builder makes its weights and nodes. */
 typedef struct {
     dram_graph *g;
-    const char *group;      /* of its slots: "teacher", "student", "neck", "head", "sr"; static text */
+    const char *group;      /* of its slots: "teacher", "student", "mean", "neck", "head", "sr"; static text */
     dram_category category; /* of its slots */
     bool trainable;
     dram_bn_mode bn;

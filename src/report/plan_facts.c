@@ -74,7 +74,10 @@ static void describe_losses(const dram_session *s, dram_str *text)
         comma = ", ";
     }
     if (s->graphs.sr_grid) {
-        dram_str_add(text, "%sresolution at %d x %d%s", comma, s->graphs.sr_grid, s->graphs.sr_grid,
+        dram_str_add(text, "%sresolution", comma);
+        if (cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN)
+            dram_str_add(text, " to a mean of weights (%g)", cfg->resolution_distill.mean_decay);
+        dram_str_add(text, " at %d x %d%s", s->graphs.sr_grid, s->graphs.sr_grid,
                      cfg->resolution_distill.standardize ? ", standardised" : "");
         comma = ", ";
     }

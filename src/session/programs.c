@@ -218,29 +218,58 @@ static bool embeds_frozen(const builder *b, const dram_features *features)
     return true;
 }
 
+static void add_resolution_loss(const builder *b, dram_val lifted, const dram_features *features)
+{
+    dram_features f32 = for_comparison(b, features);
+    b->io->loss_resolution = dram_resolution_term(b->g, b->cfg->resolution_distill.standardize,
+                                                  as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
+}
+
+/* A mean of the trunk's weights, as far as stride 16. Tarvainen, Valpola 2017 ("Mean teachers are better role models"):
+ * it is no part of the backward, and normalises by the batch it sees, as their published code does. */
+static dram_status build_mean(const builder *b, dram_val image, dram_features *features)
+{
+    dram_build mean = build_of(b, "mean", DRAM_BN_BATCH);
+    mean.category = DRAM_CATEGORY_MEAN_WEIGHTS;
+    mean.trainable = false;
+    mean.keep_f32 = true; /* an update is too small for 16 bits */
+    mean.deepest = 16;
+    return dram_trunk_build(&mean, b->student, image, features);
+}
+
+/* What of resolution distillation stands before the student's own pass; the lifted features, if that is to learn from
+ * them. */
+static dram_val build_low(builder *b, const dram_build *student, dram_val image)
+{
+    const struct dram_config_resolution_distill *resolution = &b->cfg->resolution_distill;
+    const bool by_mean = resolution->target == DRAM_RESOLUTION_MEAN;
+    const dram_build sr = build_of(b, "sr", DRAM_BN_TRAIN);
+    const int r = b->p->sr_grid;
+    dram_features features;
+    if (!r) return DRAM_NONE;
+    b->io->sr_mask = dram_graph_input(b->g, "sr_mask", DRAM_F32, DRAM_SHAPE(b->p->batch, r, r));
+    if (by_mean && build_mean(b, image, &features) != DRAM_OK) return DRAM_NONE;
+    dram_val lifted = dram_resolution_low(student, &sr, b->student, image, resolution->low_scale,
+                                          resolution->sr_target_scale, by_mean);
+    if (!by_mean) return lifted;
+    add_resolution_loss(b, lifted, &features);
+    return DRAM_NONE;
+}
+
 static void forward(builder *b, bool with_teacher)
 {
     const dram_config *cfg = b->cfg;
     dram_build student = trunk_of(b, DRAM_BN_TRAIN), neck = build_of(b, "neck", DRAM_BN_TRAIN);
-    dram_build head = build_of(b, "head", DRAM_BN_TRAIN), sr = build_of(b, "sr", DRAM_BN_TRAIN);
+    dram_build head = build_of(b, "head", DRAM_BN_TRAIN);
     dram_features features;
     bool distils = b->teacher && (with_teacher || b->p->reuse);
-    dram_val target = distils ? sam_target(b, with_teacher) : DRAM_NONE, lifted = DRAM_NONE;
+    dram_val target = distils ? sam_target(b, with_teacher) : DRAM_NONE;
     if (with_teacher && b->p->reuse && !b->p->cached) give_embedding(b, target);
     dram_val image = student_image(b, student.dtype);
-    if (b->p->sr_grid) {
-        b->io->sr_mask =
-            dram_graph_input(b->g, "sr_mask", DRAM_F32, DRAM_SHAPE(b->p->batch, b->p->sr_grid, b->p->sr_grid));
-        lifted = dram_resolution_low(&student, &sr, b->student, image, cfg->resolution_distill.low_scale,
-                                     cfg->resolution_distill.sr_target_scale);
-    }
+    dram_val lifted = build_low(b, &student, image);
     if (build_trunk(b, &student, image, &features) != DRAM_OK) return;
     if (distils && embeds_frozen(b, &features)) return;
-    if (b->p->sr_grid) {
-        dram_features f32 = for_comparison(b, &features);
-        b->io->loss_resolution = dram_resolution_term(b->g, cfg->resolution_distill.standardize,
-                                                      as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
-    }
+    if (lifted != DRAM_NONE) add_resolution_loss(b, lifted, &features);
     if (!distils && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
     if (distils) {

@@ -121,6 +121,100 @@ static void a_run_keeps_what_is_trained(void **state)
     run_fails(state, &o, DRAM_ERR_CONFIG, "student.trainable: heads -> all: a run keeps its student");
 }
 
+/* ---- what a run begins with ---- */
+
+static char told[2400];
+
+static void keep_beginning(void *context, dram_log_level level, const char *message)
+{
+    (void)context;
+    (void)level;
+    if (strstr(message, "the run begins with: ")) snprintf(told, sizeof told, "%s", message);
+}
+
+/* How many tensors of a part of two files of heads are equal, and how many there are. */
+static int equal_tensors(const char *a, const char *b, const char *part, int *all)
+{
+    dram_st *x, *y;
+    int equal = 0;
+    *all = 0;
+    ok(dram_st_open(a, &x));
+    ok(dram_st_open(b, &y));
+    for (int i = 0; i < dram_st_count(x); i++) {
+        const dram_st_tensor *t = dram_st_at(x, i), *u = dram_st_find(y, t->name);
+        if (strncmp(t->name, part, strlen(part)) != 0 || t->dtype != DRAM_ST_F32 || !u) continue;
+        int64_t n = t->elements;
+        float *p = malloc((size_t)n * sizeof *p), *q = malloc((size_t)n * sizeof *q);
+        assert_true(p && q && u->elements == n);
+        ok(dram_st_read_f32(x, t, 0, n, p));
+        ok(dram_st_read_f32(y, u, 0, n, q));
+        equal += memcmp(p, q, (size_t)n * sizeof *p) == 0;
+        ++*all;
+        free(p);
+        free(q);
+    }
+    dram_st_close(x);
+    dram_st_close(y);
+    return equal;
+}
+
+/* A run that moves no weight, and how many of its tensors of a part are those of the file that it begins with. */
+static int kept(void **state, const char *name, const char *from, const char *part, const char *set, int *all)
+{
+    char still[9400], file[4600];
+    run_order o = {.name = name, .set = still};
+    snprintf(file, sizeof file, "%s", run_file(state, from, "heads.safetensors"));
+    snprintf(still, sizeof still, "%.4400s student.heads=%.4400s train.steps=1 optim.type=sgd optim.lr=1e-30 %.200s",
+             on_trunk(state, ""), file, set);
+    told[0] = '\0';
+    dram_log_set_sink(keep_beginning, NULL);
+    run_ok(state, &o);
+    dram_log_set_sink(NULL, NULL);
+    assert_true(strstr(told, "trunk of ") && strstr(told, "first/student.safetensors, neck of "));
+    int equal = equal_tensors(file, run_file(state, name, "heads.safetensors"), part, all);
+    run_remove(state, name);
+    return equal;
+}
+
+/* The neck that was distilled, which has no task head beside it; both; a neck beside a head of other classes. */
+static void neck_and_head_begin_from_a_file(void **state)
+{
+    int all;
+    assert_int_equal(kept(state, "neck", "first", "neck.", "", &all), 7);
+    assert_int_equal(all, 7);
+    assert_non_null(strstr(told, "task head of random numbers"));
+    /* but for the running statistics of the head's two batch norms, which a step moves */
+    assert_int_equal(kept(state, "both", "frozen", "", "", &all), 7 + 9);
+    assert_int_equal(all, 7 + 9 + 2 * 2);
+    assert_non_null(strstr(told, "frozen/heads.safetensors, task head of "));
+    assert_int_equal(kept(state, "other", "frozen", "neck.", "data.classes=20 student.trainable=all", &all), 7);
+    assert_non_null(
+        strstr(told, "task head of random numbers (in the file it is of 12 classes, and data.classes is 20)"));
+}
+
+static void other_files_of_heads_are_refused(void **state)
+{
+    char set[9400];
+    run_order o = {.name = "refused", .set = set};
+    snprintf(set, sizeof set, "%.4400s student.heads=%.4400s", on_trunk(state, ""), trunk_file(state));
+    run_fails(state, &o, DRAM_ERR_CONFIG, "first/student.safetensors has neither a neck nor a task head; name the");
+    snprintf(set, sizeof set, NO_VAL "student.heads=%.4400s task.enabled=false sam_distill.enabled=false",
+             run_file(state, "first", "heads.safetensors"));
+    run_fails(state, &o, DRAM_ERR_CONFIG, "student.heads: nothing begins from ");
+    snprintf(set, sizeof set, BASE "student.arch=vit_micro student.heads=%.4400s",
+             run_file(state, "frozen", "heads.safetensors"));
+    run_fails(state, &o, DRAM_ERR_FORMAT, "student.heads: ");
+    snprintf(set, sizeof set, BASE "student.heads=%.4400s train.steps=4",
+             run_file(state, "first", "heads.safetensors"));
+    o.stop_at = 1;
+    run_fails(state, &o, DRAM_INTERRUPTED, "interrupted: ");
+    o.resume = true;
+    snprintf(set, sizeof set, BASE "student.heads=%.4400s train.steps=4",
+             run_file(state, "frozen", "heads.safetensors"));
+    run_fails(state, &o, DRAM_ERR_CONFIG, "student.heads: ");
+    run_remove(state, "refused");
+}
+
 /* ---- plans ---- */
 
 static void plan(void **state, const char *set, dram_session *s, dram_config **cfg)
@@ -255,9 +349,10 @@ static void an_embedding_of_the_trunk_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_trunk_stays_as_it_was),   cmocka_unit_test(it_goes_on_bit_for_bit),
-        cmocka_unit_test(a_run_keeps_what_is_trained), cmocka_unit_test(nothing_is_kept_of_the_trunk),
-        cmocka_unit_test(it_is_a_row_of_the_plan),     cmocka_unit_test(an_embedding_of_the_trunk_is_refused),
+        cmocka_unit_test(the_trunk_stays_as_it_was),        cmocka_unit_test(it_goes_on_bit_for_bit),
+        cmocka_unit_test(a_run_keeps_what_is_trained),      cmocka_unit_test(neck_and_head_begin_from_a_file),
+        cmocka_unit_test(other_files_of_heads_are_refused), cmocka_unit_test(nothing_is_kept_of_the_trunk),
+        cmocka_unit_test(it_is_a_row_of_the_plan),          cmocka_unit_test(an_embedding_of_the_trunk_is_refused),
     };
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }
