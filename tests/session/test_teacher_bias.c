@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "session/machine.h"
 #include "session/started.h"
 
 #define TEACHER "task.enabled=false resolution_distill.enabled=false student.arch=vit_micro "
@@ -65,8 +66,24 @@ static void types_of_biases(void **state)
     expect(state, "device=cpu " BF16 "sam_distill.teacher.placement=stream", DRAM_F32);
 }
 
+/* What a library may ask for is what the config says, in the plan of each of its nodes. */
+static void workspace_of_libraries(void **state)
+{
+    static const struct {
+        const char *set;
+        int64_t want;
+    } rows[] = {{"device=cuda", 8 << 20}, {"device=cuda cuda.workspace=32MiB", 32 << 20}, {"device=cpu", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dram_profile profile;
+        dram_config *cfg = run_config(state, "none", rows[i].set);
+        ok(dram_machine_profile(cfg, &profile));
+        assert_int_equal(profile.library_bytes, rows[i].want);
+        dram_config_free(cfg);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(types_of_biases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(types_of_biases), cmocka_unit_test(workspace_of_libraries)};
     return cmocka_run_group_tests(tests, runs_setup, tempdir_remove);
 }
