@@ -262,6 +262,16 @@ static dram_status find_differs(expansion *e)
 
 /* ---- the sweep ---- */
 
+static dram_status write_base(const dram_sweep_spec *spec, dram_sweep *sweep)
+{
+    dram_str what = {0}, yaml = {0};
+    dram_str_add(&what, "the base of the sweep %s", spec->file ? spec->file : sweep->name);
+    dram_status status = what.failed ? no_memory() : dram_config_write_base(spec->base, what.text, &yaml);
+    dram_str_free(&what);
+    sweep->base = yaml.text;
+    return status;
+}
+
 /* What all points share is taken of the base. */
 static dram_status take_base(const dram_sweep_spec *spec, dram_sweep *sweep)
 {
@@ -288,7 +298,7 @@ static dram_status take_base(const dram_sweep_spec *spec, dram_sweep *sweep)
                  ? dram_path_join(cfg->run.dir, sweep->name, &sweep->directory)
                  : no_memory();
     dram_config_free(cfg);
-    return status;
+    return status == DRAM_OK ? write_base(spec, sweep) : status;
 }
 
 static dram_status take_ranks(dram_sweep_spec *spec)

@@ -109,7 +109,20 @@ static dram_status keep_config(dram_run *r, const char *directory)
     const int ranks = dram_comm_size(r->comm);
     r->state.effective =
         (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
-    return r->over ? DRAM_OK : dram_configs_keep(directory, r->state.step, &r->yaml);
+    if (r->over) return DRAM_OK;
+    if (r->state.step == 0) TRY(dram_configs_keep_base(directory, r->loaded, &r->base));
+    return dram_configs_keep(directory, r->state.step, &r->yaml);
+}
+
+/* Right after the config was read, so that it is what the files said then. It is for readers: a run can do without. */
+static dram_status read_base(dram_run *r)
+{
+    dram_status status = is_first(r) ? dram_configs_write_base(r->loaded, &r->base) : DRAM_OK;
+    if (status == DRAM_OK || status == DRAM_ERR_MEMORY) return status;
+    dram_warn("the run will not keep what its config was made from: %s", dram_error_text());
+    dram_error_clear();
+    dram_str_free(&r->base);
+    return DRAM_OK;
 }
 
 static dram_status load_state(dram_run *r)
@@ -262,6 +275,7 @@ static dram_status choose(dram_run *r, dram_resume *resume)
     dram_status status = dram_config_check_inputs(r->loaded, true);
     if (status == DRAM_OK) status = dram_headroom_check_budget(r->loaded);
     if (status == DRAM_OK) status = count_ranks(r);
+    if (status == DRAM_OK) status = read_base(r);
     TRY(dram_ranks_together(r->comm, status));
     TRY(find_directory(r, resume));
     TRY(dram_ranks_together(r->comm, find_checkpoint(r, *resume)));
@@ -415,6 +429,7 @@ void dram_run_close(dram_run *r)
     dram_chosen_free(&r->chosen);
     dram_resume_close(&r->resumed);
     dram_str_free(&r->yaml);
+    dram_str_free(&r->base);
     dram_str_free(&r->kept);
     dram_rundir_close(r->directory); /* last: nothing is written after it */
 }
