@@ -85,7 +85,7 @@ static dram_status read_printed(dram_history *r)
     const char *why = NULL;
     int warnings = 0;
     TRY(dram_path_join(r->directory, "log.txt", &path));
-    FILE *file = dram_path_exists(path) ? dram_log_open(path, &why) : NULL;
+    FILE *file = dram_path_exists(path) ? dram_file_stream(path, &why) : NULL;
     if (why) dram_history_warn(r, "%s cannot be read: %s", path, why);
     dram_free(path);
     while (file && fgets(line, sizeof line, file)) {
@@ -167,7 +167,7 @@ static void read_comment(dram_history_config *c)
     char line[1024];
     dram_str text = {0};
     const char *why; /* who loads it says so */
-    FILE *file = dram_log_open(c->path, &why);
+    FILE *file = dram_file_stream(c->path, &why);
     while (file && fgets(line, sizeof line, file) && line[0] == '#') {
         line[strcspn(line, "\n")] = '\0';
         dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));

@@ -213,6 +213,10 @@ dram_status dram_sweep_write_csv(const dram_sweep *sweep, const dram_sweep_resul
 /* Points by planned bytes, then quality, the better first, then index: places in sweep->points into order[n_points]. */
 void dram_sweep_sort(const dram_sweep *sweep, const dram_sweep_results *results, int *order);
 
+/* What one run came to by its own files, summary.json first: state WAITING, BEGUN, PAUSED or DONE, exit -1 where it has
+ * not ended, no text. A summary that cannot be read is warned of, and counts as none. */
+dram_status dram_sweep_read_summary(const dram_sweep *sweep, int run, dram_sweep_result *result);
+
 /* What is printed at the end, for a person. */
 dram_status dram_sweep_report(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);
 
