@@ -249,9 +249,9 @@ static dram_status find_checkpoint(dram_run *r, dram_resume resume)
     dram_status status;
     dram_config *before;
     const char *directory = dram_rundir_path(r->directory);
-    TRY(dram_depends_files(r->loaded, &r->depends));
+    TRY(dram_depends_files(r->loaded, r->hooks->stop, &r->depends));
     if (!resume.on) return DRAM_OK;
-    TRY(dram_resume_find(directory, resume, r->loaded->memory.may_change != 0, &r->resumed));
+    TRY(dram_resume_find(directory, resume, r->loaded->memory.may_change != 0, r->hooks->stop, &r->resumed));
     TRY(dram_resume_refuse(&r->resumed, r->loaded, &r->depends));
     before = r->resumed.before;
     if (!before || !r->resumed.step) return DRAM_OK;
@@ -278,7 +278,7 @@ static dram_status choose(dram_run *r, dram_resume *resume)
     if (status == DRAM_OK) status = read_base(r);
     TRY(dram_ranks_together(r->comm, status));
     TRY(find_directory(r, resume));
-    TRY(dram_ranks_together(r->comm, find_checkpoint(r, *resume)));
+    TRY(go_on(r, find_checkpoint(r, *resume))); /* files of weights may be read for minutes */
     return dram_choose(&r->own, r->resumed.before, r->comm, &r->chosen);
 }
 

@@ -7,21 +7,22 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 
-static dram_status hash_weights(const dram_config *cfg, const char *key, const char *file, char hash[DRAM_HASH_SIZE])
+static dram_status hash_weights(const dram_config *cfg, const char *key, const char *file,
+                                const volatile sig_atomic_t *stop, char hash[DRAM_HASH_SIZE])
 {
     char where[1200];
     if (!file || strcmp(file, DRAM_WEIGHTS_RANDOM) == 0) return DRAM_OK;
-    dram_status status = dram_st_hash(file, hash);
+    dram_status status = dram_st_hash(file, stop, hash);
     snprintf(where, sizeof where, "%s: %s: ", dram_config_where(cfg, key), key);
-    return status == DRAM_OK ? status : dram_error_prefix(status, where);
+    return status == DRAM_OK || status == DRAM_INTERRUPTED ? status : dram_error_prefix(status, where);
 }
 
-dram_status dram_depends_files(const dram_config *cfg, dram_depends *d)
+dram_status dram_depends_files(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_depends *d)
 {
     *d = (dram_depends){0};
     if (cfg->sam_distill.enabled)
-        TRY(hash_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights, d->teacher));
-    return hash_weights(cfg, "student.weights", cfg->student.weights, d->student);
+        TRY(hash_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights, stop, d->teacher));
+    return hash_weights(cfg, "student.weights", cfg->student.weights, stop, d->student);
 }
 
 /* The hash of each name goes into the next: nothing has to hold them all. */

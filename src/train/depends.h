@@ -23,8 +23,9 @@ typedef struct {
     bool gpu;
 } dram_depends;
 
-/* Reads the files of weights that the config names. DRAM_ERR_CONFIG, with the key's place: one cannot be read. */
-dram_status dram_depends_files(const dram_config *cfg, dram_depends *depends);
+/* Reads the files of weights that the config names. DRAM_ERR_CONFIG, with the key's place: one cannot be read. stop as
+ * dram_hash_file has it. */
+dram_status dram_depends_files(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_depends *depends);
 
 /* The rest. val NULL: there is none. */
 dram_status dram_depends_rest(const dram_dataset *train, const dram_dataset *val, const dram_profile *profile,
