@@ -31,6 +31,10 @@ dram_status dram_depends_files(const dram_config *cfg, const volatile sig_atomic
 dram_status dram_depends_rest(const dram_dataset *train, const dram_dataset *val, const dram_profile *profile,
                               dram_depends *depends);
 
+/* What the newest checkpoint of a run depends on, or the checkpoint whose folder `run` is. *known is false where that was
+ * not kept: there is no checkpoint, or an older dram saved it. DRAM_ERR_FORMAT: it is damaged. */
+dram_status dram_depends_of_run(const char *run, dram_depends *depends, bool *known);
+
 /* Adds the member "depends" to a tree; reads it from one that was read from the file `path`. */
 dram_status dram_depends_add(const dram_depends *depends, cJSON *root);
 dram_status dram_depends_read(const cJSON *root, const char *path, dram_depends *depends);
