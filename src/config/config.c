@@ -120,7 +120,7 @@ dram_config dram_config_one_image(const dram_config *cfg)
     one.train.batch_size = one.train.accumulate = 1;
     one.sam_distill.teacher.group = 0;
     one.sam_distill.cache = NULL;
-    one.student.weights = NULL;
+    one.student.weights = one.student.heads = NULL;
     return one;
 }
 

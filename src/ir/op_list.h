@@ -159,6 +159,9 @@
     X(sgd,                  5, 5, 2, 0x000, 0x0, 0x000, "02",   0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* acc, g -> acc + g: a micro-batch's gradient joins those before it */ \
     X(accumulate,           2, 2, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
+    /* m, w, hyper [4] (.., .., .., r), clip [2] -> m + r (w - m), and w itself where r is 1: an exponential mean of a weight. \
+       A clip factor of 0 leaves m as it is. */ \
+    X(weight_mean,          4, 4, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* x -> zeros in its place */ \
     X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES) \
     /* x f32 of n elements -> [c]: this rank's shard, c = dram_rank_shard(n, ranks), zeros beyond n; u8 [8k]: what sumsq adds \

@@ -1,4 +1,4 @@
-/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. */
+/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. */
 #include <stddef.h>
 
 #include "base/ranks.h"
@@ -149,7 +149,7 @@ static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *c
 
 const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops_each = 7};
 
-/* ---- accumulate, clear ---- */
+/* ---- accumulate, weight_mean, clear ---- */
 
 static dram_status accumulate_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -159,6 +159,17 @@ static dram_status accumulate_shape(dram_graph *g, const dram_node *node, dram_v
 }
 
 const dram_rules dram_rules_accumulate = {.shape = accumulate_shape};
+
+static dram_status weight_mean_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 1));
+    TRY(need_numbers(g, node, 2, 4, "f32 [4]"));
+    TRY(need_numbers(g, node, 3, 2, "f32 [2]"));
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_weight_mean = {.shape = weight_mean_shape, .flops_each = 3};
 
 static dram_status clear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

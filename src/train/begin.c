@@ -17,6 +17,7 @@
 #include "report/plan_text.h"
 #include "session/headroom.h"
 #include "session/schedule.h"
+#include "session/weights.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -57,7 +58,11 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
                                     .scale_max = cfg->data.augment.scale_max,
                                     .crop = cfg->data.augment.crop,
                                     .flip = cfg->data.augment.flip,
-                                    .jitter = cfg->data.augment.color_jitter};
+                                    .jitter = cfg->data.augment.color_jitter,
+                                    .hue = cfg->data.augment.hue,
+                                    .gray = cfg->data.augment.gray,
+                                    .blur = cfg->data.augment.blur,
+                                    .cutout = cfg->data.augment.cutout};
     /* The task alone has no use for images without labels. */
     bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
     params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
@@ -405,6 +410,7 @@ dram_status dram_run_start(dram_run *r, dram_resume resume)
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->comm, r->hooks->stop));
     TRY(go_on(r, DRAM_OK));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    if (is_first(r) && !r->resumed.step) dram_weights_tell(&r->session);
     TRY(go_on(r, open_feed(r)));
     TRY(join_said(r));
     TRY(enter_directory(r));

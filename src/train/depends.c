@@ -24,7 +24,8 @@ dram_status dram_depends_files(const dram_config *cfg, const volatile sig_atomic
     *d = (dram_depends){0};
     if (cfg->sam_distill.enabled)
         TRY(hash_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights, stop, d->teacher));
-    return hash_weights(cfg, "student.weights", cfg->student.weights, stop, d->student);
+    TRY(hash_weights(cfg, "student.weights", cfg->student.weights, stop, d->student));
+    return hash_weights(cfg, "student.heads", cfg->student.heads, stop, d->heads);
 }
 
 /* The hash of each name goes into the next: nothing has to hold them all. */
@@ -70,7 +71,7 @@ dram_status dram_depends_add(const dram_depends *d, cJSON *root)
 {
     cJSON *o = cJSON_AddObjectToObject(root, "depends");
     bool good = o && add_hash(o, "teacher", d->teacher) && add_hash(o, "student", d->student) &&
-                add_list(o, "train", &d->train) && add_list(o, "val", &d->val) &&
+                add_hash(o, "heads", d->heads) && add_list(o, "train", &d->train) && add_list(o, "val", &d->val) &&
                 cJSON_AddNumberToObject(o, "threads", d->threads) && cJSON_AddBoolToObject(o, "gpu", d->gpu);
     return good ? DRAM_OK : dram_fail(DRAM_ERR_MEMORY, "no memory to save what the run depends on");
 }
@@ -104,6 +105,8 @@ dram_status dram_depends_read(const cJSON *root, const char *path, dram_depends 
     const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "depends");
     TRY(read_hash(o, path, "teacher", d->teacher));
     TRY(read_hash(o, path, "student", d->student));
+    d->heads[0] = '\0';
+    if (cJSON_HasObjectItem(o, "heads")) TRY(read_hash(o, path, "heads", d->heads)); /* an older dram wrote none */
     TRY(read_list(o, path, "train", &d->train));
     TRY(read_list(o, path, "val", &d->val));
     TRY(dram_json_int(o, path, "threads", 1, INT_MAX, &threads));

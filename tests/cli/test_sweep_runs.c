@@ -29,7 +29,7 @@ static int setup(void **state)
 {
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "base.yaml"), base, sizeof base - 1);
-    return dram_synth_write(in_dir(state, "scenes"), 4, 3, 48, 64) == DRAM_OK ? 0 : -1;
+    return dram_synth_write(in_dir(state, "scenes"), 4, DRAM_SYNTH_PLAIN, 3, 48, 64) == DRAM_OK ? 0 : -1;
 }
 
 /* The file NAME.yaml of a sweep over `n` learning rates, of so many steps. */
