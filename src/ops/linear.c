@@ -52,6 +52,12 @@ static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *
     return dram_aligned(profile, bytes < LEAST ? LEAST : bytes);
 }
 
+/* Of linear: a bias of 16 bits. */
+static bool has_low_bias(const dram_graph *g, const dram_node *node)
+{
+    return node->op == DRAM_OP_linear && dram_given(node, 2) && !dram_is_f32(g, node, 2);
+}
+
 /* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
  * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace in f32. */
 static int64_t product_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
@@ -59,7 +65,9 @@ static int64_t product_workspace(const dram_graph *g, const dram_node *node, con
     enum { SMALL = 24 << 10, MANY = 1024, VECTOR = 8 };
     int64_t k = dram_last(dram_in_shape(g, node, 0), 0), n = dram_last(dram_shape_of(g, node->out[0]), 0);
     int64_t m = dram_rows(dram_in_shape(g, node, 0));
-    if (!dram_is_f32(g, node, 0)) return profile->workers * block_bytes(m, n, k, profile);
+    /* The kernel widens a bias of 16 bits into the front of it. */
+    int64_t bias = has_low_bias(g, node) ? dram_aligned(profile, n * (int64_t)sizeof(float)) : 0;
+    if (!dram_is_f32(g, node, 0)) return bias + profile->workers * block_bytes(m, n, k, profile);
     if (k * n > SMALL || m < MANY) return 0;
     int64_t bytes = dram_aligned(profile, (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float));
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
@@ -77,7 +85,17 @@ static bool by_library(const dram_graph *g, const dram_node *node)
 /* A bias of another type than the output's keeps cuBLASLt out (kernels/cuda/linear.cu). */
 static bool linear_by_library(const dram_graph *g, const dram_node *node)
 {
-    return !dram_given(node, 2) || dram_is_f32(g, node, 0);
+    return !dram_given(node, 2) || dram_is_f32(g, node, 0) || has_low_bias(g, node);
+}
+
+/* f32 [O], or in the type of x; the latter is a frozen one's, since gradients of weights are f32. */
+static dram_status linear_bias(dram_graph *g, const dram_node *node, int64_t o)
+{
+    dram_dtype x = dram_value_at(g, node->in[0])->dtype, b = dram_value_at(g, node->in[2])->dtype;
+    if ((b != DRAM_F32 && b != x) || !has_rank(g, node, 2, 1) || dram_in_shape(g, node, 2)->dim[0] != o)
+        return dram_bad_input(g, node, 2, "[O] with the O of input 1, f32 or of the type of input 0");
+    if (b == DRAM_F32 || !dram_value_at(g, node->in[2])->requires_grad) return DRAM_OK;
+    return dram_graph_fail(g, "%s: a bias of 16 bits has no gradient", node->name);
 }
 
 /* GELU's gradient would read what goes into it, which is never stored: no gradient comes to such a node. */
@@ -97,8 +115,7 @@ static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value
     if (!is_weight(g, node, 1) || dram_last(dram_in_shape(g, node, 1), 0) != i || dram_in_shape(g, node, 1)->dim[0] < 1)
         return dram_bad_input(g, node, 1, "[O,I] or [O,1,1,I] with the I of input 0");
     int64_t o = dram_in_shape(g, node, 1)->dim[0];
-    if (dram_given(node, 2) && !is_vector(g, node, 2, o))
-        return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
+    if (dram_given(node, 2)) TRY(linear_bias(g, node, o));
     like_rows(g, node, 0, o, out[0]);
     return linear_act(g, node, out[0]);
 }
