@@ -62,7 +62,7 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
     X(stop_at, "train.stop_at", cfg->train.stop_at < cfg->train.steps, "train.steps")                                  \
     X(first_weights, "student.zero_init_last", !cfg->student.weights, "student.weights")                               \
     X(frozen, "memory.checkpoint", cfg->student.trainable == DRAM_TRAINABLE_ALL, "student.trainable")                  \
-    X(gpu, "cuda.graph", cfg->device != DRAM_RUN_DEVICE_CPU, "device")
+    X(gpu, "cuda.graph|cuda.workspace", cfg->device != DRAM_RUN_DEVICE_CPU, "device")
 
 #define X(NAME, KEYS, CONDITION, DECIDER)                                                                              \
     static bool has_##NAME(const dram_config *cfg)                                                                     \

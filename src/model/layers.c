@@ -142,7 +142,11 @@ dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, in
     if (l->g->status != DRAM_OK) return a;
     int scope = dram_scope_push(l->g, name);
     a.weight = matrix(l, DRAM_SHAPE(out, in), DRAM_INIT_TRUNC_NORMAL, std);
-    a.bias = dram_layer_slot(l, "bias", DRAM_SHAPE(out), DRAM_INIT_ZERO, 0);
+    a.bias = add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "bias",
+                                     .dtype = l->b->low_bias && !l->b->trainable ? l->b->dtype : DRAM_F32,
+                                     .shape = DRAM_SHAPE(out),
+                                     .init = DRAM_INIT_ZERO,
+                                     .trainable = l->b->trainable});
     dram_scope_pop(l->g, scope);
     return a;
 }

@@ -36,6 +36,8 @@ typedef struct {
     int native; /* side of the images that the weights are of (SAM ViT), a multiple of DRAM_VIT_PATCH; 0: the network's */
     int images;    /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
     bool keep_f32; /* frozen matrices are kept in f32 and cast, as trained ones are: they are saved as they came */
+    bool low_bias; /* biases of frozen linears are in `dtype`, rounded as they are loaded: for a GPU, whose library adds
+                    * no other */
     int deepest;   /* stride of the last tap that is wanted, where there are several; 0: all */
     bool zero_init_last; /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;

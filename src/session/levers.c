@@ -134,7 +134,7 @@ static const char *on_or_off(dram_fused value)
     return value == DRAM_FUSED_OFF ? "off" : "on";
 }
 
-/* Beside a GPU the CPU's kernels sum in another order. */
+/* Beside a GPU the CPU's kernels sum in another order, and have the teacher's biases in f32. */
 static const char *effect_of_placement(const dram_config *cfg)
 {
     bool apart = cfg->sam_distill.teacher.placement == DRAM_PLACEMENT_HOST && dram_machine_gpu(cfg, NULL, 0);

@@ -84,7 +84,8 @@ static dram_build teacher_of(const builder *b)
                         .ranks = shard ? b->p->ranks : 1,
                         .run_space = host ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
                         .native = teacher->native_size,
-                        .images = teacher->group};
+                        .images = teacher->group,
+                        .low_bias = !host && dram_machine_gpu(b->cfg, NULL, 0)};
 }
 
 /* What the losses and the host read. */
