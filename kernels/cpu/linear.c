@@ -80,10 +80,10 @@ static void narrow_task(void *context, int64_t task, int worker)
  * narrow products alone. */
 static int64_t narrow_chunk(const dram_gemm *g, int64_t scratch_bytes)
 {
-    enum { SMALL = 24 << 10, MANY = 1024, FEW = 8 };
+    enum { FEW = 8 };
     if (g->a_type == DRAM_F32) return scratch_bytes > 0 ? ROWS : 0;
     int64_t room = scratch_bytes / (int64_t)sizeof(float) - dram_panel_floats(g->n, g->k);
-    if (dram_gemm_is_dot(g) || g->k * g->n > SMALL || g->m < MANY || room < g->k * g->n) return 0;
+    if (dram_gemm_is_dot(g) || !dram_linear_is_narrow(g->m, g->n, g->k) || room < g->k * g->n) return 0;
     int64_t chunk = dram_min(ROWS, room / (g->k + g->n));
     return chunk >= FEW ? chunk : 0;
 }

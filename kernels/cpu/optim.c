@@ -2,6 +2,7 @@
  * (adamw), 20 (sgd), 12 (accumulate, weight_mean), 4 (clear), at 2, 15, 7, 1, 3 and 0 FLOPs (of adamw's a square root and a division, still below the time
  * of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
  */
+#include "scratch/optim.h"
 #include "base/ranks.h"
 #include "base/state8.h"
 #include "kernels/cpu/cpu.h"
@@ -22,8 +23,6 @@ typedef struct {
 
 /* ---- sumsq, clip_factor ---- */
 
-enum { PART = 8192 }; /* elements of a double of rank_shard's squares */
-
 static void sumsq_piece(void *context, int64_t task, int worker)
 {
     const job *j = context;
@@ -42,8 +41,8 @@ DRAM_CPU_KERNEL(sumsq)
     const int64_t n = dram_elements(&args->in[0].shape);
     job j = {.g = args->in[0].data, .n = n, .part = squares ? args->in[0].data : args->workspace};
     const float *acc = args->n_in > 1 ? args->in[1].data : NULL;
-    const int64_t pieces =
-        squares ? dram_ceil_div(n / (int64_t)sizeof(double), DRAM_PIECE / PART) : dram_ceil_div(n, DRAM_PIECE);
+    const int64_t pieces = squares ? dram_ceil_div(n / (int64_t)sizeof(double), DRAM_PIECE / DRAM_SQUARES_PIECE_GPU)
+                                   : dram_ceil_div(n, DRAM_PIECE);
     double sum = acc ? (double)*acc : 0;
     if (!squares) dram_pool_run(args->pool, pieces, sumsq_piece, &j);
     for (int64_t p = 0; p < pieces; p++) sum += j.part[p];

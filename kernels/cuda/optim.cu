@@ -6,12 +6,13 @@
 extern "C" {
 #include "base/ranks.h"
 #include "base/state8.h"
+#include "scratch/optim.h"
 }
 #include "kernels/cuda/elementwise.cuh"
 
 /* ---- sumsq, clip_factor ---- */
 
-enum { SUM_BLOCK = 256, SUM_PIECE = 8192 }; /* src/ops/optim.c counts the pieces the same way */
+enum { SUM_BLOCK = 256, SUM_PIECE = DRAM_SQUARES_PIECE_GPU };
 
 static __device__ void finish_sumsq(double sum, const float *acc, float *out)
 {

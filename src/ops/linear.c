@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/linear.h"
 
 static bool has_rank(const dram_graph *g, const dram_node *node, int i, int rank)
 {
@@ -43,13 +44,12 @@ static int64_t product_flops(const dram_graph *g, const dram_node *node)
 }
 
 /* What a worker needs where a type is not f32: room for blocks in fp32 (kernels/cpu/gemm.h), no more than all of them,
- * LEAST at least. The same for every instruction set. */
+ * DRAM_GEMM_SCRATCH at least. The same for every instruction set. */
 static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *profile)
 {
-    enum { LEAST = 16 << 10 };
     int64_t bytes = (m * k + k * n + m * n) * (int64_t)sizeof(float);
     if (bytes > profile->scratch_per_worker) bytes = profile->scratch_per_worker;
-    return dram_aligned(profile, bytes < LEAST ? LEAST : bytes);
+    return dram_aligned(profile, bytes < DRAM_GEMM_SCRATCH ? DRAM_GEMM_SCRATCH : bytes);
 }
 
 /* Of linear: a bias of 16 bits. */
@@ -58,18 +58,16 @@ static bool has_low_bias(const dram_graph *g, const dram_node *node)
     return node->op == DRAM_OP_linear && dram_given(node, 2) && !dram_is_f32(g, node, 2);
 }
 
-/* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
- * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace in f32. */
+/* In f32 a narrow product alone needs a workspace: each worker packs the weight. */
 static int64_t product_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    enum { SMALL = 24 << 10, MANY = 1024, VECTOR = 8 };
     int64_t k = dram_last(dram_in_shape(g, node, 0), 0), n = dram_last(dram_shape_of(g, node->out[0]), 0);
     int64_t m = dram_rows(dram_in_shape(g, node, 0));
     /* The kernel widens a bias of 16 bits into the front of it. */
     int64_t bias = has_low_bias(g, node) ? dram_aligned(profile, n * (int64_t)sizeof(float)) : 0;
     if (!dram_is_f32(g, node, 0)) return bias + profile->workers * block_bytes(m, n, k, profile);
-    if (k * n > SMALL || m < MANY) return 0;
-    int64_t bytes = dram_aligned(profile, (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float));
+    if (!dram_linear_is_narrow(m, n, k)) return 0;
+    int64_t bytes = dram_aligned(profile, dram_panel_floats(n, k) * (int64_t)sizeof(float));
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
@@ -229,29 +227,16 @@ static dram_status bias_grad_shape(dram_graph *g, const dram_node *node, dram_va
     return DRAM_OK;
 }
 
-/* One row of fp64 partial sums for each task of the kernel, no more than 64 of them. */
 static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    enum { ROWS_PER_TASK = 256, TASKS = 64 };
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    int64_t row = dram_last(dy, 0) * (int64_t)sizeof(double);
-    int64_t tasks = (dram_rows(dy) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
-    int64_t room = profile->workers * profile->scratch_per_worker / row;
-    if (tasks > TASKS) tasks = TASKS;
-    if (tasks > room) tasks = room;
-    return (tasks > 1 ? tasks : 1) * row;
+    return dram_bias_grad_bytes(dram_rows(dy), dram_last(dy, 0), profile->workers * profile->scratch_per_worker);
 }
 
-/* The same for each part of the rows, as many as make 1024 blocks of 128 columns or so, no more than 256. */
 static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    enum { ROWS_PER_PART = 128, PARTS = 256, COLUMNS = 128, BLOCKS = 1024 };
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    int64_t columns = dram_last(dy, 0), most = BLOCKS / ((columns + COLUMNS - 1) / COLUMNS);
-    int64_t parts = (dram_rows(dy) + ROWS_PER_PART - 1) / ROWS_PER_PART;
-    if (most > PARTS) most = PARTS;
-    if (parts > most) parts = most;
-    return (parts > 1 ? parts : 1) * columns * (int64_t)sizeof(double);
+    return dram_bias_grad_bytes_gpu(dram_rows(dy), dram_last(dy, 0));
 }
 
 const dram_rules dram_rules_bias_grad = {.shape = bias_grad_shape,

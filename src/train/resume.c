@@ -44,10 +44,10 @@ static dram_status choose_step(const char *folder, dram_resume order, int64_t *s
 }
 
 /* Reads every byte of the checkpoint. root as dram_checkpoint_verify has it. */
-static dram_status verify(const char *folder, int64_t step, cJSON **root)
+static dram_status verify(const char *folder, int64_t step, const volatile sig_atomic_t *stop, cJSON **root)
 {
     char text[1024], newest[200];
-    dram_status status = dram_sound_check(folder, step, root);
+    dram_status status = dram_sound_check(folder, step, stop, root);
     if (status == DRAM_OK && !*root)
         dram_info("%s/step-%08" PRId64
                   ": an older dram saved it, without hashes: whether it is damaged cannot be checked",
@@ -83,7 +83,8 @@ static dram_status read_sealed(const char *checkpoint, const cJSON *root, dram_r
     return status;
 }
 
-dram_status dram_resume_find(const char *directory, dram_resume order, bool levers, dram_resumed *r)
+dram_status dram_resume_find(const char *directory, dram_resume order, bool levers, const volatile sig_atomic_t *stop,
+                             dram_resumed *r)
 {
     char *folder = NULL, *checkpoint = NULL, *path = NULL;
     cJSON *root = NULL;
@@ -91,7 +92,7 @@ dram_status dram_resume_find(const char *directory, dram_resume order, bool leve
     TRY_GOTO(dram_path_join(directory, "checkpoints", &folder), done);
     TRY_GOTO(choose_step(folder, order, &r->step), done);
     if (!r->step) goto done;
-    TRY_GOTO(verify(folder, r->step, &root), done);
+    TRY_GOTO(verify(folder, r->step, stop, &root), done);
     TRY_GOTO(dram_checkpoint_path(folder, r->step, &checkpoint), done);
     if (root) TRY_GOTO(read_sealed(checkpoint, root, r), done);
     TRY_GOTO(dram_path_join(root ? checkpoint : directory, "config.yaml", &path), done);
