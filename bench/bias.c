@@ -42,7 +42,7 @@ static dram_status open_teacher(teacher *t, const dram_arch *arch, int size, dra
     return t->g->status;
 }
 
-/* Matrices as they are drawn for training; norms about 1; biases and positions up to a tenth, as far as trained ones go. */
+/* Matrices keep the size of what goes through them, norms are about 1, biases and positions up to a tenth. */
 static dram_status fill(const teacher *t)
 {
     for (int i = 0; i < t->slots.n; i++) {
