@@ -219,11 +219,12 @@ static dram_val relative_position(const encoder *e, const char *name, dram_val t
 static dram_val block_of_group(const encoder *e, const block *b, dram_val rel_h, dram_val rel_w, dram_val x)
 {
     const dram_layers *l = e->l;
-    const dram_attr *attr = DRAM_ATTR(.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW);
+    dram_attr attr = {.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW};
     dram_val y = dram_layer_norm_run(l, &b->norm1, x);
     int scope = dram_scope_push(e->g, "attn");
     y = dram_layer_linear_run(l, &b->qkv, y);
-    y = DRAM_CALL(e->g, attention, "", attr, y, rel_h, rel_w, b->qkv.bias);
+    if (e->g->status == DRAM_OK) attr.rounded = dram_layer_detached(l, (dram_val[]){y, rel_h, rel_w, b->qkv.bias}, 4);
+    y = DRAM_CALL(e->g, attention, "", &attr, y, rel_h, rel_w, b->qkv.bias);
     y = dram_layer_linear_run(l, &b->proj, y);
     dram_scope_pop(e->g, scope);
     x = DRAM_CALL(e->g, add, "attn_sum", NULL, x, y);
