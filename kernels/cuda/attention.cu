@@ -1,17 +1,23 @@
 /* attention: SAM's, with decomposed relative position, global or in windows. See src/ops/attention.c for the formula,
- * ir/op_list.h for the shapes and attention.cuh for how queries and keys are laid out.
+ * ir/op_list.h for the shapes and attention.cuh for regions and chunks.
  *
- * A block owns up to 128 queries of one region, 16 a warp, and meets the keys tile by tile with an online softmax (Dao
+ * A block owns up to 96 queries of one region, 16 a warp, and meets the keys tile by tile with an online softmax (Dao
  * et al., "FlashAttention", 2022; the division of work is that of Dao, "FlashAttention-2", 2023). Keys and values of
- * the next tile are copied while one is worked on. The relative terms are added to the scores in registers, from two
- * small factors a warp makes for its queries. The padding of a window is the first "key" of the softmax: its weight is
- * known from the factors, its value is the bias, so that only real keys are met.
+ * the next tile are copied while one is worked on. The padding of a window is the first "key" of the softmax: its weight
+ * is known from the factors, its value is the bias, so that only real keys are met.
  *
- * The softmax weights go into the product with v as two pieces (three in fp32), because `out` is to be right to its
- * last bit; one piece would be right to 8 bits (11 in f16) before it is rounded to as many.
+ * A tile is rows of a chunk side by side, each with 16 or 32 places. So all tiles of a column of chunks have the same
+ * relative terms by columns: they stay in registers, and the products q . k begin with them. A place without a key has
+ * VOID there, and nothing else masks it. A row of keys has one relative term, which is added with the scale.
  *
- * Limits, for L queries against S keys each and one head of d: 6 L S d FLOPs on tensor cores (4 without the second
- * piece), L S exponentials; memory moved: q and out once, k and v once for each 128 queries, mostly from L2. */
+ * Where a gradient comes by, weights go into the product with v as two pieces (three in fp32), because `out` is to be
+ * right to its last bit; one piece is right to 8 bits (11 in f16) before it is rounded to as many. It suffices where no
+ * gradient comes by (attr.rounded), and leaves registers for tiles of 64 keys instead of 32.
+ *
+ * Limits, for L queries against S keys each and one head of d: 4 L S d FLOPs on tensor cores (6 with two pieces), L S
+ * exponentials of which a multiprocessor makes 16 a clock; memory moved: q and out once, k and v once for each 96
+ * queries, mostly from L2: 10 bytes for each 1000 FLOPs with one piece. Before either comes issue: a warp takes
+ * some 215 slots for 16 queries x 32 keys at d = 64, of which 32 are mma, and 245 for 40 at d = 80 (scripts/sass.sh). */
 #include "kernels/cuda/attention.cuh"
 
 using namespace dram_attention;
@@ -21,6 +27,9 @@ namespace
 
 /* Keys of a tile, with P pieces of the weights. Half of 64 are a whole number of rows too. */
 template <int P> constexpr int KEYS = P == 1 ? 64 : 32;
+
+/* Numbers from one query's factors to the next, of a chunk's rows and one more, and of its columns. */
+constexpr int LD_ROWS = CHUNK + 1, LD_COLUMNS = CHUNK + 8;
 
 constexpr float VOID = -1e30f; /* an empty place's score, in units of q . k: 2^(its share) is 0 */
 
@@ -98,7 +107,7 @@ __device__ DRAM_INLINE void take_columns(const job &j, const queries<T> &q, cons
         DRAM_UNROLL
         for (int e = 0; e < 4; e++) {
             bool real = x + e % 2 < c.cols;
-            const float *from = q.factor[1] + (row + e / 2 * 8) * q.ld[1] + x + e % 2;
+            const float *from = q.factor[1] + (row + e / 2 * 8) * LD_COLUMNS + x + e % 2;
             columns[b][e] = real ? *from * unit : VOID;
         }
     }
@@ -110,24 +119,24 @@ template <typename T> __device__ DRAM_INLINE void end_rows(const queries<T> &q, 
     if (c.rows % 2 == 0) return;
     int thread = dram_thread_again();
     __syncwarp();
-    if (thread % 32 < 16) q.factor[0][(thread / 32 * 16 + thread % 32) * q.ld[0] + c.rows] = -INFINITY;
+    if (thread % 32 < 16) q.factor[0][(thread / 32 * 16 + thread % 32) * LD_ROWS + c.rows] = -INFINITY;
     __syncwarp();
 }
 
 /* Scores, without their rows' terms, to weights 2^(score - largest + LIFT); `keep`: what the sums before are still
  * worth. by_row: of row g, for the tile's first row of keys. Two blocks of 8 keys are of one row. */
 template <typename T, int D, int N>
-__device__ DRAM_INLINE void weigh(float scale, const float *by_row, int ld, int shift, softmax<D> &s,
-                                  float (&score)[N][4], float (&keep)[2])
+__device__ DRAM_INLINE void weigh(float scale, const float *by_row, int shift, softmax<D> &s, float (&score)[N][4],
+                                  float (&keep)[2])
 {
     DRAM_UNROLL
     for (int i = 0; i < 2; i++) {
         float largest = s.largest[i], sum = 0, term[N / 2];
         DRAM_UNROLL
         for (int b = 0; b < N; b += 2) {
-            float most = fmaxf(fmaxf(score[b][2 * i], score[b][2 * i + 1]),
-                               fmaxf(score[b + 1][2 * i], score[b + 1][2 * i + 1]));
-            term[b / 2] = by_row[8 * i * ld + (8 * b >> shift)];
+            float most =
+                fmaxf(fmaxf(score[b][2 * i], score[b][2 * i + 1]), fmaxf(score[b + 1][2 * i], score[b + 1][2 * i + 1]));
+            term[b / 2] = by_row[8 * i * LD_ROWS + (8 * b >> shift)];
             largest = fmaxf(largest, most * scale + term[b / 2]);
         }
         largest = quad_max(largest);
@@ -160,7 +169,7 @@ __device__ DRAM_INLINE void meet_tile(const job &j, const queries<T> &q, const T
         for (int e = 0; e < 4; e++) score[b][e] = columns[b % 4][e];
     }
     add_row_products<T, D, (sizeof(T) == 2 ? D / 16 : 1)>(q.q, warp_of() * 16, tile, score);
-    weigh<T, D>(j.scale * LOG2E, by_row, q.ld[0], shift, s, score, keep);
+    weigh<T, D>(j.scale * LOG2E, by_row, shift, s, score, keep);
     add_weighted<T, D, P>(score, tile + KEYS<P> * ROW<D>, keep[0], keep[1], 1, s.out);
 }
 
@@ -206,8 +215,8 @@ __device__ DRAM_INLINE void meet_chunk(const job &j, const region &r, const quer
 {
     constexpr int EACH = 2 * KEYS<P> * ROW<D>, N = KEYS<P> / 8;
     places at = places_of<P>(c);
-    const float *by_row = q.factor[0] + (warp_of() * 16 + group_of()) * q.ld[0];
-    bool idle = r.from + 16 * warp_of() >= r.queries; /* a warp without queries copies keys and no more */
+    const float *by_row = q.factor[0] + (warp_of() * 16 + group_of()) * LD_ROWS;
+    int idle = dram_kept(r.from + 16 * warp_of() >= r.queries); /* a warp without queries copies keys and no more */
     T *now = tiles, *next = tiles + EACH;
     int y = 0;
     auto begin_tile = [&]() {
@@ -217,16 +226,16 @@ __device__ DRAM_INLINE void meet_chunk(const job &j, const region &r, const quer
     };
     take_keys<T, D, P>(j, r, c, at, 0, now);
     DRAM_ROLLED
-    for (; c.rows - y > (P == 1 ? at.rows / 2 : 0); y += at.rows) {
+    for (; c.rows - y > (P == 1 ? at.rows / 2 : 0); y += at.rows, by_row += at.rows) {
         begin_tile();
-        if (!idle) meet_tile<T, D, P, N>(j, q, now, by_row + y, at.shift, columns, s);
+        if (!idle) meet_tile<T, D, P, N>(j, q, now, by_row, at.shift, columns, s);
         T *other = now;
         now = next;
         next = other;
     }
     if (P == 1 && y < c.rows) { /* half a tile suffices */
         begin_tile();
-        if (!idle) meet_tile<T, D, P, N / 2>(j, q, now, by_row + y, at.shift, columns, s);
+        if (!idle) meet_tile<T, D, P, N / 2>(j, q, now, by_row, at.shift, columns, s);
     }
 }
 
@@ -254,13 +263,16 @@ __device__ DRAM_INLINE void finish(const job &j, const region &r, const queries<
 constexpr int WARPS = 6;
 template <typename T> constexpr int BLOCKS = sizeof(T) == 2 ? 2 : 1;
 
-/* A block's shared memory, as if it had all warps, so that every place but the factors' is known to the compiler. The
+/* A block's shared memory, as if it had all warps and a whole chunk, so that every place is known to the compiler. The
  * factors by columns are made where the tiles will be. */
 template <typename T, int D, int P> struct shared_room {
-    static constexpr int ROWS = 16 * WARPS, FACTORS = ROWS * 40 * 4 / (int)sizeof(T);
-    static constexpr int TILES = 4 * KEYS<P> * ROW<D> > FACTORS ? 4 * KEYS<P> * ROW<D> : FACTORS;
-    T tiles[TILES];
+    static constexpr int ROWS = 16 * WARPS, TILES = 4 * KEYS<P> * ROW<D>;
+    union {
+        T tiles[TILES];
+        float columns[ROWS * LD_COLUMNS];
+    };
     T queries[ROWS * ROW<D>];
+    float rows[ROWS * LD_ROWS];
     int place[2][ROWS];
 };
 
@@ -274,23 +286,21 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS<T>) attention_kernel(job j)
         j.vectors = j.pairs = true;
     }
     typedef shared_room<T, D, P> layout;
-    DRAM_SHARED_DYNAMIC(unsigned char, start);
-    layout &room = *reinterpret_cast<layout *>(start);
+    DRAM_SHARED_DYNAMIC(layout, room);
     int rows = (int)blockDim.x / 2;
     DRAM_SHARED(region, of_block, [1]); /* there, and not in registers of every thread */
-    if (threadIdx.x == 0)
-        of_block[0] = region_of(j, (int)blockIdx.x / j.tiles, (int)blockIdx.x % j.tiles * rows);
+    if (threadIdx.x == 0) of_block[0] = region_of(j, (int)blockIdx.x / j.tiles, (int)blockIdx.x % j.tiles * rows);
     __syncthreads();
     const region &r = of_block[0];
     queries<T> q;
     if (r.from >= r.queries) return;
-    q.ld[0] = factor_stride_h(j.sh);
-    q.ld[1] = factor_stride_w(j.sw);
-    q.q = room.queries;
-    q.factor[0] = reinterpret_cast<float *>(start + sizeof(layout));
-    q.factor[1] = reinterpret_cast<float *>(room.tiles);
+    q.q = room->queries;
+    q.factor[0] = room->rows;
+    q.factor[1] = room->columns;
+    q.ld[0] = LD_ROWS;
+    q.ld[1] = LD_COLUMNS;
     for (int axis = 0; axis < 2; axis++) {
-        q.place[axis] = room.place[axis];
+        q.place[axis] = room->place[axis];
         q.at[axis] = -1;
     }
     take_queries<T, D>(j, r, q, rows);
@@ -311,7 +321,7 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS<T>) attention_kernel(job j)
             make_factor<T, D, TABLE>(j, r, q, 0, y0);
             end_rows<T>(q, c);
             __syncthreads(); /* nobody reads the tiles' room */
-            meet_chunk<T, D, P>(j, r, q, c, room.tiles, columns, s);
+            meet_chunk<T, D, P>(j, r, q, c, room->tiles, columns, s);
         }
         __syncthreads();
     }
@@ -320,13 +330,12 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS<T>) attention_kernel(job j)
 
 template <typename T, int D, int P, bool WHOLE> dram_status launch(const dram_kernel_args *args, job j)
 {
-    static_assert(sizeof(shared_room<T, D, P>) + 16 * WARPS * (CHUNK | 1) * 4 <= SHARED_BYTES, "a block has room");
+    static_assert(sizeof(shared_room<T, D, P>) <= SHARED_BYTES, "a block has room");
     int all = j.most_rows * j.most_cols, warps = warps_for(all, WARPS),
         regions = j.down * j.across * j.heads * (int)args->in[0].shape.dim[0];
-    size_t shared = sizeof(shared_room<T, D, P>) + (size_t)(warps * 16 * factor_stride_h(j.sh)) * 4;
     j.tiles = blocks_of(all, warps * 16);
     return dram_launch(args, attention_kernel<T, D, P, WHOLE>, dim3((unsigned)(regions * j.tiles)),
-                       dim3((unsigned)warps * 32), shared, j);
+                       dim3((unsigned)warps * 32), sizeof(shared_room<T, D, P>), j);
 }
 
 /* 16-bit heads of SAM's sizes have kernels of their own, with one piece of the weights where no gradient comes by. */

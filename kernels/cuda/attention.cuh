@@ -153,8 +153,8 @@ __device__ static inline span span_of(const region &r, int from, int n, bool ver
  * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1], the table as `TABLE` pieces. q: the first one's
  * row. WHOLE: d = D, and the table's rows are met two numbers at a time, all of a step's before its products. */
 template <typename T, int D, int TABLE, bool WHOLE>
-__device__ DRAM_INLINE void relative_by(const float *table, int d, int size, const T *q, const int *position, span reach,
-                                     int key0, int keys, float *to, int by_query, int by_key)
+__device__ DRAM_INLINE void relative_by(const float *table, int d, int size, const T *q, const int *position,
+                                        span reach, int key0, int keys, float *to, int by_query, int by_key)
 {
     constexpr int P = traits<T>::EXACT, STEPS = D / 16;
     int lane = dram_thread_again() % 32, g = lane / 4, t = lane % 4;
@@ -215,19 +215,19 @@ __device__ DRAM_INLINE void relative_by(const float *table, int d, int size, con
 
 template <typename T, int D, int TABLE>
 __device__ DRAM_INLINE void relative(const float *table, int d, int size, const T *q, const int *position, span reach,
-                                        int key0, int keys, float *to, int by_query, int by_key)
+                                     int key0, int keys, float *to, int by_query, int by_key)
 {
     if (sizeof(T) == 2 && D > 16 && d == D)
-        relative_by<T, D, TABLE, (sizeof(T) == 2 && D > 16)>(table, d, size, q, position, reach, key0, keys, to, by_query, by_key);
+        relative_by<T, D, TABLE, (sizeof(T) == 2 && D > 16)>(table, d, size, q, position, reach, key0, keys, to,
+                                                             by_query, by_key);
     else
         relative_by<T, D, TABLE, false>(table, d, size, q, position, reach, key0, keys, to, by_query, by_key);
 }
 
-/* Numbers from one query's factors to the next: odd, and an odd number of whole blocks, for the banks' sake. One more
- * than there are rows, if their number is odd. */
+/* Numbers from one query's factors to the next: odd, and an odd number of whole blocks, for the banks' sake. */
 __host__ __device__ static inline int factor_stride_h(int sh)
 {
-    return (sh < CHUNK ? sh + 1 : CHUNK) | 1;
+    return (sh < CHUNK ? sh : CHUNK) | 1;
 }
 __host__ __device__ static inline int factor_stride_w(int sw)
 {
@@ -240,7 +240,7 @@ template <typename T> struct queries {
     int *place[2];    /* [16 warps]: their rows and columns in the region */
     float *factor[2]; /* [16 warps, ld] */
     int ld[2];
-    int at[2];        /* the first key that the factors are for, -1: none */
+    int at[2]; /* the first key that the factors are for, -1: none */
 };
 
 /* The factors of the warp's queries for the rows from key0 on (axis 0), or the columns. */

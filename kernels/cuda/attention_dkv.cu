@@ -61,9 +61,9 @@ __device__ DRAM_INLINE void patch_factors(const job &j, const region &r, int fro
     for (int task = warp_of(); task < 2 * TILE / 16; task += warps) {
         int axis = task % 2, first = task / 2 * 16, size = axis ? j.sw : j.sh, key0 = axis ? p.x0 : p.y0;
         relative<T, D, 3>(axis ? j.rel_w : j.rel_h, j.d, size, s.q + first * ROW<D>,
-                       (axis ? s.place[1] : s.place[0]) + first, span_of(r, from + first, 16, axis == 0), key0,
-                       min(axis ? ACROSS : 2 * warps, size - key0), (axis ? p.factor[1] : p.factor[0]) + first, 1,
-                       STRIDE);
+                          (axis ? s.place[1] : s.place[0]) + first, span_of(r, from + first, 16, axis == 0), key0,
+                          min(axis ? ACROSS : 2 * warps, size - key0), (axis ? p.factor[1] : p.factor[0]) + first, 1,
+                          STRIDE);
     }
 }
 

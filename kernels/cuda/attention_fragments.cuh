@@ -198,7 +198,8 @@ __device__ DRAM_INLINE void add_weighted(const float (&x)[N][4], const T *tile, 
     DRAM_UNROLL
     for (int n = 0; n < D; n += 16) {
         float s[2][4] = {};
-        if (sizeof(T) == 4) __syncwarp(); /* no loads ahead of it, which would need more registers than there are */
+        if (sizeof(T) == 4 || N * D > 512)
+            __syncwarp(); /* no loads ahead of it, which would need more registers than there are */
         DRAM_UNROLL
         for (int k = 0; k < N / 2; k++) {
             uint32_t b[2][traits<T>::PIECES][2];

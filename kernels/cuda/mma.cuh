@@ -119,6 +119,15 @@ __device__ static inline int dram_thread_again()
 #endif
 }
 
+/* x, kept as it is in a register, and not what it was worked out from. */
+__device__ static inline int dram_kept(int x)
+{
+#ifndef DRAM_CUDA_SIM
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 /* ---- pairs of numbers in a register ---- */
 
 template <typename T> __device__ static inline uint32_t dram_pair(float low, float high);
