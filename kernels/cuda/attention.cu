@@ -239,8 +239,7 @@ __device__ DRAM_INLINE void meet_chunk(const job &j, const region &r, const quer
     }
 }
 
-template <typename T, int D>
-__device__ DRAM_INLINE void finish(const job &j, const region &r, const queries<T> &q, softmax<D> &s)
+template <typename T, int D> __device__ DRAM_INLINE void finish(const job &j, const region &r, softmax<D> &s)
 {
     int thread = dram_thread_again(), first = r.from + thread / 32 * 16 + thread % 32 / 4;
     T *row[2];
@@ -325,7 +324,7 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS<T>) attention_kernel(job j)
         }
         __syncthreads();
     }
-    finish<T, D>(j, r, q, s);
+    finish<T, D>(j, r, s);
 }
 
 template <typename T, int D, int P, bool WHOLE> dram_status launch(const dram_kernel_args *args, job j)

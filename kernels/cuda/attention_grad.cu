@@ -37,8 +37,7 @@ template <typename T> struct query_tile {
 enum { OF_WEIGHT = 6, OF_GRADIENT = 7 };
 
 template <typename T, int D>
-__device__ DRAM_INLINE void take_saved(const job &j, const region &r, const queries<T> &q, const query_tile<T> &m,
-                                       int rows)
+__device__ DRAM_INLINE void take_saved(const job &j, const region &r, const query_tile<T> &m, int rows)
 {
     const T *dout = static_cast<const T *>(j.dout) + r.head * j.d;
     load_rows<T, D>(j, dout, j.dim, m.dout, rows,
@@ -314,7 +313,7 @@ __device__ DRAM_INLINE void query_gradients(const job &j, const region &r, queri
     float dq[D / 8][4] = {};
     q.at[0] = q.at[1] = -1;
     take_queries<T, D>(j, r, q, (int)blockDim.x / 2);
-    take_saved<T, D>(j, r, q, m, (int)blockDim.x / 2);
+    take_saved<T, D>(j, r, m, (int)blockDim.x / 2);
     if (padded) {
         of_padding<T, D>(j, r, q, m, dq);
         give_bias<T, D>(j, r, q, m, partial + 2 * (j.sh + j.sw - 1) * j.d);
