@@ -10,12 +10,12 @@ import collections
 import re
 import sys
 
-FILTERED = re.compile(r"\(anonymous namespace\)::|_GLOBAL__N__\w+::|\(int\)|\(bool\)|dram_attention::|dram_")
+PREFIXES = re.compile(r"\(anonymous namespace\)::|_GLOBAL__N__\w+::|\(int\)|\(bool\)|dram_attention::|dram_")
 
 
 def short(name):
     """A kernel's name with its template arguments alone."""
-    name = FILTERED.sub("", name)
+    name = PREFIXES.sub("", name)
     name = re.sub(r"^(void|static) ", "", name)
     depth = 0
     for at, letter in enumerate(name):
@@ -59,8 +59,7 @@ def count(code, loop):
 
 
 def hot_loop(code):
-    """The shortest of the loops that hold most HMMAs but need not be entered again for each tile: of nested ones the
-    outermost that has twice the HMMAs of what it holds, else the inner."""
+    """The loop with most HMMAs: of nested ones the outermost that has twice those of what it holds, else the inner."""
     with_mma = [(count(code, loop)["HMMA"], loop) for loop in loops_of(code)]
     with_mma = [(n, loop) for n, loop in with_mma if n]
     innermost = [
