@@ -3,8 +3,8 @@
  *
  * A block owns up to 96 queries of one region, 16 a warp, and meets the keys tile by tile with an online softmax (Dao
  * et al., "FlashAttention", 2022; the division of work is that of Dao, "FlashAttention-2", 2023). Keys and values of
- * the next tile are copied while one is worked on. The padding of a window is the first "key" of the softmax: its weight
- * is known from the factors, its value is the bias, so that only real keys are met.
+ * the next tile are copied while one is worked on. The padding of a window is the first "key" of the softmax: its
+ * weight is known from the factors, its value is the bias, so that only real keys are met.
  *
  * A tile is rows of a chunk side by side, each with 16 or 32 places. So all tiles of a column of chunks have the same
  * relative terms by columns: they stay in registers, and the products q . k begin with them. A place without a key has
@@ -17,7 +17,8 @@
  * Limits, for L queries against S keys each and one head of d: 4 L S d FLOPs on tensor cores (6 with two pieces), L S
  * exponentials of which a multiprocessor makes 16 a clock; memory moved: q and out once, k and v once for each 96
  * queries, mostly from L2: 10 bytes for each 1000 FLOPs with one piece. Before either comes issue: a warp takes
- * some 215 slots for 16 queries x 32 keys at d = 64, of which 32 are mma, and 245 for 40 at d = 80 (scripts/sass.sh). */
+ * 208 slots for 16 queries x 32 keys at d = 64, of which 32 are mma, and 243 for 40 at d = 80 (scripts/sass.sh, sm_90).
+ */
 #include "kernels/cuda/attention.cuh"
 
 using namespace dram_attention;
@@ -77,7 +78,7 @@ __device__ DRAM_INLINE void take_keys(const job &j, const region &r, const chunk
                 DRAM_UNROLL
                 for (int p = 0; p < PACKS; p += 4) {
                     bool in = p + 4 <= PACKS || t < PACKS - p;
-                    if (in) dram_copy16(to + p * V, from + p * V, there && (D == MOST_D || (p + t) * V < j.d));
+                    if (in) dram_copy16(to + p * V, from + p * V, there && (p + t) * V < j.d);
                 }
             }
         }

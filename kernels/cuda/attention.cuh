@@ -150,8 +150,9 @@ __device__ static inline span span_of(const region &r, int from, int n, bool ver
 }
 
 /* For 16 queries i, at positions p_i within `reach`, and keys `key0` .. + keys of `size` along an axis:
- * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1], the table as `TABLE` pieces. q: the first one's
- * row. WHOLE: d = D, and the table's rows are met two numbers at a time, all of a step's before its products. */
+ * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1], the table as `TABLE` pieces.
+ * q: the first one's row. WHOLE: d = D, and the table's rows are met two numbers at a time, all of a step's before its
+ * products. */
 template <typename T, int D, int TABLE, bool WHOLE>
 __device__ DRAM_INLINE void relative_by(const float *table, int d, int size, const T *q, const int *position,
                                         span reach, int key0, int keys, float *to, int by_query, int by_key)
