@@ -14,6 +14,12 @@
 #define MEAN ON "resolution_distill.target=mean "
 #define ALONE MEAN "task.enabled=false "
 
+#ifdef DRAM_SANITIZED /* some rows are enough there, where each takes long */
+enum { FEWER = 2 };
+#else
+enum { FEWER = 0 };
+#endif
+
 static void ok(dram_status status)
 {
     if (status != DRAM_OK) fail_msg("%s", dram_error_text());
@@ -109,7 +115,7 @@ static void the_mean_follows_the_weights(void **state)
                 {4, MEAN "train.accumulate=2 optim.type=sgd train.precision=bf16"},
                 {2, ALONE "student.arch=vit_micro optim.clip_norm=0"}, /* and here they do not */
                 {4, "threads=1 resolution_distill.target=mean train.accumulate=2 sam_distill.distill_interval=2 "}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = FEWER; i < sizeof rows / sizeof rows[0]; i++) {
         char set[600];
         trainer t;
         int64_t moved;
@@ -283,7 +289,7 @@ static void recompute_of_two_passes(void **state)
     dram_step_result result;
     open_on(state, &stored, MEAN, 2);
     one_step(&stored, 0, 0, 1, &result);
-    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+    for (size_t i = FEWER; i < sizeof sets / sizeof sets[0]; i++) {
         char set[600];
         int compared;
         snprintf(set, sizeof set, "%s%s", MEAN, sets[i]);
