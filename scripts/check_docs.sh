@@ -42,7 +42,7 @@ not_run=(
   '*scripts/@(build|nvcc|gpu_bundle).sh*|cmake *|*-B build/*' 'builds'
   'ctest *|*scripts/@(test|check_all|check_pages|same|quickstart|teacher).sh*' 'takes minutes'
   '*scripts/@(bench|ablation|claims|results|teach).sh*|*bench/*.sh*' 'measures or trains for minutes'
-  '*scripts/@(gpu_check|spills).sh*|*gpu-bundle*' 'needs a GPU or its compiler'
+  '*scripts/@(gpu_check|sass|spills).sh*|*gpu-bundle*' 'needs a GPU or its compiler'
   '*scripts/tiers.sh*|*scripts/check_docs.sh*' 'is run below'
   '*build/release/bench_@(conv|attention|gelu|gpu)*|*--calibrate*' 'measures this machine'
   'build/release/tests/*' 'trains'
