@@ -99,11 +99,11 @@ each_run() {
   done
 }
 
-# chosen_by GROUP SET RUN SEED FOLDER: what the run itself was evaluated on at its end, at the time it ended
+# chosen_by GROUP SET SIDE RUN SEED FOLDER: what the run itself was evaluated on at its end, at the time it ended
 chosen_by() {
-  local summary=$5/summary.json
-  has "$1" "$3" "$4" "$2" && return
-  jq '.eval + {data_size: 128}' "$summary" | keep "$(date -u -r "$summary" +%Y-%m-%dT%H:%M:%SZ)" "$1" "$3" "$4" "$2" \
+  local summary=$6/summary.json
+  has "$1" "$4" "$5" "$2" && return
+  jq --argjson side "$3" '.eval + {data_size: $side}' "$summary" | keep "$(date -u -r "$summary" +%Y-%m-%dT%H:%M:%SZ)" "$1" "$4" "$5" "$2" \
     "$(value "$summary" steps)" "$(value "$summary" planned_peak_bytes)"
 }
 
@@ -129,13 +129,13 @@ teacher() {
 group_choose() {
   teacher choose
   sweep configs/teach/choose-sweep.yaml teach-choose
-  each_run teach-choose chosen_by choose choose
+  each_run teach-choose chosen_by choose choose 128
 }
 
 group_scenes() {
   teacher choose
   sweep configs/teach/scenes-sweep.yaml teach-scenes
-  each_run teach-scenes chosen_by scenes choose
+  each_run teach-scenes chosen_by scenes choose 128
   teacher held-out other-look
   each_run teach-scenes held_out scenes
 }
@@ -144,14 +144,15 @@ group_start() {
   teacher choose
   train teach-distilled configs/teach/distilled.yaml
   sweep configs/teach/start-sweep.yaml teach-start
-  each_run teach-start chosen_by start choose
+  each_run teach-start chosen_by start choose 128
   each_run teach-start held_out start
 }
 
 # ---- drives ----
 
-# Links to all photographs of CamVid in one folder, and lists of them: of a drive's own (NAME.txt), of the others
-# (not-NAME.txt), and the others parted for choosing: the last fifth of each drive's frames, in order, and what is before.
+# Links to all photographs of CamVid in one folder, and lists of them for each fold: those of the drive that is held out
+# (NAME.txt), the last fifth of each other drive's frames, to choose by (not-NAME-choose.txt), and what is before, to learn
+# from (not-NAME-learn.txt).
 photographs() {
   local part=scenes/camvid.part drive
   [ -d scenes/camvid ] && return
@@ -162,10 +163,9 @@ photographs() {
   ln -s "$camvid"/{train,val}/labels/* "$part/labels"
   for drive in "${drives[@]}"; do
     (cd "$part/images" && printf '%s\n' "$drive"_*) >"$part/$drive.txt"
-    (cd "$part/images" && printf '%s\n' *) | grep -vxFf "$part/$drive.txt" >"$part/not-$drive.txt"
-    awk -F_ '{ n[$1]++; name[NR] = $0; drive[NR] = $1; at[NR] = n[$1] }
-      END { for (i = 1; i <= NR; i++) if (at[i] > 0.8 * n[drive[i]]) print name[i] }' "$part/not-$drive.txt" >"$part/not-$drive-choose.txt"
-    grep -vxFf "$part/not-$drive-choose.txt" "$part/not-$drive.txt" >"$part/not-$drive-learn.txt"
+    (cd "$part/images" && printf '%s\n' *) | grep -vxFf "$part/$drive.txt" |
+      awk -F_ -v list="$part/not-$drive" '{ n[$1]++; name[NR] = $0; drive[NR] = $1; at[NR] = n[$1] }
+        END { for (i = 1; i <= NR; i++) print name[i] >(list (at[i] > 0.8 * n[drive[i]] ? "-choose.txt" : "-learn.txt")) }'
   done
   mv "$part" scenes/camvid
 }
@@ -178,14 +178,17 @@ fold() {
 fold_student() { fold "$1" "$2" "$3" "$4" 128; }
 
 group_drives() {
-  local drive list
+  local drive lists folder
   photographs
   [ -f "$runs/vit_micro/summary.json" ] || scripts/teacher.sh
   for drive in "${drives[@]}"; do
-    list=data.train.list=scenes/camvid/not-$drive.txt
-    train "teach-drives-teacher-$drive" configs/teach/drives-teacher.yaml "$list"
-    sweep configs/teach/drives-sweep.yaml "teach-drives-$drive" "$list" \
-      sam_distill.teacher.weights="$runs/teach-drives-teacher-$drive/student.safetensors"
+    lists=(data.train.list="scenes/camvid/not-$drive-learn.txt" data.val.list="scenes/camvid/not-$drive-choose.txt")
+    folder=teach-drives-teacher-$drive
+    train "$folder" configs/teach/drives-teacher.yaml "${lists[@]}"
+    chosen_by drives "choose-$drive" 320 teacher 1 "$runs/$folder"
+    sweep configs/teach/drives-sweep.yaml "teach-drives-$drive" "${lists[@]}" \
+      sam_distill.teacher.weights="$runs/$folder/student.safetensors"
+    each_run "teach-drives-$drive" chosen_by drives "choose-$drive" 128
   done
   for drive in "${drives[@]}"; do
     fold "$drive" teacher 1 "$runs/teach-drives-teacher-$drive" 320
@@ -195,13 +198,13 @@ group_drives() {
 
 # ---- the page ----
 
-# tell GROUP:RUN SET SIZE [OVER-GROUP:RUN [SIZE]]: its mIoU in points, mean and sample deviation over seeds; or what it has
+# tell GROUP:RUN SET SIZE [OVER-GROUP:RUN [SIZE]]: its mIoU in points, mean and sample deviation over seeds (and folds); or what it has
 # more than another, seed by seed, and that in standard errors; nothing where there is no line. SET may be `drives`: all.
 tell() {
   [ -f "$kept" ] || return 0
   awk -F, -v of="$1" -v set="$2" -v size="$3" -v over="${4:-}" -v over_size="${5:-$3}" '
-    function points(n, s, q) { return sprintf("%.1f ± %.1f", 100 * s / n, n > 1 ? 100 * sqrt((q - s * s / n > 0 ? q - s * s / n : 0) / (n - 1)) : 0) }
-    $5 != set && !(set == "drives" && $2 == "drives") { next }
+    function spread() { return n > 1 ? sqrt((q - s * s / n > 0 ? q - s * s / n : 0) / (n - 1)) : 0 }
+    $5 != set && !(set == "drives" && $2 == "drives" && $5 !~ /^choose/) { next }
     $2 ":" $3 == of && $6 == size { mine[$4, $5] = $7 }
     $2 ":" $3 == over && $6 == over_size { other[$4, $5] = $7 }
     END {
@@ -210,8 +213,9 @@ tell() {
         v = mine[k] - (over == "" ? 0 : other[k]); n++; s += v; q += v * v
       }
       if (!n) exit
-      printf "%s", points(n, s, q)
-      if (over != "" && n > 1) { e = sqrt((q - s * s / n) / (n - 1) / n); if (e > 0) printf " (%.1f se)", s / n / e }
+      printf "%.1f", 100 * s / n
+      if (n > 1) printf " ± %.1f", 100 * spread()
+      if (over != "" && spread() > 0) printf " (%.1f se)", s / n / (spread() / sqrt(n))
     }' "$kept"
 }
 
@@ -245,7 +249,7 @@ scenes_table() {
 low_table() {
   local line run label
   [ -n "$(tell "$alone" held-out 64)" ] || { echo "$missing"; return; }
-  echo "| a student learns from | at 128 | at 64 | gain at 64 | lost from 128 to 64 |"
+  echo "| a student learns from | at 128 | at 64 | gain at 64 | 64 against 128 |"
   echo "|---|---:|---:|---:|---:|"
   for line in "${students[@]}"; do
     run=${line%|*} label=${line##*|}
@@ -281,11 +285,13 @@ drives_table() {
 
 # What was tried, in the order in which it ended.
 choose_table() {
-  [ -f "$kept" ] && grep -q ',choose,' "$kept" || { echo "$missing"; return; }
+  if ! grep -qs ',choose,' "$kept"; then
+    echo "$missing"
+    return
+  fi
   echo "| ended | run | seed | mIoU on the scenes to choose by |"
   echo "|---|---|---:|---:|"
-  awk -F, '$5 == "choose" { printf "%s,%s: %s,%s,%.1f\n", $1, $2, $3, $4, 100 * $7 }' "$kept" | sort |
-    awk -F, '{ printf "| %s | %s | %s | %s |\n", $1, $2, $3, $4 }'
+  awk -F, '$2 == "choose" || $3 == "teacher" && $5 == "choose" { printf "| %s | %s | %s | %.1f |\n", $1, $3, $4, 100 * $7 }' "$kept" | sort
 }
 
 # A dot a run, of both held-out sets

@@ -26,7 +26,7 @@ for script in scripts/*.sh bench/*.sh; do
   call 0 "$script" --help
   call 2 "$script" --no-such-option
   case $script in
-    scripts/build.sh | scripts/results.sh | scripts/teach.sh | scripts/nvcc.sh | scripts/check_pages.sh) ;; # take any number
+    scripts/build.sh | scripts/results.sh | scripts/teach.sh | scripts/nvcc.sh | scripts/sass.sh | scripts/check_pages.sh) ;; # take any number
     *) call 2 "$script" 1 2 3 4 5 ;;
   esac
   grep -q '^# usage: .* \[\|^# usage: [a-z_]*\.sh$' "$script" || call 2 "$script" # one that cannot do without arguments
