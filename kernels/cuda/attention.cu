@@ -217,7 +217,7 @@ __device__ DRAM_INLINE void meet_chunk(const job &j, const region &r, const quer
     constexpr int EACH = 2 * KEYS<P> * ROW<D>, N = KEYS<P> / 8;
     places at = places_of<P>(c);
     const float *by_row = q.factor[0] + (warp_of() * 16 + group_of()) * LD_ROWS;
-    int idle = dram_kept(r.from + 16 * warp_of() >= r.queries); /* a warp without queries copies keys and no more */
+    int idle = dram_held(r.from + 16 * warp_of() >= r.queries); /* a warp without queries copies keys and no more */
     T *now = tiles, *next = tiles + EACH;
     int y = 0;
     auto begin_tile = [&]() {

@@ -120,7 +120,7 @@ __device__ static inline int dram_thread_again()
 }
 
 /* x, kept as it is in a register, and not what it was worked out from. */
-__device__ static inline int dram_kept(int x)
+__device__ static inline int dram_held(int x)
 {
 #ifndef DRAM_CUDA_SIM
     asm volatile("" : "+r"(x));

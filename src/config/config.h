@@ -146,12 +146,12 @@ dram_status dram_config_each(const dram_config *cfg, const dram_config *standard
  * used: the keys that have an effect (dram_config_tell_idle), but for name, seed and run.dir: two configs of one such
  *       text are the same but for these. Not `all`: without the FREE keys too.
  * kept: the same without the FREE keys: what the results depend on, for a checkpoint.
- * base: yaml of a file with its bases alone, below a comment: "# FILE, WHAT".
+ * base: yaml of what was loaded from a file, below a comment: "# FILE, WHAT".
  * schema: JSON schema (draft 2020-12) of a config file. markdown: a table of all keys. */
 dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out);
 dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out);
 dram_status dram_config_write_used(const dram_config *cfg, bool all, dram_str *out);
-dram_status dram_config_write_base(const char *file, const char *what, dram_str *out);
+dram_status dram_config_write_base(const dram_config *base, const char *what, dram_str *out);
 dram_status dram_config_schema(dram_str *out);
 dram_status dram_config_markdown(dram_str *out);
 

@@ -276,14 +276,21 @@ static dram_status find_differs(expansion *e)
 
 /* ---- the sweep ---- */
 
+/* For readers of the folder: a sweep can do without. */
 static dram_status write_base(const dram_sweep_spec *spec, dram_sweep *sweep)
 {
+    dram_config *base;
     dram_str what = {0}, yaml = {0};
+    TRY(dram_config_try(spec->base, NULL, 0, &base));
     dram_str_add(&what, "the base of the sweep %s", spec->file ? spec->file : sweep->name);
-    dram_status status = what.failed ? no_memory() : dram_config_write_base(spec->base, what.text, &yaml);
+    dram_status status = what.failed ? no_memory() : dram_config_write_base(base, what.text, &yaml);
     dram_str_free(&what);
+    dram_config_free(base);
+    if (status == DRAM_ERR_CONFIG) dram_warn("the sweep will not keep its base: %s", dram_error_text()); /* no UTF-8 */
+    if (status != DRAM_OK) dram_str_free(&yaml);
+    if (status == DRAM_ERR_CONFIG) dram_error_clear();
     sweep->base = yaml.text;
-    return status;
+    return status == DRAM_ERR_CONFIG ? DRAM_OK : status;
 }
 
 /* What all points share is taken of the base. */

@@ -151,7 +151,7 @@ static dram_status fill(const dram_sweep *sweep)
     TRY(check_empty(sweep->directory));
     TRY(save_configs(sweep));
     TRY(save(sweep, "sweep.yaml", sweep->yaml));
-    TRY(save(sweep, "base.yaml", sweep->base));
+    if (sweep->base) TRY(save(sweep, "base.yaml", sweep->base));
     cJSON *root = dram_sweep_json(sweep);
     if (!root) return DRAM_ERR_MEMORY;
     dram_status status = dram_sweep_plan_path(sweep->directory, &path);

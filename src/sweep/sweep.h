@@ -98,7 +98,7 @@ typedef struct {
 typedef struct {
     char *name, *directory; /* run.dir/NAME; owned */
     char *source;           /* the file as it was named, or the config of the command line; owned */
-    char *yaml, *base;      /* what sweep.yaml and base.yaml will hold; owned; NULL after dram_sweep_load */
+    char *yaml, *base;      /* what sweep.yaml and base.yaml will hold; owned; NULL: none, as after dram_sweep_load */
     dram_quality quality;
     int64_t *seeds; /* [n_seeds]; owned */
     int n_seeds;

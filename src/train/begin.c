@@ -119,17 +119,6 @@ static dram_status keep_config(dram_run *r, const char *directory)
     return dram_configs_keep(directory, r->state.step, &r->yaml);
 }
 
-/* Right after the config was read, so that it is what the files said then. It is for readers: a run can do without. */
-static dram_status read_base(dram_run *r)
-{
-    dram_status status = is_first(r) ? dram_configs_write_base(r->loaded, &r->base) : DRAM_OK;
-    if (status == DRAM_OK || status == DRAM_ERR_MEMORY) return status;
-    dram_warn("the run will not keep what its config was made from: %s", dram_error_text());
-    dram_error_clear();
-    dram_str_free(&r->base);
-    return DRAM_OK;
-}
-
 static dram_status load_state(dram_run *r)
 {
     if (!r->resumed.step) return DRAM_OK;
@@ -280,7 +269,8 @@ static dram_status choose(dram_run *r, dram_resume *resume)
     dram_status status = dram_config_check_inputs(r->loaded, true);
     if (status == DRAM_OK) status = dram_headroom_check_budget(r->loaded);
     if (status == DRAM_OK) status = count_ranks(r);
-    if (status == DRAM_OK) status = read_base(r);
+    if (status == DRAM_OK && is_first(r))
+        status = dram_configs_write_base(r->loaded, &r->base); /* while files are as they were */
     TRY(dram_ranks_together(r->comm, status));
     TRY(find_directory(r, resume));
     TRY(go_on(r, find_checkpoint(r, *resume))); /* files of weights may be read for minutes */

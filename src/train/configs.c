@@ -142,14 +142,21 @@ done:
 
 dram_status dram_configs_write_base(const dram_config *cfg, dram_str *yaml)
 {
-    const char *file = dram_config_file(cfg), *base = dram_config_base(cfg);
+    const char *file = dram_config_file(cfg), *named = dram_config_base(cfg);
+    dram_config *base;
     dram_str what = {0};
     if (!file) return DRAM_OK;
-    dram_str_add(&what, base ? "the base of %s" : "%s", base ? file : "without what the command line set");
+    TRY(dram_config_try(named ? named : file, NULL, 0, &base));
+    dram_str_add(&what, named ? "the base of %s" : "%s", named ? file : "without what the command line set");
     dram_status status = what.failed ? dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its base", file)
-                                     : dram_config_write_base(base ? base : file, what.text, yaml);
+                                     : dram_config_write_base(base, what.text, yaml);
     dram_str_free(&what);
-    return status;
+    dram_config_free(base);
+    if (status != DRAM_ERR_CONFIG) return status;
+    dram_warn("the run will not keep what its config was made from: %s", dram_error_text()); /* no UTF-8 */
+    dram_error_clear();
+    dram_str_free(yaml);
+    return DRAM_OK;
 }
 
 static dram_status is_inside(const char *file, const char *directory, bool *inside)

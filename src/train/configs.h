@@ -17,7 +17,8 @@ dram_status dram_configs_keep(const char *directory, int64_t step, const dram_st
 #define DRAM_CONFIGS_BASE "base.yaml"
 
 /* The text of base.yaml for a run of this config: its base without what its file and the command line set; of a file
- * without a base that file, without what the command line set. Without a file, *yaml stays as it is. */
+ * without a base that file, without what the command line set. Without a file, or where it cannot be written, which is
+ * warned of, *yaml is empty. DRAM_ERR_CONFIG: it cannot be read any more. */
 dram_status dram_configs_write_base(const dram_config *cfg, dram_str *yaml);
 
 /* Keeps that text of a run at its first step. What an earlier attempt kept is put aside where it is another. A file that
