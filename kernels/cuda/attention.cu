@@ -259,9 +259,15 @@ template <typename T, int D> __device__ DRAM_INLINE void finish(const job &j, co
     store_rows<T, D>(j, s.out, factor[0], factor[1], row[0], row[1]);
 }
 
-/* Warps of a block, and blocks that a multiprocessor shall have registers for. */
+/* Warps of a block, and blocks that a multiprocessor shall have registers for. From compute capability 10.0 on two
+ * blocks with heads of 80 would spill some; 12.0 has shared memory for one. */
 constexpr int WARPS = 6;
-template <typename T> constexpr int BLOCKS = sizeof(T) == 2 ? 2 : 1;
+#ifdef __CUDA_ARCH__
+template <typename T, int D>
+constexpr int BLOCKS = sizeof(T) == 4 || __CUDA_ARCH__ >= (D == MOST_D ? 1000 : 1200) ? 1 : 2;
+#else
+template <typename T, int D> constexpr int BLOCKS = 2; /* nobody asks */
+#endif
 
 /* A block's shared memory, as if it had all warps and a whole chunk, so that every place is known to the compiler. The
  * factors by columns are made where the tiles will be. */
@@ -278,7 +284,7 @@ template <typename T, int D, int P> struct shared_room {
 
 /* WHOLE: heads of d = D, whose rows can be moved 16 bytes at a time. */
 template <typename T, int D, int P, bool WHOLE>
-__global__ void __launch_bounds__(WARPS * 32, BLOCKS<T>) attention_kernel(job j)
+__global__ void __launch_bounds__(WARPS * 32, BLOCKS<T, D>) attention_kernel(job j)
 {
     constexpr int TABLE = P == 1 ? 2 : 3;
     if (WHOLE) {

@@ -172,9 +172,8 @@ __device__ DRAM_INLINE void relative_by(const float *table, int d, int size, con
     DRAM_ROLLED
     for (int r0 = 0; r0 < count; r0 += 8) {
         float s[4] = {};
-        int row = lowest + r0 + g; /* those beyond the table are no key's */
         if constexpr (WHOLE) {
-            const float *from = table + min(row, 2 * size - 2) * D + 2 * t;
+            const float *from = table + (lowest + min(r0 + g, count - 1)) * D + 2 * t; /* those beyond are no key's */
             dram_pack<float, 2> pairs[STEPS][2];
             DRAM_UNROLL
             for (int k = 0; k < STEPS; k++) {

@@ -126,7 +126,7 @@ static void sharpen(const optest_case *c, dram_rng *rng, double *const in[])
     }
 #define ROUNDED(NAME, TYPE, H, W, D, WINDOW, S_H, S_W)                                                                 \
     {                                                                                                                  \
-        .name = NAME, .attr = {.heads = 1, .window = WINDOW, .rounded = 1},                                            \
+        .name = NAME, .attr = {.heads = 1, .window = WINDOW, .rounded = 1}, .out_dtype = {TYPE, DRAM_F32},             \
         .tol = {1.05 * ((TYPE) == DRAM_BF16 ? 0x1p-8 : 0x1p-11), (TYPE) == DRAM_BF16 ? 0x1p-8 : 0x1p-11}, .in = {      \
             {OPTEST_SHAPE(1, H, W, 3 * D), .dtype = TYPE},                                                             \
             {OPTEST_SHAPE(2 * S_H - 1, D), .low = -0.3, .high = 0.3},                                                  \
