@@ -2,12 +2,16 @@
 # What every command does with little memory to map: under `ulimit -v` of FROM MiB to TO in steps of STEP (128 to 1024, 16)
 # it is done, or ends with exit status 3 or 1 and one line that says why, within ten seconds.
 # Where the system's own loader cannot map the libraries, that is its line and exit status 127.
+# With --group the limit is that of a control group's memory (FOLDER is made, say /sys/fs/cgroup/dram, or
+# /sys/fs/cgroup/memory/dram where groups are of version 1; needs the right to). No command may be killed by the system.
 # Prints a line for each limit: what each command did. Exits with 1 when anything hangs, dies or says nothing, and when a
 # command is done under none of the limits. LIMITS_SECONDS (10) is for machines with other work.
-# usage: limits.sh [FROM TO STEP]
+# usage: limits.sh [--group FOLDER] [FROM TO STEP]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-arguments 0 3 "$@"
+arguments 0 5 "$@"
+group=
+[ "${1:-}" != --group ] || { group=${2:?$(usage)}; shift 2; }
 [ $# = 0 ] || [ $# = 3 ] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 find_dram
@@ -20,7 +24,27 @@ seconds=${LIMITS_SECONDS:-10}
 mapfile -t limits < <(seq "${1:-128}" "${3:-16}" "${2:-1024}")
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+leave() {
+  rm -rf "$work"
+  [ -z "$group" ] || rmdir "$group"
+}
+[ -z "$group" ] || mkdir "$group" || exit 1
+trap leave EXIT
+
+# limited LIMIT COMMAND ...: runs it under so many MiB
+limited() {
+  local bytes=$(($1 * 1048576))
+  shift
+  if [ -z "$group" ]; then
+    ulimit -v $((bytes / 1024))
+  else
+    [ ! -e "$group/memory.force_empty" ] || echo 0 >"$group/memory.force_empty"
+    echo "$bytes" >"$group/$([ -e "$group/memory.max" ] && echo memory.max || echo memory.limit_in_bytes)"
+    echo "$BASHPID" >"$group/cgroup.procs"
+  fi
+  exec "$@"
+}
+
 "$dram" synth "$work/scenes" --count 8 --seed 4 >/dev/null
 tiny=("$PWD/configs/quickstart.yaml" data.train.images="$work/scenes/images" data.train.labels="$work/scenes/labels"
   data.val.images="$work/scenes/images" data.val.labels="$work/scenes/labels" data.size=64 sam_distill.sam_input_size=64
@@ -65,12 +89,12 @@ try() {
   mkdir "$work/new"
   arguments_of "$1"
   code=0
-  (ulimit -v $(($2 * 1024)) && exec timeout -s KILL "$seconds" "$dram" "${call[@]}") >"$work/out" 2>"$work/err" || code=$?
+  (limited "$2" timeout -s KILL "$seconds" "$dram" "${call[@]}") >"$work/out" 2>"$work/err" || code=$?
   case $code in
     0) done_once[$1]=1 ;;
     1 | 3) [ "$(grep -c '^dram: ' "$work/err")" = 1 ] || bad "$1" "$2" "ends with $code and has not one line that says why" ;;
     127) grep -q 'loading shared libraries' "$work/err" || bad "$1" "$2" "ends with 127" ;;
-    137) bad "$1" "$2" "takes more than $seconds seconds" ;;
+    137) bad "$1" "$2" "takes more than $seconds seconds, or is killed by the system" ;;
     *) bad "$1" "$2" "ends with $code" ;;
   esac
 }

@@ -8,8 +8,7 @@
 #define DRAM_KERNELS_CPU_ATTENTION_H
 
 #include "kernels/cpu/cpu.h"
-
-enum { DRAM_ATTENTION_LEAST_TILE = 16 }; /* queries, and keys: src/ops/attention.c sees to it that this fits */
+#include "scratch/attention.h"
 
 typedef struct {
     dram_dtype dtype; /* of qkv, out, dout and dqkv */
@@ -116,8 +115,11 @@ dram_attention DRAM_CPU(attention_of)(const dram_kernel_args *args);
 /* The largest tiles that fit in so many floats. */
 dram_status DRAM_CPU(attention_tiles)(dram_attention *j, int64_t floats, bool backward);
 
-/* Floats for a tile of bq queries and bk keys: as src/ops/attention.c asks for. */
-int64_t DRAM_CPU(attention_floats)(const dram_attention *j, int64_t bq, int64_t bk, bool backward);
+/* What the bytes of scratch depend on. */
+static inline dram_attention_sizes dram_attention_sizes_of(const dram_attention *j)
+{
+    return (dram_attention_sizes){.low = j->dtype != DRAM_F32, .sh = j->sh, .sw = j->sw, .d = j->d};
+}
 
 /* Queries from .. from + n (of q, or of dout), or keys (part 1) or values (2), into room [n, ld]. */
 void DRAM_CPU(attention_queries)(const dram_attention *j, const dram_region *r, int64_t from, int64_t n, float *room);

@@ -12,7 +12,7 @@
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/tile.h"
 
-enum { LEAST_TILE = DRAM_ATTENTION_LEAST_TILE, PARTIALS = 8 };
+enum { LEAST_TILE = DRAM_ATTENTION_LEAST_TILE };
 
 /* What a query tile needs in the backward, beside its queries; all in scratch. */
 typedef struct {
@@ -86,7 +86,7 @@ static void score_gradients(const dram_attention *j, const dram_queries *q, cons
 /* Floats to hold the gradients of so many keys and values. */
 static int64_t held_floats(const dram_attention *j, int64_t keys)
 {
-    return 2 * keys * dram_tile_columns(j->d);
+    return dram_attention_held(j->d, keys);
 }
 
 static void add_row(float *to, const float *from, int64_t d)
@@ -256,17 +256,18 @@ static void add_groups(const dram_attention *j, int64_t at, int64_t n, float *ou
 /* Tiles, and the keys whose gradients are held: all of them, or about half of the scratch, in whole tiles. */
 static dram_status divide_tile(dram_attention *j)
 {
+    const dram_attention_sizes s = dram_attention_sizes_of(j);
     int64_t all = j->sh * j->sw, room = j->scratch_row, row = held_floats(j, 1);
     j->held = all;
     if (j->dtype == DRAM_F32) return DRAM_CPU(attention_tiles)(j, room, true);
-    int64_t most = (room - DRAM_CPU(attention_floats)(j, LEAST_TILE, LEAST_TILE, true)) / row;
+    int64_t most = (room - dram_attention_floats(&s, LEAST_TILE, LEAST_TILE, true)) / row;
     most = dram_min(room / 2 / row, most);
     if (most < LEAST_TILE) most = LEAST_TILE;
     most = dram_min(most, all);
     TRY(DRAM_CPU(attention_tiles)(j, room - most * row, true));
     if (most < all) {
         j->bk = dram_min(j->bk, most);
-        j->held = dram_min(all, (room - DRAM_CPU(attention_floats)(j, j->bq, j->bk, true)) / row / j->bk * j->bk);
+        j->held = dram_min(all, (room - dram_attention_floats(&s, j->bq, j->bk, true)) / row / j->bk * j->bk);
     }
     return DRAM_OK;
 }
@@ -274,11 +275,12 @@ static dram_status divide_tile(dram_attention *j)
 /* Divides each worker's share of the workspace into partial sums and a tile with what it holds. */
 static dram_status divide(dram_attention *j, int workers)
 {
-    bool low = j->dtype != DRAM_F32;
-    int64_t floats = j->scratch_row, partials = PARTIALS, part = low ? 8 : 4;
-    int64_t smallest = DRAM_CPU(attention_floats)(j, LEAST_TILE, LEAST_TILE, true);
+    const dram_attention_sizes s = dram_attention_sizes_of(j);
+    bool low = s.low;
+    int64_t floats = j->scratch_row, partials = DRAM_ATTENTION_PARTIALS, part = low ? 8 : 4;
+    int64_t smallest = dram_attention_floats(&s, LEAST_TILE, LEAST_TILE, true);
     if (low) smallest += held_floats(j, dram_min(LEAST_TILE, j->sh * j->sw));
-    j->partial_floats = 2 * (j->sh + j->sw - 1) * j->d + (j->window ? 2 * j->dim : 0);
+    j->partial_floats = dram_attention_partial(j->sh, j->sw, j->d, j->dim, j->window);
     while (partials > 1 &&
            (partials * j->partial_floats > floats / part || smallest + partials * j->partial_floats > floats))
         partials--;

@@ -4,7 +4,7 @@
 #include "kernels/cpu/lowp.h"
 #include "kernels/cpu/tile.h"
 
-enum { LEAST_TILE = DRAM_ATTENTION_LEAST_TILE, QUERIES = 256, KEYS = 128 };
+enum { LEAST_TILE = DRAM_ATTENTION_LEAST_TILE };
 
 /* ---- gathering ---- */
 
@@ -118,21 +118,13 @@ void DRAM_CPU(attention_factor)(const dram_attention *j, const dram_region *r, c
 
 /* ---- scratch ---- */
 
-int64_t DRAM_CPU(attention_floats)(const dram_attention *j, int64_t bq, int64_t bk, bool backward)
-{
-    int64_t nq = dram_min(bq, j->sh * j->sw), nk = dram_min(bk, j->sh * j->sw), ld = dram_tile_stride(nq);
-    int64_t table = 2 * (j->sh > j->sw ? j->sh : j->sw) - 1, first = nk > table ? nk : table;
-    int64_t key_rows = j->dtype == DRAM_F32 ? 3 : 2; /* of others the gradients are held apart from the tile */
-    if (backward) return ld * (first + nk + 2 * (j->sh + j->sw + j->d + 1)) + (3 * nq + key_rows * nk) * j->ld;
-    return ld * (first + j->sh + j->sw + j->d + 3) + (nq + nk) * j->ld;
-}
-
 dram_status DRAM_CPU(attention_tiles)(dram_attention *j, int64_t floats, bool backward)
 {
+    const dram_attention_sizes s = dram_attention_sizes_of(j);
     int64_t all = j->sh * j->sw;
-    j->bq = dram_min(QUERIES, all);
-    j->bk = dram_min(KEYS, all);
-    while (DRAM_CPU(attention_floats)(j, j->bq, j->bk, backward) > floats) {
+    j->bq = dram_min(DRAM_ATTENTION_QUERIES, all);
+    j->bk = dram_min(DRAM_ATTENTION_KEYS, all);
+    while (dram_attention_floats(&s, j->bq, j->bk, backward) > floats) {
         if (j->bq <= LEAST_TILE && j->bk <= LEAST_TILE)
             return dram_fail(DRAM_ERR_INTERNAL, "attention: the workspace does not hold the smallest tile");
         int64_t *larger = j->bk >= j->bq ? &j->bk : &j->bq;

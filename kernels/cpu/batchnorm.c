@@ -4,10 +4,10 @@
  * at 3 to 7 FLOPs. The activation's mask is the sign of `normal` in the forward and, recomputed from the same numbers
  * by the same function, in the backward.
  */
+#include "scratch/batchnorm.h"
 #include "kernels/cpu/lowp.h"
 
-/* Tasks whose sums are kept apart: as the workspace rule in src/ops/batchnorm.c counts them. */
-enum { MAX_PARTS = 32, ROWS_AT_ONCE = 4 };
+enum { ROWS_AT_ONCE = 4 };
 
 typedef struct {
     const void *x, *dy, *residual;
@@ -99,7 +99,7 @@ static void run_rows(const dram_kernel_args *args, job *j, dram_task task)
 /* Sums over rows, in parts, added in the order of the parts into those of part 0. */
 static void run_parts(const dram_kernel_args *args, job *j, dram_task task)
 {
-    int64_t parts = dram_min(dram_min(MAX_PARTS, j->rows), dram_ceil_div(j->rows * j->channels, DRAM_PIECE));
+    int64_t parts = dram_batchnorm_parts(j->rows, j->channels);
     j->rows_per_task = dram_ceil_div(j->rows, parts);
     parts = dram_ceil_div(j->rows, j->rows_per_task);
     j->part = args->workspace;

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/kernel.h"
+#include "scratch/pieces.h"
 
 #define DRAM_CPU_JOIN_(a, b) dram_cpu_##a##_##b
 #define DRAM_CPU_JOIN(a, b) DRAM_CPU_JOIN_(a, b)
@@ -31,14 +32,5 @@
 #else
 #define DRAM_FMA(a, b, c) ((a) * (b) + (c))
 #endif
-
-static inline int64_t dram_min(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* How element-wise kernels cut n elements into tasks: pieces of 32 Ki elements keep both cores busy and the pool's
- * overhead (about a microsecond a call) out of sight. Independent of the number of workers. */
-enum { DRAM_PIECE = 32768 };
 
 #endif

@@ -5,12 +5,12 @@
  * pixel and class forward, 35 backward, at one byte a pixel (the logits stay in cache). Upsampling as F.interpolate
  * does it with align_corners=False, first vertically, for the columns that the chunk needs, then horizontally.
  */
+#include "scratch/cross_entropy.h"
 #include "kernels/cpu/math.h"
 
 enum {
-    LABEL_ROWS = 8, /* rows of labels a task of the forward takes */
-    LANES = 8,
-    CHUNK = 64 /* pixels of a chunk, fewer where the scratch is small */
+    LABEL_ROWS = DRAM_CROSS_ENTROPY_ROWS, /* of a task of the forward */
+    LANES = DRAM_CROSS_ENTROPY_LANES
 };
 
 static const float NOTHING = -1e30F; /* logit of the classes that fill up KP: its exponential is 0 */
@@ -19,6 +19,7 @@ typedef struct {
     double sum;
     int64_t bad_label; /* -1: none */
 } row_part;
+_Static_assert(sizeof(row_part) == DRAM_CROSS_ENTROPY_PART_BYTES, "what the rule gives a part");
 
 typedef struct {
     const float *logits;
@@ -62,13 +63,7 @@ static inline tap tap_of(int64_t at, int64_t from, double scale)
 /* Columns of logits that `room` pixels of a row read at most. */
 static int64_t most_columns(const job *j, int64_t room)
 {
-    return dram_min(j->w, room * j->w / j->width + 3);
-}
-
-/* As the workspace rules in src/ops/cross_entropy.c count it. */
-static int64_t floats_for(const job *j, int64_t room)
-{
-    return room * (j->padded + 3) + 2 * most_columns(j, room) * j->padded;
+    return dram_cross_entropy_columns(j->w, j->width, room);
 }
 
 static job job_of(const dram_kernel_args *args, void *scratch, int64_t scratch_bytes)
@@ -78,13 +73,13 @@ static job job_of(const dram_kernel_args *args, void *scratch, int64_t scratch_b
     j.h = l[1];
     j.w = l[2];
     j.classes = l[3];
-    j.padded = dram_ceil_div(j.classes, LANES) * LANES;
+    j.padded = dram_cross_entropy_padded(j.classes);
     j.height = y[1];
     j.width = y[2];
     j.scale_h = (double)j.h / (double)j.height;
     j.scale_w = (double)j.w / (double)j.width;
     j.scratch_floats = scratch_bytes / dram_pool_workers(args->pool) / (int64_t)sizeof(float);
-    for (j.room = CHUNK; j.room > 1 && floats_for(&j, j.room) > j.scratch_floats;) j.room--;
+    j.room = dram_cross_entropy_pixels(j.w, j.width, j.classes, j.scratch_floats);
     return j;
 }
 

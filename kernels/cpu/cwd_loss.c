@@ -5,11 +5,10 @@
  * for the maxima, and again for the sums), 28 backward, at 2 and 4 exponentials. Cells with a mask of 0 are not read,
  * so whatever the padding holds does not matter. Exponentials are in fp32, their sums in fp64.
  */
+#include "scratch/cwd_loss.h"
 #include "kernels/cpu/math.h"
 
-/* Channels of a task: two lines of the first cache a cell, their sums on the stack. The workspace rule in
- * src/ops/cwd_loss.c counts them too. */
-enum { STRIP = 32 };
+enum { STRIP = DRAM_CWD_STRIP }; /* sums of a task are on the stack */
 
 typedef struct {
     const float *s, *t, *mask, *acc;
@@ -29,7 +28,7 @@ static job job_of(const dram_kernel_args *args)
                  .images = s[0],
                  .cells = s[1] * s[2],
                  .channels = s[3],
-                 .strips = dram_ceil_div(s[3], STRIP),
+                 .strips = dram_cwd_strips(s[3]),
                  .sharpness = 1.0f / args->attr->scale};
 }
 

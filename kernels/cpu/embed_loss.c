@@ -3,16 +3,13 @@
  * Bound by memory: 8 bytes an element of s forward, 12 backward (16 with acc), at 3 to 10 FLOPs. Cells with a mask of 0
  * are not read, so whatever the padding holds does not matter.
  */
+#include "scratch/embed_loss.h"
 #include "kernels/cpu/cpu.h"
-
-typedef struct {
-    double error, mask; /* sums over a row of cells */
-} row_sum;
 
 typedef struct {
     const float *s, *t, *mask, *acc;
     float *out;
-    row_sum *row; /* [N,H] */
+    dram_embed_sum *row; /* [N,H] */
     int64_t images, height, width, channels;
     int mode;
     float dloss;
@@ -84,7 +81,7 @@ static void loss_row(void *context, int64_t task, int worker)
 {
     const job *j = context;
     const float *mask = j->mask + task * j->width;
-    row_sum sum = {0};
+    dram_embed_sum sum = {0};
     (void)worker;
     for (int64_t x = 0; x < j->width; x++) {
         int64_t at = (task * j->width + x) * j->channels;
@@ -102,7 +99,7 @@ DRAM_CPU_KERNEL(embed_loss)
     j.row = args->workspace;
     dram_pool_run(args->pool, j.images * j.height, loss_row, &j);
     for (int64_t n = 0; n < j.images; n++) {
-        row_sum sum = {0};
+        dram_embed_sum sum = {0};
         for (int64_t y = 0; y < j.height; y++) {
             sum.error += j.row[n * j.height + y].error;
             sum.mask += j.row[n * j.height + y].mask;

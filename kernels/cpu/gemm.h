@@ -16,6 +16,7 @@
 #define DRAM_KERNELS_CPU_GEMM_H
 
 #include "kernels/cpu/cpu.h"
+#include "scratch/linear.h"
 
 typedef struct {
     bool trans_a, trans_b; /* A is stored [M,K], or [K,M] when trans_a; B [K,N], or [N,K] when trans_b */
@@ -32,8 +33,8 @@ typedef struct {
     int64_t scratch_bytes;
 } dram_gemm;
 
-/* The least scratch of a product that is not all fp32, and what is worth giving: more is not used. */
-enum { DRAM_GEMM_SCRATCH = 16 << 10, DRAM_GEMM_SCRATCH_BEST = 1 << 20 };
+/* What is worth giving a product that is not all fp32: more is not used. The least is scratch/linear.h's. */
+enum { DRAM_GEMM_SCRATCH_BEST = 1 << 20 };
 
 /* On the calling thread: for use inside a task. The result depends on the shape, the types and scratch_bytes. */
 void DRAM_CPU(gemm_one)(const dram_gemm *g);

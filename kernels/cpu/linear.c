@@ -80,24 +80,38 @@ static void narrow_task(void *context, int64_t task, int worker)
  * narrow products alone. */
 static int64_t narrow_chunk(const dram_gemm *g, int64_t scratch_bytes)
 {
-    enum { SMALL = 24 << 10, MANY = 1024, FEW = 8 };
+    enum { FEW = 8 };
     if (g->a_type == DRAM_F32) return scratch_bytes > 0 ? ROWS : 0;
     int64_t room = scratch_bytes / (int64_t)sizeof(float) - dram_panel_floats(g->n, g->k);
-    if (dram_gemm_is_dot(g) || g->k * g->n > SMALL || g->m < MANY || room < g->k * g->n) return 0;
+    if (dram_gemm_is_dot(g) || !dram_linear_is_narrow(g->m, g->n, g->k) || room < g->k * g->n) return 0;
     int64_t chunk = dram_min(ROWS, room / (g->k + g->n));
     return chunk >= FEW ? chunk : 0;
 }
 
-static void multiply(const dram_kernel_args *args, dram_gemm *g)
+/* A bias of 16 bits is widened into the front of the workspace, which the rule made larger by that. */
+static const float *widened(const dram_tensor *bias, void **workspace, int64_t *bytes)
+{
+    int64_t taken = (dram_elements(&bias->shape) * (int64_t)sizeof(float) + 63) / 64 * 64;
+    if (!bias->data || bias->dtype == DRAM_F32) return bias->data;
+    float *room = *workspace;
+    *workspace = (char *)*workspace + taken;
+    *bytes -= taken;
+    return dram_lowp_load(bias->data, bias->dtype, 0, dram_elements(&bias->shape), room);
+}
+
+/* bias: NULL for none. */
+static void multiply(const dram_kernel_args *args, const dram_tensor *bias, dram_gemm *g)
 {
     enum { TASKS_PER_WORKER = 4, MIN_ROWS = 1024 };
-    int64_t workers = dram_pool_workers(args->pool);
-    narrow_job j = {.g = g, .scratch = args->workspace, .scratch_bytes = args->workspace_bytes / workers / 64 * 64};
+    int64_t workers = dram_pool_workers(args->pool), bytes = args->workspace_bytes;
+    void *workspace = args->workspace;
+    if (bias) g->bias = widened(bias, &workspace, &bytes);
+    narrow_job j = {.g = g, .scratch = workspace, .scratch_bytes = bytes / workers / 64 * 64};
     g->alpha = 1.0f;
     g->a_type = g->b_type = g->c_type = args->in[0].dtype;
     j.chunk = narrow_chunk(g, j.scratch_bytes);
     if (j.chunk == 0) {
-        DRAM_CPU(gemm)(args->pool, g, args->workspace, args->workspace_bytes);
+        DRAM_CPU(gemm)(args->pool, g, workspace, bytes);
         return;
     }
     j.rows_per_task = dram_ceil_div(g->m, TASKS_PER_WORKER * workers);
@@ -119,9 +133,8 @@ DRAM_CPU_KERNEL(linear)
                    .ldb = i,
                    .c = args->out[0].data,
                    .ldc = o,
-                   .bias = args->n_in > 2 ? args->in[2].data : NULL,
                    .act = (dram_act)args->attr->act};
-    multiply(args, &g);
+    multiply(args, args->n_in > 2 ? &args->in[2] : NULL, &g);
     return DRAM_OK;
 }
 
@@ -139,7 +152,7 @@ DRAM_CPU_KERNEL(linear_dgrad)
                    .c = args->out[0].data,
                    .ldc = i,
                    .acc = args->n_in > 2 ? args->in[2].data : NULL};
-    multiply(args, &g);
+    multiply(args, NULL, &g);
     return DRAM_OK;
 }
 

@@ -1,7 +1,8 @@
-/* sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
- * 12 (accumulate), 4 (clear), at 2, 15, 7, 1 and 0 FLOPs (of adamw's a square root and a division, still below the time
+/* sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28
+ * (adamw), 20 (sgd), 12 (accumulate, weight_mean), 4 (clear), at 2, 15, 7, 1, 3 and 0 FLOPs (of adamw's a square root and a division, still below the time
  * of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
  */
+#include "scratch/optim.h"
 #include "base/ranks.h"
 #include "base/state8.h"
 #include "kernels/cpu/cpu.h"
@@ -22,8 +23,6 @@ typedef struct {
 
 /* ---- sumsq, clip_factor ---- */
 
-enum { PART = 8192 }; /* elements of a double of rank_shard's squares */
-
 static void sumsq_piece(void *context, int64_t task, int worker)
 {
     const job *j = context;
@@ -42,8 +41,8 @@ DRAM_CPU_KERNEL(sumsq)
     const int64_t n = dram_elements(&args->in[0].shape);
     job j = {.g = args->in[0].data, .n = n, .part = squares ? args->in[0].data : args->workspace};
     const float *acc = args->n_in > 1 ? args->in[1].data : NULL;
-    const int64_t pieces =
-        squares ? dram_ceil_div(n / (int64_t)sizeof(double), DRAM_PIECE / PART) : dram_ceil_div(n, DRAM_PIECE);
+    const int64_t pieces = squares ? dram_ceil_div(n / (int64_t)sizeof(double), DRAM_PIECE / DRAM_SQUARES_PIECE_GPU)
+                                   : dram_ceil_div(n, DRAM_PIECE);
     double sum = acc ? (double)*acc : 0;
     if (!squares) dram_pool_run(args->pool, pieces, sumsq_piece, &j);
     for (int64_t p = 0; p < pieces; p++) sum += j.part[p];
@@ -231,7 +230,7 @@ DRAM_CPU_KERNEL(sgd)
     return DRAM_OK;
 }
 
-/* ---- accumulate, clear ---- */
+/* ---- accumulate, weight_mean, clear ---- */
 
 static void accumulate_piece(void *context, int64_t task, int worker)
 {
@@ -248,6 +247,31 @@ DRAM_CPU_KERNEL(accumulate)
 {
     job j = {.g = args->in[1].data, .w = args->out[0].data, .n = dram_elements(&args->in[0].shape)};
     dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), accumulate_piece, &j);
+    return DRAM_OK;
+}
+
+static void weight_mean_piece(void *context, int64_t task, int worker)
+{
+    const job *j = context;
+    const int64_t from = task * DRAM_PIECE, n = dram_min(j->n - from, DRAM_PIECE);
+    const float *w = j->g + from;
+    float *mean = j->w + from;
+    const float take = j->step;
+    (void)worker;
+    if (take == 1.0f) { /* which m + 1 (w - m) need not come to */
+        memcpy(mean, w, (size_t)n * sizeof *mean);
+        return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) mean[i] = DRAM_FMA(take, w[i] - mean[i], mean[i]);
+}
+
+DRAM_CPU_KERNEL(weight_mean)
+{
+    const float *hyper = args->in[2].data, *clip = args->in[3].data;
+    job j = {.g = args->in[1].data, .w = args->out[0].data, .n = dram_elements(&args->in[0].shape), .step = hyper[3]};
+    if (clip[1] == 0) return DRAM_OK; /* the weight did not move either */
+    dram_pool_run(args->pool, dram_ceil_div(j.n, DRAM_PIECE), weight_mean_piece, &j);
     return DRAM_OK;
 }
 

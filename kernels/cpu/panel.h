@@ -5,6 +5,7 @@
 #define DRAM_KERNELS_CPU_PANEL_H
 
 #include "kernels/cpu/cpu.h"
+#include "scratch/linear.h"
 
 /* C [M,N] = A B (+ bias) (+ acc). Row r of A is `segments` runs of `run` floats: run s begins at a + r a_step +
  * s segment_step. So the pixels of an image row under a convolution kernel are a matrix as they lie. */
@@ -30,12 +31,6 @@ typedef struct {
 } dram_panel_source;
 
 void DRAM_CPU(panel_pack)(const dram_panel_source *from, float *b);
-
-/* Floats of a packed B. */
-static inline int64_t dram_panel_floats(int64_t n, int64_t k)
-{
-    return dram_ceil_div(n, 8) * 8 * k;
-}
 
 /* D [O, 8 vectors] += sum over pixels of dy [O] times x [8 vectors], where pixel (r, j) of `rows` by `m` is at
  * dy + r dy_row + j dy_step and x + r x_row + j x_step. Reads whole vectors of x. */

@@ -8,6 +8,7 @@
  * Limits: at least 4 bytes an element of f32 read and written; 2 (taps_y W_in / W_out + taps_x) FLOPs an output
  * element, 8 for a bilinear one, so bound by memory but for antialiased downscaling (pos_embed 64x64 to 32x32: 9 + 18
  * taps). */
+#include "scratch/resize.h"
 #include "kernels/cpu/lowp.h"
 
 /* Output o is the sum of weight[k] times source first[o] + k - at[o], at[o] <= k < at[o + 1]. */
@@ -30,12 +31,6 @@ typedef struct {
 } job;
 
 /* ---- weights ---- */
-
-static int64_t most_taps(int mode, int64_t in, int64_t out)
-{
-    if (mode == DRAM_RESIZE_BILINEAR) return 2;
-    return in > out ? dram_ceil_div(4 * in, out) + 1 : 5;
-}
 
 /* Keys, "Cubic convolution interpolation for digital image processing", 1981. */
 static double cubic(double x)
@@ -132,7 +127,7 @@ static axis place_axis(char **room, int64_t outputs, int64_t weights)
 /* From `in` to `out` samples, or transposed: from out to in. */
 static axis build_axis(char **room, int mode, int64_t in, int64_t out, bool transposed)
 {
-    int64_t weights = out * most_taps(mode, in, out);
+    int64_t weights = out * dram_resize_taps(mode, in, out);
     axis a = place_axis(room, out, weights), t = place_axis(room, in, weights);
     make_axis(mode, in, out, &a);
     if (transposed) transpose_axis(&a, in, &t);
@@ -265,7 +260,7 @@ static dram_status resample(const dram_kernel_args *args, bool transposed)
     image_size(&args->out[0].shape, &j.oh, &j.ow);
     j.rows = transposed ? build_axis(&room, mode, j.oh, j.h, true) : build_axis(&room, mode, j.h, j.oh, false);
     j.columns = transposed ? build_axis(&room, mode, j.ow, j.w, true) : build_axis(&room, mode, j.w, j.ow, false);
-    int64_t used = dram_ceil_div(room - start, 64) * 64;
+    int64_t used = dram_ceil_div(room - start, DRAM_RESIZE_ALIGN) * DRAM_RESIZE_ALIGN;
     j.scratch = (float *)(start + used);
     j.scratch_row = (args->workspace_bytes - used) / dram_pool_workers(args->pool) / 64 * 16;
     j.strip = dram_lowp_run(j.dtype, dram_min(j.c, j.scratch_row / j.w));

@@ -6,6 +6,7 @@
 #define DRAM_KERNELS_CPU_TILE_H
 
 #include "kernels/cpu/cpu.h"
+#include "scratch/tile.h"
 
 /* C [m,n] = alpha A B, or += with `add`. A(i, k) is at a + i a_row + k a_column; rows of B [k,n] and C [m,n] are ldb
  * and ldc apart. n counts whole vectors: a multiple of 16, for which B and C must have room. C overlaps neither. A row
@@ -21,18 +22,6 @@ typedef struct {
     float *c;
     int64_t ldc;
 } dram_tile;
-
-enum { DRAM_TILE_VECTOR = 16 };
-
-static inline int64_t dram_tile_columns(int64_t n)
-{
-    return dram_ceil_div(n, DRAM_TILE_VECTOR) * DRAM_TILE_VECTOR;
-}
-
-static inline int64_t dram_tile_stride(int64_t n)
-{
-    return (dram_ceil_div(n, DRAM_TILE_VECTOR) | 1) * DRAM_TILE_VECTOR;
-}
 
 void DRAM_CPU(tile_product)(const dram_tile *t);
 

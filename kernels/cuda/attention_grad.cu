@@ -17,6 +17,9 @@
  * Limits, for L queries against S keys each and one head of d: 6 L S d FLOPs in dq and 8 L S d in dkv, on tensor cores,
  * 2 L S exponentials; memory moved: k and v once for each 96 queries, q and dout once for each 96 keys, from L2. */
 #include "kernels/cuda/attention.cuh"
+extern "C" {
+#include "scratch/attention.h"
+}
 
 using namespace dram_attention;
 
@@ -446,7 +449,7 @@ DRAM_CUDA_KERNEL(attention_grad)
     j.dout = args->in[6].data;
     j.dqkv = args->out[0].data;
     j.vectors = j.vectors && is_aligned(j.dout, 16);
-    j.partial_floats = 2 * (j.sh + j.sw - 1) * j.d + (j.window ? 2 * j.dim : 0);
+    j.partial_floats = (int)dram_attention_partial(j.sh, j.sw, j.d, j.dim, j.window);
     int64_t deltas = args->in[0].shape.dim[0] * j.heads * j.h * j.w;
     j.delta = static_cast<float *>(args->workspace);
     j.partial = j.delta + deltas;

@@ -8,6 +8,9 @@
  * felt where fp64 is slow.
  */
 #include "kernels/cuda/columns.cuh"
+extern "C" {
+#include "scratch/batchnorm.h"
+}
 
 enum {
     PIECE = 32,    /* rows of fp32 sums */
@@ -187,10 +190,9 @@ __global__ static void sums_kernel(SUMS sums, dram_columns of, int64_t rows_a_pa
     }
 }
 
-/* How the workspace is cut: as the rule in src/ops/batchnorm.c counts it. */
 static int64_t parts_of(const dram_kernel_args *args, int64_t channels)
 {
-    return args->workspace_bytes / (2 * channels * (int64_t)sizeof(double));
+    return args->workspace_bytes / dram_batchnorm_part_bytes(channels);
 }
 
 template <typename SUMS> static dram_status run_sums(const dram_kernel_args *args, const SUMS &sums)

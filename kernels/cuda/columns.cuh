@@ -9,32 +9,14 @@
 #define DRAM_KERNELS_CUDA_COLUMNS_CUH
 
 #include "kernels/cuda/cuda.cuh"
+extern "C" {
+#include "scratch/columns.h"
+}
 
 enum {
-    DRAM_COLUMNS_BLOCK = 256,
-    DRAM_COLUMNS_WIDE = 32, /* vectors of a block's row at most: 512 bytes */
     DRAM_TOTAL_COLUMNS = 8, /* of a block that adds parts: 64 bytes of doubles, */
     DRAM_TOTAL_SLICES = 32  /* in so many slices of the parts */
 };
-
-/* How blocks lie on the matrix: blocks of wide x high threads, `chunks` of them side by side. */
-typedef struct {
-    int64_t rows, channels;
-    int vectors, wide, high, chunks; /* vectors: C / V */
-} dram_columns;
-
-static inline dram_columns dram_columns_of(int64_t rows, int64_t channels, int v)
-{
-    dram_columns c;
-    c.rows = rows;
-    c.channels = channels;
-    c.vectors = (int)(channels / v);
-    c.chunks = (c.vectors + DRAM_COLUMNS_WIDE - 1) / DRAM_COLUMNS_WIDE;
-    c.wide = (c.vectors + c.chunks - 1) / c.chunks;
-    c.high = DRAM_COLUMNS_BLOCK / c.wide;
-    if (c.high > rows) c.high = (int)rows;
-    return c;
-}
 
 /* Whether whole vectors of T may be read of each row: of the kernel's tensors, which all begin so, or are not given. */
 template <typename T> static inline bool dram_columns_whole(const dram_kernel_args *args)

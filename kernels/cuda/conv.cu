@@ -247,6 +247,7 @@ static dram_status find_choice(const dram_kernel_args *args, const dram_cuda_con
 /* Why dram's own kernel takes a convolution: the ops below say when a library is asked. */
 static const char *why_own(const dram_cuda_conv *v, dram_choice_kind kind, bool bias)
 {
+    if (v->refused) return "the library refused";
     if (v->dtype != DRAM_F32 && kind == DRAM_CHOICE_FORWARD && bias) return "no library adds an f32 bias to 16 bits";
     if (v->dtype == DRAM_F32 || is_product(v)) return "the library refused";
     if (v->groups > 1) return "no library is asked for groups in 16 bits";

@@ -16,6 +16,7 @@ struct dram_cuda_conv {
     int n, h, w, c, oh, ow, o, kh, kw, stride_y, stride_x, pad, groups, ci, co;
     dram_dtype dtype; /* of x, y and weight */
     int act;          /* dram_act that forward ends in: NONE, or GELU where there is one group */
+    bool refused;     /* a library was asked for it, bias and all */
 };
 
 /* y = conv(x) (+ bias) */

@@ -10,12 +10,15 @@
 #include <type_traits>
 
 #include "kernels/cuda/conv_tile.cuh"
+extern "C" {
+#include "scratch/conv.h"
+}
 
 enum {
-    ACROSS = 16,            /* pixels of a tile's line: the rows of an mma */
-    MOST_CHANNELS = 48,     /* of a bundle, of x or y */
-    MOST_WIDTH = 32,        /* channels of a group */
-    MOST_SHARED = 99 << 10, /* what a block may have on compute capability 8.6 and 8.9 */
+    ACROSS = 16,                      /* pixels of a tile's line: the rows of an mma */
+    MOST_CHANNELS = DRAM_CONV_BUNDLE, /* of a bundle, of x or y */
+    MOST_WIDTH = DRAM_CONV_NARROW,    /* channels of a group */
+    MOST_SHARED = 99 << 10,           /* what a block may have on compute capability 8.6 and 8.9 */
     FORWARD_THREADS = 128,
     FORWARD_LINES = 8, /* two for each warp */
     WGRAD_THREADS = 256,

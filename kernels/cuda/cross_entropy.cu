@@ -15,13 +15,16 @@
  * A label that is none makes the loss, and the gradient around it, NaN.
  */
 #include "kernels/cuda/cuda.cuh"
+extern "C" {
+#include "scratch/cross_entropy.h"
+}
 
 enum {
     BLOCK = 128,
-    LABEL_ROWS = 2,     /* of a block of the forward: as the workspace rule in src/ops/cross_entropy.c counts them */
-    EIGHT = 8,          /* classes of a pixel at once */
-    MOST_COLUMNS = 160, /* of a strip; where labels are fewer than logits that makes it shorter */
-    LOSS_FLOATS = 4096, /* of shared memory, where that is enough for one class */
+    LABEL_ROWS = DRAM_CROSS_ENTROPY_ROWS_GPU, /* of a block of the forward */
+    EIGHT = 8,                                /* classes of a pixel at once */
+    MOST_COLUMNS = 160,                       /* of a strip; where labels are fewer than logits that makes it shorter */
+    LOSS_FLOATS = 4096,                       /* of shared memory, where that is enough for one class */
     GRAD_FLOATS = 10240,
     TILE_FLOATS = 6144, /* of these for the rows of dlogits */
     FEW_BLOCKS = 256,

@@ -9,6 +9,9 @@
  * holds does not matter. Where s and t are the same, or a constant apart, loss and gradient are exactly 0.
  */
 #include "kernels/cuda/columns.cuh"
+extern "C" {
+#include "scratch/cwd_loss.h"
+}
 
 enum { PIECE = 8, WIDE = 32, HIGH = 8, EACH = 8 /* cells of a thread of the gradient */ };
 
@@ -18,6 +21,7 @@ typedef struct {
     double cross;        /* of e^b (b - a) */
     float most_s, most_t;
 } sums;
+static_assert(sizeof(sums) == DRAM_CWD_SUMS_BYTES, "what the rule gives a channel of a part");
 
 /* What the gradient needs of a channel. */
 typedef struct {
@@ -25,6 +29,7 @@ typedef struct {
     float of_s;  /* T / (N C) dloss / sum_s */
     float ratio; /* sum_s / sum_t */
 } shares;
+static_assert(sizeof(shares) == DRAM_CWD_SHARES_BYTES, "what the rule gives a channel");
 
 typedef struct {
     const float *s, *t, *mask;
@@ -139,8 +144,8 @@ __device__ static inline sums joined(const job &j, const sums *part, int parts, 
     return z;
 }
 
-/* How the workspace is cut: parts of the cells of an image, as the rules in src/ops/cwd_loss.c count them; then
- * `each` bytes for each channel of each image. */
+/* How the workspace is cut: parts of the cells of an image, then `each`
+ * bytes for each channel of each image. */
 static int parts_of(const dram_kernel_args *args, const job &j, int64_t each)
 {
     const int64_t columns = (int64_t)j.images * j.channels;

@@ -5,12 +5,11 @@
  * mask of 0 are not read, so whatever the padding holds does not matter. A cell is summed in fp32, cells in fp64.
  */
 #include "kernels/cuda/cuda.cuh"
+extern "C" {
+#include "scratch/embed_loss.h"
+}
 
 enum { WARPS = 8, BLOCK = WARPS * DRAM_WARP };
-
-typedef struct {
-    double error, mask; /* sums over the cells of a block */
-} part_sum;
 
 typedef struct {
     const float *s, *t, *mask, *acc;
@@ -91,12 +90,12 @@ template <int MODE, int V> __device__ static inline float cell_error(const float
 }
 
 /* blockIdx: part, image. */
-template <int MODE, int V> __global__ static void loss_kernel(job j, part_sum *part)
+template <int MODE, int V> __global__ static void loss_kernel(job j, dram_embed_sum *part)
 {
-    DRAM_SHARED(part_sum, of_warp, [WARPS]);
+    DRAM_SHARED(dram_embed_sum, of_warp, [WARPS]);
     const int warp = (int)threadIdx.x / DRAM_WARP;
     const int64_t first = blockIdx.y * j.cells;
-    part_sum sum = {0, 0};
+    dram_embed_sum sum = {0, 0};
     for (int64_t i = (int64_t)blockIdx.x * WARPS + warp; i < j.cells; i += (int64_t)gridDim.x * WARPS) {
         const float mask = j.mask[first + i];
         const int64_t at = (first + i) * j.channels;
@@ -115,13 +114,13 @@ template <int MODE, int V> __global__ static void loss_kernel(job j, part_sum *p
 }
 
 /* The mean over images, by one block: a warp takes every so manyth image. */
-__global__ static void loss_total(const part_sum *part, int parts, int images, float *out)
+__global__ static void loss_total(const dram_embed_sum *part, int parts, int images, float *out)
 {
     DRAM_SHARED(double, of_warp, [WARPS]);
     const int warp = (int)threadIdx.x / DRAM_WARP, warps = (int)blockDim.x / DRAM_WARP;
     double loss = 0;
     for (int n = warp; n < images; n += warps) {
-        part_sum sum = {0, 0};
+        dram_embed_sum sum = {0, 0};
         for (int i = (int)threadIdx.x % DRAM_WARP; i < parts; i += DRAM_WARP) {
             sum.error += part[(int64_t)n * parts + i].error;
             sum.mask += part[(int64_t)n * parts + i].mask;
@@ -140,7 +139,7 @@ __global__ static void loss_total(const part_sum *part, int parts, int images, f
 template <int MODE> static dram_status run_loss(const dram_kernel_args *args, const job &j, int parts)
 {
     const dim3 grid((unsigned)parts, (unsigned)j.images);
-    part_sum *part = (part_sum *)args->workspace;
+    dram_embed_sum *part = (dram_embed_sum *)args->workspace;
     if (by_fours(j)) return dram_launch(args, loss_kernel<MODE, 4>, grid, BLOCK, 0, j, part);
     return dram_launch(args, loss_kernel<MODE, 1>, grid, BLOCK, 0, j, part);
 }
@@ -148,13 +147,13 @@ template <int MODE> static dram_status run_loss(const dram_kernel_args *args, co
 DRAM_CUDA_KERNEL(embed_loss)
 {
     const job j = job_of(args);
-    const int parts = (int)(args->workspace_bytes / (j.images * (int64_t)sizeof(part_sum)));
+    const int parts = (int)(args->workspace_bytes / (j.images * (int64_t)sizeof(dram_embed_sum)));
     const int mode = args->attr->mode, warps = j.images < WARPS ? j.images : WARPS;
     TRY(mode == DRAM_EMBED_MSE      ? run_loss<DRAM_EMBED_MSE>(args, j, parts)
         : mode == DRAM_EMBED_COSINE ? run_loss<DRAM_EMBED_COSINE>(args, j, parts)
                                     : run_loss<DRAM_EMBED_HUBER>(args, j, parts));
-    return dram_launch(args, loss_total, 1, (unsigned)(warps * DRAM_WARP), 0, (const part_sum *)args->workspace, parts,
-                       j.images, j.out);
+    return dram_launch(args, loss_total, 1, (unsigned)(warps * DRAM_WARP), 0, (const dram_embed_sum *)args->workspace,
+                       parts, j.images, j.out);
 }
 
 /* ---- gradient ---- */

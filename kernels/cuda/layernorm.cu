@@ -9,6 +9,9 @@
  * fp32; a second kernel adds the parts in fp64. The number of parts depends on shapes alone.
  */
 #include "kernels/cuda/columns.cuh"
+extern "C" {
+#include "scratch/layernorm.h"
+}
 
 enum {
     STEP = 256,   /* channels more for each 8 numbers of a lane */
@@ -270,10 +273,9 @@ DRAM_CUDA_KERNEL(layernorm)
     DRAM_FLOAT_TYPES(args->in[0].dtype, T, return forward<T>(args));
 }
 
-/* How the workspace is cut: as the rule in src/ops/layernorm.c counts it. */
 static unsigned parts_of(const dram_kernel_args *args, const matrix &m)
 {
-    return (unsigned)(args->workspace_bytes / (2 * m.c * (int64_t)sizeof(float)));
+    return (unsigned)(args->workspace_bytes / dram_layernorm_part_bytes(m.c));
 }
 
 template <typename T>

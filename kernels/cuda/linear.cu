@@ -1,8 +1,9 @@
 /* linear and its gradients: products by cuBLASLt, where it can do them to the letter. It adds a bias of the output's
- * type alone (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE may name another for 8-bit types only): a 16-bit output with its f32
- * bias is multiplied by conv_tile.cu, as a convolution of single pixels. Its GELU is the approximation by tanh: the
- * exact one is done at the end of conv_tile.cu's products, and in place behind the library's. Limits: 2 rows I O FLOPs;
- * bytes of x, w and y once each. */
+ * type alone (CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE may name another for 8-bit types only): a 16-bit output with an f32
+ * bias, a trained one's, is multiplied by conv_tile.cu, as a convolution of single pixels. A frozen teacher's bias has
+ * 16 bits itself. The library's GELU is the approximation by tanh: the exact one is done at the end of conv_tile.cu's
+ * products, and in place behind the library's. Limits: 2 rows I O FLOPs; bytes of x, w and y once each, and of y twice
+ * more where GELU is a pass of its own. */
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/product.h"
@@ -40,14 +41,37 @@ static dram_status gelu_in_place(const dram_kernel_args *args, const dram_tensor
     return dram_cuda_gelu(&gelu);
 }
 
+DRAM_CUDA_KERNEL(cast); /* cast.cu */
+
+/* A bias of 16 bits for dram's own kernels, where the library refused it: in the workspace, which was meant for the
+ * library. */
+static dram_status widen(const dram_kernel_args *args, const dram_tensor *bias, const float **wide)
+{
+    dram_kernel_args cast = {};
+    *wide = (const float *)bias->data;
+    if (!bias->data || bias->dtype == DRAM_F32) return DRAM_OK;
+    int64_t bytes = dram_elements(&bias->shape) * (int64_t)sizeof(float);
+    if (bytes > args->workspace_bytes)
+        return dram_fail(DRAM_ERR_RUN, "a bias of %lld bytes does not fit a workspace of %lld", (long long)bytes,
+                         (long long)args->workspace_bytes);
+    cast.n_in = cast.n_out = 1;
+    cast.in[0] = cast.out[0] = *bias;
+    cast.out[0].dtype = DRAM_F32;
+    cast.out[0].data = args->workspace;
+    cast.device = args->device;
+    *wide = (const float *)args->workspace;
+    return dram_cuda_cast(&cast);
+}
+
 DRAM_CUDA_KERNEL(linear)
 {
     const dram_tensor *x = &args->in[0], *w = &args->in[1];
     int64_t i = last(x), o = w->shape.dim[0];
-    const float *bias = (const float *)args->in[2].data;
+    const dram_tensor *b = &args->in[2];
+    const float *wide;
     void *y = args->out[0].data;
-    bool done = false;
-    if (x->dtype == DRAM_F32 || !bias) {
+    bool asked = !b->data || b->dtype == x->dtype, done = false;
+    if (asked) {
         dram_cuda_product p = {};
         p.m = rows(x);
         p.n = o;
@@ -56,14 +80,16 @@ DRAM_CUDA_KERNEL(linear)
         p.in = p.out = x->dtype;
         p.a = x->data;
         p.b = w->data;
-        p.bias = bias;
+        p.bias = b->data;
         p.c = y;
         TRY(dram_cuda_multiply(args, &p, &done));
     }
     if (done) return args->attr->act == DRAM_ACT_GELU ? gelu_in_place(args, &args->out[0]) : DRAM_OK;
     dram_cuda_conv v = pixels(rows(x), i, o, x->dtype);
     v.act = args->attr->act;
-    return dram_cuda_conv_forward(args, &v, x->data, w->data, bias, y);
+    v.refused = asked;
+    TRY(widen(args, b, &wide));
+    return dram_cuda_conv_forward(args, &v, x->data, w->data, wide, y);
 }
 
 DRAM_CUDA_KERNEL(linear_dgrad)

@@ -1,17 +1,18 @@
-/* sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28 (adamw), 20 (sgd),
- * 12 (accumulate), 4 (clear), at 2, 15, 7, 1 and 0 FLOPs. adamw with 8-bit moments moves 16 bytes an element, at about
+/* sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28
+ * (adamw), 20 (sgd), 12 (accumulate, weight_mean), 4 (clear), at 2, 15, 7, 1, 3 and 0 FLOPs. adamw with 8-bit moments moves 16 bytes an element, at about
  * 130 FLOPs to find the codes. Products and sums that the CPU rounds apart are not contracted here either, so that both
  * make the same numbers, and the same codes, of the same gradient. Outputs of an update are its inputs' bytes.
  */
 extern "C" {
 #include "base/ranks.h"
 #include "base/state8.h"
+#include "scratch/optim.h"
 }
 #include "kernels/cuda/elementwise.cuh"
 
 /* ---- sumsq, clip_factor ---- */
 
-enum { SUM_BLOCK = 256, SUM_PIECE = 8192 }; /* src/ops/optim.c counts the pieces the same way */
+enum { SUM_BLOCK = 256, SUM_PIECE = DRAM_SQUARES_PIECE_GPU };
 
 static __device__ void finish_sumsq(double sum, const float *acc, float *out)
 {
@@ -453,7 +454,7 @@ DRAM_CUDA_KERNEL(sgd)
     return dram_cuda_many_sgd(&args, 1);
 }
 
-/* ---- accumulate, clear ---- */
+/* ---- accumulate, weight_mean, clear ---- */
 
 namespace
 {
@@ -479,6 +480,25 @@ struct accumulate_op : unconditional_op {
     }
 };
 
+struct weight_mean_op {
+    float take, factor;
+    __device__ weight_mean_op(const update_common &c, const update_tensor &) : take(c.hyper[3]), factor(c.clip[1])
+    {
+    }
+    __device__ bool idle() const
+    {
+        return factor == 0;
+    }
+    template <int N> __device__ void run(const update_tensor &x, int64_t i) const
+    {
+        const dram_pack<float, N> w = update_load<N>(x, 1, i);
+        dram_pack<float, N> mean = update_load<N>(x, 0, i);
+        for (int k = 0; k < N; k++)
+            mean.at[k] = take == 1.0f ? w.at[k] : fmaf(take, __fsub_rn(w.at[k], mean.at[k]), mean.at[k]);
+        update_store<N>(x, 0, i, mean);
+    }
+};
+
 struct clear_op : unconditional_op {
     using unconditional_op::unconditional_op;
     template <int N> __device__ void run(const update_tensor &x, int64_t i) const
@@ -501,6 +521,26 @@ DRAM_CUDA_KERNEL_MANY(accumulate)
 DRAM_CUDA_KERNEL(accumulate)
 {
     return dram_cuda_many_accumulate(&args, 1);
+}
+
+DRAM_CUDA_KERNEL_MANY(weight_mean)
+{
+    return run_updates(args, n, update_kernel<weight_mean_op>,
+                       [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
+                           *c = {0,
+                                 0,
+                                 0,
+                                 0,
+                                 static_cast<const float *>(a->in[2].data),
+                                 static_cast<const float *>(a->in[3].data)};
+                           *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0, 0};
+                           return true;
+                       });
+}
+
+DRAM_CUDA_KERNEL(weight_mean)
+{
+    return dram_cuda_many_weight_mean(&args, 1);
 }
 
 DRAM_CUDA_KERNEL_MANY(clear)

@@ -12,8 +12,8 @@ struct dram_cuda_product {
     dram_dtype in;  /* of a and b */
     dram_dtype out; /* of acc and c: that of `in`, or f32 */
     const void *a, *b;
-    const void *acc;   /* NULL, or [m,n], which may lie on c */
-    const float *bias; /* NULL, or [n]; only where `out` is f32: cuBLASLt takes biases in the output's type alone */
+    const void *acc;  /* NULL, or [m,n], which may lie on c */
+    const void *bias; /* NULL, or [n] of the type `out`: cuBLASLt takes no other */
     void *c;
 };
 

@@ -10,6 +10,9 @@
  * every output reads its own, from the caches after the first time; with many (antialiased, or the transpose of an
  * enlargement) a block first combines rows into shared memory: 2 (taps_y span / tile + taps_x) FLOPs. */
 #include "kernels/cuda/elementwise.cuh"
+extern "C" {
+#include "scratch/resize.h"
+}
 
 /* Output o is the sum of weight[o][k] times source first[o] + k, k < taps. A weight of 0 may stand for a source that is
  * not there. `first` never falls. */
@@ -214,14 +217,9 @@ template <typename T> static dram_status gather(const dram_kernel_args *args, co
     });
 }
 
-/* The most that an output of that axis reads; src/ops/resize.c counts the same way. */
 static int most_taps(const scaling &s)
 {
-    const int64_t from = s.transposed ? s.out : s.in, to = s.transposed ? s.in : s.out;
-    int64_t taps = s.mode == DRAM_RESIZE_BICUBIC_AA ? (from > to ? dram_ceil_div(4 * from, to) + 1 : 5)
-                   : s.transposed                   ? dram_ceil_div(2 * from, to) + 1
-                                                    : 2;
-    return (int)(taps < from ? taps : from);
+    return (int)dram_resize_taps_gpu(s.mode, s.transposed ? s.out : s.in, s.transposed ? s.in : s.out, s.transposed);
 }
 
 static axis place_axis(const scaling &s, char **room)

@@ -33,6 +33,18 @@ int dram_file_open(const char *path, struct stat *info, const char **why)
     return -1;
 }
 
+FILE *dram_file_stream(const char *path, const char **why)
+{
+    struct stat info;
+    int fd = dram_file_open(path, &info, why);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (fd >= 0 && !file) {
+        *why = strerror(errno);
+        close(fd);
+    }
+    return file;
+}
+
 const char *dram_file_link(const char *path)
 {
     struct stat info;

@@ -13,6 +13,9 @@
  * the descriptor, or -1 with the reason in *why: the system's words, or "not a file: a pipe". */
 int dram_file_open(const char *path, struct stat *info, const char **why);
 
+/* The same as a stream, to be read by its lines; NULL with the reason in *why. */
+FILE *dram_file_stream(const char *path, const char **why);
+
 /* "a link, and dram writes through none" where the name is one, else NULL. */
 const char *dram_file_link(const char *path);
 

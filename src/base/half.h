@@ -87,4 +87,8 @@ static inline uint16_t dram_f32_to_f16(float x)
 #endif
 }
 
+/* half[0..n-1], apart from x. Returns the place of the first finite number that fp16 has none for, n without one: what
+ * lies behind it may not have been rounded. */
+int64_t dram_floats_to_f16(const float *x, int64_t n, uint16_t *half);
+
 #endif

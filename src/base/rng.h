@@ -17,6 +17,7 @@ typedef enum {
     DRAM_RNG_SYNTH = 4,   /* index: scene */
     DRAM_RNG_LABELS = 5,  /* index: hash of the file's stem */
     DRAM_RNG_SWEEP = 6,   /* index: point, mixed with the hash of the key */
+    DRAM_RNG_LOOK = 7,    /* index: scene */
     DRAM_RNG_TEST = 100
 } dram_rng_purpose;
 

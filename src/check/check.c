@@ -49,6 +49,7 @@ static dram_status open_inputs(const dram_config *cfg, bool data_opens)
 {
     if (data_opens) TRY(dram_config_check_inputs(cfg, true));
     TRY(open_weights(cfg, "student.weights", cfg->student.weights));
+    TRY(open_weights(cfg, "student.heads", cfg->student.heads));
     if (!cfg->sam_distill.enabled) return DRAM_OK;
     return open_weights(cfg, "sam_distill.teacher.weights", cfg->sam_distill.teacher.weights);
 }

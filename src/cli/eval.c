@@ -1,7 +1,11 @@
-/* dram eval: scores trained weights on data.val, or compares the teacher with itself at full size. */
+/* dram eval: scores trained weights on data.val, at one side of the images or several, or compares the teacher with
+ * itself at full size. */
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -103,19 +107,113 @@ static dram_status check_data(const dram_config *cfg, dram_comm *comm, const vol
     return dram_check_judge(cfg, check, false);
 }
 
-static dram_status evaluate(const dram_config *cfg, const char *weights, const char *folder, dram_comm *comm, bool json)
+/* ---- several sides ---- */
+
+enum { SIDES = 16 };
+
+/* --sizes: the config once for each side; n 0: it was not asked for. */
+typedef struct {
+    dram_config *cfg[SIDES];
+    int n;
+} sides;
+
+static void close_sides(sides *s)
 {
-    dram_eval_result result;
+    for (int i = 0; i < s->n; i++) dram_config_free(s->cfg[i]);
+}
+
+/* The config with that side. Resolution distillation, which may not go with a small one, takes no part in an
+ * evaluation. */
+static dram_status open_side(const dram_words *words, int side, sides *s)
+{
+    char size[32];
+    const char *overrides[DRAM_MAX_WORDS + 2];
+    int n = words->n_overrides;
+    snprintf(size, sizeof size, "data.size=%d", side);
+    memcpy(overrides, words->overrides, (size_t)n * sizeof *overrides);
+    overrides[n++] = size;
+    overrides[n++] = "resolution_distill.enabled=false";
+    TRY(dram_config_load(words->words[0], overrides, n, &s->cfg[s->n]));
+    s->n++;
+    return DRAM_OK;
+}
+
+/* Reads "64,96,128". */
+static dram_status open_sides(const char *list, const dram_words *words, sides *s)
+{
+    for (const char *at = list;; at++) {
+        char *end;
+        errno = 0;
+        long side = strtol(at, &end, 10);
+        if (*at < '0' || *at > '9' || errno || side > INT_MAX || (*end && *end != ','))
+            return dram_fail(DRAM_ERR_CONFIG,
+                             "eval: --sizes %.200s: sides in pixels with commas between, as in 64,96,128", list);
+        for (int i = 0; i < s->n; i++)
+            if (s->cfg[i]->data.size == side)
+                return dram_fail(DRAM_ERR_CONFIG, "eval: --sizes %.200s: %ld is there twice", list, side);
+        if (s->n == SIDES) return dram_fail(DRAM_ERR_CONFIG, "eval: --sizes %.200s: more than %d sides", list, SIDES);
+        TRY(open_side(words, (int)side, s));
+        at = end;
+        if (!*at) return DRAM_OK;
+    }
+}
+
+static void print_number(double number, int width)
+{
+    if (isfinite(number))
+        printf("%*.4f", width, number);
+    else
+        printf("%*s", width, "-");
+}
+
+static void print_sides(const sides *s, const dram_eval_result *result)
+{
+    printf("%d images%s\n", result->images, result->skipped ? " (some were skipped, see the warnings)" : "");
+    printf("%9s%9s%17s%19s%16s\n", "data.size", "mIoU", "pixel accuracy", "embedding cosine", "embedding MSE");
+    for (int i = 0; i < s->n; i++) {
+        printf("%9d", s->cfg[i]->data.size);
+        print_number(result[i].miou, 9);
+        print_number(result[i].pixel_accuracy, 17);
+        print_number(result[i].embedding_cosine, 19);
+        print_number(result[i].embedding_mse, 16);
+        printf("\n");
+    }
+}
+
+/* {"sizes": [{..., "data_size": 64}, ...]}: each as it is by itself. */
+static cJSON *sides_json(const sides *s, const dram_eval_result *result)
+{
+    cJSON *root = cJSON_CreateObject(), *list = root ? cJSON_AddArrayToObject(root, "sizes") : NULL;
+    for (int i = 0; list && i < s->n; i++) {
+        cJSON *row = dram_eval_json(&result[i]);
+        if (row && cJSON_AddNumberToObject(row, "data_size", s->cfg[i]->data.size) && cJSON_AddItemToArray(list, row))
+            continue;
+        cJSON_Delete(row);
+        list = NULL;
+    }
+    if (list) return root;
+    cJSON_Delete(root);
+    return NULL;
+}
+
+static dram_status evaluate(const dram_config *cfg, const sides *s, const char *weights, const char *folder,
+                            dram_comm *comm, bool json)
+{
+    dram_eval_result result[SIDES];
     dram_check check;
     dram_progress_view view = {.out = stdout};
     const volatile sig_atomic_t *stop = dram_catch_signals();
     dram_status status = dram_comm_rank(comm) ? DRAM_OK : check_data(cfg, comm, stop, &check);
     TRY(dram_ranks_together(comm, status));
-    TRY(dram_evaluate_file(cfg, weights, folder, comm, stop, &result));
+    if (!s->n) TRY(dram_evaluate_file(cfg, weights, folder, comm, stop, &result[0]));
+    for (int i = 0; i < s->n; i++) TRY(dram_evaluate_file(s->cfg[i], weights, NULL, comm, stop, &result[i]));
     if (dram_comm_rank(comm)) return DRAM_OK;
-    if (json) return dram_print_json(dram_eval_json(&result));
+    if (json) return dram_print_json(s->n ? sides_json(s, result) : dram_eval_json(&result[0]));
     dram_progress_data(&view, cfg, &check);
-    print_result(&result, folder);
+    if (s->n)
+        print_sides(s, result);
+    else
+        print_result(&result[0], folder);
     return DRAM_OK;
 }
 
@@ -149,32 +247,47 @@ static dram_status compare_teacher(const dram_config *cfg, const char *folder, b
     return DRAM_OK;
 }
 
+static dram_status check_options(const char *weights, const char *folder, const char *fidelity, const char *sizes)
+{
+    const char *other = weights ? "--weights" : folder ? "--save-predictions" : "--sizes";
+    if (fidelity && (weights || folder || sizes))
+        return dram_fail(DRAM_ERR_CONFIG, "eval: --teacher-fidelity looks at the teacher alone; leave %s out", other);
+    if (!fidelity && !weights)
+        return dram_fail(DRAM_ERR_CONFIG, "eval: --weights FILE is missing; see `dram eval --help`");
+    if (sizes && folder)
+        return dram_fail(DRAM_ERR_CONFIG,
+                         "eval: --save-predictions makes one picture of an image: leave --sizes out, and "
+                         "set data.size");
+    return DRAM_OK;
+}
+
 dram_status dram_command_eval(int argc, char **argv)
 {
     bool json = false, help;
-    const char *weights = NULL, *folder = NULL, *fidelity = NULL;
+    const char *weights = NULL, *folder = NULL, *fidelity = NULL, *sizes = NULL;
     const dram_option options[] = {
         {"--weights", "FILE", "the trunk; heads.safetensors is looked for beside it", NULL, &weights},
         {"--save-predictions", "DIR", "write each image with its predicted classes in colour", NULL, &folder},
+        {"--sizes", "64,96", "at each of these sides in turn, instead of data.size", NULL, &sizes},
         {"--teacher-fidelity", "DIR", "the teacher at sam_input_size against 1024, on the images of DIR; no weights",
          NULL, &fidelity},
         {"--json", NULL, "print one JSON object", &json, NULL},
     };
     dram_words words;
     dram_config *cfg;
-    TRY(dram_parse("eval", argc, argv, options, 4, 1, &words, &help));
+    TRY(dram_parse("eval", argc, argv, options, 5, 1, &words, &help));
     if (help) return DRAM_OK;
-    if (fidelity && (weights || folder))
-        return dram_fail(DRAM_ERR_CONFIG, "eval: --teacher-fidelity looks at the teacher alone; leave %s out",
-                         weights ? "--weights" : "--save-predictions");
-    if (!fidelity && !weights)
-        return dram_fail(DRAM_ERR_CONFIG, "eval: --weights FILE is missing; see `dram eval --help`");
+    TRY(check_options(weights, folder, fidelity, sizes));
+    sides several = {0};
     TRY(dram_config_load(words.words[0], words.overrides, words.n_overrides, &cfg));
     dram_comm *comm = NULL;
-    dram_status status = fidelity ? dram_one_process("eval --teacher-fidelity") : dram_ranks_open(cfg, &comm);
+    dram_status status = sizes ? open_sides(sizes, &words, &several) : DRAM_OK;
     if (status == DRAM_OK)
-        status = fidelity ? compare_teacher(cfg, fidelity, json) : evaluate(cfg, weights, folder, comm, json);
+        status = fidelity ? dram_one_process("eval --teacher-fidelity") : dram_ranks_open(cfg, &comm);
+    if (status == DRAM_OK)
+        status = fidelity ? compare_teacher(cfg, fidelity, json) : evaluate(cfg, &several, weights, folder, comm, json);
     dram_ranks_close(comm, status);
+    close_sides(&several);
     dram_config_free(cfg);
     return status;
 }

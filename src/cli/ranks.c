@@ -67,7 +67,7 @@ dram_status dram_ranks_open(const dram_config *cfg, dram_comm **comm)
     TRY(dram_world_read(dram_process_environment, NULL, &params.world));
     if (params.world.size == 1) return DRAM_OK;
     params.gpu = dram_machine_gpu(cfg, NULL, 0);
-    TRY(dram_hash_file("/proc/self/exe", hash)); /* all ranks must add in the same way */
+    TRY(dram_hash_file("/proc/self/exe", NULL, hash)); /* all ranks must add in the same way */
     snprintf(program, sizeof program, "%s (XXH3 %s)", DRAM_VERSION, hash);
     self.rank = params.world.rank;
     if (self.rank) TRY(be_quiet());

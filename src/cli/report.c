@@ -108,6 +108,7 @@ static dram_status write_page(const dram_words *words, const char *output)
     }
     if (!output && words->n_words == 1) TRY(dram_path_join(words->words[0], "report.html", &own));
     const char *path = output ? output : own ? own : "report.html";
+    dram_remove_leftovers_beside(path);
     dram_status status = sweep ? write_sweep(words->words[0], path) : write_runs(words, path, &notes);
     if (status == DRAM_OK) say_written(path, stat(path, &info) == 0 ? (size_t)info.st_size : 0, notes);
     dram_free(own);

@@ -134,6 +134,23 @@ static dram_status check_losses(const dram_config *cfg)
     return DRAM_OK;
 }
 
+/* A trunk that is not trained has to be a good one already. */
+static dram_status check_trainable(const dram_config *cfg)
+{
+    static const char key[] = "student.trainable";
+    if (cfg->student.trainable == DRAM_TRAINABLE_ALL) return DRAM_OK;
+    if (cfg->resolution_distill.enabled)
+        return dram_config_fail(cfg, key,
+                                "resolution_distill trains the trunk, which heads leaves as it is, and a head that no "
+                                "export has; set resolution_distill.enabled to false, or this to all");
+    if (!cfg->student.weights)
+        return dram_config_fail(cfg, key,
+                                "heads leaves the trunk as it is in student.weights, and that is none: random numbers "
+                                "would stay what they are; set student.weights to a trained trunk, the "
+                                "student.safetensors of a run say, or this to all");
+    return DRAM_OK;
+}
+
 /* What changes the teacher's image at every step has no place in a cache; a flip is kept beside the image. */
 static dram_status check_cache(const dram_config *cfg)
 {
@@ -146,6 +163,11 @@ static dram_status check_cache(const dram_config *cfg)
         return dram_config_fail(cfg, "sam_distill.cache",
                                 "it keeps one embedding an image, and color jitter shows the teacher other colours at "
                                 "every step; set data.augment.color_jitter to 0");
+    if (cfg->data.augment.hue > 0 || cfg->data.augment.gray > 0 || cfg->data.augment.blur > 0 ||
+        cfg->data.augment.cutout > 0)
+        return dram_config_fail(cfg, "sam_distill.cache",
+                                "it keeps one embedding an image, and hue, gray, blur and cutout show the teacher other "
+                                "pixels at every step; set these keys of data.augment to 0");
     return DRAM_OK;
 }
 
@@ -209,6 +231,7 @@ dram_status dram_config_check(const dram_config *cfg)
     TRY(check_data(cfg));
     TRY(check_classes(cfg));
     TRY(check_losses(cfg));
+    TRY(check_trainable(cfg));
     TRY(check_cache(cfg));
     TRY(check_training(cfg));
     return check_memory(cfg);

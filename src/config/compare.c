@@ -35,13 +35,15 @@ dram_status dram_config_compare(const dram_config *before, const dram_config *no
     return status;
 }
 
-dram_status dram_config_each(const dram_config *cfg, dram_config_each_entry *each, void *context)
+dram_status dram_config_each(const dram_config *cfg, const dram_config *against, dram_config_each_entry *each,
+                             void *context)
 {
     dram_status status = DRAM_OK;
     for (int i = 0; i < dram_n_keys && status == DRAM_OK; i++) {
         const dram_key *key = &dram_keys[i];
         if (key->kind <= DRAM_KEY_SECTION) continue;
-        const dram_key_value is = dram_key_get(cfg, key), standard = dram_key_default(key);
+        const dram_key_value is = dram_key_get(cfg, key),
+                             standard = against ? dram_key_get(against, key) : dram_key_default(key);
         dram_str value = {0}, other = {0};
         status = dram_key_write(key, &is, &value);
         if (status == DRAM_OK) status = dram_key_write(key, &standard, &other);

@@ -11,6 +11,7 @@ enum { DEFAULT_RANK = INT_MIN };
 
 struct dram_config_origin {
     char *file;   /* the file that was loaded, NULL for none */
+    char *base;   /* the file that it names, NULL for none */
     char **where; /* for each key: "file:line:column", NULL for a default */
     int *rank;    /* for each key: of the source that set it */
 };
@@ -45,6 +46,7 @@ void dram_config_free(dram_config *cfg)
         dram_free(origin->where);
         dram_free(origin->rank);
         dram_free(origin->file);
+        dram_free(origin->base);
         dram_free(origin);
     }
     dram_free(cfg);
@@ -80,6 +82,21 @@ const char *dram_config_where(const dram_config *cfg, const char *key)
     return where ? where : "default";
 }
 
+const char *dram_config_file(const dram_config *cfg)
+{
+    return cfg->origin->file;
+}
+
+const char *dram_config_base(const dram_config *cfg)
+{
+    return cfg->origin->base;
+}
+
+dram_status dram_config_name_base(dram_config *cfg, const char *file)
+{
+    return (cfg->origin->base = dram_strdup(file)) ? DRAM_OK : dram_config_no_memory();
+}
+
 bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other)
 {
     return cfg->origin->rank[dram_key_find(key)] > cfg->origin->rank[dram_key_find(other)];
@@ -103,7 +120,7 @@ dram_config dram_config_one_image(const dram_config *cfg)
     one.train.batch_size = one.train.accumulate = 1;
     one.sam_distill.teacher.group = 0;
     one.sam_distill.cache = NULL;
-    one.student.weights = NULL;
+    one.student.weights = one.student.heads = NULL;
     return one;
 }
 

@@ -101,6 +101,10 @@ dram_config dram_config_one_image(const dram_config *cfg);
  * the config. */
 const char *dram_config_where(const dram_config *cfg, const char *key);
 
+/* The file that the config was loaded from, and the one that this names as its base; NULL: none. As long as the config. */
+const char *dram_config_file(const dram_config *cfg);
+const char *dram_config_base(const dram_config *cfg);
+
 /* Fails with DRAM_ERR_CONFIG and the text "WHERE: KEY: ...". For a key that was not given, WHERE is the file's name. */
 dram_status dram_config_fail(const dram_config *cfg, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -124,15 +128,17 @@ typedef dram_status dram_config_differs(void *context, const char *key, dram_res
 dram_status dram_config_compare(const dram_config *before, const dram_config *now, dram_config_differs *differs,
                                 void *context);
 
-/* Calls `each` for every key that has a value, in the order of the keys: its value and its default as YAML, and what
- * --resume does with it. idle: it has no effect beside the others. A status other than DRAM_OK ends it. */
+/* Calls `each` for every key that has a value, in the order of the keys: its value and that which it has in `standard`
+ * (NULL: its default) as YAML, and what --resume does with it. idle: it has no effect beside the others. A status other
+ * than DRAM_OK ends it. */
 typedef struct {
     const char *key, *value, *standard;
     dram_resume_kind kind;
     bool idle;
 } dram_config_entry;
 typedef dram_status dram_config_each_entry(void *context, const dram_config_entry *entry);
-dram_status dram_config_each(const dram_config *cfg, dram_config_each_entry *each, void *context);
+dram_status dram_config_each(const dram_config *cfg, const dram_config *standard, dram_config_each_entry *each,
+                             void *context);
 
 /* All append to `out`, and return DRAM_ERR_MEMORY when it cannot grow.
  * yaml: every key with its value; dram_config_load reads it back as the same config, from any folder (except that
@@ -140,10 +146,12 @@ dram_status dram_config_each(const dram_config *cfg, dram_config_each_entry *eac
  * used: the keys that have an effect (dram_config_tell_idle), but for name, seed and run.dir: two configs of one such
  *       text are the same but for these. Not `all`: without the FREE keys too.
  * kept: the same without the FREE keys: what the results depend on, for a checkpoint.
+ * base: yaml of a file with its bases alone, below a comment: "# FILE, WHAT".
  * schema: JSON schema (draft 2020-12) of a config file. markdown: a table of all keys. */
 dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out);
 dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out);
 dram_status dram_config_write_used(const dram_config *cfg, bool all, dram_str *out);
+dram_status dram_config_write_base(const char *file, const char *what, dram_str *out);
 dram_status dram_config_schema(dram_str *out);
 dram_status dram_config_markdown(dram_str *out);
 

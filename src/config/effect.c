@@ -35,6 +35,8 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
 #define EFFECT_LIST(X)                                                                                                 \
     X(sam, "sam_distill.|memory.share_teacher", cfg->sam_distill.enabled, "sam_distill.enabled")                       \
     X(resolution, "resolution_distill.", cfg->resolution_distill.enabled, "resolution_distill.enabled")                \
+    X(mean, "resolution_distill.mean_decay", cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN,                   \
+      "resolution_distill.target")                                                                                     \
     X(train_labels, "data.train.labels", uses_labels(cfg, cfg->data.train.images, cfg->data.train.labels),             \
       "task.enabled")                                                                                                  \
     X(val_labels, "data.val.labels", uses_labels(cfg, cfg->data.val.images, cfg->data.val.labels), "task.enabled")     \
@@ -59,7 +61,8 @@ static bool uses_labels(const dram_config *cfg, const char *images, const char *
     X(adamw, "optim.beta1|optim.beta2|optim.eps", cfg->optim.type == DRAM_OPTIM_ADAMW, "optim.type")                   \
     X(stop_at, "train.stop_at", cfg->train.stop_at < cfg->train.steps, "train.steps")                                  \
     X(first_weights, "student.zero_init_last", !cfg->student.weights, "student.weights")                               \
-    X(gpu, "cuda.graph", cfg->device != DRAM_RUN_DEVICE_CPU, "device")
+    X(frozen, "memory.checkpoint", cfg->student.trainable == DRAM_TRAINABLE_ALL, "student.trainable")                  \
+    X(gpu, "cuda.graph|cuda.workspace", cfg->device != DRAM_RUN_DEVICE_CPU, "device")
 
 #define X(NAME, KEYS, CONDITION, DECIDER)                                                                              \
     static bool has_##NAME(const dram_config *cfg)                                                                     \

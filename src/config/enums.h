@@ -34,9 +34,17 @@
     X(DRAM_PLACEMENT_SHARD, "shard")                                                                                   \
     X(DRAM_PLACEMENT_HOST, "host")
 
+#define DRAM_TRAINABLE_LIST(X)                                                                                         \
+    X(DRAM_TRAINABLE_ALL, "all")                                                                                       \
+    X(DRAM_TRAINABLE_HEADS, "heads")
+
 #define DRAM_BETWEEN_LIST(X)                                                                                           \
     X(DRAM_BETWEEN_NONE, "none")                                                                                       \
     X(DRAM_BETWEEN_REUSE, "reuse")
+
+#define DRAM_RESOLUTION_TARGET_LIST(X)                                                                                 \
+    X(DRAM_RESOLUTION_NOW, "now")                                                                                      \
+    X(DRAM_RESOLUTION_MEAN, "mean")
 
 #define DRAM_CACHE_FORMAT_LIST(X)                                                                                      \
     X(DRAM_CACHE_FORMAT_FP16, "fp16")                                                                                  \
@@ -113,7 +121,9 @@
     X(dram_orientation, DRAM_ORIENTATION_LIST)                                                                         \
     X(dram_precision, DRAM_PRECISION_LIST)                                                                             \
     X(dram_teacher_placement, DRAM_PLACEMENT_LIST)                                                                     \
+    X(dram_trainable, DRAM_TRAINABLE_LIST)                                                                             \
     X(dram_between, DRAM_BETWEEN_LIST)                                                                                 \
+    X(dram_resolution_target, DRAM_RESOLUTION_TARGET_LIST)                                                             \
     X(dram_cache_format, DRAM_CACHE_FORMAT_LIST)                                                                       \
     X(dram_task_loss, DRAM_TASK_LOSS_LIST)                                                                             \
     X(dram_optim, DRAM_OPTIM_LIST)                                                                                     \

@@ -6,13 +6,18 @@
 
 #include "config/keys.h"
 
+/* The weights that training began from. */
+static bool is_beginning(const char *path)
+{
+    return strcmp(path, "student.weights") == 0 || strcmp(path, "student.heads") == 0;
+}
+
 /* An input path is not used when its top section has `enabled: false`, nor are labels without the task; an evaluation
  * reads neither the training data nor the weights that training began from. */
 static bool is_used(const dram_config *cfg, const dram_key *key, bool training)
 {
     char enabled[64];
-    if (!training && (strncmp(key->path, "data.train.", 11) == 0 || strcmp(key->path, "student.weights") == 0))
-        return false;
+    if (!training && (strncmp(key->path, "data.train.", 11) == 0 || is_beginning(key->path))) return false;
     snprintf(enabled, sizeof enabled, "%.*s.enabled", (int)strcspn(key->path, "."), key->path);
     int index = dram_key_find(enabled);
     if (index >= 0 && !dram_key_get(cfg, &dram_keys[index]).integer) return false;

@@ -151,6 +151,9 @@ dram_status dram_config_new(const char *file, dram_config **out);
 /* Takes over the value unless one of a higher rank is there; records where it came from. */
 dram_status dram_config_put(dram_config *cfg, int index, dram_key_value *value, const dram_key_place *place, int rank);
 
+/* Records the file that the loaded one names as its base. Once. */
+dram_status dram_config_name_base(dram_config *cfg, const char *file);
+
 /* True if `key` was set by a source that wins over the one that set `other`. */
 bool dram_config_outranks(const dram_config *cfg, const char *key, const char *other);
 

@@ -406,8 +406,9 @@ static dram_status read_base(dram_config *cfg, const open_file *user, const read
         status = dram_config_no_memory();
     else if (base.depth > MAX_BASES)
         status = cannot_use(&base, "too many files in a row that name a base");
-    else
-        status = read_file(cfg, &base);
+    else if (user->depth == 0)
+        status = dram_config_name_base(cfg, name.text);
+    if (status == DRAM_OK) status = read_file(cfg, &base);
     dram_str_free(&name);
     return status;
 }

@@ -204,6 +204,18 @@ dram_status dram_config_write_yaml(const dram_config *cfg, dram_str *out)
     return write_keys(cfg, true, out);
 }
 
+dram_status dram_config_write_base(const char *file, const char *what, dram_str *out)
+{
+    char shown[4200];
+    dram_config *base;
+    TRY(dram_config_try(file, NULL, 0, &base));
+    dram_str_add(out, "# %s, ", dram_visible(file, shown, sizeof shown));
+    dram_str_add(out, "%s\n", dram_visible(what, shown, sizeof shown));
+    dram_status status = dram_config_write_yaml(base, out);
+    dram_config_free(base);
+    return status;
+}
+
 dram_status dram_config_write_kept(const dram_config *cfg, dram_str *out)
 {
     return write_keys(cfg, false, out);

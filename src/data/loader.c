@@ -242,6 +242,7 @@ static dram_status check_params(const dram_loader_params *p)
     if (p->train && p->augment.crop && !(p->augment.scale_min > 0 && p->augment.scale_min <= p->augment.scale_max))
         wrong = "augment.scale_min";
     if (p->train && !(p->augment.jitter >= 0 && p->augment.jitter <= 1)) wrong = "augment.jitter";
+    if (p->train && !(p->augment.hue >= 0 && p->augment.hue <= 0.5)) wrong = "augment.hue";
     if (labels && (p->labels.ignore_index < 0 || p->labels.ignore_index > 255)) wrong = "ignore_index";
     if (labels && p->labels.classes < 1) wrong = "classes";
     if (wrong) return dram_fail(DRAM_ERR_CONFIG, "loader: %s is out of range", wrong);

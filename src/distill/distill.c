@@ -177,7 +177,7 @@ static dram_val stride_16(const dram_features *features)
 }
 
 dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, const dram_arch *arch, dram_val image,
-                             double low_scale, double sr_target_scale)
+                             double low_scale, double sr_target_scale, bool learns)
 {
     dram_graph *graph = student->g;
     dram_features low;
@@ -191,6 +191,7 @@ dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, co
     dram_val x_low =
         DRAM_CALL(graph, resize, "image", DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = side, .out_w = side), image);
     dram_scope_pop(graph, scope);
+    if (learns) graph->detached = detached;
     dram_build once = *student;
     once.bn = DRAM_BN_BATCH;
     once.deepest = 16;

@@ -40,15 +40,15 @@ dram_val dram_embed_term(dram_graph *graph, const dram_embed_choice *choice, dra
                          dram_val mask);
 
 /* Resolution distillation. x_low is the student's image f32 [N,S,S,3] scaled by low_scale. Its stride-16 features are
- * taken by the same trunk without gradient, with batch statistics and without touching the running ones; the SR head
- * lifts them to side r = dram_resolution_grid(). The low-resolution path is built before the trunk's own pass, so that
- * it is dead before the student's activations grow. */
+ * taken by the same trunk with batch statistics and without touching the running ones; the SR head lifts them to side
+ * r = dram_resolution_grid(). The low-resolution path is built before the trunk's own pass: without `learns` it has no
+ * gradient, and is dead before the student's activations grow. */
 int dram_resolution_grid(int student_size, double low_scale, double sr_target_scale);
 dram_val dram_resolution_low(const dram_build *student, const dram_build *sr, const dram_arch *arch, dram_val image,
-                             double low_scale, double sr_target_scale);
+                             double low_scale, double sr_target_scale, bool learns);
 
-/* lifted [N,r,r,C] against the student's own stride-16 features, resampled to r: both normalised at each position, that
- * is, 1 - cosine. mask f32 [N,r,r]. Gradients flow to both sides. standardize: first each channel of both by the mean
+/* lifted [N,r,r,C] against the stride-16 features of the full image, resampled to r: both normalised at each position,
+ * that is, 1 - cosine. mask f32 [N,r,r]. Gradients flow to each side that has one. standardize: first each channel of both by the mean
  * and variance of the features over the valid cells, as constants; then what all positions have in common counts
  * nothing, and features that become alike everywhere earn nothing. */
 dram_val dram_resolution_term(dram_graph *graph, bool standardize, dram_val lifted, const dram_features *features,

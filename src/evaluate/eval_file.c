@@ -22,7 +22,7 @@ static dram_status open_data(const dram_config *cfg, const char *folder, dram_co
 {
     TRY(dram_ranks_together(comm, dram_config_check_inputs(cfg, false)));
     TRY(dram_choose(cfg, NULL, comm, &w->chosen));
-    w->chosen.cfg.student.weights = NULL; /* what training began from */
+    w->chosen.cfg.student.weights = w->chosen.cfg.student.heads = NULL; /* what training began from */
     TRY(dram_datasets_open(&w->chosen.cfg, true, &w->val));
     return folder ? dram_predictions_open(&w->chosen.cfg, folder, w->val, &w->predictions) : DRAM_OK;
 }

@@ -43,6 +43,12 @@ static int64_t parameters(const dram_export *e)
     return n;
 }
 
+/* The trunk is that of the file that training began from. */
+static bool is_frozen(const dram_config *cfg)
+{
+    return cfg->student.trainable == DRAM_TRAINABLE_HEADS;
+}
+
 static void add_head(const dram_export *e, const char *name, const char *timm, dram_str *out)
 {
     char shown[SHOWN];
@@ -54,6 +60,8 @@ static void add_head(const dram_export *e, const char *name, const char *timm, d
     dram_str_add(out, "\n\n`%s`, %.2f M parameters, without a classifier", timm, (double)parameters(e) / 1e6);
     if (!e->has_config)
         dram_str_add(out, ".");
+    else if (is_frozen(e->cfg))
+        dram_str_add(out, ", as it was before what stands on it was trained.");
     else if (sam->enabled)
         dram_str_add(out, ", distilled from `%s`, an image encoder as SAM's.", sam->teacher.model_type);
     else
@@ -122,6 +130,7 @@ static void add_data(const dram_config *cfg, const cJSON *summary, dram_str *out
     dram_str_add(out, "| side in training | %d |\n", cfg->data.size);
     if (cfg->task.enabled) dram_str_add(out, "| classes | %d |\n", cfg->data.classes);
     if (cfg->student.weights) dram_str_add(out, "| began from | `%s` |\n", name_of(cfg->student.weights, shown));
+    if (is_frozen(cfg)) dram_str_add(out, "| trained | neck and task head; this trunk is as it was |\n");
 }
 
 static void add_teacher(const struct dram_config_sam_distill *sam, dram_str *out)
@@ -152,7 +161,10 @@ static void add_losses(const dram_config *cfg, dram_str *out)
         between = "; ";
     }
     if (cfg->resolution_distill.enabled) {
-        dram_str_add(out, "%sof resolutions, weight %g", between, cfg->resolution_distill.weight);
+        dram_str_add(out, "%sof resolutions", between);
+        if (cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN)
+            dram_str_add(out, " to a mean of weights (%g)", cfg->resolution_distill.mean_decay);
+        dram_str_add(out, ", weight %g", cfg->resolution_distill.weight);
         between = "; ";
     }
     if (cfg->task.enabled)

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "io/atomic.h"
 #include "io/checkpoint.h"
 #include "io/path.h"
 #include "io/safetensors.h"
@@ -215,13 +216,13 @@ static dram_status open_weights(dram_export *e)
     const char *groups[2];
     int n = 0;
     TRY(dram_weights_open(&e->session, e->weights, student, 1, false, &e->student_file));
-    TRY(dram_st_hash(e->weights, e->weights_hash));
+    TRY(dram_st_hash(e->weights, NULL, e->weights_hash));
     if (e->neck) groups[n++] = "neck";
     if (e->head) groups[n++] = "head";
     if (!has_group(&e->session, "neck")) e->neck = true; /* it needs no weights */
     if (!n) return DRAM_OK;
     TRY(dram_weights_open(&e->session, e->heads, groups, n, true, &e->heads_file));
-    return dram_st_hash(e->heads, e->heads_hash);
+    return dram_st_hash(e->heads, NULL, e->heads_hash);
 }
 
 /* What the evaluation program normalises its image with. */
@@ -277,6 +278,8 @@ dram_status dram_export_check_target(const char *option, const char *path)
     TRY_GOTO(dram_path_folder(name, &folder), done);
     if (!dram_path_exists(folder))
         status = dram_fail(DRAM_ERR_CONFIG, "%s %s: there is no folder %s", option, path, folder);
+    else
+        dram_remove_leftovers_beside(path);
 done:
     dram_free(name);
     dram_free(folder);

@@ -46,7 +46,7 @@ dram_status dram_export_open(const dram_export_request *request, dram_export *e)
 void dram_export_close(dram_export *e); /* {0} is allowed */
 
 /* DRAM_ERR_CONFIG where something has the name already, for nothing is replaced, or where there is no folder for it.
- * Before anything is read or written. */
+ * Before anything is read or written. What a killed export left beside it is removed. */
 dram_status dram_export_check_target(const char *option, const char *path);
 
 #endif

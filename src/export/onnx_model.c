@@ -387,25 +387,25 @@ static size_t head_of(int field, uint64_t bytes, uint8_t out[16])
 /* Fields of ModelProto and GraphProto. */
 enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5 };
 
-/* Rounds the floats where they lie: each goes to a place that has been read. */
-static dram_status round_to_half(const tensor *t, float *data)
+/* Room behind the floats is taken for what is rounded. */
+static dram_status round_to_half(const tensor *t, const float *data, uint16_t *half)
 {
-    for (int64_t i = 0; i < t->elements; i++) {
-        uint16_t h = dram_f32_to_f16(data[i]);
-        if ((h & 0x7fff) == 0x7c00)
-            return dram_fail(DRAM_ERR_CONFIG, "%s has the number %g, which is too large for fp16: leave --half out",
-                             t->proto.name, (double)data[i]);
-        memcpy((char *)data + 2 * i, &h, sizeof h);
-    }
-    return DRAM_OK;
+    int64_t at = dram_floats_to_f16(data, t->elements, half);
+    if (at == t->elements) return DRAM_OK;
+    return dram_fail(DRAM_ERR_CONFIG, "%s has the number %g, which is too large for fp16: leave --half out",
+                     t->proto.name, (double)data[at]);
 }
 
 /* data: room for its elements, twice. */
 static dram_status write_tensor(tensor *t, void *data, sink *s)
 {
     uint8_t head[16];
-    TRY(t->fill(t->context, data, (char *)data + wide(t)));
-    if (t->proto.data_type == DRAM_ONNX_F16) TRY(round_to_half(t, data));
+    void *scratch = (char *)data + wide(t);
+    TRY(t->fill(t->context, data, scratch));
+    if (t->proto.data_type == DRAM_ONNX_F16) {
+        TRY(round_to_half(t, data, scratch));
+        data = scratch;
+    }
     take(&s->base, head_of(GRAPH_INITIALIZER, onnx__tensor_proto__get_packed_size(&t->proto), head), head);
     t->proto.raw_data.data = data;
     onnx__tensor_proto__pack_to_buffer(&t->proto, &s->base);

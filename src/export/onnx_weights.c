@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/pool.h"
 #include "export/onnx_values.h"
 #include "session/slot_floats.h"
 
@@ -115,16 +116,38 @@ static grid grid_of(const dram_shape *shape, dram_onnx_order order)
     return (grid){first, n / first / last, last};
 }
 
-/* By squares that a cache holds: matrices of a large ViT have thousands of places and columns. */
-static void reorder(grid g, const float *from, float *to)
+/* A matrix that is reordered, a band of places a task. */
+typedef struct {
+    grid g;
+    const float *from;
+    float *to;
+} bands;
+
+enum { PLACES = 64, COLUMNS = 16 };
+
+/* By tiles whose columns fill a line of the cache: the rows of a large ViT lie as far apart as the cache's sets repeat. */
+static void reorder_band(void *context, int64_t task, int worker)
 {
-    enum { SIDE = 32 };
-    for (int64_t r = 0; r < g.rows; r++, from += g.places * g.columns, to += g.places * g.columns)
-        for (int64_t first = 0; first < g.places; first += SIDE) {
-            int64_t end = first + SIDE < g.places ? first + SIDE : g.places;
-            for (int64_t c = 0; c < g.columns; c++)
-                for (int64_t p = first; p < end; p++) to[c * g.places + p] = from[p * g.columns + c];
-        }
+    (void)worker;
+    const bands *b = context;
+    const grid g = b->g;
+    int64_t in_row = (g.places + PLACES - 1) / PLACES, p = task % in_row * PLACES;
+    int64_t row = task / in_row * g.places * g.columns, places = g.places - p < PLACES ? g.places - p : PLACES;
+    const float *from = b->from + row;
+    float tile[COLUMNS][PLACES], *to = b->to + row;
+    for (int64_t c = 0; c < g.columns; c += COLUMNS) {
+        int64_t columns = g.columns - c < COLUMNS ? g.columns - c : COLUMNS;
+        for (int64_t i = 0; i < places; i++)
+            for (int64_t k = 0; k < columns; k++) tile[k][i] = from[(p + i) * g.columns + c + k];
+        for (int64_t k = 0; k < columns; k++)
+            memcpy(to + (c + k) * g.places + p, tile[k], (size_t)places * sizeof **tile);
+    }
+}
+
+static void reorder(dram_pool *pool, grid g, const float *from, float *to)
+{
+    bands b = {.g = g, .from = from, .to = to};
+    dram_pool_run(pool, g.rows * ((g.places + PLACES - 1) / PLACES), reorder_band, &b);
 }
 
 static dram_status fill_weight(void *context, void *out, void *scratch)
@@ -139,7 +162,7 @@ static dram_status fill_weight(void *context, void *out, void *scratch)
     dram_status status = read_into(s, s->w.weight, weight);
     if (status == DRAM_OK && s->w.bn) status = fold(s, &f);
     for (int64_t i = 0; status == DRAM_OK && s->w.bn && i < n; i++) weight[i] = (float)(weight[i] * f.factor[i / row]);
-    if (status == DRAM_OK && moves) reorder(g, weight, out);
+    if (status == DRAM_OK && moves) reorder(s->e->session.device->pool, g, weight, out);
     free_folded(&f);
     return status;
 }

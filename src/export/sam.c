@@ -8,6 +8,7 @@
 #include "io/safetensors.h"
 #include "model/names.h"
 #include "session/weights.h"
+#include "train/depends.h"
 
 enum { NAME_SIZE = 288 };
 
@@ -224,6 +225,28 @@ static void tell_scale(const dram_export *e)
             dram_distance_word(loss->type));
 }
 
+/* The student reads as its own teacher does, and that was the file as it was then. */
+static dram_status tell_teacher(const dram_export *e, const char *file)
+{
+    char hash[DRAM_HASH_SIZE];
+    dram_depends was;
+    bool known;
+    if (!e->run) return DRAM_OK;
+    dram_status status = dram_depends_of_run(e->run, &was, &known);
+    if (status != DRAM_OK || !known) {
+        dram_warn("--sam: whether %s is the file that this student learned from is not known: %s", file,
+                  status == DRAM_OK ? "no checkpoint of the run has its hash" : dram_error_text());
+        dram_error_clear();
+        return DRAM_OK;
+    }
+    TRY(dram_st_hash(file, NULL, hash));
+    if (strcmp(hash, was.teacher) != 0)
+        dram_warn("--sam: sam_distill.teacher.weights, %s, is another file than this student learned from: hash %s -> "
+                  "%s; its decoder may not read the student's embedding: name that one with --sam-decoder",
+                  file, was.teacher[0] ? was.teacher : "none", hash);
+    return DRAM_OK;
+}
+
 /* ---- writing ---- */
 
 static dram_status write_sam(dram_export *e, const dram_st *source, const char *decoder, const char *file)
@@ -247,7 +270,9 @@ dram_status dram_export_sam(dram_export *e, const char *decoder, const char *fil
 {
     dram_st *source;
     TRY(dram_export_check_target("--sam", file));
+    bool own = decoder == NULL;
     TRY(check_student(e, &decoder));
+    if (own) TRY(tell_teacher(e, decoder));
     TRY(dram_st_open(decoder, &source));
     dram_weights_unwrap(source);
     tell_scale(e);

@@ -18,7 +18,8 @@
 
 /* decoder: the file whose prompt encoder and mask decoder are taken, safetensors or of torch.save; NULL: the teacher's
  * of the config. Written through a temporary name; tensors pass through a small buffer. The student is stored as
- * run.export says. Says (dram_warn) where the losses leave open on which scale the student's embedding is.
+ * run.export says. Says (dram_warn) where the losses leave open on which scale the student's embedding is,
+ * and where the teacher's file of a run is another than the run began with, with both hashes.
  * DRAM_ERR_CONFIG: something has the name already; there is no teacher or no file of it; the student has no neck, or
  * learned from no teacher. DRAM_ERR_FORMAT: the file has no decoder of SAM, or a part of one. DRAM_ERR_IO: the disk is
  * full, say. */

@@ -38,7 +38,7 @@ dram_config dram_targets_fill_config(const dram_config *cfg)
 /* ---- opening ---- */
 
 /* What the weights are: the hash of their files, or where they are drawn from. */
-static dram_status name_teacher(const dram_config *cfg, char *text, int size)
+static dram_status name_teacher(const dram_config *cfg, const volatile sig_atomic_t *stop, char *text, int size)
 {
     char hash[DRAM_HASH_SIZE];
     const struct dram_config_sam_distill_teacher *teacher = &cfg->sam_distill.teacher;
@@ -47,16 +47,16 @@ static dram_status name_teacher(const dram_config *cfg, char *text, int size)
         if (teacher->native_size) snprintf(text + n, (size_t)(size - n), " native %d", teacher->native_size);
         return DRAM_OK;
     }
-    TRY(dram_st_hash(teacher->weights, hash));
+    TRY(dram_st_hash(teacher->weights, stop, hash));
     snprintf(text, (size_t)size, "%s", hash);
     return DRAM_OK;
 }
 
-static dram_status open_cache(const dram_config *cfg, dram_targets *t)
+static dram_status open_cache(const dram_config *cfg, const volatile sig_atomic_t *stop, dram_targets *t)
 {
     const struct dram_config_sam_distill *sam = &cfg->sam_distill;
     char teacher[64], where[600];
-    TRY(name_teacher(cfg, teacher, sizeof teacher));
+    TRY(name_teacher(cfg, stop, teacher, sizeof teacher));
     const dram_cache_fact facts[] = {
         {.name = "teacher", .text = teacher},
         {.name = "model_type", .text = sam->teacher.model_type},
@@ -95,8 +95,8 @@ static void name_pixels(const dram_image_rules *rules, const dram_image_header *
 }
 
 /* The hash of an image file's content, and what name_pixels says of it; of a bad image, nothing. */
-static dram_status read_image(const dram_image_rules *rules, const char *path, char content[DRAM_HASH_SIZE],
-                              char *pixels, size_t size)
+static dram_status read_image(const dram_image_rules *rules, const char *path, const volatile sig_atomic_t *stop,
+                              char content[DRAM_HASH_SIZE], char *pixels, size_t size)
 {
     uint8_t *bytes;
     size_t n;
@@ -105,7 +105,7 @@ static dram_status read_image(const dram_image_rules *rules, const char *path, c
     dram_status status = dram_image_read(path, rules->max_bytes, &bytes, &n);
     if (status == DRAM_ERR_FORMAT) { /* too large */
         dram_error_clear();
-        return dram_hash_file(path, content);
+        return dram_hash_file(path, stop, content);
     }
     if (status != DRAM_OK) return status;
     dram_hash_memory(bytes, n, content);
@@ -130,7 +130,7 @@ static dram_status find_keys(const dram_config *cfg, const dram_dataset *dataset
     if (!*keys || !path) status = no_memory();
     for (int i = 0; i < n && status == DRAM_OK; i++) {
         const char *file = dram_dataset_image_path(dataset, i, path, room);
-        status = stop && *stop ? interrupted() : read_image(&rules, file, content, pixels, sizeof pixels);
+        status = stop && *stop ? interrupted() : read_image(&rules, file, stop, content, pixels, sizeof pixels);
         for (int flip = 0; flip < flips && status == DRAM_OK; flip++) {
             int length = snprintf(text, sizeof text, "image %s flip %d max_pixels %d%s", content, flip,
                                   cfg->data.max_pixels, pixels);
@@ -150,7 +150,7 @@ dram_status dram_targets_open(const dram_config *cfg, const dram_dataset *train,
     t->format = format_of(cfg);
     t->cells = side * side;
     t->directory = cfg->sam_distill.cache;
-    TRY(open_cache(cfg, t));
+    TRY(open_cache(cfg, stop, t));
     t->packed = dram_alloc((size_t)payload_bytes(cfg));
     t->half = dram_alloc((size_t)t->cells * DRAM_EMBED_CHANNELS * sizeof *t->half);
     if (!t->packed || !t->half) return no_memory();

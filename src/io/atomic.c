@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,6 +144,7 @@ dram_status dram_atomic_save(const char *path, const void *data, size_t bytes)
 
 static void release_dir(dram_dir *dir)
 {
+    if (dir->path && dir->lock >= 0) close(dir->lock);
     dram_free(dir->path);
     dram_free(dir->temporary);
     *dir = (dram_dir){0};
@@ -161,11 +163,21 @@ static dram_status make_temporary(const char *path, char **temporary)
     }
 }
 
+static int lock_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+    close(fd);
+    return -1;
+}
+
 dram_status dram_dir_begin(dram_dir *dir, const char *path)
 {
     *dir = (dram_dir){0};
     TRY(take_name(path, &dir->path));
+    dir->lock = -1;
     dram_status status = make_temporary(dir->path, &dir->temporary);
+    if (status == DRAM_OK) dir->lock = lock_folder(dir->temporary);
     if (status != DRAM_OK) release_dir(dir);
     return status;
 }
@@ -263,17 +275,47 @@ dram_status dram_dir_remove(const char *path)
 
 /* Leftovers --------------------------------------------------------------------------------------------------- */
 
-/* Removes a temporary, unless a process holds the lock of a file that it writes. What cannot be opened is no file of
- * a writer that lives, or the removal says why it stays. */
-static dram_status remove_leftover(const char *path)
+/* Removes a temporary, unless a process holds the lock of what it writes. What cannot be opened is nothing of a writer
+ * that lives, or the removal says why it stays; with `locked` that stays which cannot be locked. */
+static dram_status remove_leftover(const char *path, bool locked)
 {
     struct stat info;
-    bool file = lstat(path, &info) == 0 && S_ISREG(info.st_mode);
-    int fd = file ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
-    dram_status status = DRAM_OK;
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) status = dram_remove_tree(path);
+    bool there = lstat(path, &info) == 0 && (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
+    int fd = there ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+    bool got = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0, held = fd >= 0 && !got && errno == EWOULDBLOCK;
+    dram_status status = got || !(held || locked) ? dram_remove_tree(path) : DRAM_OK;
     if (fd >= 0) close(fd);
     return status;
+}
+
+/* Whether it is a temporary's name whose process is not among those of this machine. */
+static bool is_of_dead(const char *name)
+{
+    long process;
+    unsigned number;
+    char again[64];
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0 ||
+        sscanf(name + sizeof PREFIX - 1, "%ld-%u", &process, &number) != 2)
+        return false;
+    snprintf(again, sizeof again, "%s%ld-%u", PREFIX, process, number);
+    return strcmp(name, again) == 0 && process > 0 && kill((pid_t)process, 0) != 0 && errno == ESRCH;
+}
+
+void dram_remove_leftovers_beside(const char *path)
+{
+    const struct dirent *entry;
+    char *folder = NULL, *name = NULL, *leftover;
+    DIR *dir = NULL;
+    if (take_name(path, &name) == DRAM_OK && dram_path_folder(name, &folder) == DRAM_OK) dir = opendir(folder);
+    while (dir && (entry = dram_folder_next(dir)) != NULL) {
+        if (!is_of_dead(entry->d_name) || dram_path_join(folder, entry->d_name, &leftover) != DRAM_OK) continue;
+        remove_leftover(leftover, true);
+        dram_free(leftover);
+    }
+    if (dir) closedir(dir);
+    dram_free(folder);
+    dram_free(name);
+    dram_error_clear();
 }
 
 dram_status dram_remove_leftovers(const char *folder)
@@ -288,7 +330,7 @@ dram_status dram_remove_leftovers(const char *folder)
         if (strncmp(entry->d_name, PREFIX, sizeof PREFIX - 1) != 0) continue;
         status = dram_path_join(folder, entry->d_name, &path);
         if (status != DRAM_OK) break;
-        status = remove_leftover(path);
+        status = remove_leftover(path, false);
         dram_free(path);
     }
     if (status == DRAM_OK && errno != 0) status = dram_fail(DRAM_ERR_IO, "%s: cannot list this folder: %m", folder);

@@ -147,7 +147,7 @@ static dram_status add_hash(const char *folder, const char *name, cJSON *files)
 {
     char hash[DRAM_HASH_SIZE], *path;
     TRY(dram_path_join(folder, name, &path));
-    dram_status status = dram_hash_file(path, hash);
+    dram_status status = dram_hash_file(path, NULL, hash);
     dram_free(path);
     TRY(status);
     return cJSON_AddStringToObject(files, name, hash) ? DRAM_OK : out_of_memory(folder);
@@ -172,12 +172,12 @@ dram_status dram_checkpoint_seal(const char *folder, cJSON *root)
 }
 
 /* One file against the hash that was saved. A name comes from checkpoint.json, whose own hash was right. */
-static dram_status verify_file(const char *folder, const cJSON *item)
+static dram_status verify_file(const char *folder, const cJSON *item, const volatile sig_atomic_t *stop)
 {
     char hash[DRAM_HASH_SIZE], *path;
     const char *saved = cJSON_GetStringValue(item);
     TRY(dram_path_join(folder, item->string, &path));
-    dram_status status = dram_hash_file(path, hash);
+    dram_status status = dram_hash_file(path, stop, hash);
     if (status == DRAM_ERR_CONFIG) status = DRAM_ERR_FORMAT; /* it cannot be opened: the text says why */
     if (status == DRAM_OK && !(saved && strcmp(saved, hash) == 0))
         status = dram_fail(DRAM_ERR_FORMAT, "%s: damaged: its bytes are not those that were saved", path);
@@ -199,7 +199,7 @@ static dram_status look_for_seal(const char *folder, const char *path, bool *the
                      "%s: damaged: it is not there, and the files beside it are of a dram that wrote it", path);
 }
 
-dram_status dram_checkpoint_verify(const char *folder, cJSON **root)
+dram_status dram_checkpoint_verify(const char *folder, const volatile sig_atomic_t *stop, cJSON **root)
 {
     char *path;
     const cJSON *item, *files;
@@ -217,7 +217,7 @@ dram_status dram_checkpoint_verify(const char *folder, cJSON **root)
         status = dram_fail(DRAM_ERR_FORMAT, "%s: it has no hashes of files", path);
     cJSON_ArrayForEach(item, files)
     {
-        if (status == DRAM_OK) status = verify_file(folder, item);
+        if (status == DRAM_OK) status = verify_file(folder, item, stop);
     }
 done:
     if (status != DRAM_OK) {

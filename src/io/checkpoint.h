@@ -7,6 +7,7 @@
 #define DRAM_IO_CHECKPOINT_H
 
 #include <cjson/cJSON.h>
+#include <signal.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -31,7 +32,7 @@ dram_status dram_checkpoint_seal(const char *folder, cJSON *root);
 /* Reads every file of a checkpoint. *root: checkpoint.json, the caller's (cJSON_Delete); NULL with DRAM_OK: it has
  * none, since an older dram saved it, and cannot be checked. DRAM_ERR_FORMAT, the file is named: damaged, or not there;
  * DRAM_ERR_IO: it cannot be read. */
-dram_status dram_checkpoint_verify(const char *path, cJSON **root);
+dram_status dram_checkpoint_verify(const char *path, const volatile sig_atomic_t *stop, cJSON **root);
 
 /* Gives a checkpoint another name, at which it is none: step-00000500.before, or .before-2 and so on where that is
  * taken. Nothing in it changes. *aside is the caller's. */

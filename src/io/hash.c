@@ -32,7 +32,7 @@ uint64_t dram_hash_64(const void *data, size_t bytes)
     return XXH3_64bits(data, bytes);
 }
 
-dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
+dram_status dram_hash_file(const char *path, const volatile sig_atomic_t *stop, char out[DRAM_HASH_SIZE])
 {
     dram_status status = DRAM_OK;
     char *chunk = NULL;
@@ -49,6 +49,10 @@ dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE])
     }
     XXH3_128bits_reset(state);
     for (;;) {
+        if (stop && *stop) {
+            status = dram_fail(DRAM_INTERRUPTED, "interrupted while %s was read", path);
+            goto done;
+        }
         ssize_t n = dram_file_read(fd, chunk, CHUNK);
         if (n < 0) {
             status = dram_fail(DRAM_ERR_IO, "%s: cannot read: %m", path);

@@ -3,6 +3,7 @@
 #ifndef DRAM_IO_HASH_H
 #define DRAM_IO_HASH_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,7 +20,8 @@ typedef struct {
 dram_hash128 dram_hash_128(const void *data, size_t bytes);
 uint64_t dram_hash_64(const void *data, size_t bytes);
 
-/* Reads the file in chunks. DRAM_ERR_CONFIG: it cannot be opened. */
-dram_status dram_hash_file(const char *path, char out[DRAM_HASH_SIZE]);
+/* Reads the file in chunks. DRAM_ERR_CONFIG: it cannot be opened. DRAM_INTERRUPTED: *stop was non-zero (NULL: nobody
+ * asks), which is looked at every few milliseconds. */
+dram_status dram_hash_file(const char *path, const volatile sig_atomic_t *stop, char out[DRAM_HASH_SIZE]);
 
 #endif

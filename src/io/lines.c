@@ -216,14 +216,9 @@ static void tell(const char *path, const dram_lines_mended *found)
 
 dram_status dram_lines_open_to_mend(const char *path, FILE **file)
 {
-    struct stat info;
     const char *why = dram_file_link(path);
-    int fd = why ? -1 : dram_file_open(path, &info, &why);
-    if (fd < 0) return dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
-    *file = fdopen(fd, "r");
-    if (*file) return DRAM_OK;
-    close(fd);
-    return dram_fail(DRAM_ERR_MEMORY, "%s: out of host memory while reading", path);
+    *file = why ? NULL : dram_file_stream(path, &why);
+    return *file ? DRAM_OK : dram_fail(DRAM_ERR_IO, "%s: cannot open: %s", path, why);
 }
 
 dram_status dram_lines_truncate(const char *path, int64_t step, bool again, int64_t *kept)

@@ -81,8 +81,9 @@ dram_status dram_st_read_f32(const dram_st *st, const dram_st_tensor *tensor, in
 /* The same elements as they lie in the file, little-endian; dst holds count * dram_st_dtype_bytes(dtype). */
 dram_status dram_st_read_raw(const dram_st *st, const dram_st_tensor *tensor, int64_t offset, int64_t count, void *dst);
 
-/* Tells a file of weights from every other: the hash of its bytes, of an index with those of the files that it names. */
-dram_status dram_st_hash(const char *path, char out[DRAM_HASH_SIZE]);
+/* Tells a file of weights from every other: the hash of its bytes, of an index with those of the files that it names.
+ * stop as dram_hash_file has it. */
+dram_status dram_st_hash(const char *path, const volatile sig_atomic_t *stop, char out[DRAM_HASH_SIZE]);
 
 /* Gives elements offset .. offset + count - 1 of a tensor that is being written: float for the F types, int64_t for
  * I64; those of a raw tensor as they are stored. Called with ascending ranges that cover the tensor once. */

@@ -1,5 +1,4 @@
 /* The writing half of io/safetensors.h: the header is laid out first, then the data goes out piece by piece. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,13 +147,10 @@ typedef union {
 /* The first finite number that fp16 has none for ends the writing: as infinity it would pass for a weight. */
 static dram_status to_fp16(const char *path, const char *name, const float *x, int64_t n, uint16_t *half)
 {
-    for (int64_t i = 0; i < n; i++) {
-        half[i] = dram_f32_to_f16(x[i]);
-        if ((half[i] & 0x7fff) == 0x7c00 && isfinite(x[i]))
-            return dram_fail(DRAM_ERR_FORMAT,
-                             "%s: %s has the number %g, which is too large for fp16; bf16 and fp32 hold it", path, name,
-                             (double)x[i]);
-    }
+    int64_t at = dram_floats_to_f16(x, n, half);
+    if (at < n)
+        return dram_fail(DRAM_ERR_FORMAT, "%s: %s has the number %g, which is too large for fp16; bf16 and fp32 hold it",
+                         path, name, (double)x[at]);
     return DRAM_OK;
 }
 

@@ -175,17 +175,17 @@ fail:
 }
 
 /* A file that does not open has its own bytes: whoever loads it says why. */
-dram_status dram_st_hash(const char *path, char out[DRAM_HASH_SIZE])
+dram_status dram_st_hash(const char *path, const volatile sig_atomic_t *stop, char out[DRAM_HASH_SIZE])
 {
     dram_status status;
     dram_st *st = NULL;
     char hash[(MAX_SHARDS + 1) * DRAM_HASH_SIZE] = "";
     if (dram_st_open(path, &st) != DRAM_OK) dram_error_clear();
-    TRY_GOTO(dram_hash_file(path, out), done);
+    TRY_GOTO(dram_hash_file(path, stop, out), done);
     if (!st || !st->n_shards) goto done;
     memcpy(hash, out, DRAM_HASH_SIZE);
     for (int i = 0; i < st->n_shards; i++)
-        TRY_GOTO(dram_hash_file(st->shards[i]->path, hash + (i + 1) * DRAM_HASH_SIZE), done);
+        TRY_GOTO(dram_hash_file(st->shards[i]->path, stop, hash + (i + 1) * DRAM_HASH_SIZE), done);
     dram_hash_memory(hash, (size_t)(st->n_shards + 1) * DRAM_HASH_SIZE, out);
 done:
     dram_st_close(st);

@@ -32,6 +32,7 @@ typedef enum { DRAM_QUEUE_COMPUTE, DRAM_QUEUE_COPY, DRAM_QUEUE_COMM, DRAM_QUEUE_
 #define DRAM_CATEGORY_LIST(X)                                                                                          \
     X(TEACHER_WEIGHTS, "teacher_weights")                                                                              \
     X(STUDENT_WEIGHTS, "student_weights")                                                                              \
+    X(MEAN_WEIGHTS, "mean_weights")                                                                                    \
     X(GRADIENTS, "gradients")                                                                                          \
     X(OPTIMIZER, "optimizer")                                                                                          \
     X(ACTIVATIONS, "activations")                                                                                      \
@@ -67,7 +68,7 @@ typedef struct {
     dram_layout layout;
     dram_shape whole; /* of the tensor, where the slot is a shard of it, `shape` being [dram_rank_shard]; else rank 0 */
     dram_space space; /* DEVICE, or HOST: outside the arena of the device */
-    const char *group; /* who it belongs to: "teacher", "student", "neck", "head", "sr", "optimizer"; static text */
+    const char *group; /* who it belongs to: "teacher", "student", "mean", "neck", "head", "sr", "optimizer"; static text */
 } dram_slot;
 
 /* Of the tensor that the slot is, or is a shard of. */

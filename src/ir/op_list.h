@@ -4,10 +4,10 @@
  * kernels in kernels/<device>/<family>.*, its test in tests/ops/<family>.c. A row without them does not build.
  *
  * Types. f32, bf16 and f16 are the float types. An op of images or tokens takes x in any of them and gives y in the
- * same; matrix weights (of conv2d, linear) have the type of x. Always f32: biases, norm weights, statistics, relative
- * positions, lse, and every gradient of a weight (wgrad, bias_grad, sum_batch, dgamma, ...). dgrad and the like have
- * the type of dy, an acc that of the output. Losses, their masks, and the update are f32 alone. Arithmetic is fp32
- * throughout.
+ * same; matrix weights (of conv2d, linear) have the type of x, and a frozen linear's bias may have it. Always f32: other
+ * biases, norm weights, statistics, relative positions, lse, and every gradient of a weight (wgrad, bias_grad,
+ * sum_batch, dgamma, ...). dgrad and the like have the type of dy, an acc that of the output. Losses, their masks, and
+ * the update are f32 alone. Arithmetic is fp32 throughout.
  *
  *   saved    bit i: the gradient reads input i / output i. Nothing else of the forward is kept for it.
  *   alias    bit i: output 0 may take over the bytes of input i, if that is its last reader.
@@ -44,7 +44,7 @@
     /* x, dy -> dw; out_h out_w = kh kw */ \
     X(conv2d_wgrad,         2, 2, 1, 0x000, 0x0, 0x000, "-",    0, PLAIN,   COMPUTE, 0, CONV) \
     /* x [...,I], w [O,I] (or a 1x1 convolution's [O,1,1,I]), b [O]? -> [...,O]. attr: act, NONE or GELU: of the result as it \
-       is stored, rounded, so that it is the gelu node's to the bit. With it there is no gradient. */ \
+       is stored, rounded, so that it is the gelu node's to the bit. With it, or with a b of 16 bits, there is no gradient. */ \
     X(linear,               2, 3, 1, 0x003, 0x0, 0x000, "-",    1, PRODUCT, COMPUTE, 0, ACT) \
     /* dy, w, acc? -> dx = dy w (+ acc) */ \
     X(linear_dgrad,         2, 3, 1, 0x000, 0x0, 0x004, "-",    0, PLAIN,   COMPUTE, 0, SHAPES) \
@@ -159,6 +159,9 @@
     X(sgd,                  5, 5, 2, 0x000, 0x0, 0x000, "02",   0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* acc, g -> acc + g: a micro-batch's gradient joins those before it */ \
     X(accumulate,           2, 2, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
+    /* m, w, hyper [4] (.., .., .., r), clip [2] -> m + r (w - m), and w itself where r is 1: an exponential mean of a weight. \
+       A clip factor of 0 leaves m as it is. */ \
+    X(weight_mean,          4, 4, 1, 0x000, 0x0, 0x000, "0",    0, UPDATE,  COMPUTE, 1, SHAPES) \
     /* x -> zeros in its place */ \
     X(clear,                1, 1, 1, 0x000, 0x0, 0x000, "0",    0, ONCE,    COMPUTE, 1, SHAPES) \
     /* x f32 of n elements -> [c]: this rank's shard, c = dram_rank_shard(n, ranks), zeros beyond n; u8 [8k]: what sumsq adds \

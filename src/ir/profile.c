@@ -10,8 +10,9 @@ dram_profile dram_profile_cpu(int workers)
 
 dram_profile dram_profile_cuda(int workers)
 {
-    /* 256: what cudaMalloc aligns to, and whole lines of L2. 8 MiB for libraries: cuBLASLt's products reach their speed
-     * with 4 to 32, and a node's workspace lies beside the largest activations. */
+    /* 256: what cudaMalloc aligns to, and whole lines of L2. 8 MiB for libraries, if cuda.workspace does not say
+     * otherwise: cuBLASLt's products reach their speed with 4 to 32, and a node's workspace lies beside the largest
+     * activations. */
     dram_profile profile = dram_profile_cpu(workers);
     snprintf(profile.name, sizeof profile.name, "cuda");
     profile.gpu = true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "io/atomic.h"
 #include "io/json.h"
 #include "io/path.h"
@@ -54,41 +55,6 @@ done:
     return status;
 }
 
-/* ---- what it came to ---- */
-
-static void read_summary(const dram_sweep_run *run, const cJSON *root, dram_sweep_result *result)
-{
-    const double code = dram_json_number_or_nan(root, "exit"), steps = dram_json_number_or_nan(root, "steps"),
-                 all = dram_json_number_or_nan(root, "steps_in_all");
-    const cJSON *eval = cJSON_GetObjectItemCaseSensitive(root, "eval");
-    result->state = DRAM_SWEEP_BEGUN;
-    result->steps = steps > 0 ? (int64_t)steps : 0;
-    for (int q = 0; q < DRAM_QUALITY_COUNT; q++)
-        result->quality[q] = dram_json_number_or_nan(eval, dram_quality_name((dram_quality)q));
-    if (code == 0) result->state = run->timed || steps == all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
-}
-
-dram_status dram_job_result(const dram_sweep *sweep, int run, dram_sweep_result *result)
-{
-    char *directory, *path = NULL;
-    cJSON *root = NULL;
-    *result = (dram_sweep_result){.state = DRAM_SWEEP_WAITING, .exit = -1};
-    for (int q = 0; q < DRAM_QUALITY_COUNT; q++) result->quality[q] = NAN;
-    TRY(dram_job_directory(sweep, run, &directory));
-    dram_status status = dram_path_join(directory, "summary.json", &path);
-    if (status == DRAM_OK && dram_path_exists(directory)) result->state = DRAM_SWEEP_BEGUN;
-    if (status == DRAM_OK && dram_path_exists(path)) {
-        if (dram_json_read(path, &root) == DRAM_OK)
-            read_summary(&sweep->runs[run], root, result);
-        else
-            dram_error_clear(); /* the run writes it anew */
-    }
-    cJSON_Delete(root);
-    dram_free(path);
-    dram_free(directory);
-    return status;
-}
-
 /* ---- how busy it keeps a card ---- */
 
 /* Of the second half of the first steps: the first ones load kernels. */
@@ -115,7 +81,9 @@ double dram_job_share(const dram_sweep *sweep, int run)
     char *directory, *path = NULL;
     double share = -1;
     if (dram_job_directory(sweep, run, &directory) != DRAM_OK) directory = NULL;
-    FILE *file = directory && dram_path_join(directory, "metrics.jsonl", &path) == DRAM_OK ? fopen(path, "re") : NULL;
+    const char *why; /* it is not there yet, say */
+    FILE *file = NULL;
+    if (directory && dram_path_join(directory, "metrics.jsonl", &path) == DRAM_OK) file = dram_file_stream(path, &why);
     if (file) {
         share = share_of(file);
         fclose(file);

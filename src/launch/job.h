@@ -24,9 +24,6 @@ dram_status dram_job_directory(const dram_sweep *sweep, int run, char **director
 dram_status dram_job_start(const dram_sweep *sweep, dram_events *events, dram_job *job, int64_t stop_at,
                            const char *text);
 
-/* What it came to, as its files say: dram_sweep_result's state, steps and quality. */
-dram_status dram_job_result(const dram_sweep *sweep, int run, dram_sweep_result *result);
-
 /* The share of its first steps in which a run kept its device busy, by metrics.jsonl; below 0 where it has not made so
  * many yet. */
 enum { DRAM_JOB_SHARE_STEPS = 20 };

@@ -135,7 +135,7 @@ static dram_status find_out(launch *l, int run)
     dram_sweep_result r;
     run_state *state = &l->run[run];
     const dram_sweep_event_state *e = &l->events.of[run];
-    TRY(dram_job_result(l->sweep, run, &r));
+    TRY(dram_sweep_read_summary(l->sweep, run, &r));
     state->where = OPEN;
     if (r.state == DRAM_SWEEP_DONE || r.state == DRAM_SWEEP_PAUSED) TRY(note_end(l, run, &r));
     if (state->where == OPEN && e->any && e->last == DRAM_SWEEP_EVENT_FAILED && !state->again) state->where = FAILED;
@@ -167,7 +167,7 @@ static dram_status end_job(launch *l, const dram_job *job, int code)
 {
     dram_sweep_result r;
     if (code != 0) return end_failed(l, job, code);
-    TRY(dram_job_result(l->sweep, job->run, &r));
+    TRY(dram_sweep_read_summary(l->sweep, job->run, &r));
     if (r.state == DRAM_SWEEP_DONE || r.state == DRAM_SWEEP_PAUSED) return note_end(l, job->run, &r);
     return end_failed(l, job, 1); /* its folder is gone, say */
 }

@@ -91,11 +91,11 @@ dram_val dram_layer_cast(const dram_layers *l, dram_val x)
     return DRAM_CALL(l->g, cast, "cast", DRAM_ATTR(.dtype = (int)l->b->dtype), x);
 }
 
-/* A weight that meets activations: kept in their type, or in f32 if it is trained. */
+/* A weight that meets activations: kept in their type, or in f32 if it is trained or to be saved. */
 static dram_val matrix(const dram_layers *l, dram_shape shape, dram_init init, float std)
 {
     return add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "weight",
-                                   .dtype = l->b->trainable ? DRAM_F32 : l->b->dtype,
+                                   .dtype = l->b->trainable || l->b->keep_f32 ? DRAM_F32 : l->b->dtype,
                                    .shape = shape,
                                    .layout = shape.rank == 4 ? DRAM_LAYOUT_OIHW : DRAM_LAYOUT_SAME,
                                    .init = init,
@@ -142,7 +142,11 @@ dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, in
     if (l->g->status != DRAM_OK) return a;
     int scope = dram_scope_push(l->g, name);
     a.weight = matrix(l, DRAM_SHAPE(out, in), DRAM_INIT_TRUNC_NORMAL, std);
-    a.bias = dram_layer_slot(l, "bias", DRAM_SHAPE(out), DRAM_INIT_ZERO, 0);
+    a.bias = add_slot(l, (dram_slot){.name = (char *)(uintptr_t) "bias",
+                                     .dtype = l->b->low_bias && !l->b->trainable ? l->b->dtype : DRAM_F32,
+                                     .shape = DRAM_SHAPE(out),
+                                     .init = DRAM_INIT_ZERO,
+                                     .trainable = l->b->trainable});
     dram_scope_pop(l->g, scope);
     return a;
 }
@@ -202,11 +206,12 @@ dram_val dram_layer_norm(const dram_layers *l, const char *name, dram_val x)
 }
 
 /* A running statistic: kept in the table in every mode, so that all programs have the same one; its value in this graph
- * only where something reads it. */
+ * only where something reads it. A frozen network that is run with the batch's statistics has none. */
 static dram_val running(const dram_layers *l, const char *name, int channels, dram_init init)
 {
     dram_slot slot = {.name = (char *)(uintptr_t)name, .shape = DRAM_SHAPE(channels), .init = init};
     if (l->b->bn != DRAM_BN_BATCH) return add_slot(l, slot);
+    if (!l->b->trainable) return DRAM_NONE;
     char full[256];
     int index;
     slot = finish(l, slot, full, sizeof full);

@@ -24,7 +24,7 @@ typedef enum {
 /* How a builder makes its weights and nodes. */
 typedef struct {
     dram_graph *g;
-    const char *group;      /* of its slots: "teacher", "student", "neck", "head", "sr"; static text */
+    const char *group;      /* of its slots: "teacher", "student", "mean", "neck", "head", "sr"; static text */
     dram_category category; /* of its slots */
     bool trainable;
     dram_bn_mode bn;
@@ -34,8 +34,11 @@ typedef struct {
     int ranks; /* above 1: a frozen weight in space is a shard on each rank, and is gathered a block at a time; 0, 1: whole */
     dram_space run_space; /* of a teacher (distill/): DEVICE, or HOST: with all its values there, run by the CPU */
     int native; /* side of the images that the weights are of (SAM ViT), a multiple of DRAM_VIT_PATCH; 0: the network's */
-    int images;          /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
-    int deepest;         /* stride of the last tap that is wanted, where there are several; 0: all */
+    int images;    /* of the batch that pass through a block together (SAM ViT, frozen); 0: all */
+    bool keep_f32; /* frozen matrices are kept in f32 and cast, as trained ones are: they are saved as they came */
+    bool low_bias; /* biases of frozen linears are in `dtype`, rounded as they are loaded: for a GPU, whose library adds
+                    * no other */
+    int deepest;   /* stride of the last tap that is wanted, where there are several; 0: all */
     bool zero_init_last; /* RegNet: each block's conv3.bn.weight begins at 0 (timm's default), not 1 */
 } dram_build;
 

@@ -215,15 +215,28 @@ static dram_val relative_position(const encoder *e, const char *name, dram_val t
     return DRAM_CALL(e->g, resize, name, DRAM_ATTR(.mode = DRAM_RESIZE_BILINEAR, .out_h = 2 * size - 1), table);
 }
 
-/* x [N,H,W,D] -> the same shape; rel_h and rel_w are those of its grid. */
-static dram_val block_of_group(const encoder *e, const block *b, dram_val rel_h, dram_val rel_w, dram_val x)
+/* What attention reads of padding tokens: the bias of their q, k and v, in f32. */
+static dram_val padding_tokens(const encoder *e, dram_val bias)
+{
+    if (e->g->status != DRAM_OK || dram_value_at(e->g, bias)->dtype == DRAM_F32) return bias;
+    return DRAM_CALL(e->g, cast, "padding", DRAM_ATTR(.dtype = DRAM_F32), bias);
+}
+
+/* What a block reads beside its weights. */
+typedef struct {
+    dram_val rel_h, rel_w; /* of the grid */
+    dram_val padding;      /* f32 [3D] */
+} surroundings;
+
+/* x [N,H,W,D] -> the same shape */
+static dram_val block_of_group(const encoder *e, const block *b, const surroundings *s, dram_val x)
 {
     const dram_layers *l = e->l;
     const dram_attr *attr = DRAM_ATTR(.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW);
     dram_val y = dram_layer_norm_run(l, &b->norm1, x);
     int scope = dram_scope_push(e->g, "attn");
     y = dram_layer_linear_run(l, &b->qkv, y);
-    y = DRAM_CALL(e->g, attention, "", attr, y, rel_h, rel_w, b->qkv.bias);
+    y = DRAM_CALL(e->g, attention, "", attr, y, s->rel_h, s->rel_w, s->padding);
     y = dram_layer_linear_run(l, &b->proj, y);
     dram_scope_pop(e->g, scope);
     x = DRAM_CALL(e->g, add, "attn_sum", NULL, x, y);
@@ -242,12 +255,13 @@ static void run_block(encoder *e, int i, const block *b)
     int scope = dram_scope_push(e->g, "attn");
     int h = b->global ? dram_dim(e->l, e->x[0], 1) : WINDOW;
     int w = b->global ? dram_dim(e->l, e->x[0], 2) : WINDOW;
-    dram_val rel_h = relative_position(e, "rel_pos_h_resized", b->rel_h, h);
-    dram_val rel_w = relative_position(e, "rel_pos_w_resized", b->rel_w, w);
+    const surroundings s = {.rel_h = relative_position(e, "rel_pos_h_resized", b->rel_h, h),
+                            .rel_w = relative_position(e, "rel_pos_w_resized", b->rel_w, w),
+                            .padding = padding_tokens(e, b->qkv.bias)};
     dram_scope_pop(e->g, scope);
     for (int k = 0; k < e->n_groups; k++) {
         scope = enter_group(e, k);
-        e->x[k] = block_of_group(e, b, rel_h, rel_w, e->x[k]);
+        e->x[k] = block_of_group(e, b, &s, e->x[k]);
         dram_scope_pop(e->g, scope);
     }
     dram_block_leave(e->g);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/attention.h"
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i, dram_shape want)
 {
@@ -73,53 +74,35 @@ static int64_t rel_products(const sizes *s)
     return s->n * s->heads * s->h * s->w * (s->sh + s->sw);
 }
 
-/* ---- scratch: what kernels/cpu/attention_tile.c and attention_grad.c divide ---- */
+/* ---- scratch ---- */
 
-enum { LEAST_TILE = 16, QUERIES = 256, KEYS = 128, PARTIALS = 8 };
-
-static int64_t least(int64_t a, int64_t b)
+static dram_attention_sizes tiled(const sizes *s)
 {
-    return a < b ? a : b;
+    return (dram_attention_sizes){.low = s->low, .sh = s->sh, .sw = s->sw, .d = s->d};
 }
 
-/* Rows in scratch: whole vectors of 16, an odd number of them. */
-static int64_t stride(int64_t n)
-{
-    return ((n + 15) / 16 | 1) * 16;
-}
-
-/* Floats for a tile of bq queries and bk keys. */
-static int64_t tile_floats(const sizes *s, int64_t bq, int64_t bk, bool backward)
-{
-    int64_t nq = least(bq, s->sh * s->sw), nk = least(bk, s->sh * s->sw), ld = stride(nq);
-    int64_t table = 2 * (s->sh > s->sw ? s->sh : s->sw) - 1, first = nk > table ? nk : table;
-    int64_t key_rows = s->low ? 2 : 3;
-    if (backward) return ld * (first + nk + 2 * (s->sh + s->sw + s->d + 1)) + (3 * nq + key_rows * nk) * stride(s->d);
-    return ld * (first + s->sh + s->sw + s->d + 3) + (nq + nk) * stride(s->d);
-}
-
-/* Floats of a partial gradient of the tables and of the bias. */
 static int64_t partial_floats(const sizes *s)
 {
-    return 2 * (s->sh + s->sw - 1) * s->d + (s->window ? 2 * s->dim : 0);
+    return dram_attention_partial(s->sh, s->sw, s->d, s->dim, s->window);
 }
 
 /* Floats to hold the gradients of so many keys and values in fp32, where dqkv itself cannot. */
 static int64_t held_floats(const sizes *s, int64_t keys)
 {
-    return s->low ? 2 * least(keys, s->sh * s->sw) * ((s->d + 15) / 16 * 16) : 0;
+    return s->low ? dram_attention_held(s->d, dram_min(keys, s->sh * s->sw)) : 0;
 }
 
 static int64_t scratch(const dram_graph *g, const dram_node *node, const dram_profile *profile, bool backward)
 {
     sizes s = sizes_of(g, node);
-    int64_t wanted = tile_floats(&s, QUERIES, KEYS, backward);
-    int64_t smallest = tile_floats(&s, LEAST_TILE, LEAST_TILE, backward);
+    const dram_attention_sizes t = tiled(&s);
+    int64_t wanted = dram_attention_floats(&t, DRAM_ATTENTION_QUERIES, DRAM_ATTENTION_KEYS, backward);
+    int64_t smallest = dram_attention_floats(&t, DRAM_ATTENTION_LEAST_TILE, DRAM_ATTENTION_LEAST_TILE, backward);
     if (backward) {
-        wanted += PARTIALS * partial_floats(&s) + held_floats(&s, s.sh * s.sw);
-        smallest += partial_floats(&s) + held_floats(&s, LEAST_TILE);
+        wanted += DRAM_ATTENTION_PARTIALS * partial_floats(&s) + held_floats(&s, s.sh * s.sw);
+        smallest += partial_floats(&s) + held_floats(&s, DRAM_ATTENTION_LEAST_TILE);
     }
-    int64_t each = least(wanted, profile->scratch_per_worker / (int64_t)sizeof(float));
+    int64_t each = dram_min(wanted, profile->scratch_per_worker / (int64_t)sizeof(float));
     if (each < smallest) each = smallest;
     return profile->workers * ((each + 15) / 16 * 16) * (int64_t)sizeof(float);
 }
@@ -202,12 +185,12 @@ static int64_t attention_grad_workspace_gpu(const dram_graph *g, const dram_node
     const dram_shape lse = lse_shape(&s);
     int64_t partial = partial_floats(&s) * (int64_t)sizeof(float), down = (s.h + s.sh - 1) / s.sh;
     int64_t across = (s.w + s.sw - 1) / s.sw;
-    int64_t tiles =
-        s.n * s.heads * down * across * ((least(s.sh, s.h) * least(s.sw, s.w) + LEAST_QUERIES - 1) / LEAST_QUERIES);
+    int64_t tiles = s.n * s.heads * down * across *
+                    ((dram_min(s.sh, s.h) * dram_min(s.sw, s.w) + LEAST_QUERIES - 1) / LEAST_QUERIES);
     int64_t partials = PARTIAL_BYTES / partial;
     if (partials > MOST_PARTIALS) partials = MOST_PARTIALS;
     if (partials < LEAST_PARTIALS) partials = LEAST_PARTIALS;
-    return dram_elements(&lse) * (int64_t)sizeof(float) + least(partials, tiles) * partial;
+    return dram_elements(&lse) * (int64_t)sizeof(float) + dram_min(partials, tiles) * partial;
 }
 
 const dram_rules dram_rules_attention_grad = {.shape = attention_grad_shape,

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/batchnorm.h"
 
 static dram_status need_x(dram_graph *g, const dram_node *node)
 {
@@ -47,30 +48,20 @@ static dram_status bn_stats_shape(dram_graph *g, const dram_node *node, dram_val
     return DRAM_OK;
 }
 
-/* Of each task of the kernel, at most 32, two sums of C doubles; and C factors. */
 static int64_t partials_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    int64_t rows = dram_rows(x), channels = dram_last(x, 0), tasks = (rows * channels + 32767) / 32768;
     (void)profile;
-    if (tasks > 32) tasks = 32;
-    if (tasks > rows) tasks = rows;
-    return (tasks * 2 * (int64_t)sizeof(double) + (int64_t)sizeof(float)) * channels;
+    return dram_batchnorm_bytes(dram_rows(x), dram_last(x, 0));
 }
 
-/* The same of each row of blocks of the kernel on a GPU: blocks of 256 threads, each a vector of 16 bytes (or, with an
- * odd number of channels, a channel) of every `high`th row, 32 rows a thread; fewer, down to 8, where that would leave
- * fewer than 256 blocks. At most 1024. */
+/* A thread takes 16 bytes of neighbouring channels or, where they are no whole vectors, a channel. */
 static int64_t partials_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    const int64_t rows = dram_rows(x), channels = dram_last(x, 0);
-    int64_t vector = 16 / dram_dtype_bytes(dram_value_at(g, node->in[0])->dtype), each = 32;
-    if (channels % vector) vector = 1;
-    int64_t vectors = channels / vector, chunks = (vectors + 31) / 32, high = 256 / ((vectors + chunks - 1) / chunks);
-    while (each > 8 && rows / (high * each) * chunks < 256) each /= 2;
-    int64_t parts = (rows + high * each - 1) / (high * each);
-    return (parts < 1024 ? parts : 1024) * 2 * channels * (int64_t)sizeof(double);
+    const int64_t channels = dram_last(x, 0), vector = 16 / dram_dtype_bytes(dram_value_at(g, node->in[0])->dtype);
+    return dram_batchnorm_parts_gpu(dram_rows(x), channels, channels % vector ? 1 : (int)vector) *
+           dram_batchnorm_part_bytes(channels);
 }
 
 const dram_rules dram_rules_bn_stats = {

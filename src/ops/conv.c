@@ -2,6 +2,8 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/conv.h"
+#include "scratch/linear.h"
 
 static bool is_image(const dram_graph *g, const dram_node *node, int i)
 {
@@ -90,9 +92,10 @@ static int64_t conv2d_flops(const dram_graph *g, const dram_node *node)
 static int64_t worker_bytes(const dram_graph *g, const dram_node *node, const dram_profile *profile, int64_t i,
                             int64_t o)
 {
-    enum { ROWS = 16, PRODUCT = 16 << 10 };
+    enum { ROWS = 16 };
     int64_t least = ROWS * (i + o) * (int64_t)sizeof(float);
-    if (dram_value_at(g, node->in[0])->dtype != DRAM_F32) least = 2 * (least > PRODUCT ? least : PRODUCT);
+    if (dram_value_at(g, node->in[0])->dtype != DRAM_F32)
+        least = 2 * (least > DRAM_GEMM_SCRATCH ? least : DRAM_GEMM_SCRATCH);
     int64_t bytes = profile->scratch_per_worker > least ? profile->scratch_per_worker : least;
     return dram_aligned(profile, bytes);
 }
@@ -191,21 +194,13 @@ static bool conv2d_wgrad_by_library(const dram_graph *g, const dram_node *node)
     return dram_is_f32(g, node, 0) || product;
 }
 
-/* Partial sums of dw: as many as make BLOCKS blocks or so, each of 64x64 numbers or of a bundle of narrow groups, none
- * of fewer than PIXELS, and no more than MOST bytes. */
 static int64_t conv2d_wgrad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    enum { TILE = 64, NARROW = 32, BUNDLE = 48, BLOCKS = 384, PIXELS = 512, MOST = 8 << 20 };
-    const dram_attr *a = &node->attr;
+    const int groups = node->attr.groups;
     const dram_shape *dy = dram_in_shape(g, node, 1), *dw = dram_shape_of(g, node->out[0]);
-    int64_t bytes = dram_elements(dw) * (int64_t)sizeof(float), co = dw->dim[0] / a->groups, ci = dw->dim[3];
-    int64_t high = (co + TILE - 1) / TILE, wide = (dw->dim[1] * dw->dim[2] * ci + TILE - 1) / TILE;
-    int64_t blocks = high * wide * a->groups;
-    if (a->groups > 1 && co <= NARROW && ci <= NARROW) blocks = (a->groups * (co > ci ? co : ci) + BUNDLE - 1) / BUNDLE;
-    int64_t parts = BLOCKS / blocks, pixels = dram_elements(dy) / dw->dim[0];
-    if (parts > pixels / PIXELS) parts = pixels / PIXELS;
-    if (parts > MOST / bytes) parts = MOST / bytes;
-    return parts > 1 ? parts * bytes : 0;
+    const int64_t pixels = dram_elements(dy) / dw->dim[0];
+    return dram_conv_parts_gpu(groups, dw->dim[0] / groups, dw->dim[3], dw->dim[1] * dw->dim[2], pixels) *
+           dram_elements(dw) * (int64_t)sizeof(float);
 }
 
 const dram_rules dram_rules_conv2d_wgrad = {.shape = conv2d_wgrad_shape,

@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/cross_entropy.h"
 
 static bool is_scalar(const dram_graph *g, const dram_node *node, int i)
 {
@@ -43,35 +44,31 @@ static int64_t cross_entropy_flops(const dram_graph *g, const dram_node *node)
     return 25 * dram_elements(dram_in_shape(g, node, 1)) * dram_last(dram_in_shape(g, node, 0), 0);
 }
 
-/* A worker's chunk: of up to 64 pixels the logits (K rounded up to 8), weight, column and label, and twice the columns
- * of logits that they lie between. */
-static int64_t chunk_floats(const dram_shape *logits, const dram_shape *labels, int64_t pixels)
-{
-    int64_t padded = (logits->dim[3] + 7) / 8 * 8, columns = pixels * logits->dim[2] / labels->dim[2] + 3;
-    if (columns > logits->dim[2]) columns = logits->dim[2];
-    return pixels * (padded + 3) + 2 * columns * padded;
-}
-
 static int64_t chunks_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *logits = dram_in_shape(g, node, 0), *labels = dram_in_shape(g, node, 1);
-    int64_t pixels = 64, size = (int64_t)sizeof(float);
-    while (pixels > 1 && chunk_floats(logits, labels, pixels) * size > profile->scratch_per_worker) pixels--;
-    return profile->workers * chunk_floats(logits, labels, pixels) * size;
+    const int64_t w = logits->dim[2], width = labels->dim[2], classes = logits->dim[3], size = (int64_t)sizeof(float);
+    const int64_t pixels = dram_cross_entropy_pixels(w, width, classes, profile->scratch_per_worker / size);
+    return profile->workers * dram_cross_entropy_floats(w, width, classes, pixels) * size;
 }
 
-/* Before the chunks, a double and an i64 for each 8 rows of labels. */
+/* Parts of `rows` rows of labels. */
+static int64_t parts_of(const dram_graph *g, const dram_node *node, int64_t rows)
+{
+    const dram_shape *labels = dram_in_shape(g, node, 1);
+    return labels->dim[0] * dram_ceil_div(labels->dim[1], rows);
+}
+
+/* Before the chunks, what each part found. */
 static int64_t cross_entropy_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    const dram_shape *labels = dram_in_shape(g, node, 1);
-    return labels->dim[0] * ((labels->dim[1] + 7) / 8) * 16 + chunks_workspace(g, node, profile);
+    return parts_of(g, node, DRAM_CROSS_ENTROPY_ROWS) * DRAM_CROSS_ENTROPY_PART_BYTES +
+           chunks_workspace(g, node, profile);
 }
 
-/* On a GPU a double for every 2 rows of labels. */
 static int64_t cross_entropy_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    const dram_shape *labels = dram_in_shape(g, node, 1);
-    return labels->dim[0] * ((labels->dim[1] + 1) / 2) * (int64_t)sizeof(double);
+    return parts_of(g, node, DRAM_CROSS_ENTROPY_ROWS_GPU) * (int64_t)sizeof(double);
 }
 
 const dram_rules dram_rules_cross_entropy = {.shape = cross_entropy_shape,

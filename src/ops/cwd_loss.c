@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/cwd_loss.h"
 
 static dram_status need_s_t_mask(dram_graph *g, const dram_node *node)
 {
@@ -38,26 +39,24 @@ static dram_status cwd_loss_grad(dram_backward *b, const dram_node *node)
     return g->status;
 }
 
-/* A double for each image and strip of 32 channels. */
+/* A double for each image and strip of channels. */
 static int64_t cwd_loss_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *s = dram_in_shape(g, node, 0);
     (void)profile;
-    return s->dim[0] * ((s->dim[3] + 31) / 32) * (int64_t)sizeof(double);
+    return s->dim[0] * dram_cwd_strips(s->dim[3]) * (int64_t)sizeof(double);
 }
 
-/* On a GPU of each channel 32 bytes of sums for every 128 cells of an image, at most 64 times; and `each` bytes. */
+/* On a GPU sums of each channel for each part of an image; and `each` bytes. */
 static int64_t sums_workspace_gpu(const dram_graph *g, const dram_node *node, int64_t each)
 {
     const dram_shape *s = dram_in_shape(g, node, 0);
-    int64_t parts = (s->dim[1] * s->dim[2] + 127) / 128;
-    return s->dim[0] * s->dim[3] * ((parts < 64 ? parts : 64) * 32 + each);
+    return s->dim[0] * s->dim[3] * (dram_cwd_parts_gpu(s->dim[1] * s->dim[2]) * DRAM_CWD_SUMS_BYTES + each);
 }
 
-/* A double. */
 static int64_t cwd_loss_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    return sums_workspace_gpu(g, node, (int64_t)sizeof(double));
+    return sums_workspace_gpu(g, node, DRAM_CWD_DIVERGENCE_BYTES);
 }
 
 /* FLOPs: two exponentials of about 15, and 10 for maxima and sums. */
@@ -77,10 +76,9 @@ static dram_status cwd_loss_grad_shape(dram_graph *g, const dram_node *node, dra
     return DRAM_OK;
 }
 
-/* Four floats. */
 static int64_t cwd_loss_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    return sums_workspace_gpu(g, node, 4 * (int64_t)sizeof(float));
+    return sums_workspace_gpu(g, node, DRAM_CWD_SHARES_BYTES);
 }
 
 /* FLOPs: what the forward does, the exponentials once more, and the difference. */

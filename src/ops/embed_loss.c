@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/embed_loss.h"
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i)
 {
@@ -51,19 +52,18 @@ static int64_t embed_loss_flops(const dram_graph *g, const dram_node *node)
     return (node->attr.mode == DRAM_EMBED_COSINE ? 6 : 3) * dram_elements(dram_in_shape(g, node, 0));
 }
 
-/* Two doubles for each row of cells. */
+/* A sum for each row of cells. */
 static int64_t embed_loss_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *s = dram_in_shape(g, node, 0);
     (void)profile;
-    return s->dim[0] * s->dim[1] * 2 * (int64_t)sizeof(double);
+    return s->dim[0] * s->dim[1] * (int64_t)sizeof(dram_embed_sum);
 }
 
-/* On a GPU for each 32 cells of an image. */
 static int64_t embed_loss_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *s = dram_in_shape(g, node, 0);
-    return s->dim[0] * ((s->dim[1] * s->dim[2] + 31) / 32) * 2 * (int64_t)sizeof(double);
+    return s->dim[0] * dram_embed_parts_gpu(s->dim[1] * s->dim[2]) * (int64_t)sizeof(dram_embed_sum);
 }
 
 const dram_rules dram_rules_embed_loss = {.shape = embed_loss_shape,

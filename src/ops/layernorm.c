@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/layernorm.h"
 
 /* x in any float type; gamma (and beta) in places 1 .. last f32. */
 static dram_status x_and_channels(dram_graph *g, const dram_node *node, int last)
@@ -49,7 +50,7 @@ static int64_t rows_workspace(const dram_graph *g, const dram_node *node, const 
 
 static int64_t layernorm_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    return rows_workspace(g, node, profile, 1);
+    return rows_workspace(g, node, profile, DRAM_LAYERNORM_ROWS);
 }
 
 const dram_rules dram_rules_layernorm = {
@@ -68,24 +69,20 @@ static dram_status layernorm_grad_shape(dram_graph *g, const dram_node *node, dr
     return DRAM_OK;
 }
 
-/* One partial dgamma and dbeta for every 16 rows, 128 of them at most, within one worker's scratch; one at least.
- * Behind them rows of x, dy and acc. */
+/* Partial sums, and behind them rows of x, dy and acc. */
 static int64_t layernorm_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    int64_t partial = 2 * dram_last(x, 0) * (int64_t)sizeof(float);
-    int64_t partials = (dram_rows(x) + 15) / 16, room = profile->scratch_per_worker / partial;
-    if (partials > 128) partials = 128;
-    if (partials > room) partials = room;
-    return (partials > 1 ? partials : 1) * partial + rows_workspace(g, node, profile, 3);
+    const int64_t channels = dram_last(x, 0);
+    return dram_layernorm_parts(dram_rows(x), channels, profile->scratch_per_worker) *
+               dram_layernorm_part_bytes(channels) +
+           rows_workspace(g, node, profile, DRAM_LAYERNORM_GRAD_ROWS);
 }
 
-/* On a GPU a partial of each block, one for every 16 rows, 256 of them at most. */
 static int64_t layernorm_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    int64_t partials = (dram_rows(x) + 15) / 16;
-    return (partials < 256 ? partials : 256) * 2 * dram_last(x, 0) * (int64_t)sizeof(float);
+    return dram_layernorm_parts_gpu(dram_rows(x)) * dram_layernorm_part_bytes(dram_last(x, 0));
 }
 
 const dram_rules dram_rules_layernorm_grad = {.shape = layernorm_grad_shape,

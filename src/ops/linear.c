@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/linear.h"
 
 static bool has_rank(const dram_graph *g, const dram_node *node, int i, int rank)
 {
@@ -43,25 +44,30 @@ static int64_t product_flops(const dram_graph *g, const dram_node *node)
 }
 
 /* What a worker needs where a type is not f32: room for blocks in fp32 (kernels/cpu/gemm.h), no more than all of them,
- * LEAST at least. The same for every instruction set. */
+ * DRAM_GEMM_SCRATCH at least. The same for every instruction set. */
 static int64_t block_bytes(int64_t m, int64_t n, int64_t k, const dram_profile *profile)
 {
-    enum { LEAST = 16 << 10 };
     int64_t bytes = (m * k + k * n + m * n) * (int64_t)sizeof(float);
     if (bytes > profile->scratch_per_worker) bytes = profile->scratch_per_worker;
-    return dram_aligned(profile, bytes < LEAST ? LEAST : bytes);
+    return dram_aligned(profile, bytes < DRAM_GEMM_SCRATCH ? DRAM_GEMM_SCRATCH : bytes);
 }
 
-/* A product of many rows with a small weight (it stays in a second-level cache) is done without packing the rows; each
- * worker packs the weight, in whole vectors of 8 outputs. Others need no workspace in f32. */
+/* Of linear: a bias of 16 bits. */
+static bool has_low_bias(const dram_graph *g, const dram_node *node)
+{
+    return node->op == DRAM_OP_linear && dram_given(node, 2) && !dram_is_f32(g, node, 2);
+}
+
+/* In f32 a narrow product alone needs a workspace: each worker packs the weight. */
 static int64_t product_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    enum { SMALL = 24 << 10, MANY = 1024, VECTOR = 8 };
     int64_t k = dram_last(dram_in_shape(g, node, 0), 0), n = dram_last(dram_shape_of(g, node->out[0]), 0);
     int64_t m = dram_rows(dram_in_shape(g, node, 0));
-    if (!dram_is_f32(g, node, 0)) return profile->workers * block_bytes(m, n, k, profile);
-    if (k * n > SMALL || m < MANY) return 0;
-    int64_t bytes = dram_aligned(profile, (n + VECTOR - 1) / VECTOR * VECTOR * k * (int64_t)sizeof(float));
+    /* The kernel widens a bias of 16 bits into the front of it. */
+    int64_t bias = has_low_bias(g, node) ? dram_aligned(profile, n * (int64_t)sizeof(float)) : 0;
+    if (!dram_is_f32(g, node, 0)) return bias + profile->workers * block_bytes(m, n, k, profile);
+    if (!dram_linear_is_narrow(m, n, k)) return 0;
+    int64_t bytes = dram_aligned(profile, dram_panel_floats(n, k) * (int64_t)sizeof(float));
     return bytes <= profile->scratch_per_worker ? profile->workers * bytes : 0;
 }
 
@@ -77,7 +83,17 @@ static bool by_library(const dram_graph *g, const dram_node *node)
 /* A bias of another type than the output's keeps cuBLASLt out (kernels/cuda/linear.cu). */
 static bool linear_by_library(const dram_graph *g, const dram_node *node)
 {
-    return !dram_given(node, 2) || dram_is_f32(g, node, 0);
+    return !dram_given(node, 2) || dram_is_f32(g, node, 0) || has_low_bias(g, node);
+}
+
+/* f32 [O], or in the type of x; the latter is a frozen one's, since gradients of weights are f32. */
+static dram_status linear_bias(dram_graph *g, const dram_node *node, int64_t o)
+{
+    dram_dtype x = dram_value_at(g, node->in[0])->dtype, b = dram_value_at(g, node->in[2])->dtype;
+    if ((b != DRAM_F32 && b != x) || !has_rank(g, node, 2, 1) || dram_in_shape(g, node, 2)->dim[0] != o)
+        return dram_bad_input(g, node, 2, "[O] with the O of input 1, f32 or of the type of input 0");
+    if (b == DRAM_F32 || !dram_value_at(g, node->in[2])->requires_grad) return DRAM_OK;
+    return dram_graph_fail(g, "%s: a bias of 16 bits has no gradient", node->name);
 }
 
 /* GELU's gradient would read what goes into it, which is never stored: no gradient comes to such a node. */
@@ -97,8 +113,7 @@ static dram_status linear_shape(dram_graph *g, const dram_node *node, dram_value
     if (!is_weight(g, node, 1) || dram_last(dram_in_shape(g, node, 1), 0) != i || dram_in_shape(g, node, 1)->dim[0] < 1)
         return dram_bad_input(g, node, 1, "[O,I] or [O,1,1,I] with the I of input 0");
     int64_t o = dram_in_shape(g, node, 1)->dim[0];
-    if (dram_given(node, 2) && !is_vector(g, node, 2, o))
-        return dram_bad_input(g, node, 2, "f32 [O] with the O of input 1");
+    if (dram_given(node, 2)) TRY(linear_bias(g, node, o));
     like_rows(g, node, 0, o, out[0]);
     return linear_act(g, node, out[0]);
 }
@@ -212,29 +227,16 @@ static dram_status bias_grad_shape(dram_graph *g, const dram_node *node, dram_va
     return DRAM_OK;
 }
 
-/* One row of fp64 partial sums for each task of the kernel, no more than 64 of them. */
 static int64_t bias_grad_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
-    enum { ROWS_PER_TASK = 256, TASKS = 64 };
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    int64_t row = dram_last(dy, 0) * (int64_t)sizeof(double);
-    int64_t tasks = (dram_rows(dy) + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
-    int64_t room = profile->workers * profile->scratch_per_worker / row;
-    if (tasks > TASKS) tasks = TASKS;
-    if (tasks > room) tasks = room;
-    return (tasks > 1 ? tasks : 1) * row;
+    return dram_bias_grad_bytes(dram_rows(dy), dram_last(dy, 0), profile->workers * profile->scratch_per_worker);
 }
 
-/* The same for each part of the rows, as many as make 1024 blocks of 128 columns or so, no more than 256. */
 static int64_t bias_grad_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    enum { ROWS_PER_PART = 128, PARTS = 256, COLUMNS = 128, BLOCKS = 1024 };
     const dram_shape *dy = dram_in_shape(g, node, 0);
-    int64_t columns = dram_last(dy, 0), most = BLOCKS / ((columns + COLUMNS - 1) / COLUMNS);
-    int64_t parts = (dram_rows(dy) + ROWS_PER_PART - 1) / ROWS_PER_PART;
-    if (most > PARTS) most = PARTS;
-    if (parts > most) parts = most;
-    return (parts > 1 ? parts : 1) * columns * (int64_t)sizeof(double);
+    return dram_bias_grad_bytes_gpu(dram_rows(dy), dram_last(dy, 0));
 }
 
 const dram_rules dram_rules_bias_grad = {.shape = bias_grad_shape,

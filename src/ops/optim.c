@@ -1,9 +1,10 @@
-/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, clear, rank_shard. */
+/* Rules of the update: sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. */
 #include <stddef.h>
 
 #include "base/ranks.h"
 #include "base/state8.h"
 #include "ops/rules.h"
+#include "scratch/optim.h"
 
 static bool is_f32(const dram_graph *g, const dram_node *node, int i)
 {
@@ -39,14 +40,13 @@ static dram_status need_shards(dram_graph *g, const dram_node *node, int last)
 
 static dram_status rank_shard_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
-    enum { PIECE = 8192 }; /* a double for each, as in sumsq_workspace_gpu; the CPU's pieces are larger */
     int64_t n = dram_elements(dram_in_shape(g, node, 0));
     if (!is_f32(g, node, 0)) return dram_bad_input(g, node, 0, "f32");
     if (node->attr.ranks < 2) return dram_graph_fail(g, "%s: %d ranks have no shards", node->name, node->attr.ranks);
     out[0]->dtype = DRAM_F32;
     out[0]->shape = DRAM_SHAPE(dram_rank_shard(n, node->attr.ranks));
     out[1]->dtype = DRAM_U8;
-    out[1]->shape = DRAM_SHAPE((n + PIECE - 1) / PIECE * (int64_t)sizeof(double));
+    out[1]->shape = DRAM_SHAPE(dram_ceil_div(n, DRAM_SQUARES_PIECE_GPU) * (int64_t)sizeof(double));
     return DRAM_OK;
 }
 
@@ -80,18 +80,18 @@ static dram_status sumsq_shape(dram_graph *g, const dram_node *node, dram_value 
     return DRAM_OK;
 }
 
-/* A double for each piece of 32 Ki elements. */
+/* A double for each piece. */
 static int64_t sumsq_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     (void)profile;
     if (sums_squares(g, node)) return 0;
-    return (dram_elements(dram_in_shape(g, node, 0)) + 32767) / 32768 * (int64_t)sizeof(double);
+    return dram_ceil_div(dram_elements(dram_in_shape(g, node, 0)), DRAM_PIECE) * (int64_t)sizeof(double);
 }
 
-/* A double for each piece of 8 Ki elements, where there is more than one. */
+/* A double for each piece, where there is more than one. */
 static int64_t sumsq_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
-    int64_t pieces = (dram_elements(dram_in_shape(g, node, 0)) + 8191) / 8192;
+    int64_t pieces = dram_ceil_div(dram_elements(dram_in_shape(g, node, 0)), DRAM_SQUARES_PIECE_GPU);
     return pieces > 1 && !sums_squares(g, node) ? pieces * (int64_t)sizeof(double) : 0;
 }
 
@@ -149,7 +149,7 @@ static dram_status sgd_shape(dram_graph *g, const dram_node *node, dram_value *c
 
 const dram_rules dram_rules_sgd = {.shape = sgd_shape, .flops_each = 7};
 
-/* ---- accumulate, clear ---- */
+/* ---- accumulate, weight_mean, clear ---- */
 
 static dram_status accumulate_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {
@@ -159,6 +159,17 @@ static dram_status accumulate_shape(dram_graph *g, const dram_node *node, dram_v
 }
 
 const dram_rules dram_rules_accumulate = {.shape = accumulate_shape};
+
+static dram_status weight_mean_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
+{
+    TRY(need_alike(g, node, 1));
+    TRY(need_numbers(g, node, 2, 4, "f32 [4]"));
+    TRY(need_numbers(g, node, 3, 2, "f32 [2]"));
+    dram_like_input(g, node, 0, out[0]);
+    return DRAM_OK;
+}
+
+const dram_rules dram_rules_weight_mean = {.shape = weight_mean_shape, .flops_each = 3};
 
 static dram_status clear_shape(dram_graph *g, const dram_node *node, dram_value *const *out)
 {

@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/pool.h"
 
 static dram_status need_images(dram_graph *g, const dram_node *node)
 {
@@ -25,26 +26,18 @@ static void give_channels(const dram_graph *g, const dram_node *node, dram_value
     out->shape = DRAM_SHAPE(x->dim[0], x->dim[3]);
 }
 
-/* Sums of C doubles for each part of each image: see kernels/cpu/pool.c, which cuts the image by the room it gets. */
+/* Sums of C doubles for each part of each image. The kernels cut the image by the workspace that they get. */
 static int64_t parts_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    int64_t pixels = x->dim[1] * x->dim[2], parts = (pixels * x->dim[3] + 32767) / 32768;
     (void)profile;
-    if (parts > 8) parts = 8;
-    if (parts > pixels) parts = pixels;
-    return x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double);
+    return x->dim[0] * dram_pixel_parts(x->dim[1] * x->dim[2], x->dim[3]) * x->dim[3] * (int64_t)sizeof(double);
 }
 
-/* The same for parts that keep a GPU busy, of about 16 Ki elements each in up to 256 channels; a single part needs
- * none. kernels/cuda/pool.cu cuts the image by the room it gets. */
 static int64_t parts_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     const dram_shape *x = dram_in_shape(g, node, 0);
-    int64_t pixels = x->dim[1] * x->dim[2], side = x->dim[3] < 256 ? x->dim[3] : 256;
-    int64_t parts = (pixels * side + 16383) / 16384;
-    if (parts > 32) parts = 32;
-    if (parts > pixels) parts = pixels;
+    const int64_t parts = dram_pixel_parts_gpu(x->dim[1] * x->dim[2], x->dim[3], 32);
     return parts > 1 ? x->dim[0] * parts * x->dim[3] * (int64_t)sizeof(double) : 0;
 }
 

@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/resize.h"
 
 static dram_status images(dram_graph *g, const dram_node *node, int i)
 {
@@ -70,19 +71,12 @@ static int64_t width(const dram_shape *shape)
     return shape->rank == 4 ? shape->dim[2] : 1;
 }
 
-/* Weights that an output of that axis reads, at most; kernels/cpu/resize.c counts the same way. */
-static int64_t taps(int mode, int64_t in, int64_t out)
-{
-    if (mode == DRAM_RESIZE_BILINEAR) return 2;
-    return in > out ? (4 * in + out - 1) / out + 1 : 5;
-}
-
 /* Rows first, then columns: see kernels/cpu/resize.c. Of both ops: x is what the forward reads, y what it writes. */
 static int64_t separable_flops(int mode, const dram_shape *x, const dram_shape *y)
 {
     int64_t n = x->rank == 4 ? x->dim[0] : 1, c = dram_last(x, 0);
-    int64_t rows = height(y) * width(x) * taps(mode, height(x), height(y));
-    int64_t columns = height(y) * width(y) * taps(mode, width(x), width(y));
+    int64_t rows = height(y) * width(x) * dram_resize_taps(mode, height(x), height(y));
+    int64_t columns = height(y) * width(y) * dram_resize_taps(mode, width(x), width(y));
     return 2 * n * c * (rows + columns);
 }
 
@@ -96,12 +90,6 @@ static int64_t resize_grad_flops(const dram_graph *g, const dram_node *node)
     return separable_flops(node->attr.mode, dram_shape_of(g, node->out[0]), dram_in_shape(g, node, 0));
 }
 
-/* The weights of one axis from `in` to `out` samples: first, offset, weight; the transposed ones as well. */
-static int64_t axis_bytes(int mode, int64_t in, int64_t out)
-{
-    return 4 * (2 * (in + out) + 2 + 2 * out * taps(mode, in, out));
-}
-
 /* Weights, and for each worker a row of the input of 16 channels or more. */
 static int64_t resize_bytes(const dram_node *node, const dram_shape *x, const dram_shape *y, const dram_shape *read,
                             const dram_profile *profile)
@@ -110,8 +98,9 @@ static int64_t resize_bytes(const dram_node *node, const dram_shape *x, const dr
     int64_t least = pixel * (c < 16 ? c : 16), row = pixel * c;
     if (row > profile->scratch_per_worker) row = profile->scratch_per_worker;
     if (row < least) row = least;
-    return axis_bytes(node->attr.mode, height(x), height(y)) + axis_bytes(node->attr.mode, width(x), width(y)) +
-           profile->workers * ((row + 63) / 64 * 64) + 64;
+    return dram_resize_axis_bytes(node->attr.mode, height(x), height(y)) +
+           dram_resize_axis_bytes(node->attr.mode, width(x), width(y)) +
+           profile->workers * (dram_ceil_div(row, DRAM_RESIZE_ALIGN) * DRAM_RESIZE_ALIGN) + DRAM_RESIZE_ALIGN;
 }
 
 static int64_t resize_workspace(const dram_graph *g, const dram_node *node, const dram_profile *profile)
@@ -126,21 +115,12 @@ static int64_t resize_grad_workspace(const dram_graph *g, const dram_node *node,
     return resize_bytes(node, dx, dy, dy, profile);
 }
 
-/* On a GPU the weights alone: of each output of an axis the first source and as many weights as it can have.
- * kernels/cuda/resize.cu counts the same way. `from` and `to` are what the kernel reads and writes. */
-static int64_t axis_bytes_gpu(int mode, int64_t from, int64_t to, bool transposed)
-{
-    int64_t most = taps(mode, from, to);
-    if (transposed && mode == DRAM_RESIZE_BILINEAR) most = (2 * from + to - 1) / to + 1;
-    if (most > from) most = from;
-    return 4 * to * (1 + most);
-}
-
+/* On a GPU the weights alone. */
 static int64_t resize_bytes_gpu(const dram_graph *g, const dram_node *node, bool transposed)
 {
     const dram_shape *from = dram_in_shape(g, node, 0), *to = dram_shape_of(g, node->out[0]);
-    return axis_bytes_gpu(node->attr.mode, height(from), height(to), transposed) +
-           axis_bytes_gpu(node->attr.mode, width(from), width(to), transposed);
+    return dram_resize_axis_bytes_gpu(node->attr.mode, height(from), height(to), transposed) +
+           dram_resize_axis_bytes_gpu(node->attr.mode, width(from), width(to), transposed);
 }
 
 static int64_t resize_workspace_gpu(const dram_graph *g, const dram_node *node)

@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "ops/rules.h"
+#include "scratch/pool.h"
 
 /* ---- channel_stats ---- */
 
@@ -19,16 +20,12 @@ static dram_status channel_stats_shape(dram_graph *g, const dram_node *node, dra
     return DRAM_OK;
 }
 
-/* On a GPU two sums a channel and a count for each part, of about 16 Ki elements in up to 256 channels; the kernel cuts
- * the cells by the room it gets. */
+/* On a GPU two sums a channel and a count for each part; the kernel cuts the cells by the workspace that it gets. */
 static int64_t channel_stats_workspace_gpu(const dram_graph *g, const dram_node *node)
 {
     int64_t channels = dram_last(dram_in_shape(g, node, 0), 0), cells = dram_elements(dram_in_shape(g, node, 1));
-    int64_t parts = (cells * (channels < 256 ? channels : 256) + 16383) / 16384;
-    if (parts > 128) parts = 128;
-    if (parts > cells) parts = cells;
-    if (parts < 1) parts = 1;
-    return parts * (2 * channels + 1) * (int64_t)sizeof(double);
+    int64_t parts = dram_pixel_parts_gpu(cells, channels, 128);
+    return (parts > 1 ? parts : 1) * (2 * channels + 1) * (int64_t)sizeof(double);
 }
 
 const dram_rules dram_rules_channel_stats = {

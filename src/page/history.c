@@ -85,7 +85,7 @@ static dram_status read_printed(dram_history *r)
     const char *why = NULL;
     int warnings = 0;
     TRY(dram_path_join(r->directory, "log.txt", &path));
-    FILE *file = dram_path_exists(path) ? dram_log_open(path, &why) : NULL;
+    FILE *file = dram_path_exists(path) ? dram_file_stream(path, &why) : NULL;
     if (why) dram_history_warn(r, "%s cannot be read: %s", path, why);
     dram_free(path);
     while (file && fgets(line, sizeof line, file)) {
@@ -167,7 +167,7 @@ static void read_comment(dram_history_config *c)
     char line[1024];
     dram_str text = {0};
     const char *why; /* who loads it says so */
-    FILE *file = dram_log_open(c->path, &why);
+    FILE *file = dram_file_stream(c->path, &why);
     while (file && fgets(line, sizeof line, file) && line[0] == '#') {
         line[strcspn(line, "\n")] = '\0';
         dram_str_add(&text, "%s%s", text.length ? "; " : "", line + 1 + strspn(line + 1, " "));
@@ -176,16 +176,40 @@ static void read_comment(dram_history_config *c)
     c->said = text.text; /* dram_str's text is of dram_alloc's kind */
 }
 
+static dram_status read_config(dram_history *r, dram_history_config *c, const char *what)
+{
+    read_comment(c);
+    /* A base need not make a run. */
+    dram_status status =
+        c == &r->base ? dram_config_try(c->path, NULL, 0, &c->cfg) : dram_config_load(c->path, NULL, 0, &c->cfg);
+    if (status == DRAM_ERR_MEMORY) return status;
+    if (status != DRAM_OK) warn_of_error(r, what);
+    return DRAM_OK;
+}
+
+/* A sweep's runs have one base, in its folder, which plan.json tells. */
+static dram_status find_base(const dram_history *r, char **path)
+{
+    char *above;
+    TRY(dram_path_join(r->directory, DRAM_CONFIGS_BASE, path));
+    if (dram_path_exists(*path)) return DRAM_OK;
+    dram_free(*path);
+    *path = NULL;
+    TRY(dram_path_join(r->directory, "..", &above));
+    dram_status status = dram_path_has(above, "plan.json") && dram_path_has(above, DRAM_CONFIGS_BASE)
+                             ? dram_path_join(above, DRAM_CONFIGS_BASE, path)
+                             : DRAM_OK;
+    dram_free(above);
+    return status;
+}
+
 static dram_status read_configs(dram_history *r)
 {
     TRY(list_configs(r));
-    for (int i = 0; i < r->n_configs; i++) {
-        read_comment(&r->configs[i]);
-        dram_status status = dram_config_load(r->configs[i].path, NULL, 0, &r->configs[i].cfg);
-        if (status == DRAM_ERR_MEMORY) return status;
-        if (status != DRAM_OK) warn_of_error(r, "the config cannot be read by this dram: ");
-    }
-    return DRAM_OK;
+    for (int i = 0; i < r->n_configs; i++)
+        TRY(read_config(r, &r->configs[i], "the config cannot be read by this dram: "));
+    TRY(find_base(r, &r->base.path));
+    return r->base.path ? read_config(r, &r->base, "the base of its config cannot be read by this dram: ") : DRAM_OK;
 }
 
 /* ---- what they say ---- */
@@ -293,6 +317,13 @@ fail:
     return status;
 }
 
+static void free_config(dram_history_config *c)
+{
+    dram_free(c->path);
+    dram_free(c->said);
+    dram_config_free(c->cfg);
+}
+
 void dram_history_free(dram_history *r)
 {
     dram_log_free(&r->metrics);
@@ -300,11 +331,8 @@ void dram_history_free(dram_history *r)
     dram_log_free(&r->memory);
     cJSON_Delete(r->summary);
     cJSON_Delete(r->saved);
-    for (int i = 0; i < r->n_configs; i++) {
-        dram_free(r->configs[i].path);
-        dram_free(r->configs[i].said);
-        dram_config_free(r->configs[i].cfg);
-    }
+    for (int i = 0; i < r->n_configs; i++) free_config(&r->configs[i]);
+    free_config(&r->base);
     for (int i = 0; i < r->n_warnings; i++) dram_free(r->warnings[i]);
     dram_free(r->elapsed);
     dram_free(r->name);

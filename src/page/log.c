@@ -100,18 +100,6 @@ static dram_status read_lines(reader *r, const char *const *keys, int n_keys, bo
     }
 }
 
-FILE *dram_log_open(const char *path, const char **why)
-{
-    struct stat info;
-    int fd = dram_file_open(path, &info, why);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-    if (fd >= 0 && !file) {
-        *why = "out of host memory";
-        close(fd);
-    }
-    return file;
-}
-
 dram_status dram_log_read(const char *path, const char *const *keys, int n_keys, bool rises, dram_log *log)
 {
     const char *why;
@@ -119,7 +107,7 @@ dram_status dram_log_read(const char *path, const char *const *keys, int n_keys,
     *log = (dram_log){0};
     if (n_keys > DRAM_LOG_KEYS) return dram_fail(DRAM_ERR_INTERNAL, "%d keys of a log", n_keys);
     if (!dram_path_exists(path)) return DRAM_OK;
-    r.file = dram_log_open(path, &why);
+    r.file = dram_file_stream(path, &why);
     if (!r.file) return dram_fail(DRAM_ERR_IO, "%s cannot be read: %s", path, why);
     log->there = true;
     dram_status status = read_lines(&r, keys, n_keys, rises, log);

@@ -19,9 +19,6 @@ typedef struct {
     bool torn;                     /* the last line has no end: it was being written. It is not among the damaged */
 } dram_log;
 
-/* A file that is read by its lines; a pipe is not waited for. NULL with the reason in *why. */
-FILE *dram_log_open(const char *path, const char **why);
-
 /* Reads the numbers of keys[0..n_keys). true is 1, false 0; null is an infinity; a key that a line does not have, or
  * that is none of these, is NAN. keys[0] never falls from line to line, and where `rises` it rises: a line that has
  * none, or a lower one, or one that is no count, is damaged, as is what is no JSON object. A file that is not there is no error: there is false.

@@ -145,6 +145,9 @@ static void add_what(const dram_history *r, const dram_page_plan *plan, dram_str
     if (cfg) {
         if (cfg->sam_distill.enabled) dram_html_fact("teacher's weights", cfg->sam_distill.teacher.weights, out);
         dram_html_fact("student's weights", cfg->student.weights, out);
+        dram_html_fact("heads' weights", cfg->student.heads, out);
+        if (cfg->student.trainable == DRAM_TRAINABLE_HEADS)
+            dram_html_fact("trained", "neck and task head; the trunk is frozen", out);
         add_data(r, "train", cfg->data.train.images, cfg->data.train.labels, out);
         add_data(r, "val", cfg->data.val.images, cfg->data.val.labels, out);
         dram_str_add(&text, "%d of batch %d, seed %" PRId64, cfg->train.steps, cfg->train.batch_size, cfg->seed);

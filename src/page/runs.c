@@ -281,7 +281,7 @@ dram_status dram_page_runs(const char *const *directories, int n, dram_str *out,
     for (; read < n && status == DRAM_OK; read += status == DRAM_OK)
         status = dram_history_read(directories[read], &r[read]);
     for (int i = 0; i < read && status == DRAM_OK; i++)
-        if (dram_history_cfg(&r[i])) status = dram_config_each(dram_history_cfg(&r[i]), keep_value, &v[i]);
+        if (dram_history_cfg(&r[i])) status = dram_config_each(dram_history_cfg(&r[i]), NULL, keep_value, &v[i]);
     if (status == DRAM_OK) status = tell_names_apart(r, n);
     if (status == DRAM_OK) status = add_all(r, n, v, out);
     *notes = 0;

@@ -110,12 +110,19 @@ static double moved_bytes(const dram_program *program, const dram_node *node)
     return values_bytes(g, node);
 }
 
+/* What a library's product leaves to a pass of its own: its GELU, in place. */
+static double pass_bytes(const dram_graph *g, const dram_node *node, bool gpu)
+{
+    bool behind = gpu && node->op == DRAM_OP_linear && node->attr.act == DRAM_ACT_GELU && by_library(g, node);
+    return behind ? 2 * bytes_of(g, node->out[0]) : 0;
+}
+
 double dram_node_traffic(const dram_plan *plan, int program, int i)
 {
     const dram_program *p = &plan->programs[program];
     const dram_node *node = p->graph->nodes[i];
     bool on_gpu = plan->profile.gpu && dram_node_space(p->graph, node) == DRAM_SPACE_DEVICE;
-    double bytes = moved_bytes(p, node);
+    double bytes = moved_bytes(p, node) + pass_bytes(p->graph, node, on_gpu);
     if (on_gpu && !by_library(p->graph, node)) bytes += 2 * (double)dram_node_workspace(p->graph, node, &plan->profile);
     return bytes;
 }
@@ -144,9 +151,16 @@ static void add_node(dram_estimate *e, const dram_plan *plan, int program, int i
     dram_kernel_load *load = &e->kind[kind];
     double flops = (double)dram_node_flops(g, node), bytes = dram_node_traffic(plan, program, i);
     double peak = peak_of(g, node, kind, card);
-    double by_flops = flops / (peak * limits.of_peak), by_bytes = bytes / (card->bandwidth * limits.of_bandwidth);
+    double behind = pass_bytes(g, node, card->gpu);
+    double by_flops = flops / (peak * limits.of_peak),
+           by_bytes = (bytes - behind) / (card->bandwidth * limits.of_bandwidth);
     double start = starts(g, i, card->gpu) ? card->gpu ? start_gpu : start_cpu : 0;
     double seconds = (by_flops > by_bytes ? by_flops : by_bytes) + start;
+    if (behind > 0) {
+        dram_kernel_limits pass = dram_kernel_limits_of(DRAM_KERNEL_KIND_OTHER, card->gpu);
+        seconds += behind / (card->bandwidth * pass.of_bandwidth) + start_gpu;
+        start += start_gpu;
+    }
     load->nodes += runs;
     load->seconds += runs * seconds;
     load->flops += runs * flops;

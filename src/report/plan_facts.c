@@ -13,7 +13,8 @@ static void describe_student(const dram_session *s, dram_str *text)
     dram_str_add(text, "student  %s at %d, batch %d", cfg->student.arch, cfg->data.size, cfg->train.batch_size);
     if (cfg->train.accumulate > 1)
         dram_str_add(text, " (%d micro-batches of %d)", cfg->train.accumulate, s->graphs.batch);
-    dram_str_add(text, ", %s, %s\n", dram_precision_word(cfg->train.precision), dram_optim_word(cfg->optim.type));
+    dram_str_add(text, ", %s, %s%s\n", dram_precision_word(cfg->train.precision), dram_optim_word(cfg->optim.type),
+                 cfg->student.trainable == DRAM_TRAINABLE_HEADS ? "; the trunk is frozen, heads are trained" : "");
 }
 
 /* How many ranks there are, and what they send each other; nothing of one. */
@@ -73,7 +74,10 @@ static void describe_losses(const dram_session *s, dram_str *text)
         comma = ", ";
     }
     if (s->graphs.sr_grid) {
-        dram_str_add(text, "%sresolution at %d x %d%s", comma, s->graphs.sr_grid, s->graphs.sr_grid,
+        dram_str_add(text, "%sresolution", comma);
+        if (cfg->resolution_distill.target == DRAM_RESOLUTION_MEAN)
+            dram_str_add(text, " to a mean of weights (%g)", cfg->resolution_distill.mean_decay);
+        dram_str_add(text, " at %d x %d%s", s->graphs.sr_grid, s->graphs.sr_grid,
                      cfg->resolution_distill.standardize ? ", standardised" : "");
         comma = ", ";
     }

@@ -24,7 +24,8 @@ static const char *colour_of(dram_category c)
         [DRAM_CATEGORY_TEACHER_WEIGHTS] = "#4e79a7", [DRAM_CATEGORY_STUDENT_WEIGHTS] = "#59a14f",
         [DRAM_CATEGORY_GRADIENTS] = "#e15759",       [DRAM_CATEGORY_OPTIMIZER] = "#b07aa1",
         [DRAM_CATEGORY_ACTIVATIONS] = "#f28e2b",     [DRAM_CATEGORY_TEACHER_ACTIVATIONS] = "#76b7b2",
-        [DRAM_CATEGORY_WORKSPACE] = "#9c9590",       [DRAM_CATEGORY_INPUT] = "#edc948"};
+        [DRAM_CATEGORY_WORKSPACE] = "#9c9590",       [DRAM_CATEGORY_INPUT] = "#edc948",
+        [DRAM_CATEGORY_MEAN_WEIGHTS] = "#ff9da7"};
     return colour[c];
 }
 
@@ -230,6 +231,7 @@ static void add_legend(const sheet *s)
     dram_str_add(s->out, "<text x=\"%d\" y=\"%d\" font-weight=\"bold\">alive at the peak</text>\n", LEGEND_X, y);
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) {
         int64_t n = s->plan->slots_by_category[c] + s->program->live_at_peak[c];
+        if (!n && c == DRAM_CATEGORY_MEAN_WEIGHTS) continue; /* there is none */
         y += 24;
         dram_str_add(s->out,
                      "<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" fill=\"%s\"/><text x=\"%d\" y=\"%d\">%s</text>"

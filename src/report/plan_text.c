@@ -122,7 +122,8 @@ static void add_row(const page *p, const char *name, int64_t bytes, const char *
                  share(bytes, p->plan->max_live_bytes), *remark ? "   " : "", remark);
 }
 
-/* Categories with nothing alive at the peak have a dash: they have their bytes at another time. */
+/* Categories with nothing alive at the peak have a dash: they have their bytes at another time. A mean of weights, which
+ * is always alive, is left out where there is none. */
 static void add_categories(const page *p)
 {
     const dram_plan *plan = p->plan;
@@ -133,7 +134,7 @@ static void add_categories(const page *p)
     for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) {
         if (bytes[c])
             add_row(p, dram_category_name((dram_category)c), bytes[c], "");
-        else
+        else if (c != DRAM_CATEGORY_MEAN_WEIGHTS)
             dram_str_add(p->out, "  %-20s%12s%10s\n", dram_category_name((dram_category)c), "-", "-");
     }
     snprintf(lost, sizeof lost, "%.2f %% lost between buffers",

@@ -11,6 +11,9 @@
 #include "session/choose.h"
 #include "session/machine.h"
 
+/* What the heap still grows by when a run starts: samples, an image being decoded, what OpenBLAS packs. */
+static const int64_t heap_growth = (int64_t)16 << 20;
+
 /* One for training, one for evaluation. */
 static int loaders(const dram_config *cfg)
 {
@@ -32,13 +35,13 @@ dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *pro
                          .stack_bytes = threads * DRAM_THREAD_STACK};
 }
 
-/* Of that, what is still to be mapped, with what the heap grows by: samples, an image being decoded, what OpenBLAS packs
- * for a small product without a look at whether it has got it. What an earlier session of the process had is there to be
+/* Of that, what is still to be mapped, with what the heap grows by: OpenBLAS packs a small product without a look at
+ * whether it has got memory. What an earlier session of the process had is there to be
  * used again: OpenBLAS keeps its buffers, the C library its heap and stacks of threads that have ended. */
 static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile, int64_t *heap)
 {
     dram_mapped mapped = dram_headroom_mapped(cfg, profile);
-    *heap = (int64_t)16 << 20;
+    *heap = heap_growth;
     if (profile->gpu) return mapped;
     mapped.blas_bytes = dram_blas_missing(profile->workers);
     if (mapped.blas_bytes) return mapped;
@@ -181,12 +184,13 @@ static dram_status check_without_budget(const dram_session *s, int64_t free_byte
     int64_t bytes = taken(&other);
     dram_session_close(&other);
     if (bytes > free_bytes) return DRAM_OK;
-    return dram_fail(
-        DRAM_ERR_FIT,
-        "the plan needs %s, the %s %s free%s; set memory.budget, to auto for example: "
-        "recompute brings it down to %s with the same results",
-        dram_format_bytes(taken(s), need, sizeof need), has, dram_format_bytes(free_bytes, have, sizeof have),
-        s->plan->profile.gpu ? " beside CUDA's libraries" : "", dram_format_bytes(bytes, less, sizeof less));
+    return dram_fail(DRAM_ERR_FIT,
+                     "the plan needs %s, the %s %s free%s; set memory.budget, to auto for example: "
+                     "recompute brings it down to %s with the same results",
+                     dram_format_bytes(taken(s), need, sizeof need), has,
+                     dram_format_bytes(free_bytes, have, sizeof have),
+                     s->plan->profile.gpu ? " beside CUDA's libraries" : " beside the process",
+                     dram_format_bytes(bytes, less, sizeof less));
 }
 
 /* What waits in host memory beside a GPU, against what the host has free. */
@@ -250,15 +254,16 @@ dram_status dram_headroom_check(const dram_session *s)
 {
     char kept[32], whose[160] = "the budget is", does[80] = "has free";
     dram_machine_memory memory;
-    int64_t overhead = dram_machine_overhead(&s->plan->profile);
+    const bool gpu = s->plan->profile.gpu;
+    int64_t overhead = gpu ? dram_machine_overhead(&s->plan->profile) : heap_growth;
     TRY(read_memory(s->comm, &s->plan->profile, &memory));
     if (s->cfg.memory.budget == DRAM_BYTES_AUTO) describe_automatic(s, &memory, whose, sizeof whose);
     if (s->budget) TRY(dram_budget_check(s, s->budget, whose));
     TRY(check_host(s, &memory));
     TRY(check_mapped(s));
     if (overhead)
-        snprintf(does, sizeof does, "has free beside %s for CUDA's libraries",
-                 dram_format_bytes(overhead, kept, sizeof kept));
+        snprintf(does, sizeof does, "has free beside %s for %s", dram_format_bytes(overhead, kept, sizeof kept),
+                 gpu ? "CUDA's libraries" : "the process");
     return check_machine(s, memory.device_free > overhead ? memory.device_free - overhead : 0, does);
 }
 

@@ -134,19 +134,25 @@ static const char *on_or_off(dram_fused value)
     return value == DRAM_FUSED_OFF ? "off" : "on";
 }
 
-/* Beside a GPU the CPU's kernels sum in another order. */
+/* Beside a GPU the CPU's kernels sum in another order, and have the teacher's biases in f32. */
 static const char *effect_of_placement(const dram_config *cfg)
 {
     bool apart = cfg->sam_distill.teacher.placement == DRAM_PLACEMENT_HOST && dram_machine_gpu(cfg, NULL, 0);
     return apart ? "rounding" : "exact";
 }
 
-/* Whether anything is measured over the batch: a RegNet has batch norm, a ViT student has none; and losses may be
- * standardised. */
+/* It shows what it is worth where it is set; which part is to be trained is no matter of bytes. */
+static bool is_frozen(const dram_config *cfg)
+{
+    return cfg->student.trainable == DRAM_TRAINABLE_HEADS;
+}
+
+/* Whether anything is measured over the batch: a RegNet has batch norm, with a frozen trunk in the task's head alone, a
+ * ViT student has none; and losses may be standardised. */
 static bool has_statistics(const dram_config *cfg)
 {
     const dram_arch *student = dram_arch_find(cfg->student.arch);
-    bool norm_free = student && !student->family->batch_norm;
+    bool norm_free = (student && !student->family->batch_norm) || (is_frozen(cfg) && !cfg->task.enabled);
     bool standardized = (cfg->sam_distill.enabled && cfg->sam_distill.loss.standardize) ||
                         (cfg->resolution_distill.enabled && cfg->resolution_distill.standardize);
     return !norm_free || standardized;

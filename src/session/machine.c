@@ -39,6 +39,7 @@ dram_status dram_machine_profile(const dram_config *cfg, dram_profile *profile)
     *profile = dram_machine_gpu(cfg, NULL, 0) ? dram_profile_cuda(workers) : dram_profile_cpu(workers);
     profile->ranks = dram_machine_ranks(cfg);
     if (!profile->gpu) return DRAM_OK;
+    profile->library_bytes = cfg->cuda.workspace;
     if (joins_by_nccl(cfg))
         profile->comm_bytes = dram_nccl_bytes(profile->ranks, cfg->distributed.nccl_channels,
                                               dram_machine_reduce(cfg) == DRAM_REDUCE_ORDERED);

@@ -15,6 +15,7 @@ typedef struct {
     dram_io *io;
     dram_graph *g;
     bool together; /* all ranks run these programs, and at the same time */
+    bool frozen;   /* the trunk is not trained */
     bool shows;    /* evaluation gives the embeddings to the host */
 } builder;
 
@@ -60,6 +61,15 @@ static dram_build build_of(const builder *b, const char *group, dram_bn_mode bn)
                         .zero_init_last = b->cfg->student.zero_init_last};
 }
 
+/* A frozen one is run with its running statistics, which stay as they are. */
+static dram_build trunk_of(const builder *b, dram_bn_mode bn)
+{
+    dram_build trunk = build_of(b, "student", b->frozen ? DRAM_BN_EVAL : bn);
+    trunk.trainable = !b->frozen;
+    trunk.keep_f32 = true;
+    return trunk;
+}
+
 static dram_build teacher_of(const builder *b)
 {
     const struct dram_config_sam_distill_teacher *teacher = &b->cfg->sam_distill.teacher;
@@ -74,7 +84,8 @@ static dram_build teacher_of(const builder *b)
                         .ranks = shard ? b->p->ranks : 1,
                         .run_space = host ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
                         .native = teacher->native_size,
-                        .images = teacher->group};
+                        .images = teacher->group,
+                        .low_bias = !host && dram_machine_gpu(b->cfg, NULL, 0)};
 }
 
 /* What the losses and the host read. */
@@ -185,28 +196,80 @@ static dram_features for_comparison(const builder *b, const dram_features *featu
     return f;
 }
 
+/* The trunk of a training step. The plan's names say where it is frozen. */
+static dram_status build_trunk(const builder *b, const dram_build *trunk, dram_val image, dram_features *features)
+{
+    int scope = (int)strlen(b->g->scope);
+    if (b->frozen) dram_scope_push(b->g, "frozen");
+    dram_status status = dram_trunk_build(trunk, b->student, image, features);
+    dram_scope_pop(b->g, scope);
+    return status;
+}
+
+/* An embedding that is the trunk's own learns nothing where the trunk is frozen. */
+static bool embeds_frozen(const builder *b, const dram_features *features)
+{
+    if (!b->frozen || features->n > 1) return false;
+    b->g->status = dram_config_fail(b->cfg, "student.trainable",
+                                    "the embedding of %s is its trunk's own, without a neck, and heads leaves the "
+                                    "trunk as it is: sam_distill would train nothing; set sam_distill.enabled to "
+                                    "false, or this to all",
+                                    b->cfg->student.arch);
+    return true;
+}
+
+static void add_resolution_loss(const builder *b, dram_val lifted, const dram_features *features)
+{
+    dram_features f32 = for_comparison(b, features);
+    b->io->loss_resolution = dram_resolution_term(b->g, b->cfg->resolution_distill.standardize,
+                                                  as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
+}
+
+/* A mean of the trunk's weights, as far as stride 16. Tarvainen, Valpola 2017 ("Mean teachers are better role models"):
+ * it is no part of the backward, and normalises by the batch it sees, as their published code does. */
+static dram_status build_mean(const builder *b, dram_val image, dram_features *features)
+{
+    dram_build mean = build_of(b, "mean", DRAM_BN_BATCH);
+    mean.category = DRAM_CATEGORY_MEAN_WEIGHTS;
+    mean.trainable = false;
+    mean.keep_f32 = true; /* an update is too small for 16 bits */
+    mean.deepest = 16;
+    return dram_trunk_build(&mean, b->student, image, features);
+}
+
+/* What of resolution distillation stands before the student's own pass; the lifted features, if that is to learn from
+ * them. */
+static dram_val build_low(builder *b, const dram_build *student, dram_val image)
+{
+    const struct dram_config_resolution_distill *resolution = &b->cfg->resolution_distill;
+    const bool by_mean = resolution->target == DRAM_RESOLUTION_MEAN;
+    const dram_build sr = build_of(b, "sr", DRAM_BN_TRAIN);
+    const int r = b->p->sr_grid;
+    dram_features features;
+    if (!r) return DRAM_NONE;
+    b->io->sr_mask = dram_graph_input(b->g, "sr_mask", DRAM_F32, DRAM_SHAPE(b->p->batch, r, r));
+    if (by_mean && build_mean(b, image, &features) != DRAM_OK) return DRAM_NONE;
+    dram_val lifted = dram_resolution_low(student, &sr, b->student, image, resolution->low_scale,
+                                          resolution->sr_target_scale, by_mean);
+    if (!by_mean) return lifted;
+    add_resolution_loss(b, lifted, &features);
+    return DRAM_NONE;
+}
+
 static void forward(builder *b, bool with_teacher)
 {
     const dram_config *cfg = b->cfg;
-    dram_build student = build_of(b, "student", DRAM_BN_TRAIN), neck = build_of(b, "neck", DRAM_BN_TRAIN);
-    dram_build head = build_of(b, "head", DRAM_BN_TRAIN), sr = build_of(b, "sr", DRAM_BN_TRAIN);
+    dram_build student = trunk_of(b, DRAM_BN_TRAIN), neck = build_of(b, "neck", DRAM_BN_TRAIN);
+    dram_build head = build_of(b, "head", DRAM_BN_TRAIN);
     dram_features features;
     bool distils = b->teacher && (with_teacher || b->p->reuse);
-    dram_val target = distils ? sam_target(b, with_teacher) : DRAM_NONE, lifted = DRAM_NONE;
+    dram_val target = distils ? sam_target(b, with_teacher) : DRAM_NONE;
     if (with_teacher && b->p->reuse && !b->p->cached) give_embedding(b, target);
     dram_val image = student_image(b, student.dtype);
-    if (b->p->sr_grid) {
-        b->io->sr_mask =
-            dram_graph_input(b->g, "sr_mask", DRAM_F32, DRAM_SHAPE(b->p->batch, b->p->sr_grid, b->p->sr_grid));
-        lifted = dram_resolution_low(&student, &sr, b->student, image, cfg->resolution_distill.low_scale,
-                                     cfg->resolution_distill.sr_target_scale);
-    }
-    if (dram_trunk_build(&student, b->student, image, &features) != DRAM_OK) return;
-    if (b->p->sr_grid) {
-        dram_features f32 = for_comparison(b, &features);
-        b->io->loss_resolution = dram_resolution_term(b->g, cfg->resolution_distill.standardize,
-                                                      as_f32(b, "lifted_f32", lifted), &f32, b->io->sr_mask);
-    }
+    dram_val lifted = build_low(b, &student, image);
+    if (build_trunk(b, &student, image, &features) != DRAM_OK) return;
+    if (distils && embeds_frozen(b, &features)) return;
+    if (lifted != DRAM_NONE) add_resolution_loss(b, lifted, &features);
     if (!distils && !b->p->classes) return; /* nothing reads the neck */
     dram_val embedding = dram_neck_build(&neck, &features);
     if (distils) {
@@ -236,7 +299,7 @@ static void show_embeddings(builder *b, dram_val embedding, dram_val target)
 /* The student with its running statistics: logits for the host, and how near the embedding is to the teacher's. */
 static dram_status build_evaluation(builder *b)
 {
-    dram_build student = build_of(b, "student", DRAM_BN_EVAL), neck = build_of(b, "neck", DRAM_BN_EVAL);
+    dram_build student = trunk_of(b, DRAM_BN_EVAL), neck = build_of(b, "neck", DRAM_BN_EVAL);
     dram_build head = build_of(b, "head", DRAM_BN_EVAL);
     const dram_embed_choice cosine = {.weight = {[DRAM_DISTANCE_COSINE] = 1.0}};
     const dram_embed_choice mse = {.weight = {[DRAM_DISTANCE_MSE] = 1.0}};
@@ -383,7 +446,9 @@ dram_status dram_graph_set_build(const dram_config *cfg, dram_program_set set, d
                           .student_size = set == DRAM_SET_FIDELITY ? dram_teacher_full(cfg) : cfg->data.size};
     p->fused = cfg->optim.fused != DRAM_FUSED_OFF && dram_update_may_fuse(cfg);
     for (int k = 0; k < DRAM_PROGRAM_COUNT; k++) clear_io(&p->io[k]);
-    builder b = {.cfg = cfg, .p = p, .together = set == DRAM_SET_TRAIN};
+    const bool trains = set == DRAM_SET_TRAIN;
+    builder b = {
+        .cfg = cfg, .p = p, .together = trains, .frozen = trains && cfg->student.trainable == DRAM_TRAINABLE_HEADS};
     TRY(find_networks(&b, set));
     TRY_GOTO(build_set(&b, set), failed);
     return DRAM_OK;

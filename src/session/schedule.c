@@ -14,6 +14,14 @@ static double learning_rate(const dram_config *cfg, int64_t step)
     return 0.5 * lr * (1.0 + cos(3.14159265358979323846 * done));
 }
 
+/* The share of a weight in its mean. The first updates leave little of what the weights were before: they come from far
+ * away. As TensorFlow's ExponentialMovingAverage with a number of updates. */
+static double mean_share(const struct dram_config_resolution_distill *resolution, double updates)
+{
+    if (!resolution->enabled || resolution->target != DRAM_RESOLUTION_MEAN) return 0.0;
+    return 1.0 - fmin(resolution->mean_decay, (1.0 + updates) / (10.0 + updates));
+}
+
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4])
 {
     double t = (double)(step - skipped + 1);
@@ -21,7 +29,7 @@ void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyp
     /* The kernel decays by the betas as floats, so they are corrected for as floats. */
     hyper[1] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta1, t)));
     hyper[2] = (float)(1.0 / (1.0 - pow((float)cfg->optim.beta2, t)));
-    hyper[3] = 0.0f; /* no kernel reads it; the input keeps its four numbers because every plan shows their bytes */
+    hyper[3] = (float)mean_share(&cfg->resolution_distill, t - 1.0);
 }
 
 int64_t dram_end_step(const dram_config *cfg)

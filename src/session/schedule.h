@@ -7,8 +7,9 @@
 
 #include "config/config.h"
 
-/* hyper[4] of the update ops at `step`: lr, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 0, where t - 1 of the steps before
- * made their update (all but the skipped ones). */
+/* hyper[4] of the update ops at `step`: lr, 1 / (1 - beta1^t), 1 / (1 - beta2^t), r, where t - 1 of the steps before
+ * made their update (all but the skipped ones). r: a mean of weights takes over that share of the new ones, 1 -
+ * min(resolution_distill.mean_decay, t / (9 + t)); 0 without a mean. */
 void dram_hyper(const dram_config *cfg, int64_t step, int64_t skipped, float hyper[4]);
 
 /* The updates after which a run of this config ends, for good or for now: train.stop_at, or train.steps. */

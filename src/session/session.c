@@ -21,5 +21,6 @@ dram_status dram_session_start(dram_session *s)
     dram_comm_attach(s->comm, s->device);
     TRY(dram_exec_open(s->device, s->plan, &s->exec));
     TRY(dram_weights_draw(s));
-    return dram_weights_load_config(s);
+    TRY(dram_weights_load_config(s));
+    return dram_weights_begin_mean(s);
 }

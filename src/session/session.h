@@ -34,6 +34,11 @@ typedef struct {
     dram_slot_reader *reader; /* NULL but where slots are read from elsewhere, and there is no exec: an export */
     void *reads_from;         /* what it is called with; not owned */
     int64_t batches_tracked;  /* BatchNorm's num_batches_tracked: what the weights' file said, and the steps since */
+    struct {
+        bool neck, head;   /* come from student.heads */
+        int other_classes; /* of a task head that does not: it is of so many; 0: of none */
+    } began;
+    int64_t batches_frozen; /* that of a frozen trunk, which sees no batch: what its file said */
 } dram_session;
 
 /* Opens the device, takes the arena, and fills the weights: drawn from the seed, then from the files the config

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/ranks.h"
@@ -179,6 +180,19 @@ static void gather_weights(builder *b, const trained *t, int n)
     }
 }
 
+/* The mean of weights follows those that are its own, as they now are: on each rank all of it. */
+static void update_means(builder *b, const trained *t, int n, dram_val clip)
+{
+    for (int i = 0; i < n && b->g->status == DRAM_OK; i++) {
+        const int slot = dram_value_at(b->g, t[i].weight)->slot;
+        const dram_slot *of = b->p->slots.at[slot];
+        int mean = strcmp(of->group, "student") == 0 ? dram_slots_find(&b->p->slots, "mean", of->name) : DRAM_NONE;
+        if (mean == DRAM_NONE) continue;
+        DRAM_CALL(b->g, weight_mean, "mean", NULL, dram_graph_slot(b->g, b->p->slots.at[mean]), b->g->slot_value[slot],
+                  b->io->hyper, clip);
+    }
+}
+
 /* The norm over all gradients, then one update a weight; fused, a weight's update follows the norm of the gradients so
  * far. Without clipping the squares are added in the order in which the gradients come, so that a fused update need not
  * wait, and has the norm's bits. With clipping they are added in the order of first use. */
@@ -199,6 +213,7 @@ static void update_all(builder *b, trained *t, int n)
             update_weight(b, t[k].weight, t[k].gradient, clip);
     }
     gather_weights(b, t, n);
+    update_means(b, t, n, clip);
     b->io->clip = clip;
     dram_graph_output(b->g, clip); /* which looks at the status first */
 }

@@ -18,15 +18,27 @@ dram_status dram_weights_native(const dram_config *cfg, int *native);
  * others there are. The teacher's come from sam_distill.teacher.seed. */
 dram_status dram_weights_draw(dram_session *session);
 
-/* Loads the files that the config names, the teacher's weights and the student's trunk, as far as the session has slots
- * of them. */
+/* A mean of weights begins as what it is a mean of, which is there already. */
+dram_status dram_weights_begin_mean(dram_session *session);
+
+/* Loads the files that the config names: the teacher's weights and the student's trunk, as far as the session has slots
+ * of them; for training, neck and task head, as far as session and file have them. A task head of other classes stays
+ * drawn. DRAM_ERR_CONFIG: the file of heads has nothing that the session has. */
 dram_status dram_weights_load_config(dram_session *session);
+
+/* Says in the log what trunk, neck and head began from, where the config says more of it than student.weights. */
+void dram_weights_tell(const dram_session *session);
+
+bool dram_weights_has(const dram_session *session, const char *group);
 
 /* Loads the groups of groups[0..n) ("student", "neck", ...) from a file. With more than one group, or with_group, names
  * in the file are GROUP.NAME. `where` is put before errors about the file ("run.yaml:9:3: student.weights: ", or
  * ""). */
 dram_status dram_weights_load(dram_session *session, const char *file, const char *const *groups, int n,
                               bool with_group, const char *where);
+
+/* Loads groups from a file with names GROUP.NAME, which may have others of neck, head and sr beside them. */
+dram_status dram_weights_load_parts(dram_session *session, const char *file, const char *const *groups, int n);
 
 /* The same file held open, compared but not loaded: an export moves weights alone and takes no memory for them. `file` and
  * `session` outlive it. *out is the caller's, NULL after a failure to open. dram_weights_read is a dram_slot_reader but

@@ -25,6 +25,7 @@ typedef struct {
     int n_groups;
     bool with_group;
     bool of_checkpoint;    /* it may have tensors of groups that the session has not */
+    bool in_part;          /* and of groups that are not asked for */
     const dram_arch *arch; /* of the only group, if it is a network of the registry */
     dram_names names;
 } weight_file;
@@ -37,11 +38,16 @@ static const dram_arch *arch_of(const dram_session *s, const char *group)
     return NULL;
 }
 
-static bool in_groups(const weight_file *f, const dram_slot *slot)
+static bool is_asked(const weight_file *f, const char *group)
 {
     for (int i = 0; i < f->n_groups; i++)
-        if (strcmp(slot->group, f->groups[i]) == 0) return true;
+        if (strcmp(group, f->groups[i]) == 0) return true;
     return false;
+}
+
+static bool in_groups(const weight_file *f, const dram_slot *slot)
+{
+    return is_asked(f, slot->group);
 }
 
 static const char *file_name(const weight_file *f, const dram_slot *slot, char *out)
@@ -76,21 +82,22 @@ static void list(dram_str *text, int n, const char *name)
     if (n == LISTED) dram_str_add(text, ", ...");
 }
 
-static bool has_group(const dram_session *s, const char *group)
+bool dram_weights_has(const dram_session *s, const char *group)
 {
     for (int i = 0; i < s->graphs.slots.n; i++)
         if (strcmp(s->graphs.slots.at[i]->group, group) == 0) return true;
     return false;
 }
 
-/* A tensor of a group beside the student that the session has not: "neck.NAME", or the optimiser's "exp_avg.neck.NAME". */
+/* A tensor of a group beside the student that is not wanted: "neck.NAME", or the optimiser's "exp_avg.neck.NAME". */
 static bool is_left_out(const weight_file *f, const char *tensor)
 {
-    static const char *const beside[] = {"neck", "head", "sr"};
+    static const char *const beside[] = {"neck", "head", "sr", "mean"};
     const char *name = f->with_group ? tensor : strchr(tensor, '.') ? strchr(tensor, '.') + 1 : "";
-    for (size_t i = 0; f->of_checkpoint && !f->arch && i < sizeof beside / sizeof beside[0]; i++) {
+    for (size_t i = 0; !f->arch && i < sizeof beside / sizeof beside[0]; i++) {
         size_t n = strlen(beside[i]);
-        if (strncmp(name, beside[i], n) == 0 && name[n] == '.' && !has_group(f->s, beside[i])) return true;
+        if (strncmp(name, beside[i], n) != 0 || name[n] != '.') continue;
+        if (f->of_checkpoint ? !dram_weights_has(f->s, beside[i]) : f->in_part && !is_asked(f, beside[i])) return true;
     }
     return false;
 }
@@ -100,7 +107,8 @@ static bool is_known(const weight_file *f, const char *tensor)
     char name[NAME_SIZE];
     const dram_slots *slots = &f->s->graphs.slots;
     if (f->arch && dram_names_ignored(f->arch, tensor)) return true;
-    if (f->with_group && strncmp(tensor, "sr.", 3) == 0) return true; /* for training only: not always wanted */
+    if (f->with_group && (strncmp(tensor, "sr.", 3) == 0 || strncmp(tensor, "mean.", 5) == 0))
+        return true; /* for training only: not always wanted */
     if (dram_names_is_bn_counter(tensor) || is_left_out(f, tensor)) return true;
     for (int i = 0; i < slots->n; i++)
         if (in_groups(f, slots->at[i]) && strcmp(file_name(f, slots->at[i], name), tensor) == 0) return true;
@@ -255,15 +263,22 @@ static dram_status load_slot(const weight_file *f, int index, float *piece)
     return status;
 }
 
+/* A batch norm's own count of batches. */
+static int64_t *counter_of(dram_session *s, const dram_slot *slot)
+{
+    bool frozen = s->cfg.student.trainable == DRAM_TRAINABLE_HEADS && strcmp(slot->group, "student") == 0;
+    return frozen ? &s->batches_frozen : &s->batches_tracked;
+}
+
 static dram_status load_counter(const weight_file *f, const dram_slot *slot)
 {
     char name[NAME_SIZE], counter[NAME_SIZE];
-    int64_t value;
+    int64_t value, *counted = counter_of(f->s, slot);
     if (!dram_names_bn_counter(file_name(f, slot, name), counter, sizeof counter)) return DRAM_OK;
     const dram_st_tensor *tensor = dram_st_find(f->file, counter);
     if (!tensor || tensor->dtype != DRAM_ST_I64 || tensor->elements != 1) return DRAM_OK;
     TRY(dram_st_read_raw(f->file, tensor, 0, 1, &value));
-    if (value > f->s->batches_tracked) f->s->batches_tracked = value;
+    if (value > *counted) *counted = value;
     return DRAM_OK;
 }
 
@@ -333,6 +348,12 @@ dram_status dram_weights_load(dram_session *s, const char *path, const char *con
     const weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = with_group};
     dram_status status = load_file(f, true);
     return status == DRAM_OK ? status : dram_error_prefix(status, where);
+}
+
+dram_status dram_weights_load_parts(dram_session *s, const char *path, const char *const *groups, int n)
+{
+    const weight_file f = {.s = s, .path = path, .groups = groups, .n_groups = n, .with_group = true, .in_part = true};
+    return load_file(f, true);
 }
 
 dram_status dram_weights_resume(dram_session *s, const char *path, const char *const *groups, int n, bool with_group,
@@ -446,24 +467,7 @@ dram_status dram_weights_native(const dram_config *cfg, int *native)
     return DRAM_OK;
 }
 
-/* ---- what a config names ---- */
-
-/* A teacher whose embeddings come from a cache has no slots, and a cache fill has no student. */
-static dram_status load_key(dram_session *s, const char *group, const char *key, const char *file)
-{
-    char where[1200];
-    if (!file || !has_group(s, group)) return DRAM_OK;
-    snprintf(where, sizeof where, "%s: %s: ", dram_config_where(&s->cfg, key), key);
-    return dram_weights_load(s, file, &group, 1, false, where);
-}
-
-dram_status dram_weights_load_config(dram_session *s)
-{
-    const char *teacher = s->cfg.sam_distill.teacher.weights;
-    if (s->cfg.sam_distill.enabled && teacher && strcmp(teacher, DRAM_WEIGHTS_RANDOM) != 0)
-        TRY(load_key(s, "teacher", "sam_distill.teacher.weights", teacher));
-    return load_key(s, "student", "student.weights", s->cfg.student.weights);
-}
+/* ---- what a run exported ---- */
 
 dram_status dram_weights_load_trained(dram_session *s, const char *file)
 {
@@ -560,7 +564,7 @@ dram_status dram_weights_list_groups(dram_session *s, const char *path, const ch
         char *counter = list->names + (size_t)list->n * NAME_SIZE;
         if (!dram_names_bn_counter(name, counter, NAME_SIZE)) continue;
         list->out[list->n++] =
-            (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = &s->batches_tracked};
+            (dram_st_out){.name = counter, .dtype = DRAM_ST_I64, .rank = 0, .data = counter_of(s, slots->at[i])};
     }
     return DRAM_OK;
 }

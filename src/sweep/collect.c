@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "io/json.h"
 #include "io/path.h"
@@ -52,13 +53,15 @@ static void take_summary(const cJSON *root, dram_sweep_result *r)
  * loss. Its metrics.jsonl has those of all steps. */
 static dram_status take_steps(const char *directory, dram_sweep_result *r)
 {
+    const char *why;
     char *path, *line = NULL;
     size_t room = 0;
     ssize_t length;
     double seconds = 0;
     int n = 0;
     TRY(dram_path_join(directory, "metrics.jsonl", &path));
-    FILE *file = fopen(path, "re");
+    FILE *file = dram_file_stream(path, &why);
+    if (!file) dram_warn("%s: cannot open: %s; this run has no time and no loss", path, why);
     while (file && (length = getline(&line, &room, file)) > 0) {
         cJSON *root = NULL;
         if (dram_json_parse(line, (size_t)length, &root, NULL) != DRAM_OK) dram_error_clear();
@@ -77,51 +80,59 @@ static dram_status take_steps(const char *directory, dram_sweep_result *r)
     return DRAM_OK;
 }
 
-static dram_sweep_state judge(const dram_sweep_event_state *e, const dram_sweep_run *run, const dram_sweep_result *r,
-                              double all, bool there)
+dram_status dram_sweep_read_summary(const dram_sweep *sweep, int run, dram_sweep_result *r)
 {
-    const bool summary = r->exit >= 0, begun = e->any && e->last == DRAM_SWEEP_EVENT_STARTED; /* and nothing since */
-    const bool failed = e->any && e->last == DRAM_SWEEP_EVENT_FAILED;
-    /* It came to something, so that its directory must be there. */
-    const bool ended = e->any && (e->last == DRAM_SWEEP_EVENT_DONE || e->last == DRAM_SWEEP_EVENT_PROMOTED ||
-                                  e->last == DRAM_SWEEP_EVENT_INTERRUPTED);
-    if (summary && r->exit == 0 && !begun)
-        return run->timed || (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
-    if (summary && r->exit == 0) return (double)r->steps >= all ? DRAM_SWEEP_DONE : DRAM_SWEEP_BEGUN;
-    if (failed || (summary && r->exit != 130 && !begun)) return DRAM_SWEEP_FAILED;
-    if (!there) return ended ? DRAM_SWEEP_GONE : begun ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
-    return DRAM_SWEEP_BEGUN;
-}
-
-static dram_status read_run(collection *c, int i)
-{
-    const dram_sweep_run *run = &c->sweep->runs[i];
-    dram_sweep_result *r = &c->results->runs[i];
-    dram_sweep_event_state *e = &c->events.of[i];
     char *directory, *path = NULL;
     cJSON *root = NULL;
     *r = (dram_sweep_result){.exit = -1, .seconds_per_image = NAN, .images_per_second = NAN, .final_loss = NAN};
     for (int q = 0; q < DRAM_QUALITY_COUNT; q++) r->quality[q] = NAN;
-    TRY(dram_path_join(c->sweep->directory, run->name, &directory));
+    TRY(dram_path_join(sweep->directory, sweep->runs[run].name, &directory));
+    r->state = dram_path_exists(directory) ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
     dram_status status = dram_path_join(directory, "summary.json", &path);
     if (status == DRAM_OK && dram_path_exists(path) && dram_json_read(path, &root) != DRAM_OK) {
         dram_warn("%s; the run counts as not ended", dram_error_text());
         dram_error_clear();
     }
     if (root) take_summary(root, r);
+    if (r->exit == 0) {
+        const double all = dram_json_number_or_nan(root, "steps_in_all");
+        bool whole = (double)r->steps >= (isfinite(all) ? all : sweep->points[sweep->runs[run].point].steps);
+        r->state = whole || sweep->runs[run].timed ? DRAM_SWEEP_DONE : DRAM_SWEEP_PAUSED;
+    }
     if (status == DRAM_OK && r->exit == 0 && r->steps && !isfinite(r->seconds_per_image))
         status = take_steps(directory, r);
-    double all = dram_json_number_or_nan(root, "steps_in_all");
-    r->state = judge(e, run, r, isfinite(all) ? all : c->sweep->points[run->point].steps, dram_path_exists(directory));
+    cJSON_Delete(root);
+    dram_free(path);
+    dram_free(directory);
+    return status;
+}
+
+/* What events.jsonl adds to what the summary says. */
+static dram_sweep_state judge(const dram_sweep_event_state *e, const dram_sweep_result *r)
+{
+    const bool summary = r->exit >= 0, begun = e->any && e->last == DRAM_SWEEP_EVENT_STARTED; /* and nothing since */
+    const bool failed = e->any && e->last == DRAM_SWEEP_EVENT_FAILED;
+    /* It came to something, so that its directory must be there. */
+    const bool ended = e->any && (e->last == DRAM_SWEEP_EVENT_DONE || e->last == DRAM_SWEEP_EVENT_PROMOTED ||
+                                  e->last == DRAM_SWEEP_EVENT_INTERRUPTED);
+    if (summary && r->exit == 0) return begun && r->state == DRAM_SWEEP_PAUSED ? DRAM_SWEEP_BEGUN : r->state;
+    if (failed || (summary && r->exit != 130 && !begun)) return DRAM_SWEEP_FAILED;
+    if (r->state != DRAM_SWEEP_WAITING) return DRAM_SWEEP_BEGUN;
+    return ended ? DRAM_SWEEP_GONE : begun ? DRAM_SWEEP_BEGUN : DRAM_SWEEP_WAITING;
+}
+
+static dram_status read_run(collection *c, int i)
+{
+    dram_sweep_result *r = &c->results->runs[i];
+    dram_sweep_event_state *e = &c->events.of[i];
+    TRY(dram_sweep_read_summary(c->sweep, i, r));
+    r->state = judge(e, r);
     if (r->exit < 0) r->exit = e->any ? e->exit : 0;
     if (r->state == DRAM_SWEEP_FAILED) {
         r->text = e->text;
         e->text = NULL;
     }
-    cJSON_Delete(root);
-    dram_free(path);
-    dram_free(directory);
-    return status;
+    return DRAM_OK;
 }
 
 /* ---- points ---- */

@@ -11,7 +11,7 @@
 #include "io/path.h"
 #include "sweep/spec.h"
 
-enum { TABLE = 1 << 15, MOST_KEYS = 64 };
+enum { TABLE = 1 << 15 };
 
 typedef struct {
     dram_sweep_spec *spec;
@@ -235,32 +235,56 @@ static bool is_common(const expansion *e, const dram_config_override *value)
     return true;
 }
 
-/* A value of the first point is common, or its key is not; so points are looked through once for each of them. */
+/* A value of the first point is common, or its key is not; so points are looked through once for each of them. Returns how
+ * many are, into common[0..own[0].n). */
+static int find_common(const expansion *e, const dram_config_override **common)
+{
+    int n = 0;
+    for (int i = 0; i < e->own[0].n; i++)
+        if (is_common(e, &e->own[0].set[i])) common[n++] = &e->own[0].set[i];
+    return n;
+}
+
+static dram_status take_differs(const dram_sweep_group *own, const dram_config_override *const *common, int n_common,
+                                char **differs)
+{
+    int n = 0;
+    const dram_config_override **values = dram_alloc((size_t)(own->n + 1) * sizeof *values);
+    if (!values) return no_memory();
+    for (int k = 0; k < own->n; k++) {
+        bool is = false;
+        for (int c = 0; c < n_common; c++) is |= strcmp(common[c]->text, own->set[k].text) == 0;
+        if (!is) values[n++] = &own->set[k];
+    }
+    dram_status status = join(values, n, differs);
+    dram_free(values);
+    return status;
+}
+
 static dram_status find_differs(expansion *e)
 {
-    const dram_config_override *common[MOST_KEYS];
-    int n_common = 0;
+    dram_status status = DRAM_OK;
     if (e->sweep->n_points == 0) return DRAM_OK;
-    for (int i = 0; i < e->own[0].n && n_common < MOST_KEYS; i++)
-        if (is_common(e, &e->own[0].set[i])) common[n_common++] = &e->own[0].set[i];
-    for (int i = 0; i < e->sweep->n_points; i++) {
-        const dram_sweep_group *own = &e->own[i];
-        const dram_config_override **values = dram_alloc((size_t)(own->n + 1) * sizeof *values);
-        int n = 0;
-        if (!values) return no_memory();
-        for (int k = 0; k < own->n; k++) {
-            bool is = false;
-            for (int c = 0; c < n_common; c++) is |= strcmp(common[c]->text, own->set[k].text) == 0;
-            if (!is) values[n++] = &own->set[k];
-        }
-        dram_status status = join(values, n, &e->sweep->points[i].differs);
-        dram_free(values);
-        TRY(status);
-    }
-    return DRAM_OK;
+    const dram_config_override **common = dram_alloc((size_t)(e->own[0].n + 1) * sizeof *common);
+    int n = common ? find_common(e, common) : 0;
+    if (!common) status = no_memory();
+    for (int i = 0; i < e->sweep->n_points && status == DRAM_OK; i++)
+        status = take_differs(&e->own[i], common, n, &e->sweep->points[i].differs);
+    dram_free(common);
+    return status;
 }
 
 /* ---- the sweep ---- */
+
+static dram_status write_base(const dram_sweep_spec *spec, dram_sweep *sweep)
+{
+    dram_str what = {0}, yaml = {0};
+    dram_str_add(&what, "the base of the sweep %s", spec->file ? spec->file : sweep->name);
+    dram_status status = what.failed ? no_memory() : dram_config_write_base(spec->base, what.text, &yaml);
+    dram_str_free(&what);
+    sweep->base = yaml.text;
+    return status;
+}
 
 /* What all points share is taken of the base. */
 static dram_status take_base(const dram_sweep_spec *spec, dram_sweep *sweep)
@@ -288,7 +312,7 @@ static dram_status take_base(const dram_sweep_spec *spec, dram_sweep *sweep)
                  ? dram_path_join(cfg->run.dir, sweep->name, &sweep->directory)
                  : no_memory();
     dram_config_free(cfg);
-    return status;
+    return status == DRAM_OK ? write_base(spec, sweep) : status;
 }
 
 static dram_status take_ranks(dram_sweep_spec *spec)

@@ -95,7 +95,7 @@ static dram_status take_over(dram_sweep *sweep)
 /* What a process that was killed before plan.json may have left. */
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {".", "..", "configs", "sweep.yaml", "plan.lock"};
+    static const char *const names[] = {".", "..", "configs", "sweep.yaml", "base.yaml", "plan.lock"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return strncmp(name, ".dram-tmp-", 10) == 0;
@@ -151,6 +151,7 @@ static dram_status fill(const dram_sweep *sweep)
     TRY(check_empty(sweep->directory));
     TRY(save_configs(sweep));
     TRY(save(sweep, "sweep.yaml", sweep->yaml));
+    TRY(save(sweep, "base.yaml", sweep->base));
     cJSON *root = dram_sweep_json(sweep);
     if (!root) return DRAM_ERR_MEMORY;
     dram_status status = dram_sweep_plan_path(sweep->directory, &path);

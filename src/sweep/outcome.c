@@ -17,18 +17,19 @@ static dram_status no_memory(void)
 
 /* ---- CSV, as RFC 4180 has it, with a newline alone ---- */
 
-static void add_text(dram_str *out, const char *text)
+static void add_text(dram_str *out, const char *text, size_t length)
 {
-    bool quoted = strpbrk(text, ",\"\r\n") || *text == ' ' || (*text && text[strlen(text) - 1] == ' ');
+    bool quoted = length && (*text == ' ' || text[length - 1] == ' ');
+    for (size_t i = 0; i < length; i++) quoted |= strchr(",\"\r\n", text[i]) != NULL;
     dram_str_add(out, "%s", quoted ? "\"" : "");
-    for (; *text; text++) dram_str_add(out, quoted && *text == '"' ? "\"\"" : "%c", *text);
+    for (size_t i = 0; i < length; i++) dram_str_add(out, text[i] == '"' ? "\"\"" : "%c", text[i]);
     dram_str_add(out, "%s", quoted ? "\"" : "");
 }
 
 static void add_column(dram_str *out, const char *text)
 {
     dram_str_add(out, ",");
-    add_text(out, text ? text : "");
+    if (text) add_text(out, text, strlen(text));
 }
 
 /* What is not known is an empty field. */
@@ -77,44 +78,61 @@ static void write_runs(const dram_sweep *sweep, const dram_sweep_results *result
 
 /* ---- the keys that are swept: a column each ---- */
 
-enum { MOST_KEYS = 64, KEY_SIZE = 128 };
+/* Texts in the points, which outlive it. */
 typedef struct {
-    char key[MOST_KEYS][KEY_SIZE];
-    int n;
+    const char *key, *value; /* value: of the point that is written, NULL: it has none */
+    size_t key_length, value_length;
 } swept;
 
-static int find_key(const swept *s, const char *word, size_t length)
+typedef struct {
+    swept *key; /* [n] */
+    int n, room;
+} swept_keys;
+
+static swept *find_key(const swept_keys *s, const char *word, size_t length)
 {
     for (int k = 0; k < s->n; k++)
-        if (strlen(s->key[k]) == length && strncmp(s->key[k], word, length) == 0) return k;
-    return -1;
+        if (s->key[k].key_length == length && memcmp(s->key[k].key, word, length) == 0) return &s->key[k];
+    return NULL;
 }
 
-static void find_keys(const dram_sweep *sweep, swept *s)
+static dram_status add_key(swept_keys *s, const char *word, size_t length)
 {
-    s->n = 0;
+    if (s->n == s->room) {
+        swept *larger = dram_realloc(s->key, (size_t)(s->room = 2 * s->room + 16) * sizeof *larger);
+        if (!larger) return no_memory();
+        s->key = larger;
+    }
+    s->key[s->n++] = (swept){.key = word, .key_length = length};
+    return DRAM_OK;
+}
+
+static dram_status find_keys(const dram_sweep *sweep, swept_keys *s)
+{
     for (int i = 0; i < sweep->n_points; i++)
         for (const char *word = sweep->points[i].differs; *word;) {
             size_t key = strcspn(word, "=");
-            if (find_key(s, word, key) < 0 && s->n < MOST_KEYS)
-                snprintf(s->key[s->n++], KEY_SIZE, "%.*s", (int)key, word);
+            if (!find_key(s, word, key)) TRY(add_key(s, word, key));
             word += dram_sweep_part(word, ' ');
             word += *word == ' ';
         }
+    return DRAM_OK;
 }
 
-static void add_values(const swept *s, const char *differs, dram_str *out)
+static void add_values(const swept_keys *s, const char *differs, dram_str *out)
 {
+    for (int k = 0; k < s->n; k++) s->key[k].value = NULL;
+    for (const char *word = differs; *word;) {
+        size_t length = dram_sweep_part(word, ' '), key = strcspn(word, "=");
+        swept *of = find_key(s, word, key);
+        of->value = word + key + 1;
+        of->value_length = length - key - 1;
+        word += length;
+        word += *word == ' ';
+    }
     for (int k = 0; k < s->n; k++) {
-        char value[1024] = "";
-        for (const char *word = differs; *word;) {
-            size_t length = dram_sweep_part(word, ' '), key = strcspn(word, "=");
-            if (find_key(s, word, key) == k)
-                snprintf(value, sizeof value, "%.*s", (int)(length - key - 1), word + key + 1);
-            word += length;
-            word += *word == ' ';
-        }
-        add_column(out, value);
+        dram_str_add(out, ",");
+        if (s->key[k].value) add_text(out, s->key[k].value, s->key[k].value_length);
     }
 }
 
@@ -129,12 +147,16 @@ static void add_index(dram_str *out, int index)
     add_bytes(out, index);
 }
 
-static void write_points(const dram_sweep *sweep, const dram_sweep_results *results, const swept *keys, dram_str *out)
+static void write_points(const dram_sweep *sweep, const dram_sweep_results *results, const swept_keys *keys,
+                         dram_str *out)
 {
     dram_str_add(out,
                  "index,hash,role,overrides,planned_bytes,measured_bytes,process_bytes,seconds_per_image,quality,mean,"
                  "sd,n,flops,pareto,dominated_by,equal_to,timed_with,failed,floor_bytes,pulled,text");
-    for (int k = 0; k < keys->n; k++) add_column(out, keys->key[k]);
+    for (int k = 0; k < keys->n; k++) {
+        dram_str_add(out, ",");
+        add_text(out, keys->key[k].key, keys->key[k].key_length);
+    }
     dram_str_add(out, "\n");
     for (int i = 0; i < sweep->n_points; i++) {
         const dram_sweep_point *p = &sweep->points[i];
@@ -176,16 +198,15 @@ static dram_status save(const dram_sweep *sweep, const char *name, const dram_st
 dram_status dram_sweep_write_csv(const dram_sweep *sweep, const dram_sweep_results *results)
 {
     dram_str runs = {0}, points = {0};
-    swept *keys = dram_alloc(sizeof *keys);
-    if (!keys) return no_memory();
-    find_keys(sweep, keys);
+    swept_keys keys = {0};
+    dram_status status = find_keys(sweep, &keys);
     write_runs(sweep, results, &runs);
-    write_points(sweep, results, keys, &points);
-    dram_status status = save(sweep, "runs.csv", &runs);
+    if (status == DRAM_OK) write_points(sweep, results, &keys, &points);
+    if (status == DRAM_OK) status = save(sweep, "runs.csv", &runs);
     if (status == DRAM_OK) status = save(sweep, "points.csv", &points);
     dram_str_free(&runs);
     dram_str_free(&points);
-    dram_free(keys);
+    dram_free(keys.key);
     return status;
 }
 

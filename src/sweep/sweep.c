@@ -102,5 +102,6 @@ void dram_sweep_free(dram_sweep *sweep)
     dram_free(sweep->directory);
     dram_free(sweep->source);
     dram_free(sweep->yaml);
+    dram_free(sweep->base);
     *sweep = (dram_sweep){0};
 }

@@ -6,9 +6,9 @@
  *   dram_sweep_open    the sweep's folder     -> made, or found to be of this very sweep
  *   dram_sweep_collect the folder             -> what each run and each point came to
  *
- * A sweep's folder, run.dir/NAME, holds sweep.yaml (a copy of what was asked for), plan.json (all that is below, but for
- * results), configs/0007-3f9c12ab.yaml (the settled config of each point that can run), one directory for each run, and
- * what others write: events.jsonl, runs.csv, points.csv, pareto.svg, report.html.
+ * A sweep's folder, run.dir/NAME, holds sweep.yaml (a copy of what was asked for), base.yaml (the config of its base),
+ * plan.json (all that is below, but for results), configs/0007-3f9c12ab.yaml (the settled config of each point that can
+ * run), one directory for each run, and what others write: events.jsonl, runs.csv, points.csv, pareto.svg, report.html.
  */
 #ifndef DRAM_SWEEP_SWEEP_H
 #define DRAM_SWEEP_SWEEP_H
@@ -98,7 +98,7 @@ typedef struct {
 typedef struct {
     char *name, *directory; /* run.dir/NAME; owned */
     char *source;           /* the file as it was named, or the config of the command line; owned */
-    char *yaml;             /* what sweep.yaml will hold; owned */
+    char *yaml, *base;      /* what sweep.yaml and base.yaml will hold; owned; NULL after dram_sweep_load */
     dram_quality quality;
     int64_t *seeds; /* [n_seeds]; owned */
     int n_seeds;
@@ -212,6 +212,10 @@ dram_status dram_sweep_write_csv(const dram_sweep *sweep, const dram_sweep_resul
 
 /* Points by planned bytes, then quality, the better first, then index: places in sweep->points into order[n_points]. */
 void dram_sweep_sort(const dram_sweep *sweep, const dram_sweep_results *results, int *order);
+
+/* What one run came to by its own files, summary.json first: state WAITING, BEGUN, PAUSED or DONE, exit -1 where it has
+ * not ended, no text. A summary that cannot be read is warned of, and counts as none. */
+dram_status dram_sweep_read_summary(const dram_sweep *sweep, int run, dram_sweep_result *result);
 
 /* What is printed at the end, for a person. */
 dram_status dram_sweep_report(const dram_sweep *sweep, const dram_sweep_results *results, dram_str *out);

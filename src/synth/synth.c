@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "data/image.h"
-#include "synth/synth_paint.h"
+#include "synth/synth_look.h"
 
 enum { MAX_THINGS = 40 };
 
@@ -37,6 +37,7 @@ typedef struct {
     int count;
     dram_rng r;
     synth_noise noise;
+    synth_look look;
 } scene;
 
 typedef struct {
@@ -145,6 +146,7 @@ static void place(scene *s, dram_synth_class kind, float nearest, float farthest
         x = road_centre(s, z) + copysignf(s->road_half + 0.55f * p->thing.width, away);
     if (s->has_road && kind == DRAM_SYNTH_CAR && chance(s, 0.7))
         x = road_centre(s, z) + uniform(s, -0.8f, 0.8f) * s->road_half;
+    dram_synth_look_thing(&s->look, &p->thing);
     p->thing.light = s->light;
     p->thing.detail = metre;
     p->base = s->horizon + t;
@@ -168,20 +170,23 @@ static void choose_things(scene *s)
                  {DRAM_SYNTH_PERSON, 6, 1.1f, 0.25f},    {DRAM_SYNTH_SIGN, 4, 1.1f, 0.3f},
                  {DRAM_SYNTH_BALL, 4, 1.1f, 0.35f}};
     for (size_t i = 0; i < sizeof crowd / sizeof crowd[0]; i++) {
-        int n = (int)dram_rng_below(&s->r, (uint64_t)crowd[i].most + 1);
+        int most = (int)(s->look.view->crowd * (float)crowd[i].most),
+            n = (int)dram_rng_below(&s->r, (uint64_t)most + 1);
         for (int k = 0; k < n; k++) place(s, crowd[i].kind, crowd[i].nearest, crowd[i].farthest);
     }
     qsort(s->things, (size_t)s->count, sizeof s->things[0], by_base);
 }
 
-static void choose_scene(scene *s, uint64_t seed, uint64_t index, int height, int width)
+static void choose_scene(scene *s, dram_synth_style style, uint64_t seed, uint64_t index, int height, int width)
 {
     *s = (scene){.height = height, .width = width, .r = dram_rng_make(seed, DRAM_RNG_SYNTH, index)};
     dram_synth_noise_fill(&s->noise, &s->r);
-    s->horizon = uniform(s, 0.25f, 0.55f) * (float)height;
+    dram_synth_look_draw(style, seed, index, &s->look);
+    const synth_view *view = s->look.view;
+    s->horizon = uniform(s, view->horizon[0], view->horizon[1]) * (float)height;
     s->vanish = uniform(s, 0.2f, 0.8f) * (float)width;
-    s->camera = uniform(s, 1.7f, 4.5f);
-    s->focal = uniform(s, 0.7f, 1.1f) * (float)width;
+    s->camera = uniform(s, view->camera[0], view->camera[1]);
+    s->focal = uniform(s, view->focal[0], view->focal[1]) * (float)width;
     choose_weather(s);
     choose_ground(s);
     choose_things(s);
@@ -364,7 +369,8 @@ static void expose(scene *s, canvas *to, uint8_t *rgb)
     }
 }
 
-dram_status dram_synth_draw(uint64_t seed, uint64_t index, int height, int width, uint8_t *rgb, uint8_t *ids)
+dram_status dram_synth_draw(dram_synth_style style, uint64_t seed, uint64_t index, int height, int width, uint8_t *rgb,
+                            uint8_t *ids)
 {
     dram_status status = DRAM_OK;
     scene *s = dram_alloc(sizeof *s);
@@ -373,7 +379,7 @@ dram_status dram_synth_draw(uint64_t seed, uint64_t index, int height, int width
         status = dram_fail(DRAM_ERR_MEMORY, "out of host memory while drawing a scene");
         goto done;
     }
-    choose_scene(s, seed, index, height, width);
+    choose_scene(s, style, seed, index, height, width);
     paint_sky(s, &to);
     paint_hills(s, &to);
     paint_ground(s, &to);
@@ -381,6 +387,7 @@ dram_status dram_synth_draw(uint64_t seed, uint64_t index, int height, int width
         paint_shadow(s, &s->things[i], &to);
         paint_thing(s, &s->things[i], &to);
     }
+    dram_synth_look_dress(&s->look, &s->noise, height, width, to.rgb, ids);
     light_up(s, &to);
     expose(s, &to, rgb);
 done:
@@ -426,7 +433,7 @@ static dram_status join(dram_str *path, const char *dir, const char *folder, int
     return path->failed ? dram_fail(DRAM_ERR_MEMORY, "out of host memory while writing scenes") : DRAM_OK;
 }
 
-dram_status dram_synth_write(const char *dir, int count, uint64_t seed, int height, int width)
+dram_status dram_synth_write(const char *dir, int count, dram_synth_style style, uint64_t seed, int height, int width)
 {
     dram_status status;
     dram_str path = {0};
@@ -444,7 +451,7 @@ dram_status dram_synth_write(const char *dir, int count, uint64_t seed, int heig
     TRY_GOTO(join(&path, dir, "/classes.txt", -1, ""), done);
     TRY_GOTO(write_names(path.text), done);
     for (int i = 0; i < count; i++) {
-        TRY_GOTO(dram_synth_draw(seed, (uint64_t)i, height, width, rgb, ids), done);
+        TRY_GOTO(dram_synth_draw(style, seed, (uint64_t)i, height, width, rgb, ids), done);
         TRY_GOTO(join(&path, dir, "/images", i, ".jpg"), done);
         TRY_GOTO(dram_image_write_jpeg(path.text, rgb, height, width, 92), done);
         TRY_GOTO(join(&path, dir, "/labels", i, ".png"), done);

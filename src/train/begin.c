@@ -17,6 +17,7 @@
 #include "report/plan_text.h"
 #include "session/headroom.h"
 #include "session/schedule.h"
+#include "session/weights.h"
 #include "train/configs.h"
 #include "train/together.h"
 
@@ -57,7 +58,11 @@ dram_status dram_run_open_loader(const dram_run *r, dram_loader **loader)
                                     .scale_max = cfg->data.augment.scale_max,
                                     .crop = cfg->data.augment.crop,
                                     .flip = cfg->data.augment.flip,
-                                    .jitter = cfg->data.augment.color_jitter};
+                                    .jitter = cfg->data.augment.color_jitter,
+                                    .hue = cfg->data.augment.hue,
+                                    .gray = cfg->data.augment.gray,
+                                    .blur = cfg->data.augment.blur,
+                                    .cutout = cfg->data.augment.cutout};
     /* The task alone has no use for images without labels. */
     bool task_alone = !cfg->sam_distill.enabled && !cfg->resolution_distill.enabled;
     params.labelled_share = task_alone ? 1.0 : cfg->data.train.labelled_share;
@@ -109,7 +114,20 @@ static dram_status keep_config(dram_run *r, const char *directory)
     const int ranks = dram_comm_size(r->comm);
     r->state.effective =
         (dram_effective){.ranks = ranks, .batch = ranks * train->batch_size, .accumulate = train->accumulate};
-    return r->over ? DRAM_OK : dram_configs_keep(directory, r->state.step, &r->yaml);
+    if (r->over) return DRAM_OK;
+    if (r->state.step == 0) TRY(dram_configs_keep_base(directory, r->loaded, &r->base));
+    return dram_configs_keep(directory, r->state.step, &r->yaml);
+}
+
+/* Right after the config was read, so that it is what the files said then. It is for readers: a run can do without. */
+static dram_status read_base(dram_run *r)
+{
+    dram_status status = is_first(r) ? dram_configs_write_base(r->loaded, &r->base) : DRAM_OK;
+    if (status == DRAM_OK || status == DRAM_ERR_MEMORY) return status;
+    dram_warn("the run will not keep what its config was made from: %s", dram_error_text());
+    dram_error_clear();
+    dram_str_free(&r->base);
+    return DRAM_OK;
 }
 
 static dram_status load_state(dram_run *r)
@@ -236,9 +254,9 @@ static dram_status find_checkpoint(dram_run *r, dram_resume resume)
     dram_status status;
     dram_config *before;
     const char *directory = dram_rundir_path(r->directory);
-    TRY(dram_depends_files(r->loaded, &r->depends));
+    TRY(dram_depends_files(r->loaded, r->hooks->stop, &r->depends));
     if (!resume.on) return DRAM_OK;
-    TRY(dram_resume_find(directory, resume, r->loaded->memory.may_change != 0, &r->resumed));
+    TRY(dram_resume_find(directory, resume, r->loaded->memory.may_change != 0, r->hooks->stop, &r->resumed));
     TRY(dram_resume_refuse(&r->resumed, r->loaded, &r->depends));
     before = r->resumed.before;
     if (!before || !r->resumed.step) return DRAM_OK;
@@ -262,9 +280,10 @@ static dram_status choose(dram_run *r, dram_resume *resume)
     dram_status status = dram_config_check_inputs(r->loaded, true);
     if (status == DRAM_OK) status = dram_headroom_check_budget(r->loaded);
     if (status == DRAM_OK) status = count_ranks(r);
+    if (status == DRAM_OK) status = read_base(r);
     TRY(dram_ranks_together(r->comm, status));
     TRY(find_directory(r, resume));
-    TRY(dram_ranks_together(r->comm, find_checkpoint(r, *resume)));
+    TRY(go_on(r, find_checkpoint(r, *resume))); /* files of weights may be read for minutes */
     return dram_choose(&r->own, r->resumed.before, r->comm, &r->chosen);
 }
 
@@ -391,6 +410,7 @@ dram_status dram_run_start(dram_run *r, dram_resume resume)
     TRY(dram_fill_missing(cfg, &r->targets, r->train, r->val, r->comm, r->hooks->stop));
     TRY(go_on(r, DRAM_OK));
     TRY(dram_headroom_start(&r->chosen.cfg, &r->session, show_plan, r));
+    if (is_first(r) && !r->resumed.step) dram_weights_tell(&r->session);
     TRY(go_on(r, open_feed(r)));
     TRY(join_said(r));
     TRY(enter_directory(r));
@@ -415,6 +435,7 @@ void dram_run_close(dram_run *r)
     dram_chosen_free(&r->chosen);
     dram_resume_close(&r->resumed);
     dram_str_free(&r->yaml);
+    dram_str_free(&r->base);
     dram_str_free(&r->kept);
     dram_rundir_close(r->directory); /* last: nothing is written after it */
 }

@@ -21,6 +21,7 @@ typedef struct {
     dram_resumed resumed;      /* what it goes on from; {0}: nothing */
     dram_depends depends;      /* what its steps depend on now */
     dram_str yaml;             /* the config as it is run, for the directory */
+    dram_str base;             /* what the config was made from, for the directory; empty: not known */
     dram_str kept;             /* the config that they are done with, for the checkpoints */
     const dram_hooks *hooks;
     dram_summary *summary;

@@ -13,16 +13,16 @@
 #include "session/slot_floats.h"
 #include "session/weights.h"
 
-/* The files of a checkpoint directory. The SR head is part of the training state only, so it is in heads.safetensors
- * here and not in the exported one. */
+/* The files of a checkpoint directory. The SR head and a mean of weights are part of the training state only, so they
+ * are in heads.safetensors here and not in the exported one. */
 static const struct {
     const char *file;
-    const char *groups[3];
+    const char *groups[4];
     int n_groups;
     bool with_group;
 } parts[] = {
     {"student.safetensors", {"student"}, 1, false},
-    {"heads.safetensors", {"neck", "head", "sr"}, 3, true},
+    {"heads.safetensors", {"neck", "head", "sr", "mean"}, 4, true},
     {"optimizer.safetensors", {"optimizer"}, 1, false},
 };
 enum { PARTS = sizeof parts / sizeof parts[0], EXPORTED = 2 };
@@ -254,7 +254,7 @@ dram_status dram_student_export(dram_session *s, const char *directory)
 {
     for (int i = 0; i < EXPORTED; i++) {
         char *path;
-        int n = parts[i].with_group ? 2 : 1; /* neck and head, not sr */
+        int n = parts[i].with_group ? 2 : 1; /* neck and head, no more */
         TRY(dram_path_join(directory, parts[i].file, &path));
         dram_status status = dram_weights_save(s, path, parts[i].groups, n, parts[i].with_group, s->cfg.run.export);
         dram_free(path);

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include "io/atomic.h"
 #include "io/path.h"
@@ -135,6 +136,44 @@ dram_status dram_configs_keep(const char *directory, int64_t step, const dram_st
     if (status == DRAM_OK && step > 0)
         dram_info("%s: the config from step %" PRId64 " on; those before it stay as they are", path, step);
 done:
+    dram_free(path);
+    return status;
+}
+
+dram_status dram_configs_write_base(const dram_config *cfg, dram_str *yaml)
+{
+    const char *file = dram_config_file(cfg), *base = dram_config_base(cfg);
+    dram_str what = {0};
+    if (!file) return DRAM_OK;
+    dram_str_add(&what, base ? "the base of %s" : "%s", base ? file : "without what the command line set");
+    dram_status status = what.failed ? dram_fail(DRAM_ERR_MEMORY, "%s: no memory for its base", file)
+                                     : dram_config_write_base(base ? base : file, what.text, yaml);
+    dram_str_free(&what);
+    return status;
+}
+
+static dram_status is_inside(const char *file, const char *directory, bool *inside)
+{
+    char *folder;
+    TRY(dram_path_folder(file, &folder));
+    *inside = dram_same_place(folder, directory);
+    dram_free(folder);
+    return DRAM_OK;
+}
+
+dram_status dram_configs_keep_base(const char *directory, const dram_config *cfg, const dram_str *yaml)
+{
+    bool inside;
+    char *path;
+    dram_status status = DRAM_OK;
+    if (!yaml->length) return DRAM_OK;
+    TRY(is_inside(dram_config_file(cfg), directory, &inside));
+    if (inside) return DRAM_OK;
+    TRY(dram_path_join(directory, DRAM_CONFIGS_BASE, &path));
+    if (!has_text(path, yaml)) {
+        if (dram_path_exists(path)) status = put_aside(path);
+        if (status == DRAM_OK) status = dram_atomic_save(path, yaml->text, yaml->length);
+    }
     dram_free(path);
     return status;
 }

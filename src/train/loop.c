@@ -233,7 +233,7 @@ static dram_status save_and_check(dram_run *r)
     const char *folder = r->checkpoints;
     dram_status status = DRAM_OK;
     if (r->state.step > r->saved_at) TRY(save(r));
-    if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL);
+    if (r->saved_at && is_first(r)) status = dram_sound_check(folder, r->saved_at, NULL, NULL);
     if (status != DRAM_OK) {
         snprintf(text, sizeof text, "%s", dram_error_text());
         dram_error_clear();

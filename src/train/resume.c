@@ -44,10 +44,10 @@ static dram_status choose_step(const char *folder, dram_resume order, int64_t *s
 }
 
 /* Reads every byte of the checkpoint. root as dram_checkpoint_verify has it. */
-static dram_status verify(const char *folder, int64_t step, cJSON **root)
+static dram_status verify(const char *folder, int64_t step, const volatile sig_atomic_t *stop, cJSON **root)
 {
     char text[1024], newest[200];
-    dram_status status = dram_sound_check(folder, step, root);
+    dram_status status = dram_sound_check(folder, step, stop, root);
     if (status == DRAM_OK && !*root)
         dram_info("%s/step-%08" PRId64
                   ": an older dram saved it, without hashes: whether it is damaged cannot be checked",
@@ -83,7 +83,8 @@ static dram_status read_sealed(const char *checkpoint, const cJSON *root, dram_r
     return status;
 }
 
-dram_status dram_resume_find(const char *directory, dram_resume order, bool levers, dram_resumed *r)
+dram_status dram_resume_find(const char *directory, dram_resume order, bool levers, const volatile sig_atomic_t *stop,
+                             dram_resumed *r)
 {
     char *folder = NULL, *checkpoint = NULL, *path = NULL;
     cJSON *root = NULL;
@@ -91,7 +92,7 @@ dram_status dram_resume_find(const char *directory, dram_resume order, bool leve
     TRY_GOTO(dram_path_join(directory, "checkpoints", &folder), done);
     TRY_GOTO(choose_step(folder, order, &r->step), done);
     if (!r->step) goto done;
-    TRY_GOTO(verify(folder, r->step, &root), done);
+    TRY_GOTO(verify(folder, r->step, stop, &root), done);
     TRY_GOTO(dram_checkpoint_path(folder, r->step, &checkpoint), done);
     if (root) TRY_GOTO(read_sealed(checkpoint, root, r), done);
     TRY_GOTO(dram_path_join(root ? checkpoint : directory, "config.yaml", &path), done);
@@ -127,6 +128,9 @@ static bool is_moved(const comparison *c, const char *key)
     if (strcmp(key, "student.weights") == 0) {
         was = c->resumed->depends.student;
         is = c->depends->student;
+    } else if (strcmp(key, "student.heads") == 0) {
+        was = c->resumed->depends.heads;
+        is = c->depends->heads;
     } else if (strcmp(key, "sam_distill.teacher.weights") == 0) {
         was = c->resumed->depends.teacher;
         is = c->depends->teacher;
@@ -140,24 +144,35 @@ static dram_status refuse(void *context, const char *key, dram_resume_kind kind,
     if (kind != DRAM_RESUME_REFUSED || is_moved(c, key)) return DRAM_OK;
     return dram_config_fail(
         c->now, key,
-        "%.600s: a run keeps its student, classes, seed and kind of optimiser; resume it with what it "
-        "had, or begin another run",
+        "%.600s: a run keeps its student, classes, seed, kind of optimiser and resolution_distill.target; resume it "
+        "with what it had, or begin another run",
         values);
+}
+
+/* The files of a key, and their hashes; NULL, "": none. */
+typedef struct {
+    const char *key, *was, *is, *hash_was, *hash_is;
+} begun;
+
+static dram_status refuse_other(const dram_config *now, const begun *b)
+{
+    if (!b->was || !b->is || strcmp(b->hash_was, b->hash_is) == 0) return DRAM_OK;
+    return dram_config_fail(now, b->key,
+                            "%s is another file than this run began with: hash %s -> %s; resume it with that one, or "
+                            "begin another run",
+                            b->is, b->hash_was, b->hash_is);
 }
 
 dram_status dram_resume_refuse(const dram_resumed *r, const dram_config *now, const dram_depends *depends)
 {
     comparison c = {.resumed = r, .now = now, .depends = depends};
-    static const char key[] = "student.weights";
     if (!r->before) return DRAM_OK;
     TRY(dram_config_compare(r->before, now, refuse, &c));
-    bool other = r->has_depends && r->before->student.weights && now->student.weights &&
-                 strcmp(r->depends.student, depends->student) != 0;
-    if (!other) return DRAM_OK;
-    return dram_config_fail(now, key,
-                            "%s is another file than this run began with: hash %s -> %s; resume it with that one, or "
-                            "begin another run",
-                            now->student.weights, r->depends.student, depends->student);
+    if (!r->has_depends) return DRAM_OK;
+    const struct dram_config_student *was = &r->before->student, *is = &now->student;
+    TRY(refuse_other(now,
+                     &(begun){"student.weights", was->weights, is->weights, r->depends.student, depends->student}));
+    return refuse_other(now, &(begun){"student.heads", was->heads, is->heads, r->depends.heads, depends->heads});
 }
 
 static dram_status say(void *context, const char *key, dram_resume_kind kind, const char *values)

@@ -11,12 +11,12 @@
 #include "io/safetensors.h"
 #include "train/checkpoint.h"
 
-dram_status dram_sound_check(const char *folder, int64_t step, cJSON **root)
+dram_status dram_sound_check(const char *folder, int64_t step, const volatile sig_atomic_t *stop, cJSON **root)
 {
     char *path;
     cJSON *tree;
     TRY(dram_checkpoint_path(folder, step, &path));
-    dram_status status = dram_checkpoint_verify(path, &tree);
+    dram_status status = dram_checkpoint_verify(path, stop, &tree);
     dram_free(path);
     if (root)
         *root = tree;
@@ -79,7 +79,7 @@ static soundness judge(const char *folder, int64_t step, bool want_finite)
 {
     cJSON *root = NULL;
     bool finite = true;
-    dram_status status = dram_sound_check(folder, step, &root);
+    dram_status status = dram_sound_check(folder, step, NULL, &root);
     if (status == DRAM_OK && want_finite) status = look_for_nonfinite(folder, step, &finite);
     if (status != DRAM_OK) dram_error_clear();
     soundness is = status != DRAM_OK || !finite ? NOT_SOUND : root ? SOUND : NOT_KNOWN;

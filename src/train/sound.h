@@ -3,6 +3,7 @@
 #define DRAM_TRAIN_SOUND_H
 
 #include <cjson/cJSON.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +11,7 @@
 #include "base/status.h"
 
 /* Verifies the checkpoint of a step (io/checkpoint.h: dram_checkpoint_verify). root may be NULL: not wanted. */
-dram_status dram_sound_check(const char *folder, int64_t step, cJSON **root);
+dram_status dram_sound_check(const char *folder, int64_t step, const volatile sig_atomic_t *stop, cJSON **root);
 
 /* Writes a sentence's end about the newest sound checkpoint into text[0..size), and what takes it: "; the newest sound
  * checkpoint is step-00000400: --resume=step-400 goes on from it", or that there is none. With `finite` it is one whose

@@ -118,6 +118,17 @@ static void wrong_commands(void **state)
          "eval: --teacher-fidelity looks at the teacher alone; leave "
          "--weights out"},
         {"eval plan.yaml --teacher-fidelity d --save-predictions p", "leave --save-predictions out"},
+        {"eval plan.yaml --teacher-fidelity d --sizes 64", "leave --sizes out"},
+        {"eval plan.yaml --weights w --sizes 64 --save-predictions p", "leave --sizes out, and set data.size"},
+        {"eval plan.yaml --weights w --sizes 64,x", "eval: --sizes 64,x: sides in pixels with commas between, as in"},
+        {"eval plan.yaml --weights w --sizes 64,", "sides in pixels"},
+        {"eval plan.yaml --weights w --sizes -64", "sides in pixels"},
+        {"eval plan.yaml --weights w --sizes=", "sides in pixels"},
+        {"eval plan.yaml --weights w --sizes 64,96,64", "64 is there twice"},
+        {"eval plan.yaml --weights w --sizes 64,99999999999", "sides in pixels"},
+        {"eval plan.yaml --weights w --sizes 64,40", "command line: data.size: 40 is out of range"},
+        {"eval plan.yaml --weights w --sizes 32,64,96,128,160,192,224,256,288,320,352,384,416,448,480,512,544",
+         "more than 16 sides"},
         {"eval plan.yaml --teacher-fidelity d", "plan.yaml:6:57: sam_distill.teacher.weights: "},
         {"features", "features: an argument is missing; see `dram features --help`"},
         {"features plan.yaml", "features: an argument is missing"},
@@ -138,6 +149,7 @@ static void wrong_commands(void **state)
         {"synth s --count 99999999999999999999", "synth: --count is 99999999999999999999"},
         {"synth s --count 2 --seed x", "synth: --seed is x"},
         {"synth s --count 2 --seed -1", "synth: --seed is -1"},
+        {"synth s --count 2 --style Dusk", "synth: --style is Dusk, but must be one of plain, varied, dusk"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) dram_fails(state, cases[i].args, 2, cases[i].text);
     assert_false(is_there(in_dir(state, "runs")));

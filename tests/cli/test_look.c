@@ -79,6 +79,36 @@ static void predictions(void **state)
     assert_true(is_png(state, "new/json/00001.png"));
 }
 
+/* A row for each side, as `data.size` by itself gives it; one at which training would refuse resolution distillation. */
+static void several_sides(void **state)
+{
+    static const char *const keys[] = {"miou", "pixel_accuracy", "embedding_cosine", "embedding_mse", "images"};
+    static const int side[] = {64, 32};
+    dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors resolution_distill.enabled=true --sizes 64,32 "
+                   "--json");
+    cJSON *root = printed_json(), *sizes = cJSON_GetObjectItemCaseSensitive(root, "sizes");
+    assert_int_equal(cJSON_GetArraySize(sizes), 2);
+    for (int i = 0; i < 2; i++) {
+        char words[200];
+        snprintf(words, sizeof words, "eval run.yaml --weights runs/net/student.safetensors --json data.size=%d",
+                 side[i]);
+        dram_ok(state, words);
+        cJSON *alone = printed_json(), *row = cJSON_GetArrayItem(sizes, i);
+        assert_true(number_of(row, "data_size") == side[i]);
+        for (int k = 0; k < 5; k++) assert_true(number_of(row, keys[k]) == number_of(alone, keys[k]));
+        cJSON_Delete(alone);
+    }
+    assert_true(number_of(cJSON_GetArrayItem(sizes, 0), "embedding_mse") !=
+                number_of(cJSON_GetArrayItem(sizes, 1), "embedding_mse"));
+    char first[40], *line;
+    snprintf(first, sizeof first, "\n       64%9.4f", number_of(cJSON_GetArrayItem(sizes, 0), "miou"));
+    cJSON_Delete(root);
+    dram_ok(state, "eval run.yaml --weights runs/net/student.safetensors --sizes 64,32");
+    assert_non_null(line = strstr(printed, "2 images\ndata.size     mIoU   pixel accuracy   embedding cosine"));
+    assert_non_null(strstr(line, first));
+    assert_non_null(strstr(line, "\n       32   0."));
+}
+
 static void predictions_go_wrong(void **state)
 {
 #define EVAL "eval run.yaml --weights runs/net/student.safetensors --save-predictions "
@@ -214,10 +244,15 @@ static void fp16_says_its_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_are_kept),      cmocka_unit_test(predictions),
-        cmocka_unit_test(predictions_go_wrong), cmocka_unit_test(features),
-        cmocka_unit_test(features_go_wrong),    cmocka_unit_test(fidelity),
-        cmocka_unit_test(fidelity_of_a_run),    cmocka_unit_test(fp16_says_its_scale),
+        cmocka_unit_test(scores_are_kept),
+        cmocka_unit_test(predictions),
+        cmocka_unit_test(several_sides),
+        cmocka_unit_test(predictions_go_wrong),
+        cmocka_unit_test(features),
+        cmocka_unit_test(features_go_wrong),
+        cmocka_unit_test(fidelity),
+        cmocka_unit_test(fidelity_of_a_run),
+        cmocka_unit_test(fp16_says_its_scale),
     };
     return cmocka_run_group_tests(tests, setup, dram_teardown);
 }

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+
 #include "cli/commands.h"
 
 static int setup(void **state)
@@ -193,12 +195,77 @@ static void commands_without_a_run(void **state)
     assert_false(is_there(in_dir(state, "dram-profile.json")));
 }
 
+/* A file of holes that takes hours to read. */
+static void put_endless(void **state, const char *name)
+{
+    int fd = open(in_dir(state, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    assert_true(fd >= 0);
+    off_t size = (off_t)1 << 43;
+    while (ftruncate(fd, size) != 0 && size > (off_t)1 << 36) size /= 2; /* more than the file system takes */
+    assert_int_equal(close(fd), 0);
+}
+
+/* Waits, two minutes at most, until the child has the file open; false where it has ended. */
+static bool wait_until_open(pid_t child, const char *file)
+{
+    char folder[64], path[340], target[4096];
+    snprintf(folder, sizeof folder, "/proc/%d/fd", (int)child);
+    for (int i = 0; i < 12000; i++) {
+        struct dirent *entry;
+        DIR *dir = opendir(folder);
+        bool open = false;
+        while (dir && (entry = readdir(dir))) {
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+            ssize_t n = readlink(path, target, sizeof target - 1);
+            target[n > 0 ? n : 0] = '\0';
+            open |= strcmp(target, file) == 0;
+        }
+        if (dir) closedir(dir);
+        siginfo_t info = {0};
+        if (open) return true;
+        if (waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == child) return false;
+        sleep_ms(10);
+    }
+    return false;
+}
+
+/* Before a run begins, and before one goes on, files are read to their end for their hashes. */
+static void while_files_are_hashed(void **state)
+{
+    static const struct {
+        const char *args, *file;
+    } cases[] = {
+        {"train run.yaml name=t device=cpu sam_distill.teacher.weights=endless", "endless"},
+        {"train run.yaml name=s device=cpu student.weights=endless", "endless"},
+        {"train run.yaml name=hashed device=cpu --resume", "runs/hashed/checkpoints/step-00000003/heads.safetensors"},
+    };
+    char real[4096], want[4300];
+    dram_ok(state, "train run.yaml name=hashed device=cpu");
+    put_endless(state, cases[0].file);
+    put_endless(state, cases[2].file);
+    for (int i = 0; i < 3; i++) {
+        pid_t child = start(state, cases[i].args);
+        assert_non_null(realpath(in_dir(state, cases[i].file), real));
+        if (!wait_until_open(child, real)) fail_msg("%s: the file is not read", cases[i].args);
+        assert_int_equal(kill(child, SIGTERM), 0);
+        assert_int_equal(dram_wait(child), 130);
+        keep_output(state);
+        snprintf(want, sizeof want, "/%s was read\n", cases[i].file);
+        if (strncmp(complained, "dram: interrupted while ", 24) != 0 || (i < 2 && !strstr(complained, want)))
+            fail_msg("%s: %s", cases[i].args, complained);
+    }
+    assert_false(is_there(in_dir(state, "runs/t")));
+    assert_false(is_there(in_dir(state, "runs/hashed/lock")));
+    assert_int_equal(unlink(in_dir(state, cases[0].file)), 0);
+    assert_int_equal(unlink(in_dir(state, cases[2].file)), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_signal_saves),      cmocka_unit_test(a_hangup_that_is_ignored),
         cmocka_unit_test(a_second_one_ends_it),   cmocka_unit_test(any_moment),
-        cmocka_unit_test(commands_without_a_run),
+        cmocka_unit_test(commands_without_a_run), cmocka_unit_test(while_files_are_hashed),
     };
     return cmocka_run_group_tests(tests, setup, dram_teardown);
 }

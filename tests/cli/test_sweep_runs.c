@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cli/commands.h"
+#include "sweep/sweep.h"
 #include "synth/synth.h"
 
 #define LIMIT "300MiB" /* two runs of these, and not three */
@@ -28,7 +29,7 @@ static int setup(void **state)
 {
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "base.yaml"), base, sizeof base - 1);
-    return dram_synth_write(in_dir(state, "scenes"), 4, 3, 48, 64) == DRAM_OK ? 0 : -1;
+    return dram_synth_write(in_dir(state, "scenes"), 4, DRAM_SYNTH_PLAIN, 3, 48, 64) == DRAM_OK ? 0 : -1;
 }
 
 /* The file NAME.yaml of a sweep over `n` learning rates, of so many steps. */
@@ -338,10 +339,70 @@ static void halved(void **state)
     assert_int_equal(count("started"), 3);
 }
 
+/* The field of a line of a CSV file, by the column's name. */
+static char *field(const char *csv, int line, const char *column, char out[64])
+{
+    int at = 0;
+    const char *names = csv, *row = csv;
+    while (strncmp(names, column, strlen(column)) != 0 || !strchr(",\n", names[strlen(column)])) {
+        names += strcspn(names, ",\n");
+        if (*names++ != ',') fail_msg("there is no column %s", column);
+        at++;
+    }
+    while (line-- > 0) row = strchr(row, '\n') + 1;
+    for (; at > 0; at--) {
+        row += strcspn(row, ",\n");
+        assert_int_equal(*row++, ',');
+    }
+    snprintf(out, 64, "%.*s", (int)strcspn(row, ",\n"), row);
+    return out;
+}
+
+/* Points that differ by an exact lever: one is trained, the others make a few steps for their time, and have its quality. */
+static void timed(void **state)
+{
+    enum { STEPS = DRAM_SWEEP_TIMED_STEPS + 4 };
+    static const char yaml[] = "sweep:\n  name: timed\n  base: base.yaml\n  set: {train.steps: 24}\n"
+                               "  grid: {memory.checkpoint: [none, blocks]}\n";
+    static const char *const own[] = {"seconds_per_image", "measured_bytes", "process_bytes"};
+    char a[64], b[64], path[100];
+    put_file(in_dir(state, "timed.yaml"), yaml, sizeof yaml - 1);
+    dram_ok(state, "sweep timed.yaml --memory " LIMIT);
+    read_events(state, "timed");
+    assert_once(2, true);
+    int found = 0;
+    for (int i = 0; i < n_said; i++) {
+        if (strcmp(said[i].event, "done") != 0) continue;
+        bool is_short = strstr(said[i].run, "-time") != NULL;
+        snprintf(path, sizeof path, "runs/timed/%s/metrics.jsonl", said[i].run);
+        char *text = get_file(in_dir(state, path), NULL);
+        int lines = 0;
+        for (const char *c = text; *c; c++) lines += *c == '\n';
+        assert_int_equal(lines, is_short ? DRAM_SWEEP_TIMED_STEPS : STEPS);
+        free(text);
+        found += is_short;
+    }
+    assert_int_equal(found, 1);
+    char *csv = get_file(in_dir(state, "runs/timed/points.csv"), NULL);
+    assert_string_equal(field(csv, 1, "role", a), "trained");
+    assert_string_equal(field(csv, 2, "role", a), "timed");
+    assert_string_equal(field(csv, 2, "timed_with", a), "1");
+    assert_true(strtod(field(csv, 1, "mean", a), NULL) > 0);
+    assert_string_equal(field(csv, 2, "mean", b), a);
+    for (int i = 0; i < 3; i++) {
+        double first = strtod(field(csv, 1, own[i], a), NULL), second = strtod(field(csv, 2, own[i], b), NULL);
+        assert_true(first > 0 && second > 0 && first != second);
+    }
+    free(csv);
+    dram_ok(state, "sweep timed.yaml --memory " LIMIT);
+    read_events(state, "timed");
+    assert_once(2, true);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(two_processes), cmocka_unit_test(killed),
-                                       cmocka_unit_test(stopped),       cmocka_unit_test(failed),
-                                       cmocka_unit_test(without_room),  cmocka_unit_test(halved)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_processes), cmocka_unit_test(killed), cmocka_unit_test(stopped), cmocka_unit_test(failed),
+        cmocka_unit_test(without_room),  cmocka_unit_test(halved), cmocka_unit_test(timed)};
     return cmocka_run_group_tests(tests, setup, tempdir_remove);
 }

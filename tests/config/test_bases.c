@@ -33,6 +33,63 @@ static void later_files_win(void **state)
     dram_config_free(cfg);
 }
 
+typedef struct {
+    char text[400];
+    int n;
+} listed;
+
+static dram_status list_entry(void *context, const dram_config_entry *e)
+{
+    listed *l = context;
+    l->n++;
+    if (strcmp(e->value, e->standard) != 0)
+        snprintf(l->text + strlen(l->text), sizeof l->text - strlen(l->text), "%s %s %s\n", e->key, e->value,
+                 e->standard);
+    return DRAM_OK;
+}
+
+/* What a config was made from is told, written as a config of its own, and held against it. */
+static void a_base_by_itself(void **state)
+{
+    (void)state;
+    make_folders();
+    write_to("tiers/small/root.yaml", "data: {size: 32}\noptim: {lr: 0.5, type: sgd}\n");
+    write_to("tiers/a\nb.yaml", "base: small/root.yaml\noptim: {lr: 0.25}\nsam_distill: {cache: mine}\n");
+    write_to("top.yaml", "base: \"tiers/a\\nb.yaml\"\nseed: 3\ndata: {augment: {crop: false, color_jitter: 0}}\n");
+    const char *const overrides[] = {"optim.lr=0.125"};
+    dram_config *base, *cfg = load("top.yaml", overrides, 1);
+    dram_str yaml = {0};
+    listed l = {{0}, 0}, again = {{0}, 0}, plain = {{0}, 0};
+    assert_string_equal(dram_config_file(cfg), "top.yaml");
+    assert_string_equal(dram_config_base(cfg), "tiers/a\nb.yaml"); /* the first, not its own */
+    assert_int_equal(dram_config_write_base(dram_config_base(cfg), "of\nit", &yaml), DRAM_OK);
+    static const char first[] = "# tiers/a\\x0Ab.yaml, of\\x0Ait\nname: run\n";
+    assert_memory_equal(yaml.text, first, sizeof first - 1);
+    write_bytes_to("base.yaml", yaml.text, yaml.length);
+    assert_int_equal(dram_config_try("base.yaml", NULL, 0, &base), DRAM_OK);
+    assert_int_equal(dram_config_each(cfg, base, list_entry, &l), DRAM_OK);
+    assert_string_equal(
+        l.text, "seed 3 1\ndata.augment.color_jitter 0.0 0.2\ndata.augment.crop false true\noptim.lr 0.125 0.25\n");
+    assert_int_equal(dram_config_each(base, base, list_entry, &again), DRAM_OK);
+    assert_string_equal(again.text, "");
+    assert_int_equal(dram_config_each(base, NULL, list_entry, &plain), DRAM_OK);
+    assert_non_null(strstr(plain.text, "optim.lr 0.25 0.001\n"));
+    assert_true(l.n > 50 && again.n == l.n && plain.n == l.n);
+    dram_config_free(base);
+    dram_config_free(cfg);
+    dram_str_free(&yaml);
+    cfg = load("tiers/small/root.yaml", NULL, 0);
+    assert_string_equal(dram_config_file(cfg), "tiers/small/root.yaml");
+    assert_null(dram_config_base(cfg));
+    dram_config_free(cfg);
+    assert_int_equal(dram_config_load(NULL, NULL, 0, &cfg), DRAM_OK);
+    assert_null(dram_config_file(cfg));
+    dram_config_free(cfg);
+    assert_int_equal(dram_config_write_base("gone.yaml", "", &yaml), DRAM_ERR_CONFIG);
+    assert_int_equal(yaml.length, 0);
+    dram_error_clear();
+}
+
 static char told[256];
 static void keep_told(void *context, dram_log_level level, const char *message)
 {
@@ -264,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_files_win),
+        cmocka_unit_test(a_base_by_itself),
         cmocka_unit_test(who_shortens_a_run_shortens_its_warmup),
         cmocka_unit_test(a_wrong_value_in_a_base_is_an_error_though_overridden),
         cmocka_unit_test(bases_that_cannot_be_used_are_named),

@@ -43,6 +43,9 @@ static void contradictions_are_named(void **state)
         {"sam_distill: {cache: some/dir}\ndata: {augment: {crop: false}}\n",
          "c.yaml:1:22: sam_distill.cache: it keeps one embedding an image, and color jitter shows the teacher other "
          "colours at every step; set data.augment.color_jitter to 0"},
+        {"sam_distill: {cache: some/dir}\ndata: {augment: {crop: false, color_jitter: 0, blur: 0.1}}\n",
+         "c.yaml:1:22: sam_distill.cache: it keeps one embedding an image, and hue, gray, blur and cutout show the teacher "
+         "other pixels at every step; set these keys of data.augment to 0"},
         {"sam_distill: {sam_input_size: 512, pad_to: 256}\n", "c.yaml:1:44: sam_distill.pad_to: 256 is smaller than "
                                                               "sam_distill.sam_input_size, 512"},
         {"resolution_distill: {enabled: true, sr_target_scale: 2.5}\n",
@@ -69,6 +72,18 @@ static void contradictions_are_named(void **state)
         {"optim: {fused: on}\n", "c.yaml:1:16: optim.fused: clipping to optim.clip_norm, 1, needs the norm of all "
                                  "gradients first; set it to 0, or "
                                  "set optim.fused to auto or off"},
+        {"student: {trainable: heads, weights: w}\nresolution_distill: {enabled: true}\n",
+         "c.yaml:1:22: student.trainable: resolution_distill trains the trunk, which heads leaves as it is, and a head "
+         "that no export has; set resolution_distill.enabled to false, or this to all"},
+        {"student: {trainable: heads}\n",
+         "c.yaml:1:22: student.trainable: heads leaves the trunk as it is in student.weights, and that is none: random "
+         "numbers would stay what they are; set student.weights to a trained trunk, the student.safetensors of a run "
+         "say, or this to all"},
+        {"student: {trainable: heads, weights: w}\nsam_distill: {enabled: false}\n",
+         "c.yaml:2:24: sam_distill.enabled: there is no loss to train on; enable sam_distill, resolution_distill or "
+         "task"},
+        {"student: {trainable: head}\n",
+         "c.yaml:1:22: student.trainable: unknown value, did you mean heads? It may be: all, heads"},
         {"optim: {type: sgd, state: int8}\n",
          "c.yaml:1:27: optim.state: only adamw has a state of 8 bits; set optim.type "
          "to adamw, or optim.state to fp32"},

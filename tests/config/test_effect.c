@@ -97,8 +97,9 @@ static void each_row(void **state)
         {"data: {class_map: {255: 1}, reduce_zero_label: true}\n",
          "c.yaml: data.class_map, data.reduce_zero_label have no effect: task.enabled is false\n",
          TASK "data: {classes: 2, class_map: {255: 1}, class_names: [a, b]}\n"},
-        {"device: cpu\ncuda: {graph: false}\n", "c.yaml: cuda.graph has no effect: device is cpu\n",
-         "cuda: {graph: false}\n"},
+        {"device: cpu\ncuda: {graph: false, workspace: 32MiB}\n",
+         "c.yaml: cuda.graph, cuda.workspace have no effect: device is cpu\n",
+         "cuda: {graph: false, workspace: 32MiB}\n"},
     };
     for (int i = 0; i < COUNT(cases); i++) {
         if (*cases[i].said) expect_said(cases[i].idle, cases[i].said);

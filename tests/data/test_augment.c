@@ -218,9 +218,151 @@ static void jitter_is_the_same_at_every_size(void **state)
     assert_true(changed > 100);
 }
 
+/* What is drawn for one change does not move what is drawn for another. */
+static void changes_are_drawn_apart(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 1000 };
+    dram_augment all = usual;
+    all.jitter = 0.4;
+    const dram_augment few = all;
+    int greys = 0, blurs = 0, cuts = 0;
+    double areas = 0, turns = 0;
+    all.hue = 0.25;
+    all.gray = 0.2;
+    all.blur = 0.5;
+    all.cutout = 0.4;
+    for (uint64_t i = 0; i < SAMPLES; i++) {
+        dram_geometry a = dram_geometry_draw(&all, 7, i, 300, 400), b = dram_geometry_draw(&few, 7, i, 300, 400);
+        assert_memory_equal(&a.box, &b.box, sizeof a.box);
+        assert_true(a.square == b.square && a.flip == b.flip && a.brightness == b.brightness &&
+                    a.contrast == b.contrast);
+        assert_true(a.saturation == b.saturation || a.saturation == 0);
+        assert_true(b.hue == 0 && b.blur == 0 && b.cut_y1 == 0 && b.saturation > 0);
+        assert_true(fabsf(a.hue) <= 1.5707965f);
+        turns += fabsf(a.hue) / SAMPLES;
+        greys += a.saturation == 0;
+        blurs += a.blur > 0;
+        if (a.blur > 0) assert_true(a.blur >= 0.1 / 224 && a.blur <= 2.0 / 224);
+        if (a.cut_y1 == 0) continue;
+        double height = a.cut_y1 - a.cut_y0, width = a.cut_x1 - a.cut_x0;
+        cuts++;
+        areas += height * width;
+        assert_true(height * width > 0.0199 && height * width < 0.2001);
+        assert_true(height / width > 0.299 && height / width < 3.34);
+        assert_true(a.cut_y0 >= 0 && a.cut_x0 >= 0 && a.cut_y1 <= 1 && a.cut_x1 <= 1);
+    }
+    /* within five standard deviations of the mean */
+    assert_in_range(greys, 200 - 64, 200 + 64);
+    assert_in_range(blurs, 500 - 80, 500 + 80);
+    assert_in_range(cuts, 400 - 78, 400 + 78);
+    assert_true(fabs(areas / cuts - 0.11) < 0.015 && fabs(turns - 0.7854) < 0.08);
+}
+
+enum { SIDE = 48 };
+
+/* A picture of noise and the middle of the picture that a geometry makes of it. */
+static void render(const dram_geometry *g, uint8_t *from, uint8_t *out)
+{
+    int h, w;
+    for (int i = 0; i < SIDE * SIDE * 3; i++) from[i] = (uint8_t)(60 + (i * 2654435761u >> 16) % 120);
+    dram_image image = {.pixels = from,
+                        .height = SIDE,
+                        .width = SIDE,
+                        .full_height = SIDE,
+                        .full_width = SIDE,
+                        .scale_y = 1,
+                        .scale_x = 1};
+    assert_int_equal(dram_geometry_image(g, &image, SIDE, SIDE, out, &h, &w), DRAM_OK);
+    assert_true(h == SIDE && w == SIDE);
+}
+
+/* A third of a circle exchanges the channels; any turn leaves grey and the sum of the channels. */
+static void hue_turns_about_grey(void **state)
+{
+    (void)state;
+    uint8_t from[SIDE * SIDE * 3], out[SIDE * SIDE * 3];
+    dram_geometry g = dram_geometry_fit(SIDE, SIDE);
+    g.hue = 2.0943951f;
+    render(&g, from, out);
+    for (int i = 0; i < SIDE * SIDE; i++)
+        for (int c = 0; c < 3; c++)
+            assert_in_range(out[3 * i + c] + 1, from[3 * i + (c + 2) % 3], from[3 * i + (c + 2) % 3] + 2);
+    g.hue = 0.3f;
+    render(&g, from, out);
+    int moved = 0;
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        int before = from[3 * i] + from[3 * i + 1] + from[3 * i + 2],
+            after = out[3 * i] + out[3 * i + 1] + out[3 * i + 2];
+        assert_in_range(after + 2, before, before + 4); /* three roundings */
+        moved += out[3 * i] != from[3 * i];
+    }
+    assert_true(moved > SIDE * SIDE / 2);
+    g.saturation = 0;
+    render(&g, from, out);
+    for (int i = 0; i < SIDE * SIDE; i++) assert_true(out[3 * i] == out[3 * i + 1] && out[3 * i] == out[3 * i + 2]);
+}
+
+/* Against the product of two normalised Gaussians in double; beyond the border its pixel goes on. */
+static void blur_is_a_gaussian(void **state)
+{
+    (void)state;
+    uint8_t from[SIDE * SIDE * 3], out[SIDE * SIDE * 3];
+    static const double deviations[] = {0.3, 1, 2.4};
+    for (int d = 0; d < 3; d++) {
+        const int radius = (int)ceil(3 * deviations[d]);
+        dram_geometry g = dram_geometry_fit(SIDE, SIDE);
+        double norm = 0;
+        g.blur = deviations[d] / SIDE;
+        render(&g, from, out);
+        for (int i = -radius; i <= radius; i++) norm += exp(-0.5 * i * i / pow(deviations[d], 2));
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++)
+                for (int c = 0; c < 3; c++) {
+                    double want = 0;
+                    for (int i = -radius; i <= radius; i++)
+                        for (int k = -radius; k <= radius; k++) {
+                            int at_y = y + i < 0 ? 0 : y + i >= SIDE ? SIDE - 1 : y + i;
+                            int at_x = x + k < 0 ? 0 : x + k >= SIDE ? SIDE - 1 : x + k;
+                            want += exp(-0.5 * (i * i + k * k) / pow(deviations[d], 2)) / (norm * norm) *
+                                    from[(at_y * SIDE + at_x) * 3 + c];
+                        }
+                    /* a rounding to a level after each of two passes */
+                    assert_true(fabs(out[(y * SIDE + x) * 3 + c] - want) <= 1.01);
+                }
+    }
+}
+
+/* The same rectangle at every size, nothing beside it; labels stay. */
+static void cutout_paints_a_rectangle(void **state)
+{
+    (void)state;
+    uint8_t from[SIDE * SIDE * 3], out[SIDE * SIDE * 3], ids[SIDE * SIDE], label_out[SIDE * SIDE];
+    static const uint8_t mean[3] = {124, 116, 104};
+    dram_geometry g = dram_geometry_fit(SIDE, SIDE);
+    int64_t pixels;
+    g.cut_y0 = 0.25;
+    g.cut_y1 = 0.5;
+    g.cut_x0 = 0.125;
+    g.cut_x1 = 0.75;
+    render(&g, from, out);
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++) {
+            bool cut = y >= SIDE / 4 && y < SIDE / 2 && x >= SIDE / 8 && x < SIDE * 3 / 4;
+            assert_memory_equal(out + 3 * (y * SIDE + x), cut ? mean : from + 3 * (y * SIDE + x), 3);
+        }
+    memset(ids, 3, sizeof ids);
+    dram_label label = {.ids = ids, .height = SIDE, .width = SIDE};
+    assert_int_equal(dram_geometry_label(&g, &label, SIDE, 255, label_out, &pixels), DRAM_OK);
+    assert_int_equal(pixels, SIDE * SIDE);
+    assert_memory_equal(label_out, ids, sizeof ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changes_are_drawn_apart),    cmocka_unit_test(hue_turns_about_grey),
+        cmocka_unit_test(blur_is_a_gaussian),         cmocka_unit_test(cutout_paints_a_rectangle),
         cmocka_unit_test(fit_is_sams_preprocessing),  cmocka_unit_test(draws_depend_on_seed_and_sample),
         cmocka_unit_test(without_crop_all_is_shown),  cmocka_unit_test(student_and_teacher_show_the_same_places),
         cmocka_unit_test(labels_lie_on_their_images), cmocka_unit_test(jitter_is_the_same_at_every_size),

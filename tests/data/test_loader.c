@@ -279,8 +279,8 @@ static void parameters_out_of_range(void **state)
     (void)state;
     dram_dataset *d = open_dataset(true);
     static const dram_loader_item item = {0, false};
-    dram_loader_params bad[13];
-    for (int i = 0; i < 13; i++) bad[i] = usual(d, true);
+    dram_loader_params bad[14];
+    for (int i = 0; i < 14; i++) bad[i] = usual(d, true);
     bad[0].student_size = 0;
     bad[1].teacher_size = -1;
     bad[2].batch_size = 0;
@@ -297,7 +297,8 @@ static void parameters_out_of_range(void **state)
     bad[11].list_count = -1;
     bad[12].train = false;
     bad[12].student_size = bad[12].teacher_size = 0;
-    for (int i = 0; i < 13; i++) {
+    bad[13].augment.hue = 0.6;
+    for (int i = 0; i < 14; i++) {
         dram_loader *l;
         dram_error_clear();
         assert_int_equal(dram_loader_open(&bad[i], &l), DRAM_ERR_CONFIG);

@@ -11,6 +11,7 @@
 #include "device/testing.h"
 #include "distill/distill.h"
 #include "ops/call.h"
+#include "support/device.h"
 #include "support/hashweights.h"
 
 typedef enum { ON_DEVICE, STREAMED, ON_HOST } placement;
@@ -21,6 +22,8 @@ typedef struct {
     int group;
     placement placement;
     dram_dtype dtype;
+    bool low_bias; /* biases of linears in that type too */
+    bool tested;   /* on the device that the test runs on (support/device.h); else on the CPU */
 } teacher_order;
 
 typedef struct {
@@ -49,13 +52,14 @@ static inline void teacher_open(teacher *t, teacher_order order)
                         .dtype = order.dtype,
                         .space = order.placement == ON_DEVICE ? DRAM_SPACE_DEVICE : DRAM_SPACE_HOST,
                         .run_space = order.placement == ON_HOST ? DRAM_SPACE_HOST : DRAM_SPACE_DEVICE,
-                        .images = order.group};
+                        .images = order.group,
+                        .low_bias = order.low_bias};
     t->embedding =
         dram_teacher_target(&build, dram_arch_find(order.arch), t->pixels, t->valid, order.size / 16, order.grid);
     dram_graph_output(t->g, t->embedding);
     teacher_ok(t->g->status);
     const dram_graph *list[] = {t->g};
-    dram_profile profile = dram_profile_cpu(2);
+    dram_profile profile = order.tested ? test_profile(2) : dram_profile_cpu(2);
     teacher_ok(dram_plan_make(list, 1, &t->slots, &profile, DRAM_PLAN_USUAL, &t->plan));
 }
 
@@ -98,7 +102,7 @@ static inline void *teacher_run(const teacher *t)
     assert_true(pixels && valid && embedding);
     for (int64_t i = 0; i < pixel_bytes; i++) pixels[i] = (uint8_t)hash_index("pixels", i, 256);
     for (int i = 0; i < 2 * o->images; i++) valid[i] = o->size - (int32_t)hash_index("valid", i, o->size / 2);
-    teacher_ok(dram_device_open_cpu(2, &device));
+    teacher_ok(o->tested ? test_device_open(2, &device) : dram_device_open_cpu(2, &device));
     teacher_ok(dram_exec_open(device, t->plan, &e));
     dram_exec_poison(e, true);
     teacher_fill(t, e);

@@ -340,7 +340,7 @@ static void what_does_not_fit_is_left_out(void **state)
 static void bad_images_are_passed_over(void **state)
 {
     char set[9400], file[64];
-    assert_int_equal(dram_synth_write(in_dir(state, "spoilt"), 20, 11, 32, 32), DRAM_OK);
+    assert_int_equal(dram_synth_write(in_dir(state, "spoilt"), 20, DRAM_SYNTH_PLAIN, 11, 32, 32), DRAM_OK);
     put_file(in_dir(state, "spoilt/images/00000.jpg"), "no image", 8);
     snprintf(set, sizeof set,
              "sam_distill.fidelity_images=2 train.steps=1 data.train.images=%.4300s/images "

@@ -188,7 +188,7 @@ static void overlays_say_what_was_scored(void **state)
 static void large_images_are_bounded(void **state)
 {
     char set[9400];
-    assert_int_equal(dram_synth_write(in_dir(state, "large"), 1, 3, 150, 200), DRAM_OK);
+    assert_int_equal(dram_synth_write(in_dir(state, "large"), 1, DRAM_SYNTH_PLAIN, 3, 150, 200), DRAM_OK);
     trained(state);
     snprintf(set, sizeof set, "data.max_pixels=10000 data.val.images=%.4300s/images data.val.labels=%.4300s/labels",
              in_dir(state, "large"), in_dir(state, "large"));
@@ -485,7 +485,7 @@ static void distances_are_those_of_evaluation(void **state)
     char set[9400];
     seen s;
     trained(state);
-    assert_int_equal(dram_synth_write(in_dir(state, "single"), 1, 5, 40, 64), DRAM_OK);
+    assert_int_equal(dram_synth_write(in_dir(state, "single"), 1, DRAM_SYNTH_PLAIN, 5, 40, 64), DRAM_OK);
     const char *image = in_dir(state, "single/images/00000.jpg");
     snprintf(set, sizeof set, "train.batch_size=1 data.val.images=%.4300s/images data.val.labels=%.4300s/labels",
              in_dir(state, "single"), in_dir(state, "single"));

@@ -101,7 +101,7 @@ static void losses_fall(void **state)
 static void scenes_with_bad(void **state, const char *name, int n, int bad)
 {
     char path[64];
-    assert_int_equal(dram_synth_write(in_dir(state, name), n, 11, 32, 32), DRAM_OK);
+    assert_int_equal(dram_synth_write(in_dir(state, name), n, DRAM_SYNTH_PLAIN, 11, 32, 32), DRAM_OK);
     for (int i = 0; i < bad; i++) {
         size_t bytes;
         snprintf(path, sizeof path, "%s/images/%05d.jpg", name, i);

@@ -121,7 +121,7 @@ static void a_bad_image_in_a_share(void **state)
     opened o;
     dram_eval_result whole, joined;
     char set[9000];
-    if (dram_synth_write(in_dir(state, "spoiled"), SETS, 5, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK)
+    if (dram_synth_write(in_dir(state, "spoiled"), SETS, DRAM_SYNTH_PLAIN, 5, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     put_file(in_dir(state, "spoiled/images/00002.jpg"), "none", 4);
     snprintf(set, sizeof set, "train.batch_size=2 data.val.images=%.4000s/images data.val.labels=%.4000s/labels",

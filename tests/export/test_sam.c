@@ -232,16 +232,49 @@ static void no_decoder(void **state)
     dram_export_close(e);
 }
 
-/* The teacher's own file, where the config names one. */
+static const char sealed[] = "runs/regnet/checkpoints/step-00000001/checkpoint.json";
+
+/* The run's newest checkpoint says that its teacher's file had this hash. */
+static void put_hash(void **state, const char *hash)
+{
+    cJSON *root;
+    ok(dram_json_read_sealed(in_dir(state, sealed), &root));
+    cJSON *depends = cJSON_GetObjectItem(root, "depends");
+    assert_true(cJSON_ReplaceItemInObject(depends, "teacher", hash ? cJSON_CreateString(hash) : cJSON_CreateNull()));
+    cJSON_DeleteItemFromObject(root, "hash");
+    ok(dram_json_write_sealed(in_dir(state, sealed), root));
+    cJSON_Delete(root);
+}
+
+/* The teacher's own file, where the config names one. Another than the student learned from is warned of. */
 static void of_the_teacher(void **state)
 {
+    static const char other[] = "0123456789abcdef0123456789abcdef";
+    char hash[DRAM_HASH_SIZE], want[200];
+    const char *file = in_dir(state, "hf.safetensors"), *out = in_dir(state, "teacher.hf");
+    const char *const kept[] = {hash, other, NULL};
     dram_export *e = open_run(state, "regnet");
     char *before = e->cfg->sam_distill.teacher.weights;
-    e->cfg->sam_distill.teacher.weights = (char *)(uintptr_t)in_dir(state, "hf.safetensors");
-    ok(dram_export_sam(e, NULL, in_dir(state, "teacher.hf")));
+    e->cfg->sam_distill.teacher.weights = (char *)(uintptr_t)file;
+    ok(dram_st_hash(file, NULL, hash));
+    for (int i = 0; i < 3; i++) {
+        last_warning[0] = '\0';
+        put_hash(state, kept[i]);
+        ok(dram_export_sam(e, NULL, out));
+        assert_same_file(out, in_dir(state, "regnet.hf"));
+        assert_int_equal(remove(out), 0);
+        snprintf(want, sizeof want, "is another file than this student learned from: hash %s -> %s;",
+                 kept[i] ? kept[i] : "none", hash);
+        if (i == 0 ? last_warning[0] != '\0' : !strstr(last_warning, want)) fail_msg("%d: %s", i, last_warning);
+    }
+    ok(dram_export_sam(e, file, out)); /* whoever names a file knows which */
+    assert_int_equal(remove(out), 0);
+    assert_int_equal(remove(in_dir(state, sealed)), 0);
+    ok(dram_export_sam(e, NULL, out));
+    assert_non_null(strstr(last_warning, "learned from is not known: no checkpoint of the run has its hash"));
     e->cfg->sam_distill.teacher.weights = before;
     dram_export_close(e);
-    assert_same_file(in_dir(state, "teacher.hf"), in_dir(state, "regnet.hf"));
+    assert_int_equal(remove(out), 0);
 }
 
 /* No neck, no teacher, no config that says which. */

@@ -121,7 +121,7 @@ static void damaged_record(void **state)
 static void make_scenes(void **state, const char *name, int count)
 {
     char path[300];
-    if (dram_synth_write(in_dir(state, name), count, 11, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK)
+    if (dram_synth_write(in_dir(state, name), count, DRAM_SYNTH_PLAIN, 11, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK)
         fail_msg("%s", dram_error_text());
     snprintf(path, sizeof path, "%s/images/zzz.jpg", name);
     put_file(in_dir(state, path), "no image", 8);

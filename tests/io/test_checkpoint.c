@@ -40,7 +40,7 @@ static void found_in(const char *folder, const char *file)
 {
     char want[5000];
     cJSON *root;
-    dram_status status = dram_checkpoint_verify(folder, &root);
+    dram_status status = dram_checkpoint_verify(folder, NULL, &root);
     snprintf(want, sizeof want, "%s/%s: ", folder, file);
     assert_null(root);
     if (status != DRAM_ERR_FORMAT || strncmp(dram_error_text(), want, strlen(want)) != 0)
@@ -51,7 +51,7 @@ static void found_in(const char *folder, const char *file)
 static void sound(const char *folder)
 {
     cJSON *root;
-    ok(dram_checkpoint_verify(folder, &root));
+    ok(dram_checkpoint_verify(folder, NULL, &root));
     assert_non_null(root);
     cJSON_Delete(root);
 }
@@ -83,7 +83,7 @@ static void without_hashes(void **state)
     assert_int_equal(remove(in_dir(state, "step-00000004/checkpoint.json")), 0);
     found_in(folder, "checkpoint.json");
     assert_int_equal(remove(in_dir(state, "step-00000004/config.yaml")), 0);
-    ok(dram_checkpoint_verify(folder, &root));
+    ok(dram_checkpoint_verify(folder, NULL, &root));
     assert_null(root);
 }
 

@@ -57,7 +57,7 @@ static void make_checkpoint(void **state, content files[FILES])
 static void is_sound(void **state)
 {
     cJSON *root;
-    ok(dram_checkpoint_verify(in_dir(state, "step-00000007"), &root));
+    ok(dram_checkpoint_verify(in_dir(state, "step-00000007"), NULL, &root));
     assert_non_null(root);
     cJSON_Delete(root);
 }
@@ -67,7 +67,7 @@ static void is_found(void **state, int i, const content *was)
 {
     cJSON *root = (cJSON *)1;
     dram_error_clear();
-    if (dram_checkpoint_verify(in_dir(state, "step-00000007"), &root) != DRAM_ERR_FORMAT)
+    if (dram_checkpoint_verify(in_dir(state, "step-00000007"), NULL, &root) != DRAM_ERR_FORMAT)
         fail_msg("a change of %s is not found: %s", names[i], dram_error_text());
     assert_null(root);
     for (int k = 0; k < FILES; k++)
@@ -132,7 +132,7 @@ static void lost_and_longer_files_are_found(void **state)
         assert_int_equal(mkdir(file_of(state, i), 0777), 0);
         dram_error_clear();
         cJSON *root;
-        assert_int_equal(dram_checkpoint_verify(in_dir(state, "step-00000007"), &root), DRAM_ERR_FORMAT);
+        assert_int_equal(dram_checkpoint_verify(in_dir(state, "step-00000007"), NULL, &root), DRAM_ERR_FORMAT);
         assert_non_null(strstr(dram_error_text(), names[i]));
         dram_error_clear();
         assert_int_equal(rmdir(file_of(state, i)), 0);

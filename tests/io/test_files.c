@@ -1,9 +1,11 @@
 /* paths, atomic files and folders, checkpoints, run directories */
+#include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -171,6 +173,53 @@ static void a_folder_that_cannot_take_its_place_goes(void **state)
     assert_file_is(in_dir(state, "plain"), "x", 1);
     fails(dram_dir_begin(&dir, in_dir(state, "no/where")), DRAM_ERR_IO,
           "no/where: cannot make this folder: No such file or directory");
+}
+
+/* In a folder of the user's that goes which a dead process of this machine left, and nobody has locked. */
+static void leftovers_beside_a_target(void **state)
+{
+    static const char *const stay[] = {"theirs/.dram-tmp-notes", "theirs/.dram-tmp-0-1",
+                                       "theirs/.dram-tmp-999999999-1x", "theirs/.dram-tmp-0999999999-1",
+                                       "theirs/mine.tmp"};
+    char own[64];
+    int how;
+    dram_dir dir;
+    dram_atomic file;
+    ok(dram_make_folders(in_dir(state, "theirs/.dram-tmp-999999999-0/in")));
+    put_file(in_dir(state, "theirs/.dram-tmp-999999999-1"), "half", 4);
+    put_file(in_dir(state, "theirs/.dram-tmp-999999999-2"), "half", 4); /* held, by another machine's process, say */
+    ok(dram_make_folders(in_dir(state, "theirs/.dram-tmp-999999999-3")));
+    for (int i = 0; i < 5; i++) put_file(in_dir(state, stay[i]), "", 0);
+    snprintf(own, sizeof own, "theirs/.dram-tmp-%ld-99", (long)getpid());
+    put_file(in_dir(state, own), "", 0);
+    ok(dram_dir_begin(&dir, in_dir(state, "theirs/folder"))); /* of a process that lives */
+    ok(dram_atomic_open(&file, in_dir(state, "theirs/file")));
+    pid_t child = fork(); /* whose locks are its own */
+    if (child == 0) {
+        int held = open(in_dir(state, "theirs/.dram-tmp-999999999-2"), O_RDONLY),
+            folder = open(in_dir(state, "theirs/.dram-tmp-999999999-3"), O_RDONLY | O_DIRECTORY);
+        bool locked = flock(held, LOCK_EX) == 0 && flock(folder, LOCK_EX) == 0;
+        dram_remove_leftovers_beside(in_dir(state, "theirs/file"));
+        dram_remove_leftovers_beside(in_dir(state, "theirs/folder/")); /* that which is in it */
+        _exit(locked && is_there(in_dir(state, "theirs/.dram-tmp-999999999-2")) &&
+                      is_there(in_dir(state, "theirs/.dram-tmp-999999999-3"))
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_int_equal(how, 0);
+    assert_false(is_there(in_dir(state, "theirs/.dram-tmp-999999999-0")));
+    assert_false(is_there(in_dir(state, "theirs/.dram-tmp-999999999-1")));
+    for (int i = 0; i < 5; i++) assert_true(is_there(in_dir(state, stay[i])));
+    assert_true(is_there(in_dir(state, own)));
+    ok(dram_dir_commit(&dir));
+    ok(dram_atomic_commit(&file));
+    dram_remove_leftovers_beside(in_dir(state, "theirs/file"));
+    assert_false(is_there(in_dir(state, "theirs/.dram-tmp-999999999-2"))); /* its holder has ended */
+    assert_false(is_there(in_dir(state, "theirs/.dram-tmp-999999999-3")));
+    assert_true(is_there(in_dir(state, "theirs/file")) && is_there(in_dir(state, "theirs/folder")));
+    dram_remove_leftovers_beside(in_dir(state, "there/is/none")); /* no error */
+    assert_string_equal(dram_error_text(), "");
 }
 
 static void leftovers_go_and_the_rest_stays(void **state)
@@ -496,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_killed_writer_leaves_the_old_file),
         cmocka_unit_test(a_folder_is_replaced_whole),
         cmocka_unit_test(a_folder_that_cannot_take_its_place_goes),
+        cmocka_unit_test(leftovers_beside_a_target),
         cmocka_unit_test(leftovers_go_and_the_rest_stays),
         cmocka_unit_test(only_complete_checkpoints_are_listed),
         cmocka_unit_test(the_oldest_are_deleted),

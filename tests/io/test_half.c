@@ -72,6 +72,32 @@ static void f16_matches_the_fast_path_on_any_bits(void **state)
     }
 }
 
+/* Each number of a row as alone; what fp16 has none for is found where it is, and an infinity is one. */
+static void f16_rounds_many(void **state)
+{
+    (void)state;
+    enum { N = 2500 };
+    static float x[N];
+    static uint16_t half[N];
+    const int large[] = {0, 7, 1023, 1024, 2047, 2499};
+    dram_rng r = dram_rng_make(2, DRAM_RNG_TEST, 16);
+    for (int i = 0; i < N; i++) x[i] = ldexpf(1.0f + 2.0f * (float)i / N, (int)(dram_rng_u64(&r) % 40) - 26);
+    x[5] = INFINITY;
+    x[6] = NAN;
+    for (int n = 0; n <= N; n += 99) {
+        memset(half, 0x5a, sizeof half);
+        assert_int_equal(dram_floats_to_f16(x, n, half), n);
+        for (int i = 0; i < n; i++) assert_int_equal(half[i], dram_f32_to_f16(x[i]));
+        for (int i = n; i < N; i++) assert_int_equal(half[i], 0x5a5a);
+    }
+    for (size_t k = 0; k < sizeof large / sizeof large[0]; k++) {
+        float kept = x[large[k]];
+        x[large[k]] = -65520.0f;
+        assert_int_equal(dram_floats_to_f16(x, N, half), large[k]);
+        x[large[k]] = kept;
+    }
+}
+
 static void f16_ends_of_the_range(void **state)
 {
     (void)state;
@@ -132,9 +158,13 @@ static void bf16_rounds_to_nearest_even(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f16_widening_is_exact_for_all), cmocka_unit_test(f16_comes_back_for_all),
-        cmocka_unit_test(f16_rounds_to_nearest_even),    cmocka_unit_test(f16_matches_the_fast_path_on_any_bits),
-        cmocka_unit_test(f16_ends_of_the_range),         cmocka_unit_test(bf16_widens_and_comes_back_for_all),
+        cmocka_unit_test(f16_widening_is_exact_for_all),
+        cmocka_unit_test(f16_comes_back_for_all),
+        cmocka_unit_test(f16_rounds_to_nearest_even),
+        cmocka_unit_test(f16_matches_the_fast_path_on_any_bits),
+        cmocka_unit_test(f16_rounds_many),
+        cmocka_unit_test(f16_ends_of_the_range),
+        cmocka_unit_test(bf16_widens_and_comes_back_for_all),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

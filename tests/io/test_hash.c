@@ -20,7 +20,7 @@ static void hashes_are_those_of_xxh128sum(void **state)
     for (int i = 0; i < 200001; i++) data[i] = (char)(i * 7 + i / 251);
     put_file(path, data, 200001);
     dram_hash_memory(data, 200001, a);
-    ok(dram_hash_file(path, b));
+    ok(dram_hash_file(path, NULL, b));
     assert_string_equal(a, b);
     data[200000] ^= 1;
     dram_hash_memory(data, 200001, b);
@@ -29,11 +29,11 @@ static void hashes_are_those_of_xxh128sum(void **state)
     assert_true(empty.high == 0x99aa06d3014798d8u && empty.low == 0x6001c324468d497fu);
     assert_true(dram_hash_64("", 0) == 0x2d06800538d394c2u); /* of xxhsum -H3 */
     free(data);
-    fails(dram_hash_file(in_dir(state, "absent"), a), DRAM_ERR_CONFIG,
+    fails(dram_hash_file(in_dir(state, "absent"), NULL, a), DRAM_ERR_CONFIG,
           "absent: cannot open: No such file or directory");
     assert_int_equal(mkfifo(in_dir(state, "pipe"), 0666), 0);
-    fails(dram_hash_file(in_dir(state, "pipe"), a), DRAM_ERR_CONFIG, "pipe: cannot open: not a file: a pipe");
-    fails(dram_hash_file(*state, a), DRAM_ERR_CONFIG, ": cannot open: not a file: a folder");
+    fails(dram_hash_file(in_dir(state, "pipe"), NULL, a), DRAM_ERR_CONFIG, "pipe: cannot open: not a file: a pipe");
+    fails(dram_hash_file(*state, NULL, a), DRAM_ERR_CONFIG, ": cannot open: not a file: a folder");
 }
 
 int main(void)

@@ -402,20 +402,20 @@ static void the_hash_is_of_all_files(void **state)
     char first[DRAM_HASH_SIZE], again[DRAM_HASH_SIZE], plain[DRAM_HASH_SIZE];
     put_shards(state);
     put_index(path, "{\"weight_map\": {\"c\": \"two.safetensors\"}}");
-    ok(dram_st_hash(path, first));
-    ok(dram_st_hash(path, again));
+    ok(dram_st_hash(path, NULL, first));
+    ok(dram_st_hash(path, NULL, again));
     assert_string_equal(first, again);
-    ok(dram_st_hash(two, again));
-    ok(dram_hash_file(two, plain));
+    ok(dram_st_hash(two, NULL, again));
+    ok(dram_hash_file(two, NULL, plain));
     assert_string_equal(again, plain);
     put_tensors(two, "{\"c\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", others, sizeof others);
-    ok(dram_st_hash(path, again));
+    ok(dram_st_hash(path, NULL, again));
     assert_string_not_equal(first, again);
     assert_int_equal(remove(two), 0); /* the index's own bytes are what is left */
-    ok(dram_st_hash(path, again));
-    ok(dram_hash_file(path, plain));
+    ok(dram_st_hash(path, NULL, again));
+    ok(dram_hash_file(path, NULL, plain));
     assert_string_equal(again, plain);
-    assert_int_equal(dram_st_hash(two, again), DRAM_ERR_CONFIG);
+    assert_int_equal(dram_st_hash(two, NULL, again), DRAM_ERR_CONFIG);
     dram_error_clear();
 }
 

@@ -3,6 +3,7 @@
 #ifndef DRAM_TESTS_GOLDEN_NET_H
 #define DRAM_TESTS_GOLDEN_NET_H
 
+#include "base/half.h"
 #include "model/names.h"
 #include "ops/autodiff.h"
 #include "ops/call.h"
@@ -13,7 +14,9 @@ enum { NET_TAPS = 5 };
 
 typedef struct {
     const dram_arch *arch;
-    int native; /* of its weights; 0: the network's own */
+    int native;       /* of its weights; 0: the network's own */
+    dram_dtype dtype; /* f32, or what it is run in without a gradient; taps are f32 again */
+    bool low_bias;    /* biases of linears in that type too */
     dram_st *st;
     dram_slots slots;
     run_state run;
@@ -78,8 +81,17 @@ static inline void pass_open(golden_net *net, golden_pass *p, bool train, dram_b
     dram_val image = dram_graph_input(p->g, "image", DRAM_F32,
                                       DRAM_SHAPE(net->image[0], net->image[2], net->image[3], net->image[1]));
     p->in[p->n_in++] = (run_io){image, net->pixels};
-    const dram_build build = {.g = p->g, .group = "student", .trainable = train, .bn = bn, .native = net->native};
+    const dram_build build = {.g = p->g,
+                              .group = "student",
+                              .trainable = train,
+                              .bn = bn,
+                              .native = net->native,
+                              .dtype = net->dtype,
+                              .low_bias = net->low_bias};
+    if (net->dtype != DRAM_F32) image = DRAM_CALL(p->g, cast, "low", DRAM_ATTR(.dtype = (int)net->dtype), image);
     if (dram_trunk_build(&build, net->arch, image, &p->f) != DRAM_OK) fail_msg("%s", dram_error_text());
+    for (int k = 0; net->dtype != DRAM_F32 && k < p->f.n; k++)
+        p->f.tap[k] = DRAM_CALL(p->g, cast, "tap", DRAM_ATTR(.dtype = DRAM_F32), p->f.tap[k]);
     int n_values = p->g->n_values;
     p->weight = net_memory((size_t)net->slots.n * sizeof *p->weight);
     p->gradient = net_memory((size_t)net->slots.n * sizeof *p->gradient);
@@ -132,7 +144,11 @@ static inline void net_fill(golden_net *net)
             free(set.values);
             n_set++;
         }
-        dram_from_file_order(slot, sizeof *w, w, run_slot(&net->run, i));
+        for (int64_t k = 0; slot->dtype != DRAM_F32 && k < dram_elements(&shape); k++) { /* read before it is written */
+            uint16_t h = slot->dtype == DRAM_BF16 ? dram_f32_to_bf16(w[k]) : dram_f32_to_f16(w[k]);
+            memcpy((char *)w + k * (int64_t)sizeof h, &h, sizeof h);
+        }
+        dram_from_file_order(slot, (size_t)dram_dtype_bytes(slot->dtype), w, run_slot(&net->run, i));
         free(w);
     }
     int in_file = 0;

@@ -35,6 +35,16 @@ static void linear_ref(const optest_case *c, const double *const in[], double *c
         out[0][k] *= 0.5 * (1 + erf(out[0][k] * sqrt(0.5)));
 }
 
+#define LOW_BIAS(NAME, TYPE, ACT, ROWS, I, O)                                                                          \
+    {                                                                                                                  \
+        .name = NAME, .attr = {.act = ACT}, .out_dtype = {TYPE}, .tol = SUM_OF(2 * (I)), .roundings = (ACT) ? 26 : 1,  \
+        .in = {                                                                                                        \
+            {OPTEST_SHAPE(ROWS, I), .dtype = TYPE},                                                                    \
+            {OPTEST_SHAPE(O, I), .dtype = TYPE},                                                                       \
+            {OPTEST_SHAPE(O), .dtype = TYPE}                                                                           \
+        }                                                                                                              \
+    }
+
 static const optest_case linear_cases[] = {
     {.name = "vector",
      .in = {{OPTEST_SHAPE(7), .grad = true}, {OPTEST_SHAPE(5, 7), .grad = true}, {OPTEST_SHAPE(5), .grad = true}},
@@ -92,6 +102,27 @@ static const optest_case linear_cases[] = {
      .in = {{OPTEST_SHAPE(2603, 24)}, {OPTEST_SHAPE(40, 24)}, {OPTEST_SHAPE(40)}},
      .tol = SUM_OF(2 * 24),
      .roundings = 26},
+    /* Frozen biases of 16 bits: in a product that is narrow, in tiles, and with a GELU behind it. */
+    LOW_BIAS("bf16 bias", DRAM_BF16, DRAM_ACT_NONE, 5, 24, 40),
+    LOW_BIAS("fp16 bias", DRAM_F16, DRAM_ACT_NONE, 5, 24, 40),
+    LOW_BIAS("bf16 bias, many rows, odd", DRAM_BF16, DRAM_ACT_NONE, 1303, 21, 45),
+    LOW_BIAS("fp16 bias, many rows", DRAM_F16, DRAM_ACT_NONE, 1303, 24, 40),
+    LOW_BIAS("bf16 bias, cut both ways", DRAM_BF16, DRAM_ACT_NONE, 300, 136, 261),
+    LOW_BIAS("bf16 bias, GELU", DRAM_BF16, DRAM_ACT_GELU, 39, 24, 40),
+    LOW_BIAS("fp16 bias, GELU, odd", DRAM_F16, DRAM_ACT_GELU, 300, 37, 261),
+    {.name = "bf16 bias of f32",
+     .in = {{OPTEST_SHAPE(2, 3)}, {OPTEST_SHAPE(4, 3)}, {OPTEST_SHAPE(4), .dtype = DRAM_BF16}},
+     .refused = true},
+    {.name = "fp16 bias of bf16",
+     .in = {{OPTEST_SHAPE(2, 3), .dtype = DRAM_BF16},
+            {OPTEST_SHAPE(4, 3), .dtype = DRAM_BF16},
+            {OPTEST_SHAPE(4), .dtype = DRAM_F16}},
+     .refused = true},
+    {.name = "bf16 bias with a gradient",
+     .in = {{OPTEST_SHAPE(2, 3), .dtype = DRAM_BF16},
+            {OPTEST_SHAPE(4, 3), .dtype = DRAM_BF16},
+            {OPTEST_SHAPE(4), .grad = true, .dtype = DRAM_BF16}},
+     .refused = true},
     {.name = "GELU with a gradient",
      .attr = {.act = DRAM_ACT_GELU},
      .in = {{OPTEST_SHAPE(2, 3), .grad = true}, {OPTEST_SHAPE(4, 3)}},

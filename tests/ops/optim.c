@@ -245,6 +245,60 @@ static const optest_case accumulate_cases[] = {
 };
 OPTEST(accumulate, accumulate_ref, accumulate_cases);
 
+/* m, w, hyper, clip. */
+static void weight_mean_ref(const optest_case *c, const double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++)
+        out[0][i] = in[3][1] == 0 ? in[0][i] : in[0][i] + in[2][3] * (in[1][i] - in[0][i]);
+}
+
+static void a_quarter(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    (void)c;
+    (void)rng;
+    for (int i = 0; i < 3; i++) in[2][i] = 7;
+    in[2][3] = 0.25;
+    in[3][0] = 2;
+    in[3][1] = 0.5;
+}
+
+/* Of very different sizes, so that m + (w - m) is not w. */
+static void all_of_it(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    a_quarter(c, rng, in);
+    in[2][3] = 1;
+    for (int64_t i = 0; i < dram_elements(&c->in[0].shape); i++) in[0][i] = i % 2 ? 3e7 : -1e-7 * (double)i;
+}
+
+static void a_skipped_one(const optest_case *c, dram_rng *rng, double *const in[])
+{
+    a_quarter(c, rng, in);
+    in[3][1] = 0;
+}
+
+#define MEAN_IN(...)                                                                                                   \
+    {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(__VA_ARGS__)}, {OPTEST_SHAPE(4)},                                       \
+    {                                                                                                                  \
+        OPTEST_SHAPE(2)                                                                                                \
+    }
+
+static const optest_case weight_mean_cases[] = {
+    {.name = "odd", .in = {MEAN_IN(5, 7)}, .fill = a_quarter, .tol = OPTEST_EPSILONS(2)},
+    {.name = "several pieces", .in = {MEAN_IN(3, 11003)}, .fill = a_quarter, .tol = OPTEST_EPSILONS(2)},
+    {.name = "all of it", .in = {MEAN_IN(5, 7)}, .fill = all_of_it},
+    {.name = "a skipped step", .in = {MEAN_IN(5, 7)}, .fill = a_skipped_one},
+    {.name = "other shape",
+     .in = {{OPTEST_SHAPE(5, 7)}, {OPTEST_SHAPE(7, 5)}, {OPTEST_SHAPE(4)}, {OPTEST_SHAPE(2)}},
+     .refused = true},
+    {.name = "short hyper",
+     .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(2)}},
+     .refused = true},
+    {.name = "no clip factor",
+     .in = {{OPTEST_SHAPE(3)}, {OPTEST_SHAPE(3)}, {OPTEST_SHAPE(4)}, {OPTEST_SHAPE(1)}},
+     .refused = true},
+};
+OPTEST(weight_mean, weight_mean_ref, weight_mean_cases);
+
 static void clear_ref(const optest_case *c, const double *const in[], double *const out[])
 {
     (void)in;

@@ -91,7 +91,10 @@ const char *types_not_refused(const dram_graph *g, const dram_node *node, bool t
         if (node->in[i] == DRAM_NONE || !types_float(dram_value_at(g, node->in[i])->dtype)) continue;
         bool is_low = types_low(dram_value_at(g, node->in[i])->dtype);
         if (is_low && low == 1) continue; /* alone it may have any type */
-        if (refused(g, node, i, is_low ? DRAM_F32 : DRAM_BF16)) continue;
+        dram_dtype other = is_low ? DRAM_F32 : DRAM_BF16;
+        if (node->op == DRAM_OP_linear && i == 2) /* it may be f32, or of the type of x */
+            other = dram_value_at(g, node->in[0])->dtype == DRAM_BF16 ? DRAM_F16 : DRAM_BF16;
+        if (refused(g, node, i, other)) continue;
         snprintf(text, (size_t)size, "%s with input %d of another type", dram_op_rows[node->op].name, i);
         return text;
     }

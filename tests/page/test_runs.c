@@ -103,6 +103,47 @@ static dram_str page_of(void **state, const char *folder)
 
 /* ---- tests ---- */
 
+#define DIFFERS(KEY, VALUE, BASE)                                                                                      \
+    "<tr><td class=\"w\"><code>" KEY "</code></td><td class=\"w\"><code>" VALUE                                        \
+    "</code></td><td class=\"w\"><code>" BASE "</code></td></tr>\n"
+
+/* The run's own base.yaml, else that of the sweep whose folder it is in; a run with neither says so. */
+static void what_differs_from_the_base(void **state)
+{
+    static const char base[] = "# recipe&.yaml, the base of <mine>.yaml\nname: recipe\nseed: 3\noptim: {lr: 0.004}\n";
+    static const char sweeps[] = "# all.yaml, the base of the sweep s.yaml\nseed: 4\noptim: {lr: 0.002}\n";
+    begin(state, "based", "based", "0.002");
+    dram_str page = page_of(state, "based");
+    assert_has(page.text, "What it was made from is not known: there is no base.yaml in its folder.");
+    assert_has_not(page.text, "differs from the base");
+    dram_str_free(&page);
+    put_text(state, ".", "base.yaml", sweeps); /* of nothing, without plan.json */
+    page = page_of(state, "based");
+    assert_has(page.text, "What it was made from is not known");
+    dram_str_free(&page);
+    put_text(state, ".", "plan.json", "{}");
+    page = page_of(state, "based");
+    assert_has(page.text, "Its base is <code>all.yaml, the base of the sweep s.yaml</code>.");
+    assert_has(page.text, DIFFERS("seed", "3", "4"));
+    assert_has_not(page.text, DIFFERS("optim.lr", "0.002", "0.002"));
+    dram_str_free(&page);
+    put_text(state, "based", "base.yaml", base);
+    page = page_of(state, "based");
+    assert_has(page.text, "Its base is <code>recipe&amp;.yaml, the base of &lt;mine&gt;.yaml</code>.");
+    assert_has(page.text, "<th>differs from the base</th><th>value</th><th>base</th>");
+    assert_has(page.text, DIFFERS("optim.lr", "0.002", "0.004"));
+    assert_has(page.text, DIFFERS("optim.lr", "0.002", "0.001")); /* and from the default */
+    assert_has(page.text, DIFFERS("seed", "3", "1"));
+    assert_int_equal(count_of(page.text, "<code>seed</code>"), 1); /* it is the base's */
+    dram_str_free(&page);
+    put_text(state, "based", "base.yaml", "no_such_key: <b>\n");
+    page = page_of(state, "based");
+    assert_has(page.text, "the base of its config cannot be read by this dram: ");
+    assert_has_not(page.text, "differs from the base");
+    dram_str_free(&page);
+    assert_int_equal(unlink(in_dir(state, "plan.json")), 0);
+}
+
 static void a_run_that_is_done(void **state)
 {
     begin(state, "done", "\"a <b>run & \\u00e9\"", "0.002");
@@ -296,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_that_is_done),
+        cmocka_unit_test(what_differs_from_the_base),
         cmocka_unit_test(a_run_that_was_broken_off),
         cmocka_unit_test(a_run_of_no_steps),
         cmocka_unit_test(a_run_that_went_on),

@@ -50,7 +50,7 @@ static void the_picture_is_well_formed_and_whole(void **state)
         for (int c = 0; c < DRAM_CATEGORY_COUNT; c++) {
             char legend[64];
             snprintf(legend, sizeof legend, ">%s</text>", dram_category_name((dram_category)c));
-            assert_non_null(strstr(svg.text, legend));
+            assert_true(!strstr(svg.text, legend) == (c == DRAM_CATEGORY_MEAN_WEIGHTS)); /* there is none */
         }
         if (i == 1) {
             assert_non_null(strstr(svg.text, "<title>x&lt;1&gt;&amp;&quot;2&quot;\nf32 [4,8,8,3]\n"));

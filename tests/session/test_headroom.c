@@ -139,7 +139,7 @@ static void refusals(void **state)
     dram_host_pretend(88 * mib, 4 * gib);
     refused(state, VIT "memory.budget=auto data.max_decode_bytes=1MiB",
             "the budget, what is free but for 67.0 MiB of the loader and the process, is 21.0 MiB");
-    dram_host_pretend((whole + least) / 2, 4 * gib);
+    dram_host_pretend((whole + least) / 2 + 16 * mib, 4 * gib); /* 16 of them for the process */
     refused(state, VIT, "set memory.budget, to auto for example: recompute brings it down to ");
     dram_host_pretend(least - 1, 4 * gib);
     refused(state, VIT, "the machine has free ");

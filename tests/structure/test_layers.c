@@ -11,7 +11,8 @@ static const struct {
     {"base", ""},
     {"config", "base"},
     {"ir", "base"},
-    {"ops", "base ir"},
+    {"scratch", "base"},
+    {"ops", "base ir scratch"},
     {"passes", "base ir"},
     {"plan", "base ir"},
     {"model", "base ir ops"},
@@ -144,12 +145,12 @@ static void every_folder_is_a_layer(void **state)
     closedir(dir);
 }
 
-static void kernels_know_base_alone(void **state)
+static void kernels_know_base_and_scratch_alone(void **state)
 {
     (void)state;
     int includes = 0;
-    assert_true(check_folder("kernels/cpu", "kernels/cpu", "base", &includes) > 10);
-    assert_true(check_folder("kernels/cuda", "kernels/cuda", "base", &includes) > 10);
+    assert_true(check_folder("kernels/cpu", "kernels/cpu", "base scratch", &includes) > 10);
+    assert_true(check_folder("kernels/cuda", "kernels/cuda", "base scratch", &includes) > 10);
     assert_true(includes > 20);
 }
 
@@ -203,9 +204,12 @@ static void the_check_can_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_include_what_they_may), cmocka_unit_test(rows_name_what_is_used),
-        cmocka_unit_test(every_folder_is_a_layer),      cmocka_unit_test(the_design_names_the_layers),
-        cmocka_unit_test(kernels_know_base_alone),      cmocka_unit_test(order_is_kept),
+        cmocka_unit_test(layers_include_what_they_may),
+        cmocka_unit_test(rows_name_what_is_used),
+        cmocka_unit_test(every_folder_is_a_layer),
+        cmocka_unit_test(the_design_names_the_layers),
+        cmocka_unit_test(kernels_know_base_and_scratch_alone),
+        cmocka_unit_test(order_is_kept),
         cmocka_unit_test(the_check_can_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,8 +63,8 @@ static inline int runs_setup(void **state)
     test_device_or_skip();
     if (tempdir_make(state) != 0) return -1;
     put_file(in_dir(state, "base.yaml"), run_base, sizeof run_base - 1);
-    if (dram_synth_write(in_dir(state, "scenes"), test_on_gpu() ? SCENES / 2 : SCENES, 11, SCENE_HEIGHT, SCENE_WIDTH) ==
-        DRAM_OK)
+    if (dram_synth_write(in_dir(state, "scenes"), test_on_gpu() ? SCENES / 2 : SCENES, DRAM_SYNTH_PLAIN, 11,
+                         SCENE_HEIGHT, SCENE_WIDTH) == DRAM_OK)
         return 0;
     tempdir_remove(state);
     return -1;

@@ -171,6 +171,86 @@ static void a_time_is_that_of_all_steps(void **state)
     assert_true(r.runs[0].seconds_per_image == 0.375 && r.runs[0].final_loss == 0.25);
     assert_true(r.points[0].known && r.points[0].pareto);
     dram_sweep_results_free(&s, &r);
+    assert_int_equal(unlink(path_of(&s, 0, "metrics.jsonl")), 0); /* a pipe is not waited for */
+    assert_int_equal(mkfifo(path_of(&s, 0, "metrics.jsonl"), 0666), 0);
+    ok(dram_sweep_collect(&s, &r));
+    assert_state(&r, 0, DRAM_SWEEP_DONE);
+    assert_true(isnan(r.runs[0].seconds_per_image) && r.runs[0].quality[DRAM_QUALITY_MIOU] == 0.5);
+    dram_sweep_results_free(&s, &r);
+    assert_int_equal(unlink(path_of(&s, 0, "metrics.jsonl")), 0);
+    dram_free(s.runs);
+}
+
+/* What a summary alone says, which is what a sweep goes by while it makes its runs. */
+static void a_summary_alone(void **state)
+{
+    static const struct {
+        const char *text;
+        int run, exit;
+        dram_sweep_state want;
+        int64_t steps;
+    } cases[] = {
+        {"{\"steps\": 40, \"steps_in_all\": 40, \"exit\": 0}", 0, 0, DRAM_SWEEP_DONE, 40},
+        {"{\"steps\": 20, \"steps_in_all\": 40, \"exit\": 0}", 0, 0, DRAM_SWEEP_PAUSED, 20},
+        {"{\"steps\": 20, \"steps_in_all\": 40, \"exit\": 0}", 2, 0, DRAM_SWEEP_DONE, 20}, /* for its time */
+        {"{\"steps\": 40, \"exit\": 0}", 0, 0, DRAM_SWEEP_DONE, 40}, /* of so many steps is the point */
+        {"{\"steps\": 39, \"exit\": 0}", 0, 0, DRAM_SWEEP_PAUSED, 39},
+        {"{\"steps\": 40, \"steps_in_all\": 40, \"exit\": 130}", 0, 130, DRAM_SWEEP_BEGUN, 40},
+        {"{\"steps\": 40, \"ste", 0, -1, DRAM_SWEEP_BEGUN, 0},
+    };
+    dram_sweep s = make(state);
+    dram_sweep_result r;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mkdir(path_of(&s, cases[i].run, ""), 0777);
+        put_file(path_of(&s, cases[i].run, "summary.json"), cases[i].text, strlen(cases[i].text));
+        ok(dram_sweep_read_summary(&s, cases[i].run, &r));
+        if (r.state != cases[i].want || r.exit != cases[i].exit || r.steps != cases[i].steps)
+            fail_msg("case %zu: %s, exit %d, %lld steps", i, dram_sweep_state_word(r.state), r.exit,
+                     (long long)r.steps);
+    }
+    assert_int_equal(unlink(path_of(&s, 0, "summary.json")), 0);
+    ok(dram_sweep_read_summary(&s, 0, &r));
+    assert_true(r.state == DRAM_SWEEP_BEGUN && r.exit == -1 && isnan(r.final_loss));
+    dram_free(s.runs);
+}
+
+/* As many columns as keys are swept, and values of any length. */
+static void a_column_for_each_key(void **state)
+{
+    enum { KEYS = 100, LONG = 5000 };
+    static char differs[2][KEYS * 24 + LONG], value[LONG + 1];
+    dram_sweep s = make(state);
+    dram_sweep_results r;
+    memset(value, 'v', LONG);
+    s.n_points = 2;
+    s.n_runs = 0;
+    for (int p = 0; p < 2; p++) {
+        points[p].differs = differs[p];
+        points[p].timed_with = 0;
+        for (int k = p; k < KEYS; k++) /* the second has one less */
+            sprintf(differs[p] + strlen(differs[p]), "%skey.%d=%d", k > p ? " " : "", k, 1000 * p + k);
+    }
+    sprintf(differs[1] + strlen(differs[1]), " last=%s", value);
+    ok(dram_sweep_collect(&s, &r));
+    ok(dram_sweep_write_csv(&s, &r));
+    char *csv = get_file(in_dir(state, "points.csv"), NULL), *line = strstr(csv, ",text,") + 5;
+    for (int k = 0; k < KEYS; k++) {
+        char want[32];
+        int n = snprintf(want, sizeof want, ",key.%d", k);
+        assert_memory_equal(line, want, n);
+        line += n;
+    }
+    assert_memory_equal(line, ",last\n1,", 8);
+    line = strchr(line, '\n') + 1;
+    assert_non_null(strstr(line, ",0,1,2,3,"));
+    assert_non_null(strstr(line, ",98,99,\n2,"));
+    line = strchr(line, '\n') + 1;
+    assert_non_null(strstr(line, ",,1001,1002,"));
+    assert_non_null(strstr(line, ",1098,1099,v"));
+    assert_memory_equal(strrchr(line, ',') + 1, value, LONG);
+    assert_string_equal(strrchr(line, ',') + 1 + LONG, "\n");
+    free(csv);
+    dram_sweep_results_free(&s, &r);
     dram_free(s.runs);
 }
 
@@ -238,7 +318,9 @@ int main(void)
         cmocka_unit_test(nothing_yet),
         cmocka_unit_test(states),
         cmocka_unit_test(a_time_is_that_of_all_steps),
+        cmocka_unit_test(a_summary_alone),
         cmocka_unit_test(files_to_the_byte),
+        cmocka_unit_test(a_column_for_each_key),
     };
     return cmocka_run_group_tests(tests, tempdir_make, tempdir_remove);
 }

@@ -238,7 +238,15 @@ static void a_folder_of_something_else_is_refused(void **state)
     dram_error_clear();
     assert_int_equal(unlink("other/notes.txt"), 0);
     put_file("other/sweep.yaml", "half", 4); /* of a process that was killed */
+    put_file("other/base.yaml", "half", 4);
     ok(dram_sweep_open(&o, NULL));
+    dram_config *base; /* of all points, without what is set or swept */
+    ok(dram_config_try("other/base.yaml", NULL, 0, &base));
+    assert_true(base->optim.lr != 0.1 && base->optim.lr != 0.2);
+    dram_config_free(base);
+    char *text = get_file("other/base.yaml", NULL);
+    assert_non_null(strstr(text, "# base.yaml, the base of the sweep "));
+    free(text);
     dram_sweep_free(&o);
 }
 

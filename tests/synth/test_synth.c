@@ -20,10 +20,10 @@ static void scenes_depend_on_seed_and_number(void **state)
 {
     (void)state;
     uint8_t *a = malloc(H * W * 4), *b = malloc(H * W * 4), *c = malloc(H * W * 4), *d = malloc(H * W * 4);
-    assert_int_equal(dram_synth_draw(1, 5, H, W, a, a + H * W * 3), DRAM_OK);
-    assert_int_equal(dram_synth_draw(2, 5, H, W, c, c + H * W * 3), DRAM_OK);
-    assert_int_equal(dram_synth_draw(1, 6, H, W, d, d + H * W * 3), DRAM_OK);
-    assert_int_equal(dram_synth_draw(1, 5, H, W, b, b + H * W * 3), DRAM_OK);
+    assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 1, 5, H, W, a, a + H * W * 3), DRAM_OK);
+    assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 2, 5, H, W, c, c + H * W * 3), DRAM_OK);
+    assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 1, 6, H, W, d, d + H * W * 3), DRAM_OK);
+    assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 1, 5, H, W, b, b + H * W * 3), DRAM_OK);
     assert_memory_equal(a, b, H * W * 4);
     assert_memory_not_equal(a, c, H * W * 3);
     assert_memory_not_equal(a, d, H * W * 3);
@@ -44,7 +44,7 @@ static void scenes_are_those_of_always(void **state)
     assert_true(rgb && ids);
     for (uint64_t scene = 0; scene < 4; scene++) {
         double sum[3] = {0};
-        assert_int_equal(dram_synth_draw(5, scene, H, W, rgb, ids), DRAM_OK);
+        assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 5, scene, H, W, rgb, ids), DRAM_OK);
         for (int i = 0; i < H * W * 3; i++) sum[i % 3] += rgb[i] / (double)(H * W);
         for (int c = 0; c < 3; c++) assert_true(fabs(sum[c] - want[scene][c]) <= 0.1);
     }
@@ -52,16 +52,15 @@ static void scenes_are_those_of_always(void **state)
     free(rgb);
 }
 
-static void every_class_appears_and_no_scene_is_flat(void **state)
+static void classes_of(dram_synth_style style)
 {
-    (void)state;
     enum { SCENES = 60 };
     uint8_t *rgb = malloc(H * W * 3), *ids = malloc(H * W);
     int scenes_with[DRAM_SYNTH_CLASSES] = {0}, few = 0;
     for (int k = 0; k < SCENES; k++) {
         int count[DRAM_SYNTH_CLASSES] = {0}, kinds = 0;
         double sum = 0, squares = 0;
-        assert_int_equal(dram_synth_draw(3, (uint64_t)k, H, W, rgb, ids), DRAM_OK);
+        assert_int_equal(dram_synth_draw(style, 3, (uint64_t)k, H, W, rgb, ids), DRAM_OK);
         for (int i = 0; i < H * W; i++) {
             assert_in_range(ids[i], 0, DRAM_SYNTH_CLASSES - 1);
             count[ids[i]]++;
@@ -69,7 +68,8 @@ static void every_class_appears_and_no_scene_is_flat(void **state)
             squares += rgb[3 * i + 1] * rgb[3 * i + 1];
         }
         double mean = sum / (H * W), deviation = sqrt(squares / (H * W) - mean * mean);
-        assert_true(mean > 10 && mean < 250 && deviation > 8);
+        assert_true(mean > (style == DRAM_SYNTH_PLAIN ? 10 : 3) && mean < 250 &&
+                    deviation > (style == DRAM_SYNTH_PLAIN ? 8 : 4));
         for (int c = 0; c < DRAM_SYNTH_CLASSES; c++) {
             scenes_with[c] += count[c] > 0;
             kinds += count[c] > 0;
@@ -78,10 +78,47 @@ static void every_class_appears_and_no_scene_is_flat(void **state)
     }
     for (int c = 0; c < DRAM_SYNTH_CLASSES; c++)
         if (scenes_with[c] < SCENES / 10)
-            fail_msg("%s is in %d scenes only", dram_synth_class_name((dram_synth_class)c), scenes_with[c]);
+            fail_msg("%s: %s is in %d scenes only", dram_synth_style_name(style),
+                     dram_synth_class_name((dram_synth_class)c), scenes_with[c]);
     assert_in_range(few, 0, SCENES / 5);
     free(ids);
     free(rgb);
+}
+
+static void every_class_appears_and_no_scene_is_flat(void **state)
+{
+    (void)state;
+    for (int style = 0; style < DRAM_SYNTH_STYLES; style++) classes_of((dram_synth_style)style);
+}
+
+/* Every style is the same each time, and looks like no other; the varied one draws a palette a scene. */
+static void styles(void **state)
+{
+    (void)state;
+    enum { SCENES = 40 };
+    uint8_t *rgb = malloc(H * W * 3), *again = malloc(H * W * 3), *ids = malloc(H * W);
+    double sky[DRAM_SYNTH_STYLES][SCENES] = {{0}}, spread[DRAM_SYNTH_STYLES] = {0}, mean[DRAM_SYNTH_STYLES] = {0};
+    for (int style = 0; style < DRAM_SYNTH_STYLES; style++) {
+        for (int k = 0; k < SCENES; k++) {
+            int n = 0;
+            assert_int_equal(dram_synth_draw((dram_synth_style)style, 8, (uint64_t)k, H, W, rgb, ids), DRAM_OK);
+            assert_int_equal(dram_synth_draw((dram_synth_style)style, 8, (uint64_t)k, H, W, again, ids), DRAM_OK);
+            assert_memory_equal(rgb, again, H * W * 3);
+            for (int i = 0; i < H * W; i++) {
+                if (ids[i] != DRAM_SYNTH_SKY) continue;
+                sky[style][k] += rgb[3 * i] - rgb[3 * i + 2]; /* red less blue */
+                n++;
+            }
+            if (n) sky[style][k] /= n;
+            mean[style] += sky[style][k] / SCENES;
+        }
+        for (int k = 0; k < SCENES; k++) spread[style] += pow(sky[style][k] - mean[style], 2) / SCENES;
+    }
+    assert_true(spread[DRAM_SYNTH_VARIED] > 1.2 * spread[DRAM_SYNTH_PLAIN]);
+    assert_true(mean[DRAM_SYNTH_DUSK] < mean[DRAM_SYNTH_PLAIN]);
+    free(rgb);
+    free(again);
+    free(ids);
 }
 
 static void any_size(void **state)
@@ -94,7 +131,7 @@ static void any_size(void **state)
                 *ids = malloc(n); /* exact blocks: a write past the end is seen by the sanitiser */
         for (uint64_t k = 0; k < 30; k++) {
             memset(ids, 0xff, n);
-            assert_int_equal(dram_synth_draw(9, k, sizes[s][0], sizes[s][1], rgb, ids), DRAM_OK);
+            assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 9, k, sizes[s][0], sizes[s][1], rgb, ids), DRAM_OK);
             for (size_t i = 0; i < n; i++) assert_in_range(ids[i], 0, DRAM_SYNTH_CLASSES - 1);
         }
         free(ids);
@@ -107,7 +144,7 @@ static void files(void **state)
     char dir[8192], path[9000];
     snprintf(dir, sizeof dir, "%s/scenes", (const char *)*state);
     dram_error_clear();
-    assert_int_equal(dram_synth_write(dir, 3, 42, H, W), DRAM_OK);
+    assert_int_equal(dram_synth_write(dir, 3, DRAM_SYNTH_PLAIN, 42, H, W), DRAM_OK);
     uint8_t *rgb = malloc(H * W * 3), *ids = malloc(H * W);
     for (int k = 0; k < 3; k++) {
         dram_image_rules limits = {0};
@@ -115,7 +152,7 @@ static void files(void **state)
         dram_image image;
         dram_label label;
         double error = 0;
-        assert_int_equal(dram_synth_draw(42, (uint64_t)k, H, W, rgb, ids), DRAM_OK);
+        assert_int_equal(dram_synth_draw(DRAM_SYNTH_PLAIN, 42, (uint64_t)k, H, W, rgb, ids), DRAM_OK);
         snprintf(path, sizeof path, "%s/images/%05d.jpg", dir, k);
         assert_int_equal(dram_image_load(path, &limits, &image), DRAM_OK);
         assert_true(image.height == H && image.width == W);
@@ -135,13 +172,13 @@ static void files(void **state)
         assert_string_equal(line, dram_synth_class_name((dram_synth_class)c));
     assert_null(line);
     free(names);
-    assert_int_equal(dram_synth_write(dir, 1, 43, H, W), DRAM_OK);     /* again into the same folder */
-    snprintf(path, sizeof path, "%s/deep/down", (const char *)*state); /* folders above are made too */
-    assert_int_equal(dram_synth_write(path, 1, 43, H, W), DRAM_OK);
+    assert_int_equal(dram_synth_write(dir, 1, DRAM_SYNTH_PLAIN, 43, H, W), DRAM_OK); /* again into the same folder */
+    snprintf(path, sizeof path, "%s/deep/down", (const char *)*state);               /* folders above are made too */
+    assert_int_equal(dram_synth_write(path, 1, DRAM_SYNTH_PLAIN, 43, H, W), DRAM_OK);
     snprintf(path, sizeof path, "%s/deep/down/labels/00000.png", (const char *)*state);
     assert_true(is_there(path));
     snprintf(path, sizeof path, "%s/classes.txt/such", dir); /* below a file: cannot be */
-    assert_int_equal(dram_synth_write(path, 1, 1, H, W), DRAM_ERR_IO);
+    assert_int_equal(dram_synth_write(path, 1, DRAM_SYNTH_PLAIN, 1, H, W), DRAM_ERR_IO);
     assert_non_null(strstr(dram_error_text(), "classes.txt/such"));
     dram_error_clear();
 }
@@ -154,7 +191,7 @@ static void memory_that_runs_out(void **state)
         int64_t before = dram_alloc_bytes();
         dram_error_clear();
         dram_alloc_fail_after(after);
-        dram_status status = dram_synth_draw(1, 1, H, W, rgb, ids);
+        dram_status status = dram_synth_draw(DRAM_SYNTH_PLAIN, 1, 1, H, W, rgb, ids);
         dram_alloc_fail_after(-1);
         assert_int_equal(status, DRAM_ERR_MEMORY);
         assert_int_equal(dram_alloc_bytes(), before);
@@ -170,6 +207,7 @@ int main(void)
         cmocka_unit_test(scenes_depend_on_seed_and_number),
         cmocka_unit_test(scenes_are_those_of_always),
         cmocka_unit_test(every_class_appears_and_no_scene_is_flat),
+        cmocka_unit_test(styles),
         cmocka_unit_test(any_size),
         cmocka_unit_test(files),
         cmocka_unit_test(memory_that_runs_out),

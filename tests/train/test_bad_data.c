@@ -44,7 +44,7 @@ static int setup(void **state)
     dram_order *order;
     if (runs_setup(state) != 0) return -1;
     const dram_dataset_params params = {.images = in_dir(state, "many/images")};
-    if (dram_synth_write(in_dir(state, "many"), MANY, 3, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK ||
+    if (dram_synth_write(in_dir(state, "many"), MANY, DRAM_SYNTH_PLAIN, 3, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK ||
         dram_dataset_open(&params, &d) != DRAM_OK || dram_order_open(d, 1, 0, &order) != DRAM_OK)
         return -1;
     late = dram_order_at(order, LATE);
@@ -322,7 +322,8 @@ static void names_of_all_kinds(void **state)
     static const char *const names[] = {"\xff\xfe.jpg", "a\\xFF.jpg", "zzz \"quoted\".jpg", "\xc3\xa4.jpg"};
     enum { N = sizeof names / sizeof names[0], IMAGES = 48 };
     char name[300], set[9000];
-    assert_int_equal(dram_synth_write(in_dir(state, "odd"), IMAGES, 5, SCENE_HEIGHT, SCENE_WIDTH), DRAM_OK);
+    assert_int_equal(dram_synth_write(in_dir(state, "odd"), IMAGES, DRAM_SYNTH_PLAIN, 5, SCENE_HEIGHT, SCENE_WIDTH),
+                     DRAM_OK);
     for (int i = 0; i < N; i++) {
         snprintf(name, sizeof name, "odd/images/%s", names[i]);
         put_file(in_dir(state, name), "no image", 8);

@@ -10,6 +10,7 @@
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "session/started.h"
+#include "train/configs.h"
 #include "train/sound.h"
 
 #define ALONE "sam_distill.enabled=false resolution_distill.enabled=false "
@@ -111,7 +112,7 @@ static void what_changed_is_listed(void **state)
 static void what_a_run_keeps(void **state)
 {
     static const char *const cases[][2] = {
-        {"seed=2", "command line: seed: 1 -> 2: a run keeps its student, classes, seed and kind of optimiser"},
+        {"seed=2", "command line: seed: 1 -> 2: a run keeps its student, classes, seed, kind of optimiser and resolution_distill.target"},
         {"student.arch=regnety_002", "student.arch: regnetx_002 -> regnety_002: "},
         {"student.zero_init_last=false", "student.zero_init_last: true -> false: "},
         {"data.classes=13", "base.yaml"},
@@ -178,8 +179,8 @@ static void weights_of_the_teacher(void **state)
     go_on(state, "taught", 0, more);
     said("warning: from step 2 on this run goes on with what changes its results:");
     char want[200], was[DRAM_HASH_SIZE], is[DRAM_HASH_SIZE];
-    ok(dram_st_hash(first, was));
-    ok(dram_st_hash(second, is));
+    ok(dram_st_hash(first, NULL, was));
+    ok(dram_st_hash(second, NULL, is));
     snprintf(want, sizeof want, "warning: sam_distill.teacher.weights: hash %s -> %s", was, is);
     said(want);
     run_remove(state, "taught");
@@ -299,7 +300,8 @@ static void from_an_older_one(void **state)
 static void configs(void **state)
 {
     begin(state, "configs", "");
-    shell(state, "cp configs/config.yaml first.yaml");
+    shell(state, "cp configs/config.yaml first.yaml && cp configs/base.yaml base-then.yaml && "
+                 "grep -q '/base.yaml, without what the command line set$' configs/base.yaml");
     go_on(state, "configs", 0, "train.steps=3 optim.lr=0.001");
     shell(state, "cmp configs/config.yaml first.yaml && grep -q '  lr: 0.001$' configs/config.step-00000002.yaml && "
                  "cp configs/config.step-00000002.yaml second.yaml");
@@ -312,8 +314,44 @@ static void configs(void **state)
     shell(state,
           "cmp configs/config.yaml first.yaml && cmp configs/config.step-00000002.yaml second.yaml && "
           "grep -q '  lr: 0.002$' configs/config.step-00000002.2.yaml && "
-          "grep -q '  lr: 0.003$' configs/config.step-00000002.3.yaml && test $(ls configs/config* | wc -l) = 4");
+          "grep -q '  lr: 0.003$' configs/config.step-00000002.3.yaml && test $(ls configs/config* | wc -l) = 4 && "
+          "cmp configs/base.yaml base-then.yaml && test $(ls configs/base* | wc -l) = 1");
     run_remove(state, "configs");
+}
+
+/* What a run was made from is kept where it began, and stays where its own config is given again. */
+static void bases(void **state)
+{
+    static const char *const files[] = {"recipe.yaml", "based.yaml", "runs/bases/config.yaml"};
+    static const char *const texts[] = {"optim: {lr: 0.5}\n", "base: recipe.yaml\nseed: 2\n", "seed: 2\n"};
+    dram_config *cfg[3];
+    dram_str text[3] = {{0}};
+    shell(state, "mkdir bases");
+    for (int i = 0; i < 3; i++) {
+        put_file(in_dir(state, files[i]), texts[i], strlen(texts[i]));
+        assert_int_equal(dram_config_load(in_dir(state, files[i]), NULL, 0, &cfg[i]), DRAM_OK);
+        assert_int_equal(dram_configs_write_base(cfg[i], &text[i]), DRAM_OK);
+    }
+    assert_non_null(strstr(text[0].text, "/recipe.yaml, without what the command line set\nname: "));
+    assert_non_null(strstr(text[1].text, "/based.yaml\nname: run\nseed: 1\n"));
+    assert_non_null(strstr(text[1].text, "  lr: 0.5\n"));
+    const char *folder = in_dir(state, "runs/bases");
+    assert_int_equal(dram_configs_keep_base(folder, cfg[2], &text[2]), DRAM_OK); /* it lies there, without a base */
+    assert_false(is_there(in_dir(state, "runs/bases/base.yaml")));
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(dram_configs_keep_base(in_dir(state, "runs/bases"), cfg[1], &text[1]), DRAM_OK);
+        assert_int_equal(dram_configs_keep_base(in_dir(state, "runs/bases"), cfg[2], &text[2]), DRAM_OK);
+        assert_file_is(in_dir(state, "runs/bases/base.yaml"), text[1].text, text[1].length);
+        shell(state, "test $(ls bases | wc -l) = 2");
+    }
+    assert_int_equal(dram_configs_keep_base(in_dir(state, "runs/bases"), cfg[0], &text[0]), DRAM_OK);
+    assert_file_is(in_dir(state, "runs/bases/base.yaml"), text[0].text, text[0].length);
+    assert_file_is(in_dir(state, "runs/bases/base.yaml.before"), text[1].text, text[1].length);
+    for (int i = 0; i < 3; i++) {
+        dram_config_free(cfg[i]);
+        dram_str_free(&text[i]);
+    }
+    shell(state, "rm -r bases");
 }
 
 /* An attempt that came to no checkpoint has no say, and its config is kept. */
@@ -486,6 +524,7 @@ int main(void)
         cmocka_unit_test(damage_is_found),
         cmocka_unit_test(from_an_older_one),
         cmocka_unit_test(configs),
+        cmocka_unit_test(bases),
         cmocka_unit_test(begun_anew),
         cmocka_unit_test(of_an_older_dram),
         cmocka_unit_test(of_a_newer_dram),

@@ -151,7 +151,7 @@ static void all_files(void **state)
         }
     assert_int_equal(count_entries(run_file(state, "files", "checkpoints")), 2);
     assert_int_equal(count_entries(run_file(state, "files", "checkpoints/step-00000005")), 6);
-    assert_int_equal(count_entries(run_file(state, "files", "")), 8);
+    assert_int_equal(count_entries(run_file(state, "files", "")), 9);
     /* The trunk of the last state and of the result are one. */
     assert_same_file(run_file(state, "files", "checkpoints/step-00000005/student.safetensors"),
                      run_file(state, "files", "student.safetensors"));
@@ -190,7 +190,7 @@ static void existing_directory_is_refused(void **state)
     run_fails(state, &o, DRAM_ERR_CONFIG, "this run exists already: add --resume to continue it");
     assert_int_equal(o.planned, 0);
     assert_file_is(summary, before, strlen(before));
-    assert_int_equal(count_entries(run_file(state, "files", "")), 8);
+    assert_int_equal(count_entries(run_file(state, "files", "")), 9);
     free(before);
 }
 

@@ -52,6 +52,48 @@ static void a_regnet(void **state)
     equal_bits(state, 4, 2, VAL "optim.type=sgd sam_distill.distill_interval=3 sam_distill.between=reuse");
 }
 
+/* Of a frozen trunk nothing is summed, and no statistics are of a batch: without the head's, ranks that share them have
+ * nothing to share. The trunk is that of its file on every rank. */
+static void a_frozen_trunk(void **state)
+{
+    static const char *const
+        group = "student",
+        *const sets[] = {"distributed.batch_norm=local optim.shard=gradients optim.clip_norm=0.05",
+                         "distributed.batch_norm=sync task.enabled=false optim.clip_norm=0 train.precision=bf16"};
+    char file[256], set[500];
+    trainer drawn;
+    snprintf(file, sizeof file, "%.250s", in_dir(state, "trunk.safetensors"));
+    begin(state, &drawn, NO_VAL "threads=1 resolution_distill.enabled=false train.batch_size=2 seed=5", samples, 2,
+          NULL);
+    work(&drawn);
+    assert_int_equal(dram_weights_save(&drawn.s, file, &group, 1, false, DRAM_PRECISION_FP32), DRAM_OK);
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        job *j = calloc(1, sizeof *j);
+        int compared, trunk = 0;
+        assert_non_null(j);
+        snprintf(set, sizeof set,
+                 "%.90s " NO_VAL "resolution_distill.enabled=false student.trainable=heads student.weights=%s", sets[i],
+                 file);
+        run_both(state, j, 2, 2, 1, set, true);
+        check_ranks(j, set);
+        assert_int_equal(differing(&j->alone, &j->rank[0], &compared), 0);
+        for (int k = 0; k < drawn.s.graphs.slots.n; k++) {
+            const dram_slot *slot = drawn.s.graphs.slots.at[k];
+            if (strcmp(slot->group, "student") != 0) continue;
+            int64_t bytes;
+            void *x = bytes_of(&drawn, slot, &bytes), *y = bytes_of(&j->rank[1], slot, &bytes);
+            assert_memory_equal(x, y, (size_t)bytes);
+            trunk++;
+            free(x);
+            free(y);
+        }
+        assert_true(trunk > 100);
+        end_both(j);
+        free(j);
+    }
+    end(&drawn);
+}
+
 static double slot_distance(trainer *a, trainer *b, const char *part)
 {
     const dram_slots *slots = &a->s.graphs.slots;
@@ -346,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_vit_is_clipped),
         cmocka_unit_test(a_vit_of_another_type),
         cmocka_unit_test(a_regnet),
+        cmocka_unit_test(a_frozen_trunk),
         cmocka_unit_test(statistics_of_all_ranks),
         cmocka_unit_test(a_teacher_in_shards),
         cmocka_unit_test(accumulating_ranks),

@@ -77,6 +77,11 @@ static void sgd(void **state)
             4, 1);
 }
 
+static void mean_of_weights(void **state)
+{
+    compare(state, WITHOUT_SAM "train.steps=3 resolution_distill.target=mean resolution_distill.mean_decay=0.15", 3, 1);
+}
+
 static void low_precision(void **state)
 {
     compare(state, "train.steps=4 train.precision=bf16 sam_distill.teacher.precision=bf16 optim.state=int8", 4, 2);
@@ -208,6 +213,7 @@ int main(void)
         /* what a device keeps from step to step; train/cuda_graph has the rest */
         cmocka_unit_test(fused),
         cmocka_unit_test(micro_batches),
+        cmocka_unit_test(mean_of_weights),
         cmocka_unit_test(low_precision),
         cmocka_unit_test(kept_target),
     };

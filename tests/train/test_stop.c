@@ -35,7 +35,8 @@ static int setup(void **state)
 {
     char bad[64];
     if (runs_setup(state) != 0) return -1;
-    if (dram_synth_write(in_dir(state, "held"), HELD, 5, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK) return -1;
+    if (dram_synth_write(in_dir(state, "held"), HELD, DRAM_SYNTH_PLAIN, 5, SCENE_HEIGHT, SCENE_WIDTH) != DRAM_OK)
+        return -1;
     snprintf(bad, sizeof bad, "held/images/%05dbad.jpg", BAD_AT - 1); /* behind 00005.jpg */
     put_file(in_dir(state, bad), "no image", 8);
     dram_log_set_sink(hear, NULL);

@@ -69,6 +69,7 @@ static inline void begin_on(void **state, trainer *t, const char *set, const dra
     if (status == DRAM_OK) status = dram_exec_open(t->s.device, t->s.plan, &t->s.exec);
     if (status == DRAM_OK) status = dram_weights_draw(&t->s);
     if (status == DRAM_OK) status = dram_weights_load_config(&t->s);
+    if (status == DRAM_OK) status = dram_weights_begin_mean(&t->s);
     if (status == DRAM_OK) status = dram_feed_open(&t->s.graphs, &t->feed);
     if (status != DRAM_OK) fail_msg("%s: %s", set, dram_error_text());
     t->loss_scale = t->s.graphs.scaled ? 256 : 1;

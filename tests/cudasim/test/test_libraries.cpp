@@ -229,6 +229,89 @@ void test_refusals_are_said(void **)
                      1);
 }
 
+/* A bf16 tensor of these bits. */
+void half(dram_tensor *t, std::vector<int64_t> sizes, uint16_t bits = 0)
+{
+    if (t->data) OK(cudaFree(t->data));
+    t->shape = shape_of(sizes);
+    t->dtype = DRAM_BF16;
+    uint16_t *data = on_device<uint16_t>(count_of(sizes));
+    put(data, std::vector<uint16_t>(count_of(sizes), bits));
+    t->data = data;
+}
+
+/* A bias of 16 bits is the library's to add, by itself or before a GELU; where it refuses, dram's own kernel adds it,
+ * and both give the same. */
+void test_low_bias(void **)
+{
+    enum { ONE = 0x3f80, NINE = 0x4110 }; /* bf16; GELU of nine is nine, rounded */
+    for (const char *how : {"", "none", "refuse"}) {
+        device d;
+        lines.clear();
+        d.context.says = 1;
+        d.args.n_in = 3;
+        half(&d.args.in[0], {ROWS, IN}, ONE);
+        half(&d.args.in[1], {OUT, IN}, ONE);
+        half(&d.args.in[2], {OUT}, ONE);
+        half(&d.args.out[0], {ROWS, OUT});
+        setenv("CUDASIM_LIBRARIES", how, 1);
+        dram_log_set_sink(keep, nullptr);
+        for (int act : {DRAM_ACT_NONE, DRAM_ACT_GELU}) {
+            d.attr.act = act;
+            assert_int_equal(dram_cuda_linear(&d.args), DRAM_OK);
+            OK(cudaStreamSynchronize(d.context.stream));
+            for (uint16_t bits : get(static_cast<const uint16_t *>(d.args.out[0].data), ROWS * OUT))
+                assert_int_equal(bits, NINE);
+        }
+        dram_log_set_sink(nullptr, nullptr);
+        unsetenv("CUDASIM_LIBRARIES");
+        assert_int_equal(lines_with("b transposed, with a bias, bf16 to bf16, aligned 256 256 256 256"),
+                         how[0] == 'r' ? 2 : 1);
+        assert_int_equal(lines_with("cuBLASLt's algorithm"), strcmp(how, "none") == 0 ? 0 : 1);
+        assert_int_equal(lines_with("conv_tile.cu, since the library refused"), *how ? 1 : 0);
+    }
+}
+
+/* The linears of SAM's encoders, 8 images at 1024: the library is asked and has an algorithm for each. They are not run:
+ * that fails, after the choice, before an address is looked at. */
+void test_teachers_linears(void **)
+{
+    enum { TOKENS = 8 * 64 * 64 };
+    setenv("CUDASIM_LIBRARIES", "fail", 1);
+    for (int64_t width : {768, 1024, 1280})
+        for (dram_dtype dtype : {DRAM_BF16, DRAM_F16}) {
+            const int64_t sizes[][2] = {{width, 3 * width}, {width, width}, {width, 4 * width}, {4 * width, width}};
+            device d;
+            lines.clear();
+            d.context.says = 1;
+            d.args.n_in = 3;
+            d.args.workspace_bytes = 8 << 20;
+            dram_log_set_sink(keep, nullptr);
+            for (const auto &size : sizes) {
+                d.args.in[0].shape = shape_of({8, 64, 64, size[0]});
+                d.args.in[1].shape = shape_of({size[1], size[0]});
+                d.args.in[2].shape = shape_of({size[1]});
+                d.args.out[0].shape = shape_of({8, 64, 64, size[1]});
+                dram_tensor *const all[] = {&d.args.in[0], &d.args.in[1], &d.args.in[2], &d.args.out[0]};
+                for (dram_tensor *t : all) {
+                    t->dtype = dtype;
+                    t->data = reinterpret_cast<void *>(static_cast<uintptr_t>(1) << 40);
+                }
+                assert_int_equal(dram_cuda_linear(&d.args), DRAM_ERR_RUN);
+                dram_error_clear();
+                for (dram_tensor *t : all) t->data = nullptr;
+                char what[200];
+                snprintf(what, sizeof what, "product m %d, n %d, k %d, b transposed, with a bias, ", (int)TOKENS,
+                         (int)size[1], (int)size[0]);
+                assert_int_equal(lines_with(what), 1);
+            }
+            dram_log_set_sink(nullptr, nullptr);
+            assert_int_equal(lines.size(), 4);
+            assert_int_equal(lines_with("cuBLASLt's algorithm 66"), 4);
+        }
+    unsetenv("CUDASIM_LIBRARIES");
+}
+
 /* What 16 bits keep from the libraries. */
 void test_own_kernels_are_said(void **)
 {
@@ -236,14 +319,6 @@ void test_own_kernels_are_said(void **)
     lines.clear();
     d.context.says = 1;
     dram_log_set_sink(keep, nullptr);
-    auto half = [&](dram_tensor *t, std::vector<int64_t> sizes) {
-        if (t->data) OK(cudaFree(t->data));
-        t->shape = shape_of(sizes);
-        t->dtype = DRAM_BF16;
-        uint16_t *data = on_device<uint16_t>(count_of(sizes));
-        put(data, std::vector<uint16_t>(count_of(sizes)));
-        t->data = data;
-    };
     d.args.n_in = 3;
     half(&d.args.in[0], {ROWS, IN});
     half(&d.args.in[1], {OUT, IN});
@@ -410,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_convolution_is_chosen_once),
         cmocka_unit_test(test_choices_are_said),
         cmocka_unit_test(test_refusals_are_said),
+        cmocka_unit_test(test_low_bias),
+        cmocka_unit_test(test_teachers_linears),
         cmocka_unit_test(test_own_kernels_are_said),
         cmocka_unit_test(test_refused_at_the_run),
         cmocka_unit_test(test_failed_run_is_explained),

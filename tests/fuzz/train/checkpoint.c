@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data + 1, n);
     if (seal) n = sealed(data + 1, size - 1, text);
     put_in_folder("step-00000001/checkpoint.json", text, n);
-    dram_status status = dram_checkpoint_verify(path_in_folder("step-00000001"), &root);
+    dram_status status = dram_checkpoint_verify(path_in_folder("step-00000001"), NULL, &root);
     if (status == DRAM_OK) {
         must(root && !*dram_error_text());
         check_files(root);
