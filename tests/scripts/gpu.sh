@@ -201,21 +201,23 @@ told '^benchmark *skipped .*does not fit'
 
 printf '#!/bin/sh\nsleep 0.3\necho "[  PASSED  ] 1 test(s)."\n' | program tests/test_ops_all
 seen=0
-for signal in TERM TERM INT HUP KILL; do
+for signal in TERM TERM HUP KILL; do # a shell has what it starts behind it ignore INT
   rm -rf "$work/check" "$work/check.tar.gz"
   setsid env DRAM_BUILD="$work" DRAM_BENCH_PYTHON="$work/python" scripts/gpu_check.sh "$work/check" >"$work/said" 2>&1 &
   check=$!
-  while [ ! -s "$work/check/record.txt" ]; do sleep 0.05; done
+  word=one
+  [ "$seen" -gt 0 ] || word=' ok  ' # the first has done a part
+  while ! grep -qs "$word" "$work/check/record.txt"; do sleep 0.05; done
   sleep "0.$((RANDOM % 10))"
   kill -$signal $check
   wait $check 2>/dev/null || true
   told '^one GPU, 80 bytes$'
-  seen=$((seen + $(grep -c ' ok  ' "$work/check/record.txt" || true)))
+  told "$word"
+  seen=1
   if [ $signal = KILL ]; then continue; fi
   told "; ended by SIG$signal$"
   tar -xzOf "$work/check.tar.gz" check/record.txt | cmp - "$work/check/record.txt" || fail "what is packed is another record"
 done
-[ "$seen" -gt 0 ] || fail "no part was ever kept"
 
 # ---- its folder ----
 
