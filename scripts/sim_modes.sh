@@ -11,6 +11,9 @@ arguments 0 any "$@"
 cd "$(dirname "$0")/.." || exit 1
 preset=${1:-asan}
 modes=("${@:2}")
+for word in "$preset=" "${modes[@]}"; do
+  case $word in asan= | sim= | CUDASIM_*=*) ;; *) usage >&2; exit 2 ;; esac
+done
 [ ${#modes[@]} -gt 0 ] || modes=(CUDASIM_LIBRARIES=none CUDASIM_LIBRARIES=poor CUDASIM_LIBRARIES=refuse CUDASIM_SUMS=fp32
   CUDASIM_CAPTURE=forbid CUDASIM_CAPTURE=memory CUDASIM_SCHEDULE=late CUDASIM_ORDER=forward CUDASIM_ORDER=reverse)
 out=build/sim-modes/$preset
