@@ -6,7 +6,7 @@
 # with dram, time, scripts/, bench/, build/, cmake, ctest, or NAME=VALUE before one of those; it must exit with 0. What is
 # not run is told, with the reason. A code block that begins with `# NAME.yaml` is put into that file, for the commands after
 # it. Local links and their anchors must exist. What scripts write (tiers.sh, the planned tables of claims.sh, results.sh
-# --page) must stay as it is when it is written again.
+# --page, teach.sh --page) must stay as it is when it is written again.
 # Markers, each on a line of its own, say more:
 #
 #   <!-- check: COMMAND -->       the code block or table that follows is what COMMAND prints. A line `...` in it stands for
@@ -41,8 +41,8 @@ not_run=(
   '*scripts/deps.sh*' 'installs packages'
   '*scripts/@(build|nvcc|gpu_bundle).sh*|cmake *|*-B build/*' 'builds'
   'ctest *|*scripts/@(test|check_all|check_pages|same|quickstart|teacher).sh*' 'takes minutes'
-  '*scripts/@(bench|ablation|claims|results).sh*|*bench/*.sh*' 'measures or trains for minutes'
-  '*scripts/@(gpu_check|spills).sh*|*gpu-bundle*' 'needs a GPU or its compiler'
+  '*scripts/@(bench|ablation|claims|results|teach).sh*|*bench/*.sh*' 'measures or trains for minutes'
+  '*scripts/@(gpu_check|sass|spills).sh*|*gpu-bundle*' 'needs a GPU or its compiler'
   '*scripts/tiers.sh*|*scripts/check_docs.sh*' 'is run below'
   '*build/release/bench_@(conv|attention|gelu|gpu)*|*--calibrate*' 'measures this machine'
   'build/release/tests/*' 'trains'
@@ -241,7 +241,7 @@ done
 
 if [ $# = 0 ]; then
   # The other sections of claims.sh measure.
-  for command in "scripts/tiers.sh --write" "scripts/results.sh --page" \
+  for command in "scripts/tiers.sh --write" "scripts/results.sh --page" "scripts/teach.sh --page" \
     "scripts/claims.sh --write half_side canvas model_type sr_scale precision patches"; do
     commands=$((commands + 1))
     if (cd "$there" && bash -c "$command") >"$work/out" 2>"$work/err"; then

@@ -29,12 +29,12 @@ find_dram() {
   dram=${DRAM:-build/release/dram}
 }
 
-# scenes NAME COUNT SEED: scenes/NAME, made if it is not there; always the same
+# scenes NAME COUNT SEED [STYLE]: scenes/NAME, made if it is not there; always the same
 scenes() {
   [ -d "scenes/$1" ] && return
   rm -rf "scenes/$1.part"
   mkdir -p scenes
-  "$dram" synth "scenes/$1.part" --count "$2" --seed "$3" >/dev/null
+  "$dram" synth "scenes/$1.part" --count "$2" --seed "$3" --style "${4:-plain}" >/dev/null
   mv "scenes/$1.part" "scenes/$1"
   echo "$2 synthetic scenes in scenes/$1" >&2
 }

@@ -41,11 +41,13 @@ struct job {
 struct region {
     int image, head, y0, x0, rows, cols, queries;
     int first; /* token of its corner */
+    int from;  /* the first query of whoever asks; here, and not in registers of every thread */
 };
 
-__device__ static inline region region_of(const job &j, int index)
+__device__ static inline region region_of(const job &j, int index, int from)
 {
     region r;
+    r.from = from;
     int windows = j.across * j.down, window = index % windows;
     r.head = index / windows % j.heads;
     r.image = index / windows / j.heads;
@@ -77,23 +79,26 @@ __device__ static inline int64_t lse_at(const job &j, const region &r, int token
 
 /* ---- moving rows ---- */
 
-/* Rows [rows, D] of a tile from those of a head, `stride` numbers apart; token(row) < 0: zeros. Committed by the
- * caller. */
+/* Rows [rows, D] of a tile from those of a head, `stride` numbers apart; token(row) < 0: zeros. Number by number. */
+template <typename T, int D, typename F>
+__device__ DRAM_INLINE void load_numbers(const job &j, const T *from, int stride, T *tile, int rows, F token)
+{
+    for (int i = (int)threadIdx.x; i < rows * D; i += (int)blockDim.x) {
+        int row = i / D, c = i % D, at = token(row);
+        tile[row * ROW<D> + c] = at >= 0 && c < j.d ? from[(int64_t)at * stride + c] : dram_to<T>(0);
+    }
+}
+
+/* The same, 16 bytes at a time where that can be. Committed by the caller. */
 template <typename T, int D, typename F>
 __device__ DRAM_INLINE void load_rows(const job &j, const T *from, int stride, T *tile, int rows, F token)
 {
-    if (j.vectors) {
-        constexpr int V = dram_vector<T>, EACH = D / V;
-        for (int i = (int)threadIdx.x; i < rows * EACH; i += (int)blockDim.x) {
-            int row = i / EACH, c = i % EACH * V, at = token(row);
-            bool take = at >= 0 && c < j.d;
-            dram_copy16(tile + row * ROW<D> + c, take ? from + (int64_t)at * stride + c : from, take);
-        }
-    } else {
-        for (int i = (int)threadIdx.x; i < rows * D; i += (int)blockDim.x) {
-            int row = i / D, c = i % D, at = token(row);
-            tile[row * ROW<D> + c] = at >= 0 && c < j.d ? from[(int64_t)at * stride + c] : dram_to<T>(0);
-        }
+    if (!j.vectors) return load_numbers<T, D>(j, from, stride, tile, rows, token);
+    constexpr int V = dram_vector<T>, EACH = D / V;
+    for (int i = (int)threadIdx.x; i < rows * EACH; i += (int)blockDim.x) {
+        int row = i / EACH, c = i % EACH * V, at = token(row);
+        bool take = at >= 0 && c < j.d;
+        dram_copy16(tile + row * ROW<D> + c, take ? from + (int64_t)at * stride + c : from, take);
     }
 }
 
@@ -145,31 +150,61 @@ __device__ static inline span span_of(const region &r, int from, int n, bool ver
 }
 
 /* For 16 queries i, at positions p_i within `reach`, and keys `key0` .. + keys of `size` along an axis:
- * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1]. q: the first one's row. */
-template <typename T, int D>
-__device__ DRAM_INLINE void relative(const float *table, int d, int size, const T *q, const int *position, span reach,
-                                     int key0, int keys, float *to, int by_query, int by_key)
+ * to[i * by_query + (key - key0) * by_key] = log2(e) q_i . table[p_i - key + size - 1], the table as `TABLE` pieces.
+ * q: the first one's row. WHOLE: d = D, and the table's rows are met two numbers at a time, all of a step's before its
+ * products. */
+template <typename T, int D, int TABLE, bool WHOLE>
+__device__ DRAM_INLINE void relative_by(const float *table, int d, int size, const T *q, const int *position,
+                                        span reach, int key0, int keys, float *to, int by_query, int by_key)
 {
-    int g = group_of(), t = quarter_of();
+    constexpr int P = traits<T>::EXACT, STEPS = D / 16;
+    int lane = dram_thread_again() % 32, g = lane / 4, t = lane % 4;
     int lowest = reach.low - (key0 + keys - 1) + size - 1, count = reach.high - reach.low + keys;
     int place[2] = {position[g] + size - 1 - key0, position[g + 8] + size - 1 - key0};
+    auto add_products = [&](int k, const uint32_t(&b)[TABLE][2], float(&s)[4]) {
+        uint32_t a[P][4];
+        if constexpr (P == traits<T>::PIECES)
+            load_a<T, D>(q, 0, k, a);
+        else
+            gather_a([=](int i, int c) { return dram_float(q[i * ROW<D> + k + c]); }, a);
+        multiply<dram_bf16>(s, a, b);
+    };
+    DRAM_ROLLED
     for (int r0 = 0; r0 < count; r0 += 8) {
         float s[4] = {};
-        DRAM_ROLLED
-        for (int k = 0; k < D; k += 16) {
-            constexpr int P = traits<T>::EXACT;
-            uint32_t a[P][4], b[3][2];
-            if constexpr (P == traits<T>::PIECES)
-                load_a<T, D>(q, 0, k, a);
-            else
-                gather_a([=](int i, int c) { return dram_float(q[i * ROW<D> + k + c]); }, a);
-            gather_b(
-                [=](int c, int n) {
-                    int row = lowest + r0 + n;
-                    return row < 2 * size - 1 && k + c < d ? table[row * d + k + c] : 0.0f;
-                },
-                b);
-            multiply<dram_bf16>(s, a, b);
+        int row = lowest + r0 + g; /* those beyond the table are no key's */
+        if constexpr (WHOLE) {
+            const float *from = table + min(row, 2 * size - 2) * D + 2 * t;
+            dram_pack<float, 2> pairs[STEPS][2];
+            DRAM_UNROLL
+            for (int k = 0; k < STEPS; k++) {
+                DRAM_UNROLL
+                for (int i = 0; i < 2; i++) pairs[k][i] = dram_load<float, 2>(from + 16 * k + 8 * i);
+            }
+            DRAM_UNROLL
+            for (int k = 0; k < STEPS; k++) {
+                uint32_t b[TABLE][2];
+                DRAM_UNROLL
+                for (int i = 0; i < 2; i++) {
+                    uint32_t pieces[TABLE];
+                    split<dram_bf16>(pairs[k][i].at[0], pairs[k][i].at[1], pieces);
+                    DRAM_UNROLL
+                    for (int p = 0; p < TABLE; p++) b[p][i] = pieces[p];
+                }
+                add_products(16 * k, b, s);
+            }
+        } else {
+            DRAM_ROLLED
+            for (int k = 0; k < D; k += 16) {
+                uint32_t b[TABLE][2];
+                gather_b(
+                    [=](int c, int n) {
+                        int its = lowest + r0 + n;
+                        return its < 2 * size - 1 && k + c < d ? table[its * d + k + c] : 0.0f;
+                    },
+                    b);
+                add_products(k, b, s);
+            }
         }
         DRAM_UNROLL
         for (int e = 0; e < 4; e++) {
@@ -177,6 +212,17 @@ __device__ DRAM_INLINE void relative(const float *table, int d, int size, const 
             if (key >= 0 && key < keys) to[(g + e / 2 * 8) * by_query + key * by_key] = s[e] * LOG2E;
         }
     }
+}
+
+template <typename T, int D, int TABLE>
+__device__ DRAM_INLINE void relative(const float *table, int d, int size, const T *q, const int *position, span reach,
+                                     int key0, int keys, float *to, int by_query, int by_key)
+{
+    if (sizeof(T) == 2 && D > 16 && d == D)
+        relative_by<T, D, TABLE, (sizeof(T) == 2 && D > 16)>(table, d, size, q, position, reach, key0, keys, to,
+                                                             by_query, by_key);
+    else
+        relative_by<T, D, TABLE, false>(table, d, size, q, position, reach, key0, keys, to, by_query, by_key);
 }
 
 /* Numbers from one query's factors to the next: odd, and an odd number of whole blocks, for the banks' sake. */
@@ -194,22 +240,31 @@ template <typename T> struct queries {
     T *q;             /* [16 warps, ROW] */
     int *place[2];    /* [16 warps]: their rows and columns in the region */
     float *factor[2]; /* [16 warps, ld] */
-    int ld[2], from;  /* from: the block's first query */
-    int at[2];        /* the first key that the factors are for, -1: none */
+    int ld[2];
+    int at[2]; /* the first key that the factors are for, -1: none */
 };
 
 /* The factors of the warp's queries for the rows from key0 on (axis 0), or the columns. */
-template <typename T, int D>
+template <typename T, int D, int TABLE>
+__device__ DRAM_INLINE void make_factor(const job &j, const region &r, const queries<T> &q, int axis, int key0)
+{
+    int first = dram_thread_again() / 32 * 16, size = axis ? j.sw : j.sh, ld = axis ? q.ld[1] : q.ld[0];
+    const int *place = (axis ? q.place[1] : q.place[0]) + first;
+    const float *table = axis ? j.rel_w : j.rel_h;
+    float *to = (axis ? q.factor[1] : q.factor[0]) + first * ld;
+    span reach = span_of(r, r.from + first, 16, axis == 0);
+    __syncwarp();
+    relative<T, D, TABLE>(table, j.d, size, q.q + first * ROW<D>, place, reach, key0, min((int)CHUNK, size - key0), to,
+                          ld, 1);
+    __syncwarp();
+}
+
+/* The same, unless they are there. */
+template <typename T, int D, int TABLE = 3>
 __device__ DRAM_INLINE void need_factor(const job &j, const region &r, queries<T> &q, int axis, int key0)
 {
     if ((axis ? q.at[1] : q.at[0]) == key0) return;
-    int first = warp_of() * 16, size = axis ? j.sw : j.sh, ld = axis ? q.ld[1] : q.ld[0];
-    const int *place = (axis ? q.place[1] : q.place[0]) + first;
-    __syncwarp();
-    relative<T, D>(axis ? j.rel_w : j.rel_h, j.d, size, q.q + first * ROW<D>, place,
-                   span_of(r, q.from + first, 16, axis == 0), key0, min((int)CHUNK, size - key0),
-                   (axis ? q.factor[1] : q.factor[0]) + first * ld, ld, 1);
-    __syncwarp();
+    make_factor<T, D, TABLE>(j, r, q, axis, key0);
     if (axis)
         q.at[1] = key0;
     else
@@ -222,9 +277,9 @@ template <typename T, int D>
 __device__ DRAM_INLINE void take_queries(const job &j, const region &r, const queries<T> &q, int rows)
 {
     load_rows<T, D>(j, part_of<T>(j, r, 0), 3 * j.dim, q.q, rows,
-                    [&](int i) { return q.from + i < r.queries ? token_of(j, r, q.from + i) : -1; });
+                    [&](int i) { return r.from + i < r.queries ? token_of(j, r, r.from + i) : -1; });
     for (int i = (int)threadIdx.x; i < rows; i += (int)blockDim.x) {
-        int query = min(q.from + i, r.queries - 1);
+        int query = min(r.from + i, r.queries - 1);
         q.place[0][i] = query / r.cols;
         q.place[1][i] = query % r.cols;
     }
@@ -320,7 +375,7 @@ __device__ DRAM_INLINE float over_sum(const padding &p)
     return p.h.real * p.w.over + p.h.over * (p.w.real + p.w.over);
 }
 
-template <typename T, int D>
+template <typename T, int D, int TABLE = 3>
 __device__ DRAM_INLINE void find_padding(const job &j, const region &r, queries<T> &q, padding (&p)[2])
 {
     int g = group_of(), t = quarter_of(), first = warp_of() * 16;
@@ -331,7 +386,7 @@ __device__ DRAM_INLINE void find_padding(const job &j, const region &r, queries<
         axis_sums s[2] = {{-INFINITY, 0, 0}, {-INFINITY, 0, 0}};
         DRAM_ROLLED
         for (int key0 = (size - 1) / CHUNK * CHUNK; key0 >= 0; key0 -= CHUNK) { /* ends with what comes first later */
-            need_factor<T, D>(j, r, q, axis, key0);
+            need_factor<T, D, TABLE>(j, r, q, axis, key0);
             const float *terms = (axis ? q.factor[1] : q.factor[0]) + (first + g) * ld;
             add_terms(terms, min((int)CHUNK, size - key0), real - key0, s[0]);
             add_terms(terms + 8 * ld, min((int)CHUNK, size - key0), real - key0, s[1]);

@@ -60,10 +60,10 @@ __device__ DRAM_INLINE void patch_factors(const job &j, const region &r, int fro
     DRAM_ROLLED
     for (int task = warp_of(); task < 2 * TILE / 16; task += warps) {
         int axis = task % 2, first = task / 2 * 16, size = axis ? j.sw : j.sh, key0 = axis ? p.x0 : p.y0;
-        relative<T, D>(axis ? j.rel_w : j.rel_h, j.d, size, s.q + first * ROW<D>,
-                       (axis ? s.place[1] : s.place[0]) + first, span_of(r, from + first, 16, axis == 0), key0,
-                       min(axis ? ACROSS : 2 * warps, size - key0), (axis ? p.factor[1] : p.factor[0]) + first, 1,
-                       STRIDE);
+        relative<T, D, 3>(axis ? j.rel_w : j.rel_h, j.d, size, s.q + first * ROW<D>,
+                          (axis ? s.place[1] : s.place[0]) + first, span_of(r, from + first, 16, axis == 0), key0,
+                          min(axis ? ACROSS : 2 * warps, size - key0), (axis ? p.factor[1] : p.factor[0]) + first, 1,
+                          STRIDE);
     }
 }
 
@@ -141,7 +141,7 @@ template <typename T, int D> __global__ void __launch_bounds__(MOST_WARPS * 32, 
 {
     DRAM_SHARED_DYNAMIC(unsigned char, room);
     DRAM_SHARED(region, of_block, [1]);
-    if (threadIdx.x == 0) of_block[0] = region_of(j, (int)blockIdx.x / j.tiles);
+    if (threadIdx.x == 0) of_block[0] = region_of(j, (int)blockIdx.x / j.tiles, 0);
     __syncthreads();
     const region &r = of_block[0];
     int rows = (int)blockDim.x / 2, across = blocks_of(j.most_cols, ACROSS), index = (int)blockIdx.x % j.tiles;

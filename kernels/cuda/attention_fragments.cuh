@@ -146,7 +146,25 @@ __device__ DRAM_INLINE void load_b_transposed(const T *tile, int row, int column
     }
 }
 
-/* products [16, TILE]: rows `row` .. + 16 of a x the rows of b, transposed. */
+/* products [16, 8 N] += rows `row` .. + 16 of a x the first 8 N rows of b, transposed. ROUNDS of the loop in a row. */
+template <typename T, int D, int ROUNDS, int N>
+__device__ DRAM_INLINE void add_row_products(const T *a_tile, int row, const T *b_tile, float (&products)[N][4])
+{
+    DRAM_UNROLL_BY(ROUNDS)
+    for (int k = 0; k < D; k += 16) {
+        uint32_t a[traits<T>::PIECES][4];
+        load_a<T, D>(a_tile, row, k, a);
+        DRAM_UNROLL
+        for (int n = 0; n < N; n += 2) {
+            uint32_t b[2][traits<T>::PIECES][2];
+            load_b<T, D>(b_tile, 8 * n, k, b);
+            multiply<typename traits<T>::piece>(products[n], a, b[0]);
+            multiply<typename traits<T>::piece>(products[n + 1], a, b[1]);
+        }
+    }
+}
+
+/* products [16, TILE]: the same, and nothing before. */
 template <typename T, int D>
 __device__ DRAM_INLINE void row_products(const T *a_tile, int row, const T *b_tile, float (&products)[TILE / 8][4])
 {
@@ -155,30 +173,19 @@ __device__ DRAM_INLINE void row_products(const T *a_tile, int row, const T *b_ti
         DRAM_UNROLL
         for (int e = 0; e < 4; e++) products[b][e] = 0;
     }
-    DRAM_UNROLL_BY(sizeof(T) == 2 ? 2 : 1)
-    for (int k = 0; k < D; k += 16) {
-        uint32_t a[traits<T>::PIECES][4];
-        load_a<T, D>(a_tile, row, k, a);
-        DRAM_UNROLL
-        for (int n = 0; n < TILE; n += 16) {
-            uint32_t b[2][traits<T>::PIECES][2];
-            load_b<T, D>(b_tile, n, k, b);
-            multiply<typename traits<T>::piece>(products[n / 8], a, b[0]);
-            multiply<typename traits<T>::piece>(products[n / 8 + 1], a, b[1]);
-        }
-    }
+    add_row_products<T, D, sizeof(T) == 2 ? 2 : 1>(a_tile, row, b_tile, products);
 }
 
-/* sum [16, D] = keep sum + factor weights [16, TILE] x the tile's rows, the weights as P pieces as they come out of
- * products; keep: of rows g and g + 8. What a tile gives is summed apart, so that a long sum is one of fp32
+/* sum [16, D] = keep sum + factor weights [16, 8 N] x the tile's first rows, the weights as P pieces as they come out
+ * of products; keep: of rows g and g + 8. What a tile gives is summed apart, so that a long sum is one of fp32
  * additions. */
-template <typename T, int D, int P>
-__device__ DRAM_INLINE void add_weighted(const float (&x)[TILE / 8][4], const T *tile, float keep0, float keep1,
-                                         float factor, float (&sum)[D / 8][4])
+template <typename T, int D, int P, int N>
+__device__ DRAM_INLINE void add_weighted(const float (&x)[N][4], const T *tile, float keep0, float keep1, float factor,
+                                         float (&sum)[D / 8][4])
 {
-    uint32_t a[TILE / 16][P][4];
+    uint32_t a[N / 2][P][4];
     DRAM_UNROLL
-    for (int k = 0; k < TILE / 16; k++) {
+    for (int k = 0; k < N / 2; k++) {
         DRAM_UNROLL
         for (int i = 0; i < 4; i++) {
             const float(&four)[4] = x[2 * k + i / 2];
@@ -191,9 +198,10 @@ __device__ DRAM_INLINE void add_weighted(const float (&x)[TILE / 8][4], const T 
     DRAM_UNROLL
     for (int n = 0; n < D; n += 16) {
         float s[2][4] = {};
-        if (sizeof(T) == 4) __syncwarp(); /* no loads ahead of it, which would need more registers than there are */
+        if (sizeof(T) == 4 || N * D > 512)
+            __syncwarp(); /* no loads ahead of it, which would need more registers than there are */
         DRAM_UNROLL
-        for (int k = 0; k < TILE / 16; k++) {
+        for (int k = 0; k < N / 2; k++) {
             uint32_t b[2][traits<T>::PIECES][2];
             load_b_transposed<T, D>(tile, 16 * k, n, b);
             multiply<typename traits<T>::piece>(s[0], a[k], b[0]);

@@ -40,19 +40,18 @@ template <typename T> struct query_tile {
 enum { OF_WEIGHT = 6, OF_GRADIENT = 7 };
 
 template <typename T, int D>
-__device__ DRAM_INLINE void take_saved(const job &j, const region &r, const queries<T> &q, const query_tile<T> &m,
-                                       int rows)
+__device__ DRAM_INLINE void take_saved(const job &j, const region &r, const query_tile<T> &m, int rows)
 {
     const T *dout = static_cast<const T *>(j.dout) + r.head * j.d;
     load_rows<T, D>(j, dout, j.dim, m.dout, rows,
-                    [&](int i) { return q.from + i < r.queries ? token_of(j, r, q.from + i) : -1; });
+                    [&](int i) { return r.from + i < r.queries ? token_of(j, r, r.from + i) : -1; });
     dram_copy_commit();
     dram_copy_wait<0>();
     __syncthreads();
     int t = quarter_of();
     DRAM_UNROLL
     for (int half = 0; half < 2; half++) {
-        int i = warp_of() * 16 + group_of() + 8 * half, query = q.from + i;
+        int i = warp_of() * 16 + group_of() + 8 * half, query = r.from + i;
         int token = query < r.queries ? token_of(j, r, query) : -1;
         const T *out = static_cast<const T *>(j.saved_out) + (int64_t)token * j.dim + r.head * j.d;
         float sum = 0;
@@ -203,7 +202,7 @@ __device__ DRAM_INLINE void factor_to_queries(const job &j, const region &r, con
     int ld = axis ? q.ld[1] : q.ld[0];
     const float *table = axis ? j.rel_w : j.rel_h, *dfactor = (axis ? m.dfactor[1] : m.dfactor[0]) + first * ld;
     const int *place = (axis ? q.place[1] : q.place[0]) + first;
-    span reach = span_of(r, q.from + first, 16, axis == 0);
+    span reach = span_of(r, r.from + first, 16, axis == 0);
     int lowest = reach.low - (key0 + keys - 1) + size - 1, count = reach.high - reach.low + keys;
     DRAM_ROLLED
     for (int r0 = lowest; r0 < lowest + count; r0 += 16) {
@@ -241,7 +240,7 @@ __device__ DRAM_INLINE void factor_to_table(const job &j, const region &r, const
     int g = group_of(), t = quarter_of(), warps = (int)(blockDim.x / 32);
     const float *dfactor = axis ? m.dfactor[1] : m.dfactor[0];
     const int *place = axis ? q.place[1] : q.place[0];
-    span reach = span_of(r, q.from, queries_here, axis == 0);
+    span reach = span_of(r, r.from, queries_here, axis == 0);
     int lowest = reach.low - (key0 + keys - 1) + size - 1, count = reach.high - reach.low + keys;
     DRAM_ROLLED
     for (int r0 = lowest + 16 * warp_of(); r0 < lowest + count; r0 += 16 * warps) {
@@ -317,7 +316,7 @@ __device__ DRAM_INLINE void query_gradients(const job &j, const region &r, queri
     float dq[D / 8][4] = {};
     q.at[0] = q.at[1] = -1;
     take_queries<T, D>(j, r, q, (int)blockDim.x / 2);
-    take_saved<T, D>(j, r, q, m, (int)blockDim.x / 2);
+    take_saved<T, D>(j, r, m, (int)blockDim.x / 2);
     if (padded) {
         of_padding<T, D>(j, r, q, m, dq);
         give_bias<T, D>(j, r, q, m, partial + 2 * (j.sh + j.sw - 1) * j.d);
@@ -345,7 +344,7 @@ __device__ DRAM_INLINE void query_gradients(const job &j, const region &r, queri
     T *row[2];
     DRAM_UNROLL
     for (int i = 0; i < 2; i++) {
-        int query = q.from + warp_of() * 16 + group_of() + 8 * i;
+        int query = r.from + warp_of() * 16 + group_of() + 8 * i;
         row[i] = nullptr;
         if (query < r.queries)
             row[i] = static_cast<T *>(j.dqkv) + (int64_t)token_of(j, r, query) * 3 * j.dim + r.head * j.d;
@@ -380,10 +379,9 @@ template <typename T, int D> __global__ void __launch_bounds__(MOST_WARPS * 32, 
     DRAM_ROLLED
     for (int item = begin; item < end; item++) {
         __syncthreads();
-        if (threadIdx.x == 0) of_block[0] = region_of(j, item / j.tiles);
+        if (threadIdx.x == 0) of_block[0] = region_of(j, item / j.tiles, item % j.tiles * rows);
         __syncthreads();
-        q.from = item % j.tiles * rows;
-        if (q.from < of_block[0].queries) query_gradients<T, D>(j, of_block[0], q, m, partial);
+        if (of_block[0].from < of_block[0].queries) query_gradients<T, D>(j, of_block[0], q, m, partial);
     }
 }
 

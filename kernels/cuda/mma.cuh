@@ -107,6 +107,27 @@ inline dram_sim_copies &dram_sim_copies_here() /* one for all files */
 }
 #endif
 
+/* threadIdx.x, read where it stands: neither it nor what is worked out from it takes registers over the loops around. */
+__device__ static inline int dram_thread_again()
+{
+#ifdef DRAM_CUDA_SIM
+    return (int)threadIdx.x;
+#else
+    int x;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+    return x;
+#endif
+}
+
+/* x, kept as it is in a register, and not what it was worked out from. */
+__device__ static inline int dram_kept(int x)
+{
+#ifndef DRAM_CUDA_SIM
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+
 /* ---- pairs of numbers in a register ---- */
 
 template <typename T> __device__ static inline uint32_t dram_pair(float low, float high);

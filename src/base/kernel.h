@@ -37,6 +37,7 @@ typedef struct {
     int first, count;          /* a part of a batch: its first image, and the images of the whole or of the part */
     int dtype;                 /* dram_dtype of the output, where the inputs do not tell it */
     int heads, window;         /* attention: window side, 0 = global */
+    int rounded;               /* attention: its weights may be rounded to the type of v, since no gradient comes by */
     int act;                   /* dram_act */
     int mode;                  /* dram_resize_mode, dram_embed_mode or dram_reduce_mode */
     int ranks;                 /* of collectives, and where there are shards: how many there are, at least 2; else 0 */

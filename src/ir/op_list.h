@@ -110,7 +110,7 @@
     /* x, gamma, dy, acc? -> dx (+ acc), dgamma, dbeta */ \
     X(layernorm_grad,       3, 4, 3, 0x000, 0x0, 0x00d, "---",  0, PLAIN,   COMPUTE, 0, SHAPES) \
     /* SAM's attention. qkv [N,H,W,3D] (q, k, v; each h x d), rel_h [2S-1,d], rel_w [2S-1,d] (S = window, or H and W), \
-       bias [3D] -> out [N,H,W,D], lse f32 [N,h,H,W]. attr: heads, window. Windows that reach over the edge hold padding \
+       bias [3D] -> out [N,H,W,D], lse f32 [N,h,H,W]. attr: heads, window, rounded. Windows that reach over the edge hold padding \
        tokens whose q, k, v are the bias; they are keys like any other. No L x L tensor, no bias tensor. */ \
     X(attention,            4, 4, 2, 0x00f, 0x3, 0x000, "--",   1, PRODUCT, COMPUTE, 0, HEADS) \
     /* qkv, rel_h, rel_w, bias, out, lse, dout -> dqkv, drel_h, drel_w, dbias (what the padding tokens' k and v receive) */ \

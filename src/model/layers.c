@@ -165,16 +165,18 @@ dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_
     return run_linear(l, a, x, DRAM_ACT_NONE);
 }
 
-static bool has_gradient(const dram_layers *l, dram_val v)
+bool dram_layer_detached(const dram_layers *l, const dram_val *in, int n)
 {
-    return v != DRAM_NONE && dram_value_at(l->g, v)->requires_grad;
+    for (int i = 0; i < n && !l->g->detached; i++)
+        if (in[i] != DRAM_NONE && dram_value_at(l->g, in[i])->requires_grad) return false;
+    return true;
 }
 
 dram_val dram_layer_linear_gelu_run(const dram_layers *l, const dram_affine *a, dram_val x)
 {
+    const dram_val in[] = {x, a->weight, a->bias};
     if (l->g->status != DRAM_OK) return DRAM_NONE;
-    if (l->g->detached || !(has_gradient(l, x) || has_gradient(l, a->weight) || has_gradient(l, a->bias)))
-        return run_linear(l, a, x, DRAM_ACT_GELU);
+    if (dram_layer_detached(l, in, 3)) return run_linear(l, a, x, DRAM_ACT_GELU);
     dram_val y = run_linear(l, a, x, DRAM_ACT_NONE);
     return DRAM_CALL(l->g, gelu, "gelu", NULL, y);
 }

@@ -56,6 +56,8 @@ dram_affine dram_layer_conv_weights(const dram_layers *l, const char *name, int 
 dram_val dram_layer_conv_run(const dram_layers *l, const dram_affine *a, dram_val x, dram_conv_layer conv);
 dram_affine dram_layer_linear_weights(const dram_layers *l, const char *name, int in, int out, float std);
 dram_val dram_layer_linear_run(const dram_layers *l, const dram_affine *a, dram_val x);
+/* Whether no gradient comes by a node that reads these, n of them; DRAM_NONE is none. */
+bool dram_layer_detached(const dram_layers *l, const dram_val *in, int n);
 /* With a GELU behind it: one node where no gradient comes by, else two, since GELU's gradient reads what goes into it.
  * The bits are the same. */
 dram_val dram_layer_linear_gelu_run(const dram_layers *l, const dram_affine *a, dram_val x);

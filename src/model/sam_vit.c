@@ -232,11 +232,13 @@ typedef struct {
 static dram_val block_of_group(const encoder *e, const block *b, const surroundings *s, dram_val x)
 {
     const dram_layers *l = e->l;
-    const dram_attr *attr = DRAM_ATTR(.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW);
+    dram_attr attr = {.heads = e->sizes->heads, .window = b->global ? 0 : WINDOW};
     dram_val y = dram_layer_norm_run(l, &b->norm1, x);
     int scope = dram_scope_push(e->g, "attn");
     y = dram_layer_linear_run(l, &b->qkv, y);
-    y = DRAM_CALL(e->g, attention, "", attr, y, s->rel_h, s->rel_w, s->padding);
+    if (e->g->status == DRAM_OK)
+        attr.rounded = dram_layer_detached(l, (dram_val[]){y, s->rel_h, s->rel_w, s->padding}, 4);
+    y = DRAM_CALL(e->g, attention, "", &attr, y, s->rel_h, s->rel_w, s->padding);
     y = dram_layer_linear_run(l, &b->proj, y);
     dram_scope_pop(e->g, scope);
     x = DRAM_CALL(e->g, add, "attn_sum", NULL, x, y);

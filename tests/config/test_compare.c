@@ -62,7 +62,7 @@ static void every_key_is_of_the_kind_that_is_meant(void **state)
         }
     }
     assert_int_equal(n[DRAM_RESUME_FREE], 20);
-    assert_int_equal(n[DRAM_RESUME_SAID], 16);
+    assert_int_equal(n[DRAM_RESUME_SAID], 17);
     assert_int_equal(n[DRAM_RESUME_REFUSED], 11);
     assert_true(n[DRAM_RESUME_LISTED] > 50);
 }

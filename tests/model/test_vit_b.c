@@ -93,8 +93,8 @@ int main(void)
     printf("skipped: vit_b at 1024 takes minutes with sanitizers; the release build runs it\n");
     return 77;
 #endif
-    const struct CMUnitTest tests[] = {cmocka_unit_test(vit_b_512), cmocka_unit_test(vit_b_1024),
-                                       cmocka_unit_test(vit_b_rounded_biases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(vit_b_512), cmocka_unit_test(vit_b_rounded_biases),
+                                       cmocka_unit_test(vit_b_1024)};
     openblas_set_num_threads(1); /* the kernels cut products into tasks themselves */
     dram_ops_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,10 @@
  *
  * In bf16 and f16 the gradients also see that `out` was rounded, through the sum over d of dout out that is taken from
  * each weight's gradient. With numbers up to 1 its error is about sqrt(d) / 3 roundings of a mean over the keys: less
- * than one up to d = 8, a few for wide heads and few keys, and a fraction where there are very many keys. */
+ * than one up to d = 8, a few for wide heads and few keys, and a fraction where there are very many keys. *
+ * Where no gradient comes by, attr.rounded, a GPU rounds each weight once to bf16 or f16: by u of it at most, 2^-8 or
+ * 2^-11. That moves `out` by u times the weighted mean of |v|, which is at most u here. The relative tables are 16 bits
+ * then, which is less than a twentieth of u. */
 #include <math.h>
 
 #include "optest.h"
@@ -111,7 +114,36 @@ static void sharpen(const optest_case *c, dram_rng *rng, double *const in[])
 #define GLOBAL_ZERO(NAME, N, H, W, HEADS, D) CASE(NAME, N, H, W, HEADS, D, 0, H, W, true, true)
 #define WINDOWS_ZERO(NAME, N, H, W, HEADS, D, S) CASE(NAME, N, H, W, HEADS, D, S, S, S, true, true)
 
+/* Forward alone: a kernel's tiles, with heads that have kernels of their own. */
+#define FORWARD(NAME, H, W, D, WINDOW, S_H, S_W)                                                                       \
+    {                                                                                                                  \
+        .name = NAME, .attr = {.heads = 1, .window = WINDOW}, .tol = TOL, .in = {                                      \
+            {OPTEST_SHAPE(1, H, W, 3 * D)},                                                                            \
+            {OPTEST_SHAPE(2 * S_H - 1, D), .low = -0.3, .high = 0.3},                                                  \
+            {OPTEST_SHAPE(2 * S_W - 1, D), .low = -0.3, .high = 0.3},                                                  \
+            {OPTEST_SHAPE(3 * D)}                                                                                      \
+        }                                                                                                              \
+    }
+#define ROUNDED(NAME, TYPE, H, W, D, WINDOW, S_H, S_W)                                                                 \
+    {                                                                                                                  \
+        .name = NAME, .attr = {.heads = 1, .window = WINDOW, .rounded = 1},                                            \
+        .tol = {1.05 * ((TYPE) == DRAM_BF16 ? 0x1p-8 : 0x1p-11), (TYPE) == DRAM_BF16 ? 0x1p-8 : 0x1p-11}, .in = {      \
+            {OPTEST_SHAPE(1, H, W, 3 * D), .dtype = TYPE},                                                             \
+            {OPTEST_SHAPE(2 * S_H - 1, D), .low = -0.3, .high = 0.3},                                                  \
+            {OPTEST_SHAPE(2 * S_W - 1, D), .low = -0.3, .high = 0.3},                                                  \
+            {OPTEST_SHAPE(3 * D)}                                                                                      \
+        }                                                                                                              \
+    }
+
 static const optest_case attention_cases[] = {
+    FORWARD("chunks of 32 and 3 columns, 5 rows, d 64", 5, 35, 64, 0, 5, 35),
+    FORWARD("chunks of 32 and 1 rows, d 80", 33, 4, 80, 0, 33, 4),
+    FORWARD("SAM's window, d 64", 14, 17, 64, 14, 14, 14),
+    ROUNDED("rounded, chunks of 32 and 3 columns, 5 rows, d 64", DRAM_BF16, 5, 35, 64, 0, 5, 35),
+    ROUNDED("rounded, chunks of 32 and 1 rows, d 80", DRAM_F16, 33, 4, 80, 0, 33, 4),
+    ROUNDED("rounded, SAM's window, d 80", DRAM_BF16, 15, 14, 80, 14, 14, 14),
+    ROUNDED("rounded, SAM's window, d 64", DRAM_F16, 14, 15, 64, 14, 14, 14),
+    ROUNDED("rounded, a head of another size", DRAM_BF16, 6, 5, 24, 0, 6, 5),
     GLOBAL("global 5x7, d 8", 3, 5, 7, 2, 8),
     GLOBAL("global 3x11, d 64", 1, 3, 11, 1, 64),
     GLOBAL("global 4x3, d 80", 1, 4, 3, 2, 80),

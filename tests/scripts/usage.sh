@@ -26,13 +26,14 @@ for script in scripts/*.sh bench/*.sh; do
   call 0 "$script" --help
   call 2 "$script" --no-such-option
   case $script in
-    scripts/build.sh | scripts/results.sh | scripts/nvcc.sh | scripts/check_pages.sh) ;; # take any number
+    scripts/build.sh | scripts/results.sh | scripts/teach.sh | scripts/nvcc.sh | scripts/check_pages.sh) ;; # take any number
     *) call 2 "$script" 1 2 3 4 5 ;;
   esac
   grep -q '^# usage: .* \[\|^# usage: [a-z_]*\.sh$' "$script" || call 2 "$script" # one that cannot do without arguments
 done
 [ "$scripts" -ge 24 ] || fail "$scripts scripts were found"
 call 2 scripts/results.sh --page main
+call 2 scripts/teach.sh --page scenes
 call 2 scripts/same.sh --quick
 find . >"$work/after"
 cmp -s "$work/before" "$work/after" || fail "they made $(diff "$work/before" "$work/after")"

@@ -58,7 +58,6 @@ static void types_of_biases(void **state)
     expect(state, "device=cuda " BF16, DRAM_BF16);
     expect(state, "device=cuda sam_distill.teacher.precision=fp16", DRAM_F16);
     expect(state, "device=cuda " BF16 "sam_distill.teacher.placement=stream", DRAM_BF16);
-    expect(state, "device=cuda " BF16 "student.trainable=heads", DRAM_BF16);
     expect(state, "device=cuda " BF16 "train.precision=bf16", DRAM_BF16);
     expect(state, "device=cuda " BF16 "sam_distill.teacher.placement=host", DRAM_F32); /* the CPU runs it */
     expect(state, "device=cuda sam_distill.teacher.precision=fp32", DRAM_F32);

@@ -14,6 +14,12 @@
 #define MEAN ON "resolution_distill.target=mean "
 #define ALONE MEAN "task.enabled=false "
 
+#ifdef DRAM_SANITIZED /* some rows are enough there, where each takes long */
+enum { FEWER = 2 };
+#else
+enum { FEWER = 0 };
+#endif
+
 static void ok(dram_status status)
 {
     if (status != DRAM_OK) fail_msg("%s", dram_error_text());
@@ -109,7 +115,7 @@ static void the_mean_follows_the_weights(void **state)
                 {4, MEAN "train.accumulate=2 optim.type=sgd train.precision=bf16"},
                 {2, ALONE "student.arch=vit_micro optim.clip_norm=0"}, /* and here they do not */
                 {4, "threads=1 resolution_distill.target=mean train.accumulate=2 sam_distill.distill_interval=2 "}};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = FEWER; i < sizeof rows / sizeof rows[0]; i++) {
         char set[600];
         trainer t;
         int64_t moved;
@@ -246,7 +252,7 @@ static void without_decay_it_is_now(void **state)
 
 /* ---- bits that stay ---- */
 
-/* A step that fp16 skips leaves the mean as it is, and does not count as an update. */
+/* A step that fp16 skips leaves the mean as it is, far from the weights, and does not count as an update. */
 static void a_skipped_step(void **state)
 {
     trainer t, before;
@@ -257,13 +263,17 @@ static void a_skipped_step(void **state)
     open_on(state, &t, set, 2);
     open_on(state, &before, set, 2);
     double **want = begin_reference(&t);
-    one_step(&t, 0, 0, 0x1p100, &result);
+    one_step(&t, 0, 0, 256, &result);
+    one_step(&before, 0, 0, 256, &result);
+    assert_true(isfinite(result.grad_norm));
+    assert_true(compare_reference(&t, want, 1.0 / 10, &moved) > 100000 && moved > 10000);
+    one_step(&t, 1, 0, 0x1p100, &result);
     assert_false(isfinite(result.grad_norm));
     assert_int_equal(differing(&t, &before, &compared), 0);
     assert_true(compared > 100);
-    one_step(&t, 1, 1, 256, &result);
+    one_step(&t, 2, 1, 256, &result);
     assert_true(isfinite(result.grad_norm));
-    assert_true(compare_reference(&t, want, 0.1, &moved) > 100000 && moved > 10000);
+    assert_true(compare_reference(&t, want, 2.0 / 11, &moved) > 100000 && moved > 10000);
     for (int k = 0; k < t.s.graphs.slots.n; k++) free(want[k]);
     free(want);
     end(&t);
@@ -279,7 +289,7 @@ static void recompute_of_two_passes(void **state)
     dram_step_result result;
     open_on(state, &stored, MEAN, 2);
     one_step(&stored, 0, 0, 1, &result);
-    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+    for (size_t i = FEWER; i < sizeof sets / sizeof sets[0]; i++) {
         char set[600];
         int compared;
         snprintf(set, sizeof set, "%s%s", MEAN, sets[i]);
