@@ -8,10 +8,10 @@
  *         others
  *
  *     bench_gpu teacher CONFIG [key=value]
- *         the teacher's forward alone, train.batch_size images: a JSON object
+ *         the teacher's forward alone, train.batch_size images: a JSON object; then its nodes, by shape
  *
  *     bench_gpu step CONFIG [key=value]
- *         a whole update: a JSON object
+ *         a whole update: a JSON object; then its nodes, by shape
  *
  *     bench_gpu kernels CONFIG [key=value]
  *         each op of the step by itself, against the rate of a copy and of a matrix product measured beside it: a
@@ -103,6 +103,115 @@ static dram_status print_times(const dram_session *s, double seconds, int runs)
     return DRAM_OK;
 }
 
+/* ---- nodes by shape ---- */
+
+/* Nodes of one op that have the same inputs and attributes: as one of them. */
+typedef struct {
+    const dram_node *node;
+    int nodes;
+    double seconds, flops;
+} shape_row;
+
+static int shape_by_seconds(const void *left, const void *right)
+{
+    double a = ((const shape_row *)left)->seconds, b = ((const shape_row *)right)->seconds;
+    return (a < b) - (a > b);
+}
+
+static bool same_input(const dram_graph *g, dram_val a, dram_val b)
+{
+    if (a == DRAM_NONE || b == DRAM_NONE) return a == b;
+    const dram_value *x = g->values[a], *y = g->values[b];
+    return x->dtype == y->dtype && dram_shape_equal(&x->shape, &y->shape);
+}
+
+static bool same_shape(const dram_graph *g, const dram_node *a, const dram_node *b)
+{
+    const dram_attr *x = &a->attr, *y = &b->attr;
+    if (a->op != b->op || a->n_in != b->n_in || x->stride != y->stride || x->groups != y->groups ||
+        x->window != y->window || x->heads != y->heads || x->act != y->act || x->out_h != y->out_h)
+        return false;
+    for (int i = 0; i < a->n_in; i++)
+        if (!same_input(g, a->in[i], b->in[i])) return false;
+    return true;
+}
+
+static void print_shape(const dram_graph *g, const dram_node *node)
+{
+    const dram_attr *a = &node->attr;
+    printf("%s", dram_op_rows[node->op].name);
+    for (int i = 0; i < node->n_in; i++) {
+        if (node->in[i] == DRAM_NONE) continue;
+        const dram_value *v = g->values[node->in[i]];
+        printf(" %s[", dram_dtype_name(v->dtype));
+        for (int k = 0; k < v->shape.rank; k++) printf("%s%lld", k ? "," : "", (long long)v->shape.dim[k]);
+        printf("]");
+    }
+    if (a->stride > 1) printf(" stride %d", a->stride);
+    if (a->groups > 1) printf(" groups %d", a->groups);
+    if (a->heads) printf(" heads %d window %d", a->heads, a->window);
+    if (a->act) printf(" %s", a->act == DRAM_ACT_GELU ? "gelu" : "relu");
+    printf("\n");
+}
+
+/* What takes longest, and how fast it goes. */
+static dram_status print_shapes(const dram_graph *g, const double *seconds)
+{
+    enum { MOST = 24 };
+    double all = 0;
+    int n = 0;
+    shape_row *rows = calloc((size_t)g->n_nodes, sizeof *rows);
+    if (!rows) return dram_fail(DRAM_ERR_MEMORY, "no memory for the table");
+    for (int i = 0; i < g->n_nodes; i++) {
+        int k = 0;
+        while (k < n && !same_shape(g, rows[k].node, g->nodes[i])) k++;
+        if (k == n) rows[n++].node = g->nodes[i];
+        rows[k].nodes++;
+        rows[k].seconds += seconds[i];
+        rows[k].flops += (double)dram_node_flops(g, g->nodes[i]);
+        all += seconds[i];
+    }
+    qsort(rows, (size_t)n, sizeof *rows, shape_by_seconds);
+    printf("%s: %d nodes, %.3f ms by the GPU's clock; %d shapes, the first %d:\n", g->name, g->n_nodes, all * 1e3, n,
+           n < MOST ? n : MOST);
+    printf("%12s%8s%7s%12s%12s  %s\n", "ms", "share", "nodes", "us each", "TFLOP/s", "op, inputs");
+    for (int k = 0; k < n && k < MOST; k++) {
+        const shape_row *r = &rows[k];
+        printf("%12.3f%7.1f%%%7d%12.1f%12.2f  ", r->seconds * 1e3, 100 * r->seconds / all, r->nodes,
+               r->seconds / r->nodes * 1e6, r->flops / r->seconds * 1e-12);
+        print_shape(g, r->node);
+    }
+    free(rows);
+    return DRAM_OK;
+}
+
+/* The shortest of some times of each node, one after the other in the queue. */
+static dram_status time_nodes(dram_session *s)
+{
+    enum { ROUNDS = 3 };
+    const dram_program_kind kinds[] = {DRAM_PROGRAM_CACHE_FILL, DRAM_PROGRAM_DISTIL_STEP, DRAM_PROGRAM_PLAIN_STEP};
+    const dram_io *io = NULL;
+    dram_status status;
+    for (int k = 0; k < 3 && !(io && io->graph); k++) io = &s->graphs.io[kinds[k]];
+    const int n = io->graph->n_nodes;
+    double *best = calloc((size_t)n, sizeof *best), *now = calloc((size_t)n, sizeof *now);
+    if (!best || !now) {
+        status = dram_fail(DRAM_ERR_MEMORY, "no memory for the times of nodes");
+        goto done;
+    }
+    for (int round = 0; round < (is_small() ? 1 : ROUNDS); round++) {
+        TRY_GOTO(dram_stage_made_up(s, io), done);
+        TRY_GOTO(dram_exec_time(s->exec, io->index, now), done);
+        for (int i = 0; i < n; i++)
+            if (round == 0 || now[i] < best[i]) best[i] = now[i];
+    }
+    status = print_shapes(io->graph, best);
+done:
+    free(best);
+    free(now);
+    return status;
+}
+
 /* The median, after a first run, one that is recorded and one that is replayed. */
 static dram_status time_programs(dram_session *s)
 {
@@ -114,7 +223,9 @@ static dram_status time_programs(dram_session *s)
         TRY(run_once(s, &times[n]));
         all += times[n++];
     }
-    return print_times(s, bench_median(times, n), n);
+    TRY(print_times(s, bench_median(times, n), n));
+    fflush(stdout); /* what follows may not come to its end */
+    return time_nodes(s);
 }
 
 /* ---- rates ---- */
@@ -276,8 +387,8 @@ static void print_rows(const dram_graph *g, const double *seconds, const row *ro
     }
     printf("copy %.1f GB/s read and written; product of %d: %.2f TFLOP/s bf16, %.2f TFLOP/s fp32\n", r->copy * 1e-9,
            r->side, r->product * 1e-12, r->product_f32 * 1e-12);
-    printf("%s: %d nodes one by one, %.3f ms; each time holds a launch and a wait, the shortest was %.1f us\n", g->name,
-           g->n_nodes, all * 1e3, shortest * 1e6);
+    printf("%s: %d nodes, %.3f ms by the GPU's clock, without launches; the shortest %.1f us\n", g->name, g->n_nodes,
+           all * 1e3, shortest * 1e6);
     printf("%-24s%6s%7s%12s%8s%10s%8s%11s%9s\n", "op", "type", "nodes", "ms", "share", "GB/s", "of copy", "GFLOP/s",
            "of rate");
     for (int k = 0; k < n; k++) {
@@ -313,6 +424,7 @@ static dram_status print_kernels(dram_session *s)
     }
     TRY_GOTO(dram_times_of(times, g, seconds), done);
     print_rows(g, seconds, rows, gather(g, seconds, rows), &r);
+    status = print_shapes(g, seconds);
 done:
     dram_times_close(times);
     free(seconds);

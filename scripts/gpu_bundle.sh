@@ -3,11 +3,13 @@
 # with CUDA, its tests, the shared libraries that it uses, configs and scripts. FILE is
 # build/gpu-bundle.tar.xz if none is named.
 #
-# There: tar xf gpu-bundle.tar.xz && dram-gpu/scripts/gpu_check.sh. That machine must have what is too large to bring, or is
+# There: tar xf gpu-bundle.tar.xz || python3 -m tarfile -e gpu-bundle.tar.xz; dram-gpu/scripts/gpu_check.sh (python3 does
+# without xz). That machine must have what is too large to bring, or is
 # its own: the NVIDIA driver for CUDA 13 with libnvidia-ml.so.1, libcublasLt.so.13, libcudnn.so.9 with its parts and libnccl.so.2
 # (hundreds of MB; a system's packages or those of a PyTorch for CUDA 13 will do), glibc and libstdc++ at least as new as here, bash,
 # coreutils and awk. Without PyTorch (python3 with torch and timm) the benchmark is dram's alone.
-# DRAM_BUILD names a build to pack as it is, instead of build/release made here.
+# DRAM_BUILD names a build to pack as it is, instead of build/gpu made here, which has machine code for every GPU that is
+# known, and line numbers for compute-sanitizer.
 # usage: gpu_bundle.sh [FILE]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -18,9 +20,9 @@ read -ra programs <scripts/gpu_programs.txt
 most=60000000
 if [ -z "${DRAM_BUILD:-}" ]; then
   scripts/deps.sh
-  scripts/build.sh release "${programs[@]}"
+  scripts/build.sh gpu "${programs[@]}"
 fi
-build=${DRAM_BUILD:-build/release}
+build=${DRAM_BUILD:-build/gpu}
 doctor=$("$build/dram" doctor) || { echo "gpu_bundle: $build/dram does not start" >&2; exit 1; }
 case $doctor in
   *"this build has no CUDA"* | *"this build simulates"*)
@@ -37,7 +39,7 @@ for p in "${programs[@]}"; do
   strip -o "$tree/build/release/$p" "$build/$p"
 done
 cp -r configs "$tree/configs"
-cp scripts/gpu_check.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
+cp scripts/gpu_check.sh scripts/gpu_first.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
 cp tests/comm/simrun.sh "$tree/tests/comm"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
 cp "$(command -v jq)" "$tree/bin"
@@ -62,5 +64,11 @@ mkdir "$work/there"
 tar -C "$work/there" -xf "$file"
 (cd / && env -i PATH=/usr/bin:/bin "$work/there/dram-gpu/dram" doctor >"$work/doctor.txt") ||
   { cat "$work/doctor.txt" >&2; echo "gpu_bundle: the unpacked dram does not run" >&2; exit 1; }
+if command -v python3 >/dev/null; then # for who has no xz
+  mkdir "$work/python"
+  python3 -m tarfile -e "$file" "$work/python" 2>/dev/null
+  [ -x "$work/python/dram-gpu/scripts/gpu_check.sh" ] && diff -r "$work/there" "$work/python" >/dev/null ||
+    { echo "gpu_bundle: python3 unpacks $file otherwise than tar" >&2; exit 1; }
+fi
 echo "$file: $bytes bytes, $(du -sm "$work/there" | cut -f1) MiB unpacked; its dram runs:"
 grep '^GPU' "$work/doctor.txt"

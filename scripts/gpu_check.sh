@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# All that is to be seen on a GPU, in one call: ops and gradients, whole runs against the CPU's, NCCL, planned against
-# measured memory, the tiers on a GPU made as small as they are for, the benchmark.
+# All that is to be seen on a GPU, in one call: first contact (scripts/gpu_first.sh), every op under memcheck, the benchmark
+# of dram, whole runs against the CPU's, NCCL, planned against measured memory, races, the tiers on a GPU made as small as
+# they are for, the benchmark of PyTorch. Nothing can eat the 120 s of the first benchmark but first contact's and memcheck's
+# own limits.
 #
 # A short table is printed last; FOLDER (build/gpu-check of this tree) keeps everything that was said; that of an earlier
-# check is replaced, another one refused. GPU_CHECK_SECONDS (470) is the time for it all: what does not fit is left out and
-# named. Exits with 0 when all that was done is well, 1 when something failed or nothing could be done, 77 where there is no
-# GPU. It takes the programs of scripts/gpu_programs.txt from DRAM_BUILD (build/release; scripts/gpu_bundle.sh packs one for a
-# machine that has no compiler). --small: tiny shapes, for the simulated GPU.
+# check is replaced, another one refused. FOLDER/record.txt grows as the check goes, and whatever ends the check, but
+# SIGKILL, packs all of it into FOLDER.tar.gz. GPU_CHECK_SECONDS (470) is the time for it all: what does not fit is left out
+# and named. Exits with 0 when all that was done is well, 1 when something failed or nothing could be done, 77 where there is
+# no GPU. It takes the programs of scripts/gpu_programs.txt from DRAM_BUILD (build/release; scripts/gpu_bundle.sh packs one
+# for a machine that has no compiler). --small: tiny shapes, for the simulated GPU.
 #
 # Of the memory, the arena must agree with its plan to the byte; the process, where its overhead was measured and the driver
 # counts this process by itself, may take 2 % more than its plan.
@@ -24,6 +27,7 @@ build=${DRAM_BUILD:-build/release}
 dram=$build/dram
 bench=$build/bench_gpu
 deadline=$((SECONDS + ${GPU_CHECK_SECONDS:-470}))
+start=$SECONDS
 patience=1 # every part's own limit, times this: a simulated GPU is slow
 
 for program in $(cat scripts/gpu_programs.txt); do
@@ -37,18 +41,20 @@ done
 export DRAM_CUDA_SAY=1       # which kernel or library took each product and convolution, in every part's log
 export PATH="$PATH:$PWD/bin" # a bundle's own jq
 command -v jq >/dev/null || { echo "gpu_check: jq is not installed"; exit 1; }
-# CUDA's libraries: the system's; where those do not do, the ones of python3's PyTorch, if it is for the same CUDA. A
-# bundle's own stand behind. PyTorch has libraries of its own and is run without these (bench/gpu.sh).
-export DRAM_BENCH_LIBRARY_PATH=${LD_LIBRARY_PATH-}
-export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$PWD/lib"
-if ! card=$("$bench" device 2>&1); then
-  torch=$(LD_LIBRARY_PATH=$DRAM_BENCH_LIBRARY_PATH python3 -c 'import glob, os, sysconfig
+# Where dram looks for CUDA's libraries: where the system does; where those do not do, in python3's PyTorch, if it is for the
+# same CUDA. A bundle's own stand behind. It is told to dram alone: PyTorch and the tools have libraries of their own.
+export DRAM_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$PWD/lib"
+ours() { LD_LIBRARY_PATH=$DRAM_LIBRARY_PATH "$@"; }
+no_gpu=
+if ! card=$(ours timeout 60 "$bench" device 2>&1); then
+  first_says=$card
+  torch=$(python3 -c 'import glob, os, sysconfig
 files = glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/*.so.*")
 if any(f.endswith("/libcublasLt.so.13") for f in files): print(":".join(sorted(set(map(os.path.dirname, files)))))' 2>/dev/null)
-  LD_LIBRARY_PATH="$LD_LIBRARY_PATH${torch:+:$torch}"
-  if ! card=$("$bench" device 2>&1); then
-    echo "gpu_check: nothing is checked: ${card#bench_gpu: }"
-    exit 77
+  DRAM_LIBRARY_PATH+=${torch:+:$torch}
+  if [ -z "$torch" ] || ! card=$(ours timeout 60 "$bench" device 2>&1); then
+    no_gpu=${first_says#bench_gpu: }
+    no_gpu=${no_gpu:-"$bench device does not end, or says nothing"}
   fi
 fi
 if [ "${card#simulated}" != "$card" ]; then
@@ -61,10 +67,40 @@ if [ -e "$out" ] && [ ! -f "$out/machine.txt" ]; then
   echo "gpu_check: $out is there and holds no earlier check (machine.txt): name another folder"
   exit 1
 fi
-rm -rf "$out"
+rm -rf "$out" "$out.tar.gz"
 mkdir -p "$out" || exit 1
-{ echo "$card"; date -u; nvidia-smi 2>/dev/null; uname -sr; } >"$out/machine.txt"
-"$dram" doctor >"$out/doctor.txt" 2>&1
+record=$out/record.txt
+{ echo "${no_gpu:-$card}"; date -u; uname -sr; } >"$out/machine.txt"
+cat "$out/machine.txt" >"$record"
+
+# Whatever ends the check, what it has is kept, in one file too. A part that runs is ended with it.
+child=
+holder=
+ended=
+pack() {
+  [ -z "$ended" ] || return
+  ended=1
+  [ -z "$child" ] || kill "$child" 2>/dev/null
+  [ -z "$holder" ] || kill "$holder" 2>/dev/null
+  choices
+  echo "after $((SECONDS - start)) s: $successes ok, $failures FAILED${1:+; ended by $1}" >>"$record"
+  rm -rf "$out/scenes" "$out/runs"/*/checkpoints "$out/runs"/*/*.safetensors "$out/hold"
+  tar -C "$(dirname "$out")" -czf "$out.tar.gz.part" "$(basename "$out")" 2>/dev/null && mv "$out.tar.gz.part" "$out.tar.gz"
+}
+trap pack EXIT
+trap 'pack SIGTERM; exit 143' TERM
+trap 'pack SIGINT; exit 130' INT
+trap 'pack SIGHUP; exit 129' HUP
+# choices: which kernel or library took what, once each
+choices() {
+  find "$out" -name '*.log' -exec grep -hoE 'cuda: .*' {} + 2>/dev/null | sort -u >"$out/choices.txt"
+  [ ! -s "$out/choices.txt" ] || { echo; echo "choices:"; cat "$out/choices.txt"; } >>"$record"
+}
+# told FILE...: what a part found, into the record
+told() {
+  local file
+  for file; do [ ! -s "$file" ] || { echo; cat "$file"; echo; } >>"$record"; done
+}
 
 last() { tail -n 1 "$1" | cut -c 1-100; }
 
@@ -74,7 +110,8 @@ successes=0
 # row PART RESULT SECONDS DETAIL
 row() {
   table+=("$(printf '%-26s %-8s %5s s  %s' "$1" "$2" "$3" "$4")")
-  echo "$1: $2: $4"
+  echo "${table[-1]}" >>"$record"
+  echo "$1: $2: $3 s, $((SECONDS - start)) s of $((deadline - start)): $4"
   case $2 in
     ok) successes=$((successes + 1)) ;;
     FAILED) failures=$((failures + 1)) ;;
@@ -88,7 +125,10 @@ within() {
   local left=$((deadline - SECONDS)) most=$(($1 * patience)) log=$2 begin=$SECONDS over=124 code=0
   [ "$left" -gt "$most" ] || { most=$left; over=$no_time; }
   [ "$most" -ge 5 ] || { echo "no time was left" >"$log"; return $no_time; }
-  timeout -k 5 "$most" "${@:3}" >"$log" 2>&1 || code=$?
+  timeout -k 5 "$most" env "LD_LIBRARY_PATH=$DRAM_LIBRARY_PATH" "${@:3}" >"$log" 2>&1 &
+  child=$!
+  wait "$child" || code=$?
+  child=
   [ $code = 137 ] && [ $((SECONDS - begin)) -ge "$most" ] && code=124
   [ $code != 124 ] || code=$over
   return $code
@@ -116,37 +156,95 @@ part() {
   esac
 }
 
-# ---- results ----
+# outside MOST LOG COMMAND...: the same with the libraries of this shell, for a script that runs others' programs beside dram's
+outside() { within "$1" "$2" env "LD_LIBRARY_PATH=${LD_LIBRARY_PATH-}" "${@:3}"; }
 
-if [ -n "$small" ]; then
-  part "ops and gradients" 90 "$build/tests/test_ops_all" --cuda linear conv2d layernorm attention
-else
-  part "ops and gradients" 120 "$build/tests/test_ops_all" --cuda
+# ---- first contact ----
+
+ops=
+[ -z "$small" ] || ops="linear conv2d_wgrad layernorm relu adamw"
+begin=$SECONDS
+code=0
+FIRST_SECONDS=$((55 * patience)) outside 62 "$out/first.txt" env ${ops:+FIRST_OPS="$ops"} scripts/gpu_first.sh "$build" "$out/ops" || code=$?
+told "$out/first.txt"
+if [ -n "$no_gpu" ]; then
+  echo "gpu_check: nothing is checked: $no_gpu"
+  exit 77
 fi
-part "queues, recorded programs" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_exec"
-part "updates together" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_many"
-part "products with their GELU" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_gelu"
-part "run as on the CPU" 90 "$build/tests/test_train_cuda"
-if [ -z "$small" ]; then
-  part "streamed and recorded" 60 "$build/tests/test_train_cuda_graph"
-  part "resume, bit for bit" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_resume"
-  part "teacher's placements" 60 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_teacher"
+case $code in
+  0) row "first contact" ok $((SECONDS - begin)) "$(last "$out/first.txt")" ;;
+  1) row "first contact" FAILED $((SECONDS - begin)) "$(grep -m1 ' FAILED \| no end ' "$out/first.txt" | cut -c1-200); $(last "$out/first.txt")" ;;
+  *) unwell "first contact" $code "$begin" "$out/first.txt" ;;
+esac
+if [ -z "$small" ]; then # the ops that first contact has left
+  begin=$SECONDS
+  code=0
+  FIRST_SECONDS=40 outside 45 "$out/ops.log" scripts/gpu_first.sh --all "$build" "$out/ops" || code=$?
+  told "$out/ops.log"
+  case $code in
+    0) row "ops and gradients" ok $((SECONDS - begin)) "$(last "$out/ops.log")" ;;
+    1) row "ops and gradients" FAILED $((SECONDS - begin)) "$(grep -m1 ' FAILED \| no end ' "$out/ops.log" | cut -c1-200); $(last "$out/ops.log")" ;;
+    *) unwell "ops and gradients" $code "$begin" "$out/ops.log" ;;
+  esac
 fi
 
-# ---- NCCL: one rank, and as many as there are GPUs ----
+# sanitize TOOL SECONDS OP...: the ops under a tool of compute-sanitizer, a process each
+sanitize() {
+  local tool=$1 end=$((SECONDS + $2 * patience)) begin=$SECONDS good=0 none='' bad='' op code log
+  if ! command -v compute-sanitizer >/dev/null; then
+    row "$tool" skipped 0 "compute-sanitizer is not on this machine"
+    return
+  fi
+  for op in "${@:3}"; do
+    code=0
+    log=$out/$tool-$op.log
+    if [ $((end - SECONDS)) -lt 5 ]; then none+=" $op"; continue; fi
+    within $(((end - SECONDS + patience - 1) / patience)) "$log" compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 5 \
+      "$build/tests/test_ops_all" --cuda "$op" || code=$?
+    case $code in
+      0) good=$((good + 1)) ;;
+      124 | "$no_time") none+=" $op" ;;
+      *) bad+=" $op"; grep -m3 '^=\{3,\}' "$log" | sed "s/^/$op: /" >>"$record" ;;
+    esac
+  done
+  if [ -n "$bad" ]; then
+    row "$tool" FAILED $((SECONDS - begin)) "of$bad; see $out/$tool-*.log"
+  elif [ $good = 0 ]; then
+    row "$tool" "no time" $((SECONDS - begin)) "no op came to its end"
+  else
+    row "$tool" ok $((SECONDS - begin)) "$good ops${none:+; no time for$none}"
+  fi
+}
+seven="attention linear conv2d layernorm bn_stats cross_entropy adamw"
+[ -z "$small" ] || seven="layernorm adamw"
+# shellcheck disable=SC2086
+sanitize memcheck 50 $seven
 
-part "NCCL, one rank" 60 "$build/tests/test_comm_nccl"
-gpus=$(visible_gpus)
-[ -z "$small" ] || gpus=2 # simulated
-if [ "$gpus" -gt 1 ]; then
-  part "NCCL, $gpus ranks" 60 tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_nccl"
-  part "collectives, $gpus ranks" 60 env DRAM_TEST_DEVICE=cuda tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_collective"
-fi
+# ---- dram's benchmark ----
+
+benchmark() { # NAME MOST OPTION...: a part of bench/gpu.sh
+  local begin=$SECONDS left=$((deadline - SECONDS)) code=0 log=$out/bench-$3.log timed side=dram
+  [ "$left" -lt $(($2 * patience)) ] || left=$(($2 * patience))
+  DRAM_BENCH_SECONDS=$((left - 5)) outside "$2" "$log" bench/gpu.sh ${small:+--small} "--$3" "$out/bench" || code=$?
+  told "$log"
+  [ "$3" = dram ] || side=eager
+  timed=$(grep -ls '"images_per_second"' "$out"/bench/[0-9]."$side" | wc -l) # cases with a number
+  if [ "$code" != 0 ]; then
+    unwell "$1" "$code" "$begin" "$log"
+  elif [ "$timed" -gt 0 ]; then
+    row "$1" ok $((SECONDS - begin)) "$timed cases of $3 were timed: $out/bench/table.md"
+  elif grep -q "^[^:]*: $side: left out: no time" "$out/bench/notes.txt"; then
+    unwell "$1" "$no_time" "$begin" "$log"
+  else
+    row "$1" skipped $((SECONDS - begin)) "$(grep -m1 "^[^:]*: $side: " "$out/bench/notes.txt")"
+  fi
+}
+benchmark "benchmark" 120 dram
 
 # ---- memory ----
 
 scenes=$out/scenes
-"$dram" synth "$scenes" --count 16 --seed 3 >"$out/synth.log" 2>&1
+ours "$dram" synth "$scenes" --count 16 --seed 3 >"$out/synth.log" 2>&1
 common=(device=cuda "data.train.images=$scenes/images" "data.train.labels=$scenes/labels" data.val.images=none
   data.val.labels=none data.classes=12 sam_distill.teacher.weights=random sam_distill.fidelity_images=0 run.save_every=0
   run.eval_every=0 "run.dir=$out/runs")
@@ -156,7 +254,7 @@ tiny=()
 
 # compare_memory NAME SUMMARY BEGIN: a run's planned against its measured bytes
 compare_memory() {
-  local name=$1 file=$2 begin=$3 planned measured process driver result=FAILED
+  local name=$1 file=$2 begin=$3 planned measured process driver launched result=FAILED
   planned=$(value "$file" planned_peak_bytes)
   measured=$(value "$file" measured_peak_bytes)
   process=$(value "$file" gpu_process.planned_bytes)
@@ -165,6 +263,8 @@ compare_memory() {
   says="arena $(mib "${planned:-0}") MiB, measured $(mib "${measured:-0}") MiB; process $(mib "${process:-0}") MiB, by the driver "
   if [ -n "$driver" ]; then says+="$(mib "$driver") MiB"; else says+="not counted"; fi
   [ -n "$planned" ] && [ "$planned" = "$measured" ] && result=ok
+  launched=$(jq -r '.gpu_process.not_recorded_why // empty' "$file")
+  [ -z "$launched" ] || says+=", launched kernel by kernel ($launched)"
   if [ "$(value "$file" gpu_process.overhead_measured)" != true ]; then
     says+=", assumed"
   elif [ "$(value "$file" gpu_process.counted)" = process ] && awk "BEGIN { exit !($driver > 1.02 * $process) }"; then
@@ -178,10 +278,10 @@ profile=$out/profile.json
 recipe=(bench/gpu.yaml "${common[@]}" task.enabled=true train.steps=4 "${tiny[@]}" "memory.profile=$profile")
 code=0
 log=$out/calibrate.log
-within 90 "$log" "$dram" plan "${recipe[@]}" --calibrate || code=$?
+within 60 "$log" "$dram" plan "${recipe[@]}" --calibrate || code=$?
 if [ $code = 0 ]; then
   log=$out/memory.log
-  within 60 "$log" "$dram" train "${recipe[@]}" name=memory || code=$?
+  within 45 "$log" "$dram" train "${recipe[@]}" name=memory || code=$?
 fi
 case $code in
   0) compare_memory "planned and measured" "$out/runs/memory/summary.json" "$begin" ;;
@@ -189,10 +289,36 @@ case $code in
   *) unwell "planned and measured" $code "$begin" "$log" ;;
 esac
 
+# ---- results ----
+
+part "run as on the CPU" 60 "$build/tests/test_train_cuda"
+if [ -z "$small" ]; then
+  part "streamed and recorded" 30 "$build/tests/test_train_cuda_graph"
+  part "resume, bit for bit" 45 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_resume"
+  part "teacher's placements" 45 env DRAM_TEST_DEVICE=cuda "$build/tests/test_train_teacher"
+fi
+part "queues, recorded programs" 20 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_exec"
+part "updates together" 20 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_many"
+part "products with their GELU" 20 env DRAM_TEST_DEVICE=cuda "$build/tests/test_device_gelu"
+
+# ---- NCCL: one rank, and as many as there are GPUs ----
+
+part "NCCL, one rank" 20 "$build/tests/test_comm_nccl"
+gpus=$(visible_gpus)
+[ -z "$small" ] || gpus=2 # simulated
+if [ "$gpus" -gt 1 ]; then
+  part "NCCL, $gpus ranks" 40 tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_nccl"
+  part "collectives, $gpus ranks" 40 env DRAM_TEST_DEVICE=cuda tests/comm/simrun.sh "$gpus" "$build/tests/test_comm_collective"
+fi
+
+# ---- races ----
+
+# shellcheck disable=SC2086
+for tool in racecheck synccheck; do sanitize $tool 30 $seven; done
+
 # ---- tiers ----
 
 # A GPU of so many bytes: another process holds the rest. The simulated one is told.
-holder=
 cap() {
   if [ "${card#simulated}" != "$card" ]; then
     export CUDASIM_MEMORY=$1
@@ -200,7 +326,7 @@ cap() {
   fi
   rm -f "$out/hold"
   mkfifo "$out/hold"
-  "$bench" hold "$1" <"$out/hold" >"$out/hold.txt" 2>&1 &
+  ours "$bench" hold "$1" <"$out/hold" >"$out/hold.txt" 2>&1 &
   holder=$!
   exec 8>"$out/hold"
   for ((i = 0; i < 150; i++)); do
@@ -226,7 +352,7 @@ tier() {
     row "tier $1" skipped $((SECONDS - begin)) "the GPU cannot be made that small: $(last "$out/hold.txt")"
     return
   fi
-  within 60 "$out/tier-$1.log" "$dram" train "configs/tiers/$1.yaml" "${common[@]}" "${tiny[@]}" "${@:2}" \
+  within 35 "$out/tier-$1.log" "$dram" train "configs/tiers/$1.yaml" "${common[@]}" "${tiny[@]}" "${@:2}" \
     train.steps=2 name="tier-$1" || code=$?
   uncap
   case $code in
@@ -238,41 +364,16 @@ tier() {
 if [ -n "$small" ]; then
   tier 06gb memory.budget=auto
 else
-  for t in 06gb 08gb 12gb 16gb 24gb 40gb 80gb; do tier "$t"; done
+  for t in 06gb 12gb 24gb 80gb; do tier "$t"; done
 fi
 
-# ---- benchmark ----
+# ---- PyTorch's benchmark ----
 
-begin=$SECONDS
-left=$((deadline - SECONDS))
-export DRAM_BENCH_SECONDS=$((left - 10))
-code=0
-within "$left" "$out/bench.log" bench/gpu.sh ${small:+--small} "$out/bench" || code=$?
-timed=$(grep -c '^| [^|]* | [0-9]' "$out/bench/table.md" 2>/dev/null) # lines with a number of dram's
-if [ "$code" != 0 ]; then
-  unwell "benchmark" "$code" "$begin" "$out/bench.log"
-elif [ "$timed" -gt 0 ]; then
-  row "benchmark" ok $((SECONDS - begin)) "dram was timed in $timed lines of $out/bench/table.md"
-elif grep -q 'dram: left out: no time' "$out/bench/notes.txt"; then
-  unwell "benchmark" "$no_time" "$begin" "$out/bench.log"
-else
-  row "benchmark" skipped $((SECONDS - begin)) "$(head -n 2 "$out/bench/notes.txt" | tail -n 1)"
-fi
+[ -n "$small" ] || benchmark "benchmark of PyTorch" 470 torch
 
-# ---- the record ----
-
-{
-  cat "$out"/bench/*.log 2>/dev/null | grep -o 'cuda: .*' | sort -u >"$out/choices.txt"
-  for file in machine.txt doctor.txt choices.txt bench/table.md bench/notes.txt bench/kernels.txt; do
-    [ -s "$out/$file" ] && { echo; cat "$out/$file"; }
-  done
-  echo
-  echo "$card"
-  printf '%s\n' "${table[@]}"
-} >"$out/record.txt"
-rm -rf "$out/scenes" "$out/runs"/*/checkpoints "$out/runs"/*/*.safetensors
+echo
 cat "$out/bench/table.md" 2>/dev/null
 echo
-echo "$card; everything is in $out/record.txt and beside it"
+echo "$card; everything is in $record and beside it, packed in $out.tar.gz"
 printf '%s\n' "${table[@]}"
 [ "$failures" -eq 0 ] && [ "$successes" -gt 0 ]

@@ -27,8 +27,13 @@ typedef struct {
 extern "C" {
 #endif
 
+#include "base/status.h"
+
 /* cudaSuccess: this build's kernels run on the current device. */
 cudaError_t dram_cuda_code(void);
+
+/* Keeps the stream busy for a millisecond: what is launched meanwhile follows without the gaps between launches. */
+dram_status dram_cuda_hold(const dram_cuda_context *context);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@
 #include "device/blas.h"
 #include "device/cpu_kernels.h"
 #include "device/device.h"
+#include "session/calibrate.h"
 #include "session/choose.h"
 #include "session/headroom.h"
 #include "session/machine.h"
@@ -25,9 +26,11 @@ typedef struct {
     dram_host_mappable map;             /* INT64_MAX: no limit */
     bool gpu;                           /* card is known, and would be chosen */
     dram_cuda_card card;
-    dram_counted counted;    /* how the next two were found out */
-    int64_t context, opened; /* bytes that the process takes of it, with the libraries open; 0: not known */
-    char no_gpu[320];        /* why not */
+    dram_counted counted; /* how the next two were found out */
+    /* Bytes that the process takes of it: for being there, with the libraries open, and after a first run. 0: not known. */
+    int64_t context, opened, ran;
+    char no_run[320]; /* why the first run failed; "" */
+    char no_gpu[320]; /* why not */
     char webp[32];
     bool launched; /* world is known; else no_world says why not */
     dram_world world;
@@ -37,7 +40,7 @@ typedef struct {
     char nccl[512]; /* its version, or why there is none */
 } facts;
 
-/* The GPU is opened and closed again: that finds a missing library too. */
+/* The GPU is opened, used and closed again: that finds a missing library too. */
 static void find_gpu(bool cuda, facts *f)
 {
     dram_device *device = NULL;
@@ -49,6 +52,9 @@ static void find_gpu(bool cuda, facts *f)
         f->counted = device->counted;
         f->context = device->context_bytes;
         f->opened = device->ops->process_bytes(device);
+        if (dram_calibrate_first_run(device, &f->ran) != DRAM_OK)
+            snprintf(f->no_run, sizeof f->no_run, "%s", dram_error_text());
+        dram_error_clear();
     }
     dram_device_close(device);
 }
@@ -120,7 +126,7 @@ static void print_choice(const facts *f)
 
 static void print_gpu(const facts *f)
 {
-    char left[32], whole[32];
+    char left[32], whole[32], ran[32];
     const dram_cuda_card *card = &f->card;
     if (!f->gpu) {
         printf("GPU           none: %s; runs take the CPU\n", f->no_gpu);
@@ -136,10 +142,14 @@ static void print_gpu(const facts *f)
         printf("process       the driver does not say what it takes of the GPU (libnvidia-ml.so.1 is missing, too old "
                "or refuses)\n");
     else
-        printf("process       %s of the GPU for the driver's context, %s more with the libraries open%s\n",
+        printf("process       %s of the GPU for the driver's context, %s more with the libraries open, %s more after a "
+               "first "
+               "run%s\n",
                dram_format_bytes(f->context, whole, sizeof whole),
                dram_format_bytes(f->opened > f->context ? f->opened - f->context : 0, left, sizeof left),
+               dram_format_bytes(f->ran > f->opened ? f->ran - f->opened : 0, ran, sizeof ran),
                f->counted == DRAM_COUNTED_GPU ? ", by the change of the whole GPU's memory" : "");
+    if (*f->no_run) printf("first run     failed: %s\n", f->no_run);
 }
 
 static void print_ranks(const facts *f)
@@ -197,6 +207,9 @@ static bool add_gpu(cJSON *root, const facts *f)
            cJSON_AddNumberToObject(gpu, "multiprocessors", card->multiprocessors) &&
            add_bytes(gpu, "total_bytes", card->total_bytes) && add_bytes(gpu, "free_bytes", card->free_bytes) &&
            add_bytes(gpu, "context_bytes", f->context) && add_bytes(gpu, "process_bytes", f->opened) &&
+           add_bytes(gpu, "first_run_bytes", f->ran) &&
+           (*f->no_run ? cJSON_AddStringToObject(gpu, "first_run_failed", f->no_run)
+                       : cJSON_AddNullToObject(gpu, "first_run_failed")) &&
            (counted ? cJSON_AddStringToObject(gpu, "counted", counted) : cJSON_AddNullToObject(gpu, "counted"));
 }
 

@@ -26,6 +26,7 @@ typedef struct {
     cudaStream_t stream[DRAM_QUEUE_COUNT];
     cudaEvent_t passed[DRAM_QUEUE_COUNT]; /* recorded in join() */
     cudaEvent_t staged[2];                /* the copy out of, or into, that half is done */
+    cudaEvent_t stamps[DRAM_STAMPS];      /* made when the first time is taken */
     char *staging;
     dram_cuda_opened libraries;
     dram_cuda_context context[DRAM_QUEUE_COUNT];
@@ -217,6 +218,24 @@ static void cuda_record_free(dram_device *device, void *record)
     if (record) cudaGraphExecDestroy((cudaGraphExec_t)record);
 }
 
+static dram_status cuda_stamp(dram_device *device, int at)
+{
+    cuda_device *d = of(device);
+    for (int k = 0; k < DRAM_STAMPS; k++)
+        if (!d->stamps[k]) CUDA(cudaEventCreate(&d->stamps[k]));
+    if (at == 0) TRY(dram_cuda_hold(&d->context[DRAM_QUEUE_COMPUTE]));
+    CUDA(cudaEventRecord(d->stamps[at], d->stream[DRAM_QUEUE_COMPUTE]));
+    return DRAM_OK;
+}
+
+static dram_status cuda_between(dram_device *device, int from, int to, double *seconds)
+{
+    float ms;
+    CUDA(cudaEventElapsedTime(&ms, of(device)->stamps[from], of(device)->stamps[to]));
+    *seconds = ms * 1e-3;
+    return DRAM_OK;
+}
+
 /* ---- opening ---- */
 
 static void cuda_close(dram_device *device)
@@ -233,6 +252,8 @@ static void cuda_close(dram_device *device)
     if (d->staging) cudaFreeHost(d->staging);
     for (int k = 0; k < 2; k++)
         if (d->staged[k]) cudaEventDestroy(d->staged[k]);
+    for (int k = 0; k < DRAM_STAMPS; k++)
+        if (d->stamps[k]) cudaEventDestroy(d->stamps[k]);
     for (int q = 0; q < DRAM_QUEUE_COUNT; q++) {
         if (d->passed[q]) cudaEventDestroy(d->passed[q]);
         if (d->stream[q]) cudaStreamDestroy(d->stream[q]);
@@ -259,6 +280,8 @@ static const dram_device_ops cuda_ops = {
     .record_end = cuda_record_end,
     .replay = cuda_replay,
     .record_free = cuda_record_free,
+    .stamp = cuda_stamp,
+    .between = cuda_between,
 };
 
 /* Why CUDA does not find a driver that will do: there is none, or it is for an older CUDA. */

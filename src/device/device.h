@@ -27,6 +27,8 @@ typedef enum {
 } dram_counted;
 const char *dram_counted_word(dram_counted counted); /* "process", "gpu"; NULL for none */
 
+enum { DRAM_STAMPS = 65 };
+
 /* What a device has to provide. `space` is never DRAM_SPACE_COUNT. */
 typedef struct {
     /* Aligned as the profile says. */
@@ -54,6 +56,11 @@ typedef struct {
     dram_status (*record_end)(dram_device *device, void **record);
     dram_status (*replay)(dram_device *device, void *record);
     void (*record_free)(dram_device *device, void *record);
+    /* Times of what is in the compute queue, by the device's own clock. Stamp 0 .. DRAM_STAMPS - 1 is passed when all
+     * that was handed over before it is done. Number 0 keeps the queue busy for a moment first, so that what follows it
+     * waits in line and has no gap before it. After finish(), between() gives the seconds from one to another. */
+    dram_status (*stamp)(dram_device *device, int at);
+    dram_status (*between)(dram_device *device, int from, int to, double *seconds);
 } dram_device_ops;
 
 struct dram_device {

@@ -30,6 +30,7 @@ typedef struct {
     bool fixed;                    /* can be recorded: no node of it runs on the host, and it has not failed */
     bool has_run;                  /* once, so that libraries have made their choices */
     void *record;                  /* of the device; NULL: none yet */
+    bool refused;                  /* it could not be recorded */
 } bound_program;
 
 struct dram_exec {
@@ -38,6 +39,7 @@ struct dram_exec {
     char *arena[DRAM_SPACE_COUNT]; /* NULL: the plan has nothing there */
     bound_program *programs;
     bool poison;
+    char why[256]; /* the first program that could not be recorded could not */
 };
 
 static dram_tensor bind_value(const dram_exec *exec, const dram_program *p, dram_val v)
@@ -352,9 +354,21 @@ static dram_status record_or_launch(dram_exec *exec, int program)
     dram_warn("%s cannot be recorded as a CUDA graph, so its kernels are launched one by one, with the same results "
               "but more slowly (%s)",
               name, dram_error_text());
+    if (!*exec->why) snprintf(exec->why, sizeof exec->why, "%s: %s", name, dram_error_text());
     dram_error_clear();
     bound->fixed = false;
+    bound->refused = true;
     return DRAM_OK;
+}
+
+dram_exec_records dram_exec_recorded(const dram_exec *exec)
+{
+    dram_exec_records r = {.why = *exec->why ? exec->why : NULL};
+    for (int i = 0; i < exec->plan->n_programs; i++) {
+        r.recorded += exec->programs[i].record != NULL;
+        r.refused += exec->programs[i].refused;
+    }
+    return r;
 }
 
 dram_status dram_exec_run(dram_exec *exec, int program)
@@ -373,9 +387,45 @@ dram_status dram_exec_run(dram_exec *exec, int program)
     return finish(exec);
 }
 
+/* How many nodes from i on a device times by itself: neighbours on the compute queue. What they need is done, since the
+ * others are waited for. */
+static int stamped_from(const dram_exec *exec, int program, int i)
+{
+    const call *calls = exec->programs[program].calls;
+    int n = 0, end = exec->plan->programs[program].graph->n_nodes;
+    if (!exec->device->ops->asynchronous || exec->poison) return 0;
+    while (n < DRAM_STAMPS - 1 && i + n < end && !calls[i + n].on_host && !calls[i + n].collective &&
+           calls[i + n].queue == DRAM_QUEUE_COMPUTE)
+        n++;
+    return n;
+}
+
+static dram_status time_by_stamps(dram_exec *exec, int program, int first, int n, double *seconds)
+{
+    const dram_device_ops *ops = exec->device->ops;
+    const dram_program *p = &exec->plan->programs[program];
+    const call *calls = exec->programs[program].calls;
+    TRY(ops->stamp(exec->device, 0));
+    for (int k = 0; k < n; k++) {
+        dram_status status = calls[first + k].kernel(&calls[first + k].args);
+        if (status != DRAM_OK) return name_node(p, &calls[first + k], first + k, status);
+        TRY(ops->stamp(exec->device, k + 1));
+    }
+    TRY(finish(exec));
+    for (int k = 0; k < n; k++) TRY(ops->between(exec->device, k, k + 1, &seconds[first + k]));
+    return DRAM_OK;
+}
+
 dram_status dram_exec_time(dram_exec *exec, int program, double *seconds)
 {
-    for (int i = 0; i < exec->plan->programs[program].graph->n_nodes; i++) {
+    const int nodes = exec->plan->programs[program].graph->n_nodes;
+    for (int i = 0, n; i < nodes; i += n) {
+        n = stamped_from(exec, program, i);
+        if (n) {
+            TRY(time_by_stamps(exec, program, i, n, seconds));
+            continue;
+        }
+        n = 1;
         double begin = dram_clock();
         TRY(run_node(exec, program, i));
         seconds[i] = dram_clock() - begin;

@@ -24,8 +24,17 @@ void dram_exec_close(dram_exec *exec); /* NULL is allowed */
  * names the node. */
 dram_status dram_exec_run(dram_exec *exec, int program);
 
-/* The same node by node, and the time that each took. */
+/* The same node by node, and the time that each took: on a GPU by its own clock, without the host's launches, but for
+ * what runs beside the compute queue. */
 dram_status dram_exec_time(dram_exec *exec, int program, double *seconds);
+
+/* What became of recording so far. */
+typedef struct {
+    int recorded;    /* programs that are replayed */
+    int refused;     /* that could not be recorded, so that their kernels are launched one by one */
+    const char *why; /* of the first of those, the exec's; NULL: there is none */
+} dram_exec_records;
+dram_exec_records dram_exec_recorded(const dram_exec *exec);
 
 /* Copies between the host and a value of a program: staged inputs before it runs, outputs after. `bytes` must be the
  * value's size without rounding. */

@@ -77,7 +77,9 @@ static bool add_process(cJSON *object, const dram_gpu_process *p)
     return o && add_number(o, "planned_bytes", (double)p->planned_bytes) &&
            cJSON_AddBoolToObject(o, "overhead_measured", p->overhead_measured) &&
            add_number(o, "measured_bytes", p->measured_bytes ? (double)p->measured_bytes : NAN) &&
-           dram_json_add_text(o, "counted", dram_counted_word(p->counted));
+           dram_json_add_text(o, "counted", dram_counted_word(p->counted)) &&
+           add_number(o, "programs_recorded", p->recorded) && add_number(o, "programs_not_recorded", p->refused) &&
+           dram_json_add_text(o, "not_recorded_why", p->refused ? p->refused_why : NULL);
 }
 
 /* 0 is what nothing is known of. */

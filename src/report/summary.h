@@ -9,13 +9,15 @@
 #include "evaluate/features.h"
 #include "evaluate/fidelity.h"
 
-/* What the process takes of a GPU, arena and all. */
+/* What the process takes of a GPU, arena and all, and how it is launched. */
 typedef struct {
     bool gpu;               /* the rest is of one */
     int64_t planned_bytes;  /* the plan's arena, context, libraries and kernels */
     bool overhead_measured; /* the last two were, before (memory.profile) */
     dram_counted counted;   /* by whom it was measured in this run */
     int64_t measured_bytes; /* the most that was read; 0: the driver does not count */
+    int recorded, refused; /* programs that were recorded, and that could not be: those are launched kernel by kernel */
+    char refused_why[256]; /* of the first of them */
 } dram_gpu_process;
 
 /* Of several ranks. */

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 #include "io/path.h"
+#include "ops/call.h"
 #include "session/build.h"
 #include "session/headroom.h"
 #include "session/machine.h"
@@ -116,5 +117,39 @@ dram_status dram_calibrate(const dram_config *cfg, const char *path, const volat
     dram_status status = dram_headroom_check(&s);
     if (status == DRAM_OK) status = measure(&s, path, stop, found);
     dram_session_close(&s);
+    return status;
+}
+
+static dram_status run_first(dram_device *device, const dram_graph *g, const dram_slots *slots, int64_t *bytes)
+{
+    dram_plan *plan;
+    dram_exec *exec = NULL;
+    TRY(g->status);
+    TRY(dram_plan_make(&g, 1, slots, &device->profile, DRAM_PLAN_USUAL, &plan));
+    dram_status status = dram_exec_open(device, plan, &exec);
+    if (status == DRAM_OK) status = dram_exec_run(exec, 0);
+    int64_t takes = device->ops->process_bytes ? device->ops->process_bytes(device) : 0;
+    *bytes = takes > device->bytes_now ? takes - device->bytes_now : 0;
+    dram_exec_close(exec);
+    dram_plan_free(plan);
+    return status;
+}
+
+dram_status dram_calibrate_first_run(dram_device *device, int64_t *bytes)
+{
+    enum { SIDE = 16, WIDE = 64 };
+    dram_slots slots = {0};
+    dram_graph *g;
+    dram_ops_init();
+    TRY(dram_graph_new("first run", &slots, &g));
+    dram_val x = dram_graph_input(g, "x", DRAM_BF16, DRAM_SHAPE(1, SIDE, SIDE, WIDE)),
+             kernel = dram_graph_input(g, "kernel", DRAM_BF16, DRAM_SHAPE(WIDE, 3, 3, WIDE)),
+             weight = dram_graph_input(g, "weight", DRAM_BF16, DRAM_SHAPE(WIDE, WIDE)),
+             y = DRAM_CALL(g, conv2d, "convolution", DRAM_ATTR(.stride = 1, .pad = 1, .groups = 1), x, kernel);
+    y = DRAM_CALL(g, linear, "product", NULL, y, weight);
+    dram_graph_output(g, DRAM_CALL(g, gelu, "gelu", NULL, y));
+    dram_status status = run_first(device, g, &slots, bytes);
+    dram_graph_free(g);
+    dram_slots_free(&slots);
     return status;
 }

@@ -24,4 +24,8 @@ dram_status dram_calibrate(const dram_config *cfg, const char *path, const volat
  * other number 1. */
 dram_status dram_stage_made_up(dram_session *session, const dram_io *io);
 
+/* Runs a small convolution, product and kernel of dram's own, of bf16, on a GPU. *bytes: what the process takes of it then,
+ * beside arenas: the first call of a library loads more than opening it does. 0 where there is no count. */
+dram_status dram_calibrate_first_run(dram_device *device, int64_t *bytes);
+
 #endif

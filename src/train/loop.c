@@ -431,11 +431,16 @@ static dram_gpu_process process_of(const dram_session *session, const dram_guard
 {
     const dram_profile *profile = &session->plan->profile;
     if (!profile->gpu) return (dram_gpu_process){0};
-    return (dram_gpu_process){.gpu = true,
-                              .planned_bytes = dram_plan_process(session->plan),
-                              .overhead_measured = profile->measured,
-                              .counted = session->device->counted,
-                              .measured_bytes = peaks->card_process};
+    dram_gpu_process p = {.gpu = true,
+                          .planned_bytes = dram_plan_process(session->plan),
+                          .overhead_measured = profile->measured,
+                          .counted = session->device->counted,
+                          .measured_bytes = peaks->card_process};
+    const dram_exec_records records = dram_exec_recorded(session->exec);
+    p.recorded = records.recorded;
+    p.refused = records.refused;
+    snprintf(p.refused_why, sizeof p.refused_why, "%s", records.why ? records.why : "");
+    return p;
 }
 
 /* What each rank took is asked where all have come to the end. Of a failure the text is held. */

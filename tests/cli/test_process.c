@@ -175,6 +175,21 @@ static void counted_by_other_means(void **state)
     unsetenv("CUDASIM_NVML");
 }
 
+/* Programs that could not be recorded are in summary.json, with CUDA's reason. */
+static void what_is_not_recorded_is_told(void **state)
+{
+    cJSON *root;
+    setenv("CUDASIM_CAPTURE", "memory", 1);
+    dram_ok(state, "train run.yaml name=launched train.steps=2");
+    unsetenv("CUDASIM_CAPTURE");
+    assert_int_equal(dram_json_read(in_dir(state, "runs/launched/summary.json"), &root), DRAM_OK);
+    const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "gpu_process");
+    assert_true(number_of(o, "programs_recorded") == 0);
+    assert_true(number_of(o, "programs_not_recorded") > 0);
+    assert_non_null(strstr(text_of(o, "not_recorded_why"), "out of memory"));
+    cJSON_Delete(root);
+}
+
 static void refused(void **state, const char *args, const char *why)
 {
     char words[300];
@@ -215,10 +230,13 @@ static void a_plan_from_elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_plan_assumes),         cmocka_unit_test(a_calibration_measures),
+        cmocka_unit_test(a_plan_assumes),
+        cmocka_unit_test(a_calibration_measures),
         cmocka_unit_test(a_run_compares),
 #ifdef DRAM_CUDA_SIM
-        cmocka_unit_test(counted_by_other_means), cmocka_unit_test(room_for_the_process),
+        cmocka_unit_test(counted_by_other_means),
+        cmocka_unit_test(room_for_the_process),
+        cmocka_unit_test(what_is_not_recorded_is_told),
         cmocka_unit_test(a_plan_from_elsewhere),
 #endif
     };

@@ -51,6 +51,8 @@ typedef struct {
     staged at[STEPS];
     float *slots[256];
     int n_slots;
+    dram_exec_records records;
+    char why[256]; /* theirs */
 } record;
 
 static void record_free(record *r)
@@ -143,6 +145,8 @@ static void run_on(const net *n, const dram_plan *plan, dram_device *device, boo
     }
     assert_int_equal(device->bytes_peak, plan->arena_bytes);
     assert_int_equal(device->bytes_now, plan->arena_bytes);
+    r->records = dram_exec_recorded(e);
+    snprintf(r->why, sizeof r->why, "%s", r->records.why ? r->records.why : "");
     dram_exec_close(e);
     assert_int_equal(device->bytes_now, 0);
 }
@@ -300,11 +304,44 @@ static void what_is_not_recorded_is_launched(void **state)
         assert_non_null(strstr(last_warning, "eval cannot be recorded as a CUDA graph"));
         assert_non_null(strstr(last_warning, ways[k][1]));
         assert_string_equal(dram_error_text(), "");
+        assert_int_equal(planned.records.recorded, 0);
+        assert_int_equal(planned.records.refused, 2);
+        assert_non_null(strstr(planned.why, "step: "));
+        assert_non_null(strstr(planned.why, ways[k][1]));
         assert_int_equal(differing(&apart, &planned, &n.slots), 0);
         record_free(&planned);
     }
     dram_log_set_sink(NULL, NULL);
     record_free(&apart);
+    dram_plan_free(plan);
+    net_close(&n);
+}
+
+/* Each node has a time of its own, on a GPU by the GPU's clock; the run itself is as any other. */
+static void nodes_are_timed(void **state)
+{
+    (void)state;
+    static double seconds[1024];
+    dram_device *device;
+    dram_exec *e;
+    net n;
+    net_open(&n, false);
+    scatter(n.step, 1); /* some nodes beside compute */
+    dram_plan *plan = plan_of(&n, usual);
+    ok(test_device_open(WORKERS, &device));
+    ok(dram_exec_open(device, plan, &e));
+    const int nodes = plan->programs[0].graph->n_nodes;
+    assert_true(nodes > DRAM_STAMPS && nodes <= 1024);
+    double all = 0;
+    for (int i = 0; i < nodes; i++) seconds[i] = -1;
+    ok(dram_exec_time(e, 0, seconds));
+    for (int i = 0; i < nodes; i++) {
+        assert_true(seconds[i] >= 0);
+        all += seconds[i];
+    }
+    assert_true(all > 0);
+    dram_exec_close(e);
+    dram_device_close(device);
     dram_plan_free(plan);
     net_close(&n);
 }
@@ -340,6 +377,7 @@ int main(void)
         cmocka_unit_test(three_queues_change_no_bit),
         cmocka_unit_test(queues_keep_what_the_plan_counts_on),
         cmocka_unit_test(what_is_not_recorded_is_launched),
+        cmocka_unit_test(nodes_are_timed),
         cmocka_unit_test(wrong_plan_is_seen),
     };
     dram_ops_init();

@@ -1,6 +1,7 @@
 /* test_ops_all [-v] [--cuda | --both] [OP ...]: tests all ops, or those named, on the CPU, where DRAM_CPU_ISA picks the
  * kernels, on a GPU, or on both against the same references, most of the time being theirs.
- * test_ops_all --list OP ...: whether all ops are named, which is how ctest knows that it has a test for each. */
+ * test_ops_all --list OP ...: whether all ops are named, which is how ctest knows that it has a test for each.
+ * test_ops_all --names: all ops, a line each. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -91,6 +92,10 @@ int main(int argc, char **argv)
     bool cuda = false, both = false;
     dram_device *device = NULL;
     if (argc > 1 && strcmp(argv[1], "--list") == 0) return missing(argv + 2, argc - 2) > 0;
+    if (argc == 2 && strcmp(argv[1], "--names") == 0) {
+        for (int op = 0; op < DRAM_KERNEL_COUNT; op++) puts(dram_op_rows[op].name);
+        return 0;
+    }
     for (int i = 1; i < argc; i++) {
         int op = find_op(argv[i]);
         if (strcmp(argv[i], "-v") == 0) {

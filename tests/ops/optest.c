@@ -94,8 +94,15 @@ static void *need(int64_t n, size_t size)
 static void wrong(trial *t, const char *variant, const char *what, const char *text)
 {
     t->failures++;
-    printf("%s / %s, %s (%s): %s %s\n", dram_op_rows[t->op].name, t->c.name, dram_dtype_name(t->type), variant, what,
-           text);
+    printf("%s / %s, %s (%s): %s %s; inputs", dram_op_rows[t->op].name, t->c.name, dram_dtype_name(t->type), variant,
+           what, text);
+    for (int i = 0; i < t->n_in; i++) {
+        const dram_shape *shape = &t->c.in[i].shape;
+        for (int k = 0; k < shape->rank; k++) printf("%s%lld", k ? "," : " [", (long long)shape->dim[k]);
+        printf("%s", shape->rank ? "]" : " -");
+    }
+    printf("\n");
+    fflush(stdout);
 }
 
 /* ---- the case's data ---- */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -24,6 +25,9 @@ static void recorded_streamed_and_resumed(void **state)
     run_ok(state, &whole);
     assert_int_equal(whole.summary.steps, RUN_STEPS);
     assert_int_equal(whole.summary.planned_peak_bytes, whole.summary.measured_peak_bytes);
+    const bool refused = getenv("CUDASIM_CAPTURE") != NULL; /* no program can be recorded */
+    assert_true(refused ? whole.summary.process.refused > 0 : whole.summary.process.recorded > 0);
+    assert_int_equal(refused ? whole.summary.process.recorded : whole.summary.process.refused, 0);
 
     run_fails(state, &part, DRAM_INTERRUPTED, "interrupted: 1 steps are saved");
     part.resume = true;
@@ -33,6 +37,7 @@ static void recorded_streamed_and_resumed(void **state)
     assert_same_run(state, "whole", "part", RUN_STEPS);
 
     run_ok(state, &plain);
+    assert_int_equal(plain.summary.process.recorded, 0);
     assert_true(plain.summary.planned_peak_bytes > whole.summary.planned_peak_bytes);
     assert_same_file(run_file(state, "whole", "student.safetensors"), run_file(state, "plain", "student.safetensors"));
     assert_same_file(run_file(state, "whole", "heads.safetensors"), run_file(state, "plain", "heads.safetensors"));
