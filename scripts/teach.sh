@@ -17,12 +17,28 @@ runs=runs
 drives=(0001TP 0006R0 0016E5)
 head=date,group,run,seed,set,size,miou,pixel_accuracy,embedding_cosine,steps,planned_bytes
 
-# A set of scenes: NAME COUNT SEED STYLE. The teacher's are those of teacher.sh; no two have the same seed.
+# A set of scenes: NAME COUNT SEED STYLE. The teacher's are below; no two have the same seed.
 scene_sets() {
   scenes learn 2040 100 plain
   scenes choose 200 101 plain
   scenes held-out 500 102 plain
   scenes other-look 500 103 dusk
+}
+
+# both NAME COUNT SEED COUNT SEED: scenes/NAME, of plain ones and varied ones
+both() {
+  local part=scenes/$1.part style
+  [ -d "scenes/$1" ] && return
+  rm -rf "$part"
+  scenes "$1-plain" "$2" "$3" plain
+  scenes "$1-varied" "$4" "$5" varied
+  mkdir -p "$part/images" "$part/labels"
+  for style in plain varied; do
+    mv "scenes/$1-$style/images" "$part/images/$style"
+    mv "scenes/$1-$style/labels" "$part/labels/$style"
+    rm -rf "scenes/$1-$style"
+  done
+  mv "$part" "scenes/$1"
 }
 
 # ---- lines that are kept ----
@@ -116,13 +132,21 @@ held_out() {
   evaluate "$1" "$2" "$3" other-look 128,64 "$4" "${data[@]}"
 }
 
+# The teacher of scenes, trained where it is not there
+need_teacher() {
+  [ -f "$runs/teach-teacher/summary.json" ] && return
+  both learned 8000 200 14000 201
+  both learned-val 100 202 100 203
+  train teach-teacher configs/teach/teacher.yaml
+}
+
 # The teacher of scenes, with the head that it was trained with: at the side at which it teaches
 teacher() {
   local set data
-  [ -f "$runs/vit_micro/summary.json" ] || scripts/teacher.sh
+  need_teacher
   for set in "$@"; do
     read -ra data <<<"$(on_scenes "$set")"
-    evaluate scenes teacher 1 "$set" 256 "$runs/vit_micro" "${data[@]}"
+    evaluate scenes teacher 1 "$set" 256 "$runs/teach-teacher" "${data[@]}"
   done
 }
 
@@ -180,7 +204,7 @@ fold_student() { fold "$1" "$2" "$3" "$4" 128; }
 group_drives() {
   local drive lists folder
   photographs
-  [ -f "$runs/vit_micro/summary.json" ] || scripts/teacher.sh
+  need_teacher
   for drive in "${drives[@]}"; do
     lists=(data.train.list="scenes/camvid/not-$drive-learn.txt" data.val.list="scenes/camvid/not-$drive-choose.txt")
     folder=teach-drives-teacher-$drive
