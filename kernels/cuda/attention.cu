@@ -259,12 +259,12 @@ template <typename T, int D> __device__ DRAM_INLINE void finish(const job &j, co
     store_rows<T, D>(j, s.out, factor[0], factor[1], row[0], row[1]);
 }
 
-/* Warps of a block, and blocks that a multiprocessor shall have registers for. From compute capability 10.0 on two
- * blocks with heads of 80 would spill some; 12.0 has shared memory for one. */
+/* Warps of a block, and blocks that a multiprocessor shall have registers for: two with heads of 80 would spill some on
+ * all but compute capability 9.0, and 8.6, 8.9 and 12.0 have shared memory for one. */
 constexpr int WARPS = 6;
 #ifdef __CUDA_ARCH__
 template <typename T, int D>
-constexpr int BLOCKS = sizeof(T) == 4 || __CUDA_ARCH__ >= (D == MOST_D ? 1000 : 1200) ? 1 : 2;
+constexpr int BLOCKS = sizeof(T) == 4 || (D == MOST_D && __CUDA_ARCH__ != 900) || __CUDA_ARCH__ >= 1200 ? 1 : 2;
 #else
 template <typename T, int D> constexpr int BLOCKS = 2; /* nobody asks */
 #endif
