@@ -180,7 +180,7 @@ static void shipped_configs(void **state)
         snprintf(pattern, sizeof pattern, "%s%s", DRAM_SOURCE_DIR, patterns[i]);
         assert_int_equal(glob(pattern, 0, NULL, &found), 0);
         for (size_t k = 0; k < found.gl_pathc; k++, seen++) {
-            if (strstr(found.gl_pathv[k], "/sweep.yaml")) continue; /* of many configs */
+            if (strstr(found.gl_pathv[k], "sweep.yaml")) continue; /* of many configs */
             tell(found.gl_pathv[k], NULL, 0);
             if (*said) fail_msg("%s", said);
         }

@@ -188,7 +188,7 @@ static void what_cannot_be_resumed(void **state)
     char *config = get_file(run_file(state, "first", "config.yaml"), NULL);
     o.set = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=3 seed=2";
     run_fails(state, &o, DRAM_ERR_CONFIG,
-              "command line: seed: 1 -> 2: a run keeps its student, classes, seed and kind of ");
+              "command line: seed: 1 -> 2: a run keeps its student, classes, seed, kind of optimiser and ");
     o.set = WITHOUT_SAM WITHOUT_RESOLUTION "train.steps=3 student.arch=regnety_002";
     run_fails(state, &o, DRAM_ERR_CONFIG, "student.arch: regnetx_002 -> regnety_002: a run keeps its student");
     o.set = set;
