@@ -30,16 +30,15 @@ static void weights_do_not_depend_on_it(void **state)
     run_remove(state, names[0]);
 }
 
-/* A signal while the data is looked at: exit 130, and nothing was made. */
+/* A signal that is there from the beginning: exit 130, and nothing was made. */
 static void stopped_before_the_first_step(void **state)
 {
     static const volatile sig_atomic_t stop = 1;
     dram_summary summary;
-    /* Without a teacher, whose file would be read before. */
     dram_config *cfg = run_config(state, "stopped", SET "full sam_distill.enabled=false");
     const dram_hooks hooks = {.stop = &stop};
     assert_int_equal(dram_train(cfg, NULL, (dram_resume){0}, &hooks, &summary), DRAM_INTERRUPTED);
-    assert_non_null(strstr(dram_error_text(), "interrupted while looking at the data"));
+    assert_non_null(strstr(dram_error_text(), "interrupted before the first step"));
     dram_error_clear();
     dram_config_free(cfg);
     assert_false(is_there(run_file(state, "stopped", "")));
