@@ -165,9 +165,10 @@ static dram_status check_cache(const dram_config *cfg)
                                 "every step; set data.augment.color_jitter to 0");
     if (cfg->data.augment.hue > 0 || cfg->data.augment.gray > 0 || cfg->data.augment.blur > 0 ||
         cfg->data.augment.cutout > 0)
-        return dram_config_fail(cfg, "sam_distill.cache",
-                                "it keeps one embedding an image, and hue, gray, blur and cutout show the teacher other "
-                                "pixels at every step; set these keys of data.augment to 0");
+        return dram_config_fail(
+            cfg, "sam_distill.cache",
+            "it keeps one embedding an image, and hue, gray, blur and cutout show the teacher other "
+            "pixels at every step; set these keys of data.augment to 0");
     return DRAM_OK;
 }
 

@@ -149,8 +149,9 @@ static dram_status to_fp16(const char *path, const char *name, const float *x, i
 {
     int64_t at = dram_floats_to_f16(x, n, half);
     if (at < n)
-        return dram_fail(DRAM_ERR_FORMAT, "%s: %s has the number %g, which is too large for fp16; bf16 and fp32 hold it",
-                         path, name, (double)x[at]);
+        return dram_fail(DRAM_ERR_FORMAT,
+                         "%s: %s has the number %g, which is too large for fp16; bf16 and fp32 hold it", path, name,
+                         (double)x[at]);
     return DRAM_OK;
 }
 

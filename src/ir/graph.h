@@ -68,7 +68,7 @@ typedef struct {
     dram_layout layout;
     dram_shape whole; /* of the tensor, where the slot is a shard of it, `shape` being [dram_rank_shard]; else rank 0 */
     dram_space space; /* DEVICE, or HOST: outside the arena of the device */
-    const char *group; /* who it belongs to: "teacher", "student", "mean", "neck", "head", "sr", "optimizer"; static text */
+    const char *group; /* "teacher", "student", "mean", "neck", "head", "sr", "optimizer": its owner; static text */
 } dram_slot;
 
 /* Of the tensor that the slot is, or is a shard of. */

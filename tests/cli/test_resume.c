@@ -58,7 +58,8 @@ static void what_is_refused(void **state)
     dram_fails(state, RUN "--resume=step-77", 2,
                "there is no checkpoint of step 77; there are step-1, step-2, step-3\n");
     dram_fails(state, RUN "--resume seed=7", 2,
-               "dram: command line: seed: 1 -> 7: a run keeps its student, classes, seed, kind of optimiser and resolution_distill.target; ");
+               "dram: command line: seed: 1 -> 7: a run keeps its student, classes, seed, kind of optimiser and "
+               "resolution_distill.target; ");
     dram_fails(state, RUN "--json=yes", 2, "train: --json takes no value");
     assert_int_equal(dram(state, "train --help"), 0);
     assert_non_null(strstr(printed, "\n  --resume[=step-N]    go on from the newest checkpoint of this run, or from "));

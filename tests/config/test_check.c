@@ -44,7 +44,8 @@ static void contradictions_are_named(void **state)
          "c.yaml:1:22: sam_distill.cache: it keeps one embedding an image, and color jitter shows the teacher other "
          "colours at every step; set data.augment.color_jitter to 0"},
         {"sam_distill: {cache: some/dir}\ndata: {augment: {crop: false, color_jitter: 0, blur: 0.1}}\n",
-         "c.yaml:1:22: sam_distill.cache: it keeps one embedding an image, and hue, gray, blur and cutout show the teacher "
+         "c.yaml:1:22: sam_distill.cache: it keeps one embedding an image, and hue, gray, blur and cutout show the "
+         "teacher "
          "other pixels at every step; set these keys of data.augment to 0"},
         {"sam_distill: {sam_input_size: 512, pad_to: 256}\n", "c.yaml:1:44: sam_distill.pad_to: 256 is smaller than "
                                                               "sam_distill.sam_input_size, 512"},

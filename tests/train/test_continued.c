@@ -112,7 +112,8 @@ static void what_changed_is_listed(void **state)
 static void what_a_run_keeps(void **state)
 {
     static const char *const cases[][2] = {
-        {"seed=2", "command line: seed: 1 -> 2: a run keeps its student, classes, seed, kind of optimiser and resolution_distill.target"},
+        {"seed=2", "command line: seed: 1 -> 2: a run keeps its student, classes, seed, kind of optimiser and "
+                   "resolution_distill.target"},
         {"student.arch=regnety_002", "student.arch: regnetx_002 -> regnety_002: "},
         {"student.zero_init_last=false", "student.zero_init_last: true -> false: "},
         {"data.classes=13", "base.yaml"},

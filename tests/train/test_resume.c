@@ -211,11 +211,8 @@ int main(void)
 {
     const struct CMUnitTest everywhere[] = {
         /* what a device keeps from step to step; train/cuda_graph has the rest */
-        cmocka_unit_test(fused),
-        cmocka_unit_test(micro_batches),
-        cmocka_unit_test(mean_of_weights),
-        cmocka_unit_test(low_precision),
-        cmocka_unit_test(kept_target),
+        cmocka_unit_test(fused),         cmocka_unit_test(micro_batches), cmocka_unit_test(mean_of_weights),
+        cmocka_unit_test(low_precision), cmocka_unit_test(kept_target),
     };
     const struct CMUnitTest on_the_cpu[] = {
         cmocka_unit_test(all_losses),
