@@ -66,9 +66,9 @@ timed() {
   echo "${file##*/}: $((SECONDS - begin)) s, exit status $code"
   case $code in
     0 | 77) ;;
-    3) echo "left out: does not fit: $(tail -n 1 "$file.log")" >"$file" ;;
+    3) echo "left out: does not fit: $(tail -n 1 "$file.log")" >>"$file" ;;
     124) grep -q '"images_per_second"' "$file" || echo "left out: no time" >"$file" ;; # its nodes alone were not told
-    *) echo "failed: exit status $code: $(tail -n 1 "$file.log")" >"$file" ;;
+    *) echo "failed: exit status $code: $(tail -n 1 "$file.log")" >>"$file" ;; # what it measured before stays
   esac
 }
 # why FILE: what a file that holds no times says instead

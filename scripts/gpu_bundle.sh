@@ -42,9 +42,12 @@ cp -r configs "$tree/configs"
 cp scripts/gpu_check.sh scripts/gpu_first.sh scripts/lib.sh scripts/gpu_programs.txt "$tree/scripts"
 cp tests/comm/simrun.sh "$tree/tests/comm"
 cp bench/gpu.sh bench/gpu.yaml bench/torch_gpu.py "$tree/bench"
-cp "$(command -v jq)" "$tree/bin"
+# jq finds its libraries beside it, whatever the shell has told others.
+cp "$(command -v jq)" "$tree/bin/jq.own"
+printf '%s\n' '#!/bin/sh' 'here=$(cd "$(dirname "$0")/.." && pwd)' 'LD_LIBRARY_PATH=$here/lib exec "$here/bin/jq.own" "$@"' >"$tree/bin/jq"
+chmod +x "$tree/bin/jq"
 # Not the C and C++ libraries: those that CUDA's own need are there.
-ldd "$tree"/bin/jq "$tree"/build/release/{dram,bench_gpu,tests/*} | awk '/=> \// { print $3 }' |
+ldd "$tree"/bin/jq.own "$tree"/build/release/{dram,bench_gpu,tests/*} | awk '/=> \// { print $3 }' |
   sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' | xargs -I{} cp -L {} "$tree/lib/"
 cat >"$tree/dram" <<'EOF'
 #!/bin/sh

@@ -40,19 +40,20 @@ done
 
 export DRAM_CUDA_SAY=1       # which kernel or library took each product and convolution, in every part's log
 export PATH="$PATH:$PWD/bin" # a bundle's own jq
-command -v jq >/dev/null || { echo "gpu_check: jq is not installed"; exit 1; }
+jq -n 1 >/dev/null 2>&1 || { echo "gpu_check: jq is not installed, or does not start"; exit 1; }
 # Where dram looks for CUDA's libraries: where the system does; where those do not do, in python3's PyTorch, if it is for the
-# same CUDA. A bundle's own stand behind. It is told to dram alone: PyTorch and the tools have libraries of their own.
+# same CUDA. A bundle's own stand behind. It is told to dram alone, and to a sanitizer that runs it:
+# PyTorch and the other tools have libraries of their own.
 export DRAM_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$PWD/lib"
 ours() { LD_LIBRARY_PATH=$DRAM_LIBRARY_PATH "$@"; }
 no_gpu=
-if ! card=$(ours timeout 60 "$bench" device 2>&1); then
+if ! card=$(ours timeout -k 5 30 "$bench" device 2>&1); then
   first_says=$card
   torch=$(python3 -c 'import glob, os, sysconfig
 files = glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib/*.so.*")
 if any(f.endswith("/libcublasLt.so.13") for f in files): print(":".join(sorted(set(map(os.path.dirname, files)))))' 2>/dev/null)
   DRAM_LIBRARY_PATH+=${torch:+:$torch}
-  if [ -z "$torch" ] || ! card=$(ours timeout 60 "$bench" device 2>&1); then
+  if [ -z "$torch" ] || ! card=$(ours timeout -k 5 30 "$bench" device 2>&1); then
     no_gpu=${first_says#bench_gpu: }
     no_gpu=${no_gpu:-"$bench device does not end, or says nothing"}
   fi
@@ -326,7 +327,7 @@ cap() {
   fi
   rm -f "$out/hold"
   mkfifo "$out/hold"
-  ours "$bench" hold "$1" <"$out/hold" >"$out/hold.txt" 2>&1 &
+  ours timeout -k 5 60 "$bench" hold "$1" <"$out/hold" >"$out/hold.txt" 2>&1 &
   holder=$!
   exec 8>"$out/hold"
   for ((i = 0; i < 150; i++)); do
@@ -347,6 +348,10 @@ uncap() {
 tier() {
   local begin=$SECONDS bytes=$((10#${1%gb} * 1000000000)) code=0
   [ -z "$small" ] || bytes=$((700 << 20))
+  if [ $((deadline - SECONDS)) -lt 15 ]; then
+    row "tier $1" "no time" 0 "what was left of GPU_CHECK_SECONDS did not suffice"
+    return
+  fi
   if ! cap "$bytes"; then
     uncap
     row "tier $1" skipped $((SECONDS - begin)) "the GPU cannot be made that small: $(last "$out/hold.txt")"

@@ -28,7 +28,7 @@ leave() {
   rm -rf "$work"
   [ -z "$group" ] || rmdir "$group"
 }
-[ -z "$group" ] || mkdir "$group" || exit 1
+[ -z "$group" ] || mkdir "$group" || { rm -rf "$work"; exit 1; }
 trap leave EXIT
 
 # limited LIMIT COMMAND ...: runs it under so many MiB
@@ -38,6 +38,7 @@ limited() {
   if [ -z "$group" ]; then
     ulimit -v $((bytes / 1024))
   else
+    [ ! -e "$group/memory.swap.max" ] || echo 0 >"$group/memory.swap.max"
     [ ! -e "$group/memory.force_empty" ] || echo 0 >"$group/memory.force_empty"
     echo "$bytes" >"$group/$([ -e "$group/memory.max" ] && echo memory.max || echo memory.limit_in_bytes)"
     echo "$BASHPID" >"$group/cgroup.procs"

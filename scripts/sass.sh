@@ -18,8 +18,9 @@ nvdisasm=${NVDISASM:-$(command -v nvdisasm || true)}
 [ -x "$nvdisasm" ] || { echo "sass.sh: no nvdisasm: set NVDISASM (the head of this script says where it is had)" >&2; exit 77; }
 room=$(mktemp -d)
 trap 'rm -rf "$room"' EXIT
+# As the library is made: machine code of every GPU comes from the PTX of compute capability 8.0.
 for capability in "${capabilities[@]:-90}"; do
-  "$nvcc" -D_GNU_SOURCE -DDRAM_VERSION='"sass"' -I. -Isrc -std=c++17 -O3 -DNDEBUG --resource-usage -arch="sm_$capability" \
+  "$nvcc" -D_GNU_SOURCE -DDRAM_VERSION='"sass"' -I. -Isrc -std=c++17 -O3 -DNDEBUG --resource-usage -gencode "arch=compute_80,code=sm_$capability" \
     -cubin -o "$room/cubin" "$file" 2>"$room/ptxas" || { cat "$room/ptxas" >&2; exit 1; }
   "$nvdisasm" -c "$room/cubin" >"$room/sass"
   echo "## $file, sm_$capability"

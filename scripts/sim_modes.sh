@@ -20,6 +20,10 @@ out=build/sim-modes/$preset
 mkdir -p "$out"
 scripts/build.sh "$preset" test_ops_all test_train_cuda test_train_cuda_graph test_train_resume test_train_teacher || exit 1
 tests=build/$preset/tests
+# Results are of the programs that are there now.
+for program in "$tests"/test_{ops_all,train_cuda,train_cuda_graph,train_resume,train_teacher}; do
+  [ ! "$program" -nt "$out/results.txt" ] || rm -f "$out/results.txt"
+done
 failures=0
 # try MODE NAME COMMAND...
 try() {

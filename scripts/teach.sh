@@ -5,7 +5,7 @@
 # Groups are made in the order given; by default scenes, start and drives. `dram sweep` makes the runs of a group, JOBS at
 # once (2), each on one thread, and goes on where it was stopped. Every evaluation is a line of docs/results/teach.csv with
 # its date: of what a run was chosen by as soon as the run is done, of held-out sets when all runs of the group are. What
-# has its line is not made again. `--page` writes the tables of docs/results.md from these lines, and nothing else.
+# has its line is not made again: after a change of a config or of the teacher, remove the lines of its groups first. `--page` writes the tables of docs/results.md from these lines, and nothing else.
 # usage: teach.sh CAMVID [GROUP ...] | --page
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"

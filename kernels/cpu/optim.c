@@ -1,6 +1,6 @@
-/* sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq), 28
- * (adamw), 20 (sgd), 12 (accumulate, weight_mean), 4 (clear), at 2, 15, 7, 1, 3 and 0 FLOPs (of adamw's a square root and a division, still below the time
- * of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
+/* sumsq, clip_factor, adamw, sgd, accumulate, weight_mean, clear, rank_shard. Bound by memory: bytes an element 4 (sumsq),
+ * 28 (adamw), 20 (sgd), 12 (accumulate, weight_mean), 4 (clear), at 2, 15, 7, 1, 3 and 0 FLOPs (of adamw's a square root
+ * and a division, still below the time of 28 bytes). adamw with 8-bit moments moves 16 bytes an element; its time is that of finding the codes.
  */
 #include "scratch/optim.h"
 #include "base/ranks.h"

@@ -259,15 +259,10 @@ template <typename T, int D> __device__ DRAM_INLINE void finish(const job &j, co
     store_rows<T, D>(j, s.out, factor[0], factor[1], row[0], row[1]);
 }
 
-/* Warps of a block, and blocks that a multiprocessor shall have registers for: two with heads of 80 would spill some on
- * all but compute capability 9.0, and 8.6, 8.9 and 12.0 have shared memory for one. */
+/* Warps of a block, and blocks that a multiprocessor shall have registers for. Code for every GPU is made of one PTX, so it
+ * is one number for all. Two with heads of 80 would spill a few bytes, outside of the loop. */
 constexpr int WARPS = 6;
-#ifdef __CUDA_ARCH__
-template <typename T, int D>
-constexpr int BLOCKS = sizeof(T) == 4 || (D == MOST_D && __CUDA_ARCH__ != 900) || __CUDA_ARCH__ >= 1200 ? 1 : 2;
-#else
-template <typename T, int D> constexpr int BLOCKS = 2; /* nobody asks */
-#endif
+template <typename T, int D> constexpr int BLOCKS = sizeof(T) == 4 || D == MOST_D ? 1 : 2;
 
 /* A block's shared memory, as if it had all warps and a whole chunk, so that every place is known to the compiler. The
  * factors by columns are made where the tiles will be. */

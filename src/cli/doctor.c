@@ -143,8 +143,7 @@ static void print_gpu(const facts *f)
                "or refuses)\n");
     else
         printf("process       %s of the GPU for the driver's context, %s more with the libraries open, %s more after a "
-               "first "
-               "run%s\n",
+               "first run%s\n",
                dram_format_bytes(f->context, whole, sizeof whole),
                dram_format_bytes(f->opened > f->context ? f->opened - f->context : 0, left, sizeof left),
                dram_format_bytes(f->ran > f->opened ? f->ran - f->opened : 0, ran, sizeof ran),

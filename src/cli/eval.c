@@ -133,14 +133,27 @@ static dram_status open_side(const dram_words *words, int side, sides *s)
     memcpy(overrides, words->overrides, (size_t)n * sizeof *overrides);
     overrides[n++] = size;
     overrides[n++] = "resolution_distill.enabled=false";
-    TRY(dram_config_load(words->words[0], overrides, n, &s->cfg[s->n]));
+    dram_status status = dram_config_load(words->words[0], overrides, n, &s->cfg[s->n]);
+    if (status != DRAM_OK) return dram_error_prefix(status, "eval: --sizes: ");
     s->n++;
+    return DRAM_OK;
+}
+
+/* --sizes sets a key that may stand on the command line too. */
+static dram_status refuse_size(const dram_words *words)
+{
+    for (int i = 0; i < words->n_overrides; i++)
+        if (strncmp(words->overrides[i], "data.size=", 10) == 0)
+            return dram_fail(DRAM_ERR_CONFIG,
+                             "eval: --sizes sets data.size, and %.100s stands beside it: leave one out",
+                             words->overrides[i]);
     return DRAM_OK;
 }
 
 /* Reads "64,96,128". */
 static dram_status open_sides(const char *list, const dram_words *words, sides *s)
 {
+    TRY(refuse_size(words));
     for (const char *at = list;; at++) {
         char *end;
         errno = 0;
@@ -168,7 +181,9 @@ static void print_number(double number, int width)
 
 static void print_sides(const sides *s, const dram_eval_result *result)
 {
-    printf("%d images%s\n", result->images, result->skipped ? " (some were skipped, see the warnings)" : "");
+    bool skipped = false;
+    for (int i = 0; i < s->n; i++) skipped |= result[i].skipped > 0 || result[i].images != result->images;
+    printf("%d images%s\n", result->images, skipped ? " (some were skipped, see the warnings)" : "");
     printf("%9s%9s%17s%19s%16s\n", "data.size", "mIoU", "pixel accuracy", "embedding cosine", "embedding MSE");
     for (int i = 0; i < s->n; i++) {
         printf("%9d", s->cfg[i]->data.size);

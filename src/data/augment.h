@@ -54,8 +54,8 @@ void dram_valid_mask(int size, int height, int width, int cells, float *mask);
 /* Whether any cell of that mask is 1: an image too thin has none, and no mean over its cells exists. */
 bool dram_valid_any(int size, int height, int width, int cells);
 
-/* Renders the image, with its colours, its blur and what is painted over it, as a square of `size` at the top left of a canvas of that side or more: out u8
- * [canvas,canvas,3], padding bytes 0. DRAM_ERR_MEMORY only. */
+/* Renders the image, with its colours, its blur and what is painted over it, as a square of `size` at the top left of a
+ * canvas of that side or more: out u8 [canvas,canvas,3], padding bytes 0. DRAM_ERR_MEMORY only. */
 dram_status dram_geometry_image(const dram_geometry *g, const dram_image *image, int size, int canvas, uint8_t *out,
                                 int *valid_height, int *valid_width);
 
