@@ -525,17 +525,12 @@ DRAM_CUDA_KERNEL(accumulate)
 
 DRAM_CUDA_KERNEL_MANY(weight_mean)
 {
-    return run_updates(args, n, update_kernel<weight_mean_op>,
-                       [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
-                           *c = {0,
-                                 0,
-                                 0,
-                                 0,
-                                 static_cast<const float *>(a->in[2].data),
-                                 static_cast<const float *>(a->in[3].data)};
-                           *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0, 0};
-                           return true;
-                       });
+    return run_updates(
+        args, n, update_kernel<weight_mean_op>, [](const dram_kernel_args *a, update_common *c, update_tensor *x) {
+            *c = {0, 0, 0, 0, static_cast<const float *>(a->in[2].data), static_cast<const float *>(a->in[3].data)};
+            *x = {{a->out[0].data, a->in[1].data}, dram_elements(&a->in[0].shape), 0, 0, 0};
+            return true;
+        });
 }
 
 DRAM_CUDA_KERNEL(weight_mean)

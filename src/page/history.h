@@ -83,8 +83,7 @@ typedef struct {
     int exit;                                          /* of the summary; 0 without one */
     dram_history_config configs[DRAM_HISTORY_CONFIGS]; /* by step; the last is in force */
     int n_configs;
-    dram_history_config
-        base; /* what it was made from, step 0: its own base.yaml or its sweep's; path NULL: not known */
+    dram_history_config base; /* what it was made from: its own base.yaml or its sweep's; path NULL: not known */
     double starts[DRAM_HISTORY_STARTS];  /* steps at which the run went on, rising */
     double started[DRAM_HISTORY_STARTS]; /* the seconds of training then */
     int n_starts;

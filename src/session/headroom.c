@@ -36,8 +36,8 @@ dram_mapped dram_headroom_mapped(const dram_config *cfg, const dram_profile *pro
 }
 
 /* Of that, what is still to be mapped, with what the heap grows by: OpenBLAS packs a small product without a look at
- * whether it has got memory. What an earlier session of the process had is there to be
- * used again: OpenBLAS keeps its buffers, the C library its heap and stacks of threads that have ended. */
+ * whether it has got memory. What an earlier session of the process had is there to be used again: OpenBLAS keeps its
+ * buffers, the C library its heap and stacks of threads that have ended. */
 static dram_mapped still_mapped(const dram_config *cfg, const dram_profile *profile, int64_t *heap)
 {
     dram_mapped mapped = dram_headroom_mapped(cfg, profile);

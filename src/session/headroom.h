@@ -27,9 +27,8 @@ dram_status dram_headroom_check_budget(const dram_config *cfg);
  * share its memory, and the budget of all is the least. session->comm is comm in any case. */
 dram_status dram_headroom_plan(const dram_config *cfg, dram_program_set set, dram_comm *comm, dram_session *session);
 
-/* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, less what is still to
- * be taken: by a GPU's libraries, by the process on the CPU (16 MiB); or when the process may not map all that a run
- * maps. */
+/* DRAM_ERR_FIT, with numbers, when the plan is above its budget or above what is free now, less what is still to be
+ * taken: by a GPU's libraries, by the process on the CPU (16 MiB); or when the process may not map all that a run maps. */
 dram_status dram_headroom_check(const dram_session *session);
 
 /* Checks a session that dram_headroom_plan made from cfg, and starts it. Where the device does not give what was

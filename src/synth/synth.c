@@ -57,7 +57,7 @@ const char *dram_synth_class_name(dram_synth_class id)
 
 static float uniform(scene *s, float low, float high)
 {
-    return (float)dram_rng_range(&s->r, low, high);
+    return dram_synth_uniform(&s->r, low, high);
 }
 
 /* Two draws, from 0 to a and from 0 to b, multiplied: small ones are likelier. */

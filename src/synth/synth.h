@@ -36,14 +36,14 @@ typedef enum {
 
 const char *dram_synth_class_name(dram_synth_class id);
 
-/* How a scene looks; shapes, places and labels have one rule in all.   what it is for */
+/* How a scene looks; shapes, places and labels have one rule in all. */
 #define DRAM_SYNTH_STYLE_LIST(X)                                                                                       \
-    X(PLAIN, "plain", "natural colours")                                                                               \
-    X(VARIED, "varied", "each scene has its own palette, textures, light and camera")                                  \
-    X(DUSK, "dusk", "dark, blue, hatched, seen from low down: nothing of it is in the others")
+    X(PLAIN, "plain")   /* natural colours */                                                                          \
+    X(VARIED, "varied") /* each scene has its own palette, textures, light and camera */                               \
+    X(DUSK, "dusk")     /* dark, blue, hatched, seen from low down: nothing of it is in the others */
 
 typedef enum {
-#define X(ID, NAME, ABOUT) DRAM_SYNTH_##ID,
+#define X(ID, NAME) DRAM_SYNTH_##ID,
     DRAM_SYNTH_STYLE_LIST(X)
 #undef X
         DRAM_SYNTH_STYLES

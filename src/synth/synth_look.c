@@ -12,16 +12,11 @@ static const synth_view views[DRAM_SYNTH_STYLES] = {
 const char *dram_synth_style_name(dram_synth_style style)
 {
     static const char *const name[DRAM_SYNTH_STYLES] = {
-#define X(ID, NAME, ABOUT) [DRAM_SYNTH_##ID] = NAME,
+#define X(ID, NAME) [DRAM_SYNTH_##ID] = NAME,
         DRAM_SYNTH_STYLE_LIST(X)
 #undef X
     };
     return name[style];
-}
-
-static float uniform(dram_rng *r, float low, float high)
-{
-    return (float)dram_rng_range(r, low, high);
 }
 
 /* A rotation of colours about the grey axis, then what is not grey times `saturation`. */
@@ -76,15 +71,17 @@ static void draw_varied(synth_look *look)
 {
     dram_rng *r = &look->r;
     for (int i = 0; i < DRAM_SYNTH_CLASSES; i++) {
-        float angle = uniform(r, -2, 2), saturation = uniform(r, 0.2f, 1.5f), gain = uniform(r, 0.55f, 1.45f);
+        float angle = dram_synth_uniform(r, -2, 2), saturation = dram_synth_uniform(r, 0.2f, 1.5f),
+              gain = dram_synth_uniform(r, 0.55f, 1.45f);
         synth_pattern pattern = (synth_pattern)dram_rng_below(r, SYNTH_HATCH);
-        float direction = uniform(r, 0, 3.14159265f), size = uniform(r, 1.5f, 14), strength = uniform(r, 0.03f, 0.3f);
-        bool same = uniform(r, 0, 1) < 0.25f;
+        float direction = dram_synth_uniform(r, 0, 3.14159265f), size = dram_synth_uniform(r, 1.5f, 14),
+              strength = dram_synth_uniform(r, 0.03f, 0.3f);
+        bool same = dram_synth_uniform(r, 0, 1) < 0.25f;
         look->tint[i] = same ? tint_of(0, 1, 1) : tint_of(angle, saturation, gain);
         look->texture[i] = texture_of(pattern, direction, size, strength);
     }
-    look->gamma = uniform(r, 0.65f, 1.5f);
-    for (int c = 0; c < 3; c++) look->cast[c] = uniform(r, 0.8f, 1.2f);
+    look->gamma = dram_synth_uniform(r, 0.65f, 1.5f);
+    for (int c = 0; c < 3; c++) look->cast[c] = dram_synth_uniform(r, 0.8f, 1.2f);
 }
 
 /* Dark, blue and pale, with slanting lines over everything. */
@@ -93,7 +90,7 @@ static void draw_dusk(synth_look *look)
     const float cast[3] = {0.85f, 0.95f, 1.45f};
     for (int i = 0; i < DRAM_SYNTH_CLASSES; i++) {
         look->tint[i] = tint_of(0.5f, 0.55f, i == DRAM_SYNTH_SKY ? 0.7f : 0.95f);
-        look->texture[i] = texture_of(SYNTH_HATCH, uniform(&look->r, 0.4f, 0.6f), 5, 0.16f);
+        look->texture[i] = texture_of(SYNTH_HATCH, dram_synth_uniform(&look->r, 0.4f, 0.6f), 5, 0.16f);
     }
     look->gamma = 1.7f;
     memcpy(look->cast, cast, sizeof cast);
@@ -112,8 +109,8 @@ void dram_synth_look_thing(synth_look *look, synth_thing *thing)
     if (look->style == DRAM_SYNTH_PLAIN) return;
     synth_tint t = look->tint[thing->kind];
     if (look->style == DRAM_SYNTH_VARIED) {
-        float angle = uniform(r, -3.14159265f, 3.14159265f), saturation = uniform(r, 0.2f, 1.5f);
-        t = tint_of(angle, saturation, uniform(r, 0.55f, 1.45f));
+        float angle = dram_synth_uniform(r, -3.14159265f, 3.14159265f), saturation = dram_synth_uniform(r, 0.2f, 1.5f);
+        t = tint_of(angle, saturation, dram_synth_uniform(r, 0.55f, 1.45f));
     }
     synth_colour *const colours[] = {&thing->main, &thing->second, &thing->third};
     for (int i = 0; i < 3; i++) *colours[i] = tinted(&t, *colours[i]);

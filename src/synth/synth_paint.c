@@ -47,14 +47,9 @@ float dram_synth_bricks(const synth_noise *noise, float x, float y, float w, flo
     return 0.7f + 0.3f * dram_synth_noise_at(noise, 3.7f * column + 0.5f, 5.3f * row + 0.5f);
 }
 
-static float uniform(dram_rng *r, float low, float high)
-{
-    return (float)dram_rng_range(r, low, high);
-}
-
 static float between(dram_rng *r, float low, float high)
 {
-    return low == high ? low : uniform(r, low, high);
+    return low == high ? low : dram_synth_uniform(r, low, high);
 }
 
 synth_colour dram_synth_draw_hsv(dram_rng *r, float hue0, float hue1, float saturation0, float saturation1,
@@ -322,7 +317,7 @@ bool dram_synth_shade(const synth_thing *t, const synth_noise *noise, float x, f
 /* Any colour, the greys and the dark ones included. */
 static synth_colour paint(dram_rng *r)
 {
-    float saturation = uniform(r, 0, 1);
+    float saturation = dram_synth_uniform(r, 0, 1);
     return dram_synth_draw_hsv(r, 0, 1, saturation * 0.9f, saturation * 0.9f, 0.12f, 0.95f);
 }
 
@@ -335,10 +330,11 @@ static void colour_thing(synth_thing *t, dram_rng *r)
     case DRAM_SYNTH_BUILDING:
         t->main = dram_synth_draw_hsv(r, -0.05f, 0.15f, 0.05f, 0.6f, 0.3f, 0.85f);
         t->second = dram_synth_draw_hsv(r, -0.05f, 0.1f, 0, 0.6f, 0.15f, 0.5f);
-        t->third = dram_synth_hsv(0.1f, 0.1f, uniform(r, 0.5f, 0.9f));
+        t->third = dram_synth_hsv(0.1f, 0.1f, dram_synth_uniform(r, 0.5f, 0.9f));
         break;
     case DRAM_SYNTH_TREE: {
-        float hue = dram_rng_uniform(r) < 0.2 ? uniform(r, 0.03f, 0.15f) : uniform(r, 0.2f, 0.4f); /* or autumn */
+        float hue = dram_rng_uniform(r) < 0.2 ? dram_synth_uniform(r, 0.03f, 0.15f)
+                                              : dram_synth_uniform(r, 0.2f, 0.4f); /* or autumn */
         t->main = dram_synth_draw_hsv(r, hue, hue, 0.4f, 0.8f, 0.25f, 0.6f);
         t->second = dram_synth_scale(t->main, 0.45f);
         t->third = dram_synth_draw_hsv(r, 0.07f, 0.07f, 0.2f, 0.6f, 0.15f, 0.4f);
@@ -350,15 +346,15 @@ static void colour_thing(synth_thing *t, dram_rng *r)
         break;
     case DRAM_SYNTH_CAR:
         t->second = dram_rng_uniform(r) < 0.5 ? (synth_colour){{0.9f, 0.15f, 0.1f}} : (synth_colour){{1, 1, 0.8f}};
-        t->third = dram_synth_hsv(0, 0, uniform(r, 0.3f, 0.7f));
+        t->third = dram_synth_hsv(0, 0, dram_synth_uniform(r, 0.3f, 0.7f));
         break;
     case DRAM_SYNTH_SIGN:
         t->main = dram_synth_draw_hsv(r, 0, 1, 0.85f, 0.85f, 0.5f, 0.9f);
         if (dram_rng_uniform(r) < 0.6) t->second = (synth_colour){{0.92f, 0.92f, 0.9f}};
-        t->third = dram_synth_hsv(0, 0, uniform(r, 0, 0.2f));
+        t->third = dram_synth_hsv(0, 0, dram_synth_uniform(r, 0, 0.2f));
         break;
     case DRAM_SYNTH_FENCE:
-        t->main = dram_rng_uniform(r) < 0.4 ? dram_synth_hsv(0.1f, 0.05f, uniform(r, 0.6f, 0.95f))
+        t->main = dram_rng_uniform(r) < 0.4 ? dram_synth_hsv(0.1f, 0.05f, dram_synth_uniform(r, 0.6f, 0.95f))
                                             : dram_synth_draw_hsv(r, 0.04f, 0.12f, 0.2f, 0.7f, 0.25f, 0.6f);
         break;
     default:
@@ -368,9 +364,9 @@ static void colour_thing(synth_thing *t, dram_rng *r)
 
 synth_thing dram_synth_thing(dram_synth_class kind, dram_rng *r)
 {
-    synth_thing t = {.kind = kind, .phase = uniform(r, 0, 100)};
-    for (int i = 0; i < 4; i++) t.part[i] = uniform(r, 0, 1);
-    float size = uniform(r, 0, 1);
+    synth_thing t = {.kind = kind, .phase = dram_synth_uniform(r, 0, 100)};
+    for (int i = 0; i < 4; i++) t.part[i] = dram_synth_uniform(r, 0, 1);
+    float size = dram_synth_uniform(r, 0, 1);
     t.style = (int)dram_rng_below(r, kind == DRAM_SYNTH_SIGN ? 4 : 3);
     switch (kind) {
     case DRAM_SYNTH_BUILDING:

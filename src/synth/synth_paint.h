@@ -43,6 +43,11 @@ static inline float dram_synth_clamp(float v, float low, float high)
     return v < low ? low : v > high ? high : v;
 }
 
+static inline float dram_synth_uniform(dram_rng *r, float low, float high)
+{
+    return (float)dram_rng_range(r, low, high);
+}
+
 /* Any hue; saturation and value 0..1. */
 synth_colour dram_synth_hsv(float hue, float saturation, float value);
 

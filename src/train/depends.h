@@ -17,8 +17,8 @@ typedef struct {
 } dram_data_list;
 
 typedef struct {
-    char teacher[DRAM_HASH_SIZE], student[DRAM_HASH_SIZE],
-        heads[DRAM_HASH_SIZE]; /* of the files of weights; "": none */
+    /* Of the files of weights; "": there is none. */
+    char teacher[DRAM_HASH_SIZE], student[DRAM_HASH_SIZE], heads[DRAM_HASH_SIZE];
     dram_data_list train, val;
     int threads; /* that compute */
     bool gpu;

@@ -14,8 +14,8 @@ typedef struct {
 } dram_resumed;
 
 /* Chooses and verifies the checkpoint of the run in `directory`. `levers`: without what the run had it cannot go on.
- * stop: as dram_hash_file has it. DRAM_ERR_CONFIG: there is none of that step; DRAM_ERR_FORMAT: it is damaged, and its file is named, and the newest
- * sound one. *resumed is to be closed in any case. */
+ * stop: as dram_hash_file has it. DRAM_ERR_CONFIG: there is none of that step; DRAM_ERR_FORMAT: it is damaged, and its
+ * file is named, and the newest sound one. *resumed is to be closed in any case. */
 dram_status dram_resume_find(const char *directory, dram_resume order, bool levers, const volatile sig_atomic_t *stop,
                              dram_resumed *resumed);
 void dram_resume_close(dram_resumed *resumed);
